@@ -1,0 +1,30 @@
+"""Convolutional networks in JAX: pure functions, one training step, sweeps that train as one program.
+
+The rooms (`ops layers models augment data tasks train sweep analysis weights config`) load on first use,
+so that importing the package costs nothing and does not import jax.
+"""
+
+import importlib
+from typing import Annotated
+
+__version__ = "0.1.0"
+
+type Static[T] = Annotated[T, "static"]
+"""Marks a float option that shapes the program (`width: Static[float] = 1.0`); a plain `float` is traced."""
+
+_ROOMS = ("analysis", "augment", "config", "data", "layers", "models", "ops", "sweep", "tasks", "train", "weights")
+_NAMES = {"run": "cnnjax.train.loop", "evaluate": "cnnjax.train.evaluation", "load": "cnnjax.train.evaluation"}
+
+__all__ = ["Static", "__version__", *_ROOMS, *_NAMES]
+
+
+def __getattr__(name):
+    if name in _ROOMS:
+        return importlib.import_module(f"cnnjax.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'cnnjax' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__():
+    return sorted(__all__)
