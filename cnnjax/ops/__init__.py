@@ -1,0 +1,11 @@
+"""Pure array functions for convolutional networks: arrays in, arrays out, channels last."""
+
+from cnnjax.ops.axes import *
+from cnnjax.ops.boxes import *
+from cnnjax.ops.convolution import *
+from cnnjax.ops.losses import *
+from cnnjax.ops.normalization import *
+from cnnjax.ops.pooling import *
+from cnnjax.ops.randomness import *
+from cnnjax.ops.resampling import *
+from cnnjax.ops.shapes import *

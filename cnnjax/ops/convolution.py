@@ -1,0 +1,124 @@
+"""Convolution and its adjoint, channels last, over 1, 2 or 3 spatial dimensions."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnnjax.ops.shapes import output_size, pad_pairs, per_dimension, transposed_size
+
+__all__ = ["conv", "conv_transpose", "separable_conv"]
+
+Ints = int | Sequence[int]
+Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
+
+
+def conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: Ints = 1,
+    padding: Padding = "valid",
+    dilation: Ints = 1,
+    groups: int = 1,
+    flip: bool = False,
+) -> jax.Array:
+    """Cross-correlation of x (B, *sizes, C) with a kernel (*window, C // groups, outputs): (B, *sizes', outputs).
+
+    `flip` turns the kernel round in space, which makes it the convolution of mathematics.
+    """
+    n = _rank(x, kernel)
+    if x.shape[-1] != kernel.shape[-2] * groups or kernel.shape[-1] % groups:
+        raise ValueError(
+            f"groups is {groups}: x {x.shape} has {x.shape[-1]} channels and kernel {kernel.shape} reads "
+            f"{kernel.shape[-2]} per group and gives {kernel.shape[-1]} outputs"
+        )
+    stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
+    sizes, window = x.shape[1:-1], kernel.shape[:n]
+    pairs = pad_pairs(padding, sizes, window, stride, dilation)
+    for dims in zip(sizes, window, stride, pairs, dilation, strict=True):
+        output_size(*dims)
+    x, kernel = _promoted(x, kernel)
+    kernel = jnp.flip(kernel, range(n)) if flip else kernel
+    return lax.conv_general_dilated(
+        x, kernel, stride, pairs, rhs_dilation=dilation, feature_group_count=groups, dimension_numbers=_layout(n)
+    )
+
+
+def conv_transpose(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: Ints = 1,
+    padding: int | Sequence[int] | Sequence[Sequence[int]] = 0,
+    output_padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+) -> jax.Array:
+    """The adjoint of the convolution that has this kernel (*window, outputs // groups, C): x (B, *sizes, C) → (B, *sizes', outputs).
+
+    sizes' = (sizes − 1) · stride − padding + dilation · (window − 1) + 1 + output_padding, PyTorch's rule.
+    """
+    n = _rank(x, kernel)
+    if x.shape[-1] != kernel.shape[-1] or x.shape[-1] % groups:
+        raise ValueError(f"groups is {groups}: x {x.shape} has {x.shape[-1]} channels and kernel {kernel.shape} reads {kernel.shape[-1]}")
+    stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
+    extra = per_dimension("output_padding", output_padding, n, least=0)
+    sizes, window = x.shape[1:-1], kernel.shape[:n]
+    if isinstance(padding, str):
+        raise ValueError(f"padding is {padding!r}; a transposed convolution takes an int, {n} ints or {n} (low, high) pairs")
+    pairs = pad_pairs(padding, sizes, window, stride, dilation)
+    for e, s, d in zip(extra, stride, dilation, strict=True):
+        if e >= max(s, d):
+            raise ValueError(f"output_padding is {output_padding!r}; it must be less than stride {stride} or dilation {dilation}")
+    outer = tuple(transposed_size(*dims) for dims in zip(sizes, window, stride, pairs, extra, dilation, strict=True))
+    if min(outer) < 1:
+        raise ValueError(f"padding {padding!r} leaves nothing: x {x.shape} with kernel {kernel.shape} gives sizes {outer}")
+    x, kernel = _promoted(x, kernel)
+    inputs = kernel.shape[-2]
+    kernel = jnp.flip(kernel, range(n)).reshape(*window, inputs, groups, -1)
+    kernel = jnp.moveaxis(kernel, -1, n).swapaxes(-1, -2).reshape(*window, -1, groups * inputs)
+    reach = [(k - 1) * d for k, d in zip(window, dilation, strict=True)]
+    edges = [
+        (r - low, size + low - (m - 1) * s - 1)
+        for r, (low, _), size, m, s in zip(reach, pairs, outer, sizes, stride, strict=True)
+    ]
+    return lax.conv_general_dilated(
+        x, kernel, (1,) * n, edges, lhs_dilation=stride, rhs_dilation=dilation, feature_group_count=groups,
+        dimension_numbers=_layout(n),
+    )  # fmt: skip
+
+
+def separable_conv(
+    x: jax.Array,
+    depthwise: jax.Array,
+    pointwise: jax.Array,
+    *,
+    stride: Ints = 1,
+    padding: Padding = "valid",
+    dilation: Ints = 1,
+) -> jax.Array:
+    """A depthwise kernel (*window, 1, C · multiplier), then a pointwise one (*ones, C · multiplier, outputs)."""
+    x = conv(x, depthwise, stride=stride, padding=padding, dilation=dilation, groups=x.shape[-1])
+    return conv(x, pointwise)
+
+
+def _layout(n: int) -> tuple[str, str, str]:
+    letters = "DHW"[3 - n :]
+    return f"N{letters}C", f"{letters}IO", f"N{letters}C"
+
+
+def _rank(x: jax.Array, kernel: jax.Array) -> int:
+    n = kernel.ndim - 2
+    if n not in (1, 2, 3):
+        raise ValueError(f"kernel has shape {kernel.shape}; it must be (*window, inputs, outputs) with 1, 2 or 3 window sizes")
+    if x.ndim != kernel.ndim:
+        raise ValueError(f"x {x.shape} must be (batch, {n} sizes, channels) for kernel {kernel.shape}: {n + 2} dimensions, not {x.ndim}")
+    return n
+
+
+def _promoted(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    dtype = jnp.result_type(x, kernel)
+    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.promote_types(dtype, jnp.float32)
+    return x.astype(dtype), kernel.astype(dtype)

@@ -1,0 +1,65 @@
+"""Losses element by element: per example, per pixel; whoever calls weighs and sums them."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+__all__ = ["dice_loss", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", "target_distribution"]
+
+
+def target_distribution(labels: jax.Array, classes: int, *, smoothing: jax.Array | float = 0.0) -> jax.Array:
+    """Class distributions (…, K) of integer labels (…,) or of distributions (…, K), mixed with the uniform one."""
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        labels = jax.nn.one_hot(labels, classes)
+    return labels * (1 - smoothing) + smoothing / classes
+
+
+def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: jax.Array | float = 0.0) -> jax.Array:
+    """Cross-entropies (…,) of logits (…, K) with integer labels (…,) or target distributions (…, K), in float32.
+
+    A label outside 0…K−1 (an ignored pixel) costs its part of the smoothing at most; weigh it with 0.
+    """
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if labels.shape == logits.shape and not jnp.issubdtype(labels.dtype, jnp.integer):
+        return optax.softmax_cross_entropy(logits, target_distribution(labels, logits.shape[-1], smoothing=smoothing))
+    if labels.shape != logits.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            f"labels are {labels.dtype} {labels.shape}; for logits {logits.shape} they must be integers "
+            f"{logits.shape[:-1]} or distributions {logits.shape}"
+        )
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    chosen = jnp.take_along_axis(logits, jnp.where(known, labels, 0)[..., None], -1)[..., 0]
+    normalizer = jax.nn.logsumexp(logits, axis=-1)
+    hit = jnp.where(known, normalizer - chosen, 0)
+    return hit * (1 - smoothing) + (normalizer - jnp.mean(logits, -1)) * smoothing
+
+
+def sigmoid_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Binary cross-entropies, shaped like `logits`, with targets in [0, 1] of the same shape."""
+    _same("targets", targets, logits)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return optax.sigmoid_binary_cross_entropy(logits, targets)
+
+
+def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    """Squared differences, shaped like `predictions`."""
+    _same("targets", targets, predictions)
+    return optax.squared_error(predictions, targets)
+
+
+def dice_loss(probabilities: jax.Array, targets: jax.Array, *, weights: jax.Array | float = 1.0, smooth: float = 1.0) -> jax.Array:
+    """1 − soft Dice (B, K) for each example and class, from probabilities and one-hot targets (B, …, K).
+
+    `weights` (B, …) is 0 for pixels to ignore; `smooth` keeps an absent class defined.
+    """
+    _same("targets", targets, probabilities)
+    weights = jnp.broadcast_to(jnp.asarray(weights)[..., None] if jnp.ndim(weights) else weights, probabilities.shape)
+    places = tuple(range(1, probabilities.ndim - 1))
+    shared = jnp.sum(weights * probabilities * targets, places)
+    both = jnp.sum(weights * (probabilities + targets), places)
+    return 1 - (2 * shared + smooth) / (both + smooth)
+
+
+def _same(name: str, value: jax.Array, like: jax.Array) -> None:
+    if value.shape != like.shape:
+        raise ValueError(f"{name} have shape {value.shape}; they must have the shape of the predictions, {like.shape}")

@@ -1,0 +1,123 @@
+"""Normalisation; statistics are computed in float32 at least, whatever the dtype of the features."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnnjax.ops import axes
+
+__all__ = [
+    "batch_norm",
+    "batch_statistics",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "local_response_norm",
+    "weight_standardize",
+]
+
+
+def batch_statistics(x: jax.Array, *, group: int = 0) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance of each channel of x (B, …, C) over the global batch: two arrays (C,).
+
+    With `group`, over every `group` neighbouring examples of the global batch, on one device or across several:
+    two arrays (N, C), each row for B / N neighbouring examples of this device.
+    """
+    batch, channels = x.shape[0], x.shape[-1]
+    whole = batch * axes.count()
+    if group < 0 or (group and whole % group):
+        raise ValueError(f"group is {group}; it must be 0 or divide the global batch of {whole} examples")
+    part = math.gcd(batch, group) if group else batch
+    rows = x.reshape(batch // part, -1, channels).astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = jnp.mean(rows, 1)
+    variance = jnp.mean(jnp.square(rows - mean[:, None]), 1)
+    if group == 0:
+        middle = axes.mean(mean)
+        variance = axes.mean(variance + jnp.square(mean - middle))
+        return middle[0], variance[0]
+    if part < group:
+        mean, variance = _merged(mean, variance, group // part)
+    return mean, variance
+
+
+def _merged(mean: jax.Array, variance: jax.Array, many: int) -> tuple[jax.Array, jax.Array]:
+    """The statistics of groups made of `many` parts each, repeated for every part of this device."""
+    n = mean.shape[0]
+    means = axes.gathered(mean).reshape(-1, many, mean.shape[-1])
+    variances = axes.gathered(variance).reshape(means.shape)
+    middle = jnp.mean(means, 1, keepdims=True)
+    variance = jnp.mean(variances + jnp.square(means - middle), 1)
+    spread = [jnp.repeat(value, many, 0) for value in (middle[:, 0], variance)]
+    return tuple(lax.dynamic_slice_in_dim(value, axes.first(n), n) for value in spread)
+
+
+def batch_norm(
+    x: jax.Array,
+    scale: jax.Array | float,
+    bias: jax.Array | float,
+    mean: jax.Array,
+    variance: jax.Array,
+    *,
+    eps: float = 1e-5,
+) -> jax.Array:
+    """x (B, …, C) normalised with given statistics (C,), or (N, C) for N runs of neighbouring examples, then scaled."""
+    factor = scale * lax.rsqrt(variance + eps)
+    offset = bias - mean * factor
+    if factor.ndim == 1:
+        return x * factor.astype(x.dtype) + offset.astype(x.dtype)
+    rows = x.reshape(factor.shape[0], -1, x.shape[-1])
+    return (rows * factor[:, None].astype(x.dtype) + offset[:, None].astype(x.dtype)).reshape(x.shape)
+
+
+def layer_norm(
+    x: jax.Array, scale: jax.Array | float, bias: jax.Array | float, *, spatial: bool = False, eps: float = 1e-6
+) -> jax.Array:
+    """x (B, …, C) normalised over its channels at each place, or with `spatial` over everything but the batch."""
+    return _standard(x, tuple(range(1, x.ndim)) if spatial else (x.ndim - 1,), eps, x.dtype, scale, bias)
+
+
+def group_norm(
+    x: jax.Array, scale: jax.Array | float, bias: jax.Array | float, *, groups: int = 32, eps: float = 1e-5
+) -> jax.Array:
+    """x (B, …, C) normalised over the places and channels of each of `groups` runs of channels."""
+    channels = x.shape[-1]
+    if groups < 1 or channels % groups:
+        raise ValueError(f"groups is {groups}; it must divide the {channels} channels of x {x.shape}")
+    parted = x.reshape(x.shape[0], -1, groups, channels // groups)
+    scale, bias = (jnp.broadcast_to(value, (channels,)).reshape(groups, -1) for value in (scale, bias))
+    return _standard(parted, (1, 3), eps, x.dtype, scale, bias).reshape(x.shape)
+
+
+def instance_norm(
+    x: jax.Array, scale: jax.Array | float, bias: jax.Array | float, *, eps: float = 1e-5
+) -> jax.Array:
+    """x (B, …, C) normalised over the places of each channel of each example."""
+    return _standard(x, tuple(range(1, x.ndim - 1)), eps, x.dtype, scale, bias)
+
+
+def _standard(x, over, eps, dtype, scale, bias):
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = jnp.mean(wide, over, keepdims=True)
+    variance = jnp.mean(jnp.square(wide - mean), over, keepdims=True)
+    return ((wide - mean) * (lax.rsqrt(variance + eps) * scale) + bias).astype(dtype)
+
+
+def local_response_norm(
+    x: jax.Array, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+) -> jax.Array:
+    """x / (bias + alpha / size · Σ x² over `size` neighbouring channels)^beta; an even size looks further back."""
+    if size < 1:
+        raise ValueError(f"size is {size}; it must be at least 1 channel")
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    window = (1,) * (x.ndim - 1) + (size,)
+    edges = ((0, 0),) * (x.ndim - 1) + ((size // 2, (size - 1) // 2),)
+    around = lax.reduce_window(jnp.square(wide), 0.0, lax.add, window, (1,) * x.ndim, edges)
+    return (wide * (bias + alpha / size * around) ** -beta).astype(x.dtype)
+
+
+def weight_standardize(kernel: jax.Array, *, eps: float = 1e-5) -> jax.Array:
+    """A kernel (*window, inputs, outputs) with mean 0 and variance 1 for each output."""
+    over = tuple(range(kernel.ndim - 1))
+    return _standard(kernel, over, eps, kernel.dtype, 1.0, 0.0)

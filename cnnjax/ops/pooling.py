@@ -1,0 +1,191 @@
+"""Pooling over windows, whole maps, adaptive bins, pyramids and groups of channels; channels last."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax.ops.convolution import conv
+from cnnjax.ops.shapes import choice, output_size, pad_pairs, per_dimension
+
+__all__ = [
+    "adaptive_pool",
+    "avg_pool",
+    "channel_pool",
+    "gaussian_window",
+    "global_pool",
+    "lp_pool",
+    "max_pool",
+    "pyramid_pool",
+    "weighted_pool",
+]
+
+Ints = int | Sequence[int]
+Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
+_KINDS = ("avg", "max", "lp")
+
+
+def max_pool(
+    x: jax.Array, window: Ints, *, stride: Ints = 0, padding: Padding = "valid", dilation: Ints = 1, ceil: bool = False
+) -> jax.Array:
+    """The largest value in each window of x (B, *sizes, C); of equal ones the first in window order has the gradient.
+
+    A stride of 0 is the window, here and below.
+    """
+    window, stride, dilation, pairs = _frame(x, window, stride, padding, dilation, ceil)
+    return _windowed(x, -jnp.inf, lax.max, window, stride, pairs, dilation)
+
+
+def avg_pool(
+    x: jax.Array,
+    window: Ints,
+    *,
+    stride: Ints = 0,
+    padding: Padding = "valid",
+    dilation: Ints = 1,
+    ceil: bool = False,
+    count_padding: bool = False,
+) -> jax.Array:
+    """The mean of each window of x (B, *sizes, C), over real pixels alone or over the padding as well.
+
+    What hangs over the end because of `ceil` never counts.
+    """
+    window, stride, dilation, pairs = _frame(x, window, stride, padding, dilation, ceil)
+    sizes = x.shape[1:-1]
+    asked = pad_pairs(padding, sizes, window, stride, dilation)
+    counts = _counts(sizes, window, stride, pairs, dilation, asked if count_padding else ((0, 0),) * len(sizes))
+    return _windowed(x, 0.0, lax.add, window, stride, pairs, dilation) * (1 / counts).astype(x.dtype)[..., None]
+
+
+def lp_pool(
+    x: jax.Array,
+    window: Ints,
+    *,
+    p: float = 2.0,
+    stride: Ints = 0,
+    padding: Padding = "valid",
+    dilation: Ints = 1,
+    ceil: bool = False,
+) -> jax.Array:
+    """(Σ |x|^p)^(1/p) of each window of x (B, *sizes, C); the gradient of a window of zeros is 0."""
+    window, stride, dilation, pairs = _frame(x, window, stride, padding, dilation, ceil)
+    return _root(_windowed(_power(x, p), 0.0, lax.add, window, stride, pairs, dilation), p)
+
+
+def weighted_pool(
+    x: jax.Array,
+    window: jax.Array,
+    *,
+    stride: Ints = 1,
+    padding: Padding = "valid",
+    dilation: Ints = 1,
+    ceil: bool = False,
+) -> jax.Array:
+    """Σ weight · x over each window of x (B, *sizes, C); `window` holds the weights, one for each of its places."""
+    window = jnp.asarray(window, x.dtype)
+    _, stride, dilation, pairs = _frame(x, window.shape, stride, padding, dilation, ceil)
+    kernel = jnp.broadcast_to(window[..., None, None], (*window.shape, 1, x.shape[-1]))
+    return conv(x, kernel, stride=stride, padding=pairs, dilation=dilation, groups=x.shape[-1])
+
+
+def gaussian_window(size: Ints, sigma: float | Sequence[float]) -> jax.Array:
+    """Window weights (*size) of a Gaussian with this width in pixels, summing to 1."""
+    size = (size,) if not isinstance(size, Sequence) else size
+    sigma = (sigma,) * len(size) if not isinstance(sigma, Sequence) else sigma
+    weights = jnp.ones(())
+    for k, width in zip(size, sigma, strict=True):
+        bell = jnp.exp(-0.5 * ((jnp.arange(k) - (k - 1) / 2) / width) ** 2)
+        weights = weights[..., None] * (bell / bell.sum())
+    return weights
+
+
+def global_pool(x: jax.Array, kind: str = "avg", *, p: float = 2.0) -> jax.Array:
+    """The mean, maximum or p-norm (B, C) over all places of x (B, *sizes, C)."""
+    choice("kind", kind, _KINDS)
+    flat = x.reshape(x.shape[0], -1, x.shape[-1])
+    if kind == "max":
+        return _first_max(flat, 1)
+    return jnp.mean(flat, 1) if kind == "avg" else _root(jnp.sum(_power(flat, p), 1), p)
+
+
+def adaptive_pool(x: jax.Array, sizes: Ints, kind: str = "avg") -> jax.Array:
+    """x (B, *any, C) pooled to (B, *sizes, C): bin i of n reaches from ⌊i·m/n⌋ to ⌈(i+1)·m/n⌉."""
+    choice("kind", kind, _KINDS)
+    sizes = per_dimension("sizes", sizes, x.ndim - 2)
+    for axis, n in enumerate(sizes, 1):
+        m = x.shape[axis]
+        bins = [(i * m // n, -(-(i + 1) * m // n)) for i in range(n)]
+        parts = [_over(lax.slice_in_dim(x, low, high, axis=axis), axis, kind) for low, high in bins]
+        x = jnp.stack(parts, axis)
+    return x
+
+
+def pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), kind: str = "max") -> jax.Array:
+    """Adaptive pools of x (B, *sizes, C) at each level, flat and side by side: (B, Σ levelⁿ · C) for maps of any size."""
+    return jnp.concatenate([adaptive_pool(x, level, kind).reshape(x.shape[0], -1) for level in levels], -1)
+
+
+def channel_pool(x: jax.Array, groups: int, kind: str = "max") -> jax.Array:
+    """x (…, groups · n) pooled over the n neighbouring channels of each group: (…, groups). `max` is maxout."""
+    choice("kind", kind, _KINDS)
+    if groups < 1 or x.shape[-1] % groups:
+        raise ValueError(f"groups is {groups}; it must divide the {x.shape[-1]} channels of x {x.shape}")
+    return _over(x.reshape(*x.shape[:-1], groups, -1), x.ndim, kind)
+
+
+def _frame(x, window, stride, padding, dilation, ceil):
+    """Window, stride, dilation and padding pairs of a pool, the ragged last window of `ceil` padded for."""
+    n = x.ndim - 2
+    if n not in (1, 2, 3):
+        raise ValueError(f"x has shape {x.shape}; it must be (batch, *sizes, channels) with 1, 2 or 3 sizes")
+    window, dilation = per_dimension("window", window, n), per_dimension("dilation", dilation, n)
+    stride = window if isinstance(stride, int) and stride == 0 else per_dimension("stride", stride, n)
+    pairs = []
+    for size, k, s, pair, d in zip(
+        x.shape[1:-1], window, stride, pad_pairs(padding, x.shape[1:-1], window, stride, dilation), dilation, strict=True
+    ):
+        places = output_size(size, k, s, pair, d, ceil)
+        over = (places - 1) * s + (k - 1) * d + 1 - size - sum(pair)
+        pairs.append((pair[0], pair[1] + max(over, 0)))
+    return window, stride, dilation, tuple(pairs)
+
+
+def _windowed(x, start, combine, window, stride, pairs, dilation):
+    start = np.asarray(start, x.dtype)[()]
+    return lax.reduce_window(
+        x, start, combine, (1, *window, 1), (1, *stride, 1), ((0, 0), *pairs, (0, 0)), window_dilation=(1, *dilation, 1)
+    )
+
+
+def _counts(sizes, window, stride, pairs, dilation, counted):
+    """How many pixels (or counted padding) stand under each place of the window."""
+    counts = np.ones(())
+    for size, k, s, (low, high), d, (left, right) in zip(sizes, window, stride, pairs, dilation, counted, strict=True):
+        real = np.zeros(low + size + high)
+        real[low - left : low + size + right] = 1
+        places = (len(real) - (k - 1) * d - 1) // s + 1
+        line = np.array([real[i * s : i * s + (k - 1) * d + 1 : d].sum() for i in range(places)])
+        counts = counts[..., None] * line
+    return np.maximum(counts, 1)
+
+
+def _power(x, p):
+    return jnp.square(x) if p == 2 else jnp.abs(x) ** p
+
+
+def _root(total, p):
+    zero = total == 0
+    return jnp.where(zero, 0, jnp.where(zero, 1, total) ** (1 / p))
+
+
+def _first_max(x, axis):
+    return jnp.take_along_axis(x, jnp.argmax(x, axis, keepdims=True), axis).squeeze(axis)
+
+
+def _over(x, axis, kind):
+    if kind == "max":
+        return _first_max(x, axis)
+    return jnp.mean(x, axis) if kind == "avg" else _root(jnp.sum(_power(x, 2.0), axis), 2.0)
