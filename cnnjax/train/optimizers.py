@@ -1,0 +1,92 @@
+"""Optimizers by name: optax transformations whose numeric options may be tracers.
+
+Each ends in a multiplication by the learning rate; the step multiplies its updates by the schedule's factor.
+Weight decay is decoupled from the gradient only where the paper says so (adamw, lion, lamb, lars); `decay_on` says which
+parameters it touches: `all`, or `kernels` (more than one dimension: no biases, no norm layers).
+"""
+
+import jax
+import optax
+
+__all__ = ["adagrad", "adam", "adamw", "lamb", "lars", "lion", "rmsprop", "sgd"]
+
+_DECAY_ON = ("kernels", "all")
+
+
+def _mask(decay_on: str):
+    if decay_on not in _DECAY_ON:
+        raise ValueError(f"optimizer.decay_on is {decay_on!r}; it must be one of {', '.join(_DECAY_ON)}")
+    return lambda params: jax.tree.map(lambda p: decay_on == "all" or p.ndim > 1, params)
+
+
+def sgd(
+    *,
+    lr: float = 0.1,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    decay: float = 0.0,
+    decay_on: str = "all",
+) -> optax.GradientTransformation:
+    """Stochastic gradient descent with momentum; decay is added to the gradient, as in PyTorch."""
+    return optax.chain(
+        optax.add_decayed_weights(decay, _mask(decay_on)),
+        optax.trace(momentum, nesterov),
+        optax.scale_by_learning_rate(lr),
+    )
+
+
+def adam(
+    *, lr: float = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.0, decay_on: str = "all"
+) -> optax.GradientTransformation:
+    """Adam (Kingma 2015); decay is added to the gradient."""
+    return optax.chain(
+        optax.add_decayed_weights(decay, _mask(decay_on)),
+        optax.scale_by_adam(b1, b2, eps),
+        optax.scale_by_learning_rate(lr),
+    )
+
+
+def adamw(
+    *, lr: float = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.05, decay_on: str = "kernels"
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay (Loshchilov 2019)."""
+    return optax.adamw(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
+
+
+def lamb(
+    *, lr: float = 5e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6, decay: float = 0.02, decay_on: str = "kernels"
+) -> optax.GradientTransformation:
+    """Layer-wise adaptive Adam for large batches (You 2020)."""
+    return optax.lamb(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
+
+
+def lars(
+    *, lr: float = 1.0, momentum: float = 0.9, decay: float = 1e-4, trust: float = 1e-3, decay_on: str = "kernels"
+) -> optax.GradientTransformation:
+    """Layer-wise adaptive SGD for large batches (You 2017); biases and norm layers get plain SGD."""
+    mask = _mask(decay_on)
+    return optax.lars(lr, decay, mask, trust, trust_ratio_mask=mask, momentum=momentum)
+
+
+def lion(
+    *, lr: float = 1e-4, b1: float = 0.9, b2: float = 0.99, decay: float = 0.1, decay_on: str = "kernels"
+) -> optax.GradientTransformation:
+    """The sign of a momentum (Chen 2023); wants a smaller lr and a larger decay than adamw."""
+    return optax.lion(lr, b1, b2, weight_decay=decay, mask=_mask(decay_on))
+
+
+def rmsprop(
+    *, lr: float = 1e-2, b2: float = 0.9, momentum: float = 0.9, eps: float = 1e-3, decay: float = 0.0, decay_on: str = "kernels"
+) -> optax.GradientTransformation:
+    """RMSProp with momentum as MobileNet and EfficientNet use it (eps inside the root)."""
+    return optax.chain(
+        optax.add_decayed_weights(decay, _mask(decay_on)),
+        optax.scale_by_rms(b2, eps, initial_scale=1.0),
+        optax.scale_by_learning_rate(lr),
+        optax.trace(momentum),
+    )
+
+
+def adagrad(*, lr: float = 1e-2, start: float = 0.1, eps: float = 1e-7) -> optax.GradientTransformation:
+    """AdaGrad (Duchi 2011)."""
+    return optax.adagrad(lr, start, eps)

@@ -1,0 +1,128 @@
+"""The one place that derives numbers: from a config, the facts of a data set and the devices to a `Plan`."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import jax
+
+__all__ = ["Plan", "resolve"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Every static number of a run; all cadences are in steps and multiples of `dispatch`."""
+
+    steps: int
+    batch: int
+    accumulate: int
+    warmup: int
+    report: int
+    evaluate: int
+    save: int
+    dispatch: int
+    parallel: str
+    devices: int
+    precision: str
+    eval_batch: int
+    steps_per_epoch: float
+    nonfinite: int
+    rollbacks: int
+    ema: bool
+    freeze: tuple = ()
+    factors: tuple = ()
+    groups: tuple = ()
+
+    def next_stop(self, step: int) -> int:
+        """The first step after `step` at which the host has something to do."""
+        return min(self.steps, *(step + every - step % every for every in (self.report, self.evaluate, self.save)))
+
+
+def duration(section: Mapping, prefix: str, batch: int, examples: int, where: str) -> int:
+    """Steps of the duration that a section gives in any one unit, 0 when it gives none."""
+    given = {unit: section[f"{prefix}{unit}"] for unit in ("steps", "epochs", "examples") if section[f"{prefix}{unit}"]}
+    if len(given) > 1:
+        words = " and ".join(f"{where}.{prefix}{unit}={value}" for unit, value in given.items())
+        raise ValueError(f"{words} are both given; keep one and set the other to 0")
+    if "steps" in given:
+        return given["steps"]
+    if "epochs" in given:
+        return max(1, round(given["epochs"] * examples / batch))
+    return max(1, round(given["examples"] / batch)) if given else 0
+
+
+def _parallel(wanted: str, devices: int, processes: int) -> str:
+    if wanted == "auto":
+        return "shard_map" if processes > 1 else "jit" if devices == 1 else "pmap"
+    if wanted == "pmap" and processes > 1:
+        raise ValueError("train.parallel is 'pmap', which works in one process; use 'shard_map' or 'auto' across processes")
+    return wanted
+
+
+def _aligned(cadence: int, dispatch: int) -> int:
+    """The cadence, rounded to whole dispatches."""
+    return max(dispatch, round(cadence / dispatch) * dispatch)
+
+
+# Steps per dispatch where the config leaves it open. On CPU a dispatch costs 0.1 ms and the loop gains nothing
+# (experiments/benchmarks/dispatch.py); on accelerators small nets are bound by dispatching.
+_DISPATCH = {"cpu": 1, "gpu": 16, "tpu": 16}
+
+
+def _dispatch(wanted: int, platform: str, report: int) -> int:
+    """Steps per dispatch: what was asked for, or the largest divisor of the report cadence that the backend profits from."""
+    most = wanted or _DISPATCH.get(platform, 1)
+    return most if wanted else max(n for n in range(1, most + 1) if report % n == 0)
+
+
+def resolve(config: Mapping, facts, available: int) -> Plan:
+    """The plan of a run of `config` on a data set with `facts` where `available` devices are at hand."""
+    train, batch = config["train"], config["train"]["batch"]
+    examples = facts.counts["train"]
+    accumulate = config["optimizer"]["accumulate"]
+    devices = train["devices"] or available
+    if devices > available:
+        raise ValueError(f"train.devices is {devices}; {available} available here (0 takes all)")
+    if batch > examples:
+        raise ValueError(f"train.batch is {batch}, but the training split has {examples} examples; at most {examples}")
+    if batch % (devices * accumulate):
+        raise ValueError(_indivisible(batch, devices, accumulate))
+    steps = duration(train, "", batch, examples, "train")
+    if not steps:
+        raise ValueError("train.steps, train.epochs and train.examples are all 0; give one of them")
+    evaluate = min(steps, duration(config["eval"], "", batch, examples, "eval") or math.ceil(steps / 10))
+    report = min(steps, duration(config["report"], "", batch, examples, "report") or math.ceil(steps / 50))
+    save = min(steps, duration(config["checkpoint"], "", batch, examples, "checkpoint") or evaluate)
+    platform = jax.default_backend()
+    dispatch = _dispatch(train["dispatch"], platform, report)
+    precision = train["precision"]
+    eval_batch = config["eval"]["batch"] or batch // accumulate
+    return Plan(
+        steps=_aligned(steps, dispatch),
+        batch=batch,
+        accumulate=accumulate,
+        warmup=min(duration(config["schedule"], "warmup_", batch, examples, "schedule"), steps),
+        report=_aligned(report, dispatch),
+        evaluate=_aligned(evaluate, dispatch),
+        save=_aligned(save, dispatch),
+        dispatch=dispatch,
+        parallel=_parallel(train["parallel"], devices, jax.process_count()),
+        devices=devices,
+        precision={"auto": "float32" if platform == "cpu" else "bfloat16"}.get(precision, precision),
+        eval_batch=math.ceil(eval_batch / devices) * devices,
+        steps_per_epoch=examples / batch,
+        nonfinite=train["nonfinite"],
+        rollbacks=train["rollbacks"],
+        ema=config["optimizer"]["ema"] > 0,
+        freeze=tuple(config["optimizer"]["freeze"]),
+        factors=tuple(config["optimizer"]["factors"]),
+        groups=tuple(config["optimizer"]["groups"]),
+    )
+
+
+def _indivisible(batch: int, devices: int, accumulate: int) -> str:
+    unit = devices * accumulate
+    lower, upper = batch // unit * unit, math.ceil(batch / unit) * unit
+    fits = f"{lower} or {upper}" if lower else f"{upper}"
+    what = f"{devices} devices" + (f" × optimizer.accumulate={accumulate}" if accumulate > 1 else "")
+    return f"train.batch is {batch}, which {what} don't divide; the nearest that fit: {fits}"

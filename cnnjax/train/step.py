@@ -1,0 +1,168 @@
+"""The training step and the evaluation step, written once, per device.
+
+Both are pure functions; `parallel` binds the axis over which `axes.total` adds up, and compiles them.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from cnnjax.ops import axes
+from cnnjax.train.program import Program
+from cnnjax.train.state import State, key_for
+
+__all__ = ["eval_step", "fetch", "train_step"]
+
+
+def fetch(store: Mapping, batch: Mapping) -> dict:
+    """The batch with its fields: gathered from the resident arrays by index, or as they were streamed."""
+    return {**batch, **{name: array[batch["index"]] for name, array in store.items()}}
+
+
+def bind(program: Program, hparams: Mapping, model_state: Mapping) -> Callable:
+    """net(params, fields, key, train=…, part="") -> (float32 outputs, model_state), in the plan's precision."""
+    module = program.net(hparams)
+    dtype = jnp.dtype(program.plan.precision)
+
+    def net(params, fields, key, *, train, part="", state=model_state):
+        x = fields[program.facts.input]
+        x = x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+        options = {"train": train, "rngs": {"noise": key}} | ({"method": part} if part else {})
+        variables = {"params": params, **state}
+        if train and state:
+            outputs, state = module.apply(variables, x, mutable=list(state), **options)
+        else:
+            outputs = module.apply(variables, x, **options)
+        wide = jnp.promote_types(dtype, jnp.float32)
+        return jax.tree.map(lambda y: y.astype(wide), outputs), state
+
+    return net
+
+
+def train_step(program: Program) -> Callable:
+    """step(state, store, batch) -> (state, sums); batch holds microbatches (K, B, …), sums are over all devices."""
+    plan = program.plan
+
+    def step(state: State, store: Mapping, batch: Mapping) -> tuple[State, dict]:
+        hparams, task = state.hparams, program.task(state.hparams)
+        noise = jax.random.fold_in(key_for(state.seed, "noise"), state.step)
+        augment = program.augment(hparams, "train")
+        moving = jax.random.fold_in(key_for(state.seed, "augment"), state.step)
+
+        def microbatch(model_state, number, fields):
+            fields = augment(jax.random.fold_in(moving, number), fetch(store, fields))
+            net = bind(program, hparams, model_state)
+
+            def numerator(params):
+                key = jax.random.fold_in(noise, number)
+                losses, weights, (outputs, new_state) = task.loss(net, params, fields, key, hparams)
+                return jnp.sum(losses), (jnp.sum(weights), task.tally(outputs, fields), new_state)
+
+            (loss, (weight, tally, model_state)), gradient = jax.value_and_grad(numerator, has_aux=True)(state.params)
+            return model_state, gradient, {"loss": loss, "weight": weight, "task": tally}
+
+        model_state, gradient, sums = _over_microbatches(microbatch, state.model_state, batch)
+        gradient, sums = axes.total((gradient, sums))
+        weight = jnp.where(sums["weight"] == 0, 1.0, sums["weight"])
+        gradient = jax.tree.map(lambda g: g / weight.astype(g.dtype), gradient)
+        return _update(program, task.parts, state, model_state, gradient, sums)
+
+    return step
+
+
+def _over_microbatches(microbatch: Callable, model_state: dict, batch: Mapping) -> tuple[dict, dict, dict]:
+    """(model_state, gradient, sums) of all microbatches, one after another: a loop, but for a single one."""
+    count = batch["index"].shape[0]
+    numbers = jnp.arange(count, dtype=jnp.uint32)
+    if count == 1:
+        return microbatch(model_state, numbers[0], jax.tree.map(lambda x: x[0], batch))
+
+    def body(carry, item):
+        model_state, *so_far = carry
+        model_state, *more = microbatch(model_state, *item)
+        return (model_state, *jax.tree.map(jnp.add, so_far, more)), ()
+
+    first = jax.tree.map(lambda x: x[0], batch)
+    _, *shapes = jax.eval_shape(microbatch, model_state, numbers[0], first)
+    nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    (model_state, gradient, sums), _ = jax.lax.scan(body, (model_state, *nothing), (numbers, batch))
+    return model_state, gradient, sums
+
+
+def _update(program: Program, parts: tuple, state: State, model_state: dict, gradient: dict, sums: dict) -> tuple[State, dict]:
+    """The state after one update of every part; a part whose update is not finite keeps its parameters and memory."""
+    plan, hparams = program.plan, state.hparams
+    factor = program.factor(hparams, state.step)
+    clip = hparams["optimizer.clip"]
+    params, opt_state, norms, fine = dict(state.params), {}, {}, jnp.isfinite(sums["loss"])
+    frozen = state.streak >= plan.nonfinite
+    for part in parts:
+        old = {part: state.params[part]} if part else state.params
+        gradient_part = {part: gradient[part]} if part else gradient
+        norm = optax.global_norm(gradient_part)
+        scale = jnp.where((clip > 0) & (norm > clip), clip / norm, 1.0)
+        scaled = jax.tree.map(lambda g: g * scale.astype(g.dtype), gradient_part)
+        updates, memory = program.optimizer(hparams, part).update(scaled, state.opt_state[part], old)
+        updates = jax.tree.map(lambda u: u * factor.astype(u.dtype), updates)
+        new = optax.apply_updates(old, updates)
+        good = jnp.isfinite(norm) & _finite(new) & _finite(memory) & jnp.isfinite(sums["loss"])
+        params |= _keep(good & ~frozen, new, old)
+        opt_state[part] = _keep(good & ~frozen, memory, state.opt_state[part])
+        fine &= good
+        prefix = f"{part}_" if part else ""
+        norms |= {f"{prefix}gradient_norm": norm, f"{prefix}update_norm": optax.global_norm(updates)}
+    fine &= _finite(model_state)
+    norms["parameter_norm"] = optax.global_norm(params)
+    params, model_state = dict(params), _keep(fine & ~frozen, model_state, state.model_state)
+    lr = {"lr": hparams["optimizer.lr"] * factor} if "optimizer.lr" in hparams else {}
+    sums = {**sums, "step": {"count": jnp.float32(1.0), **norms, **lr}}
+    # a skipped step reports nothing: one NaN would hide every other step of its line
+    sums = jax.tree.map(lambda s: jnp.where(fine & ~frozen, s, 0).astype(jnp.float32), sums)
+    state = state.replace(
+        step=state.step + 1,
+        params=params,
+        model_state=model_state,
+        opt_state=opt_state,
+        streak=jnp.where(frozen, state.streak, jnp.where(fine, 0, state.streak + 1)),
+        bad=state.bad + jnp.where(fine | frozen, 0, 1),
+    )
+    return state.replace(ema=_averaged(program, state, fine & ~frozen)), sums
+
+
+def _averaged(program: Program, state: State, fine: jax.Array) -> dict:
+    """The moving averages of parameters and statistics, quick to forget at first; {} where averaging is off."""
+    if not program.plan.ema:
+        return {}
+    steps = state.step.astype(jnp.float32)
+    decay = jnp.where(fine, jnp.minimum(state.hparams["optimizer.ema"], (1 + steps) / (10 + steps)), 1.0)
+    now = {"params": state.params, "model_state": state.model_state}
+    return jax.tree.map(lambda a, b: (a + (1 - decay) * (b - a)).astype(a.dtype), state.ema, now)
+
+
+def _finite(tree) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)] or [jnp.bool_(True)]))
+
+
+def _keep(good: jax.Array, new, old):
+    return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
+
+
+def eval_step(program: Program) -> Callable:
+    """measure(variables, hparams, store, batch) -> (sums over all devices, rows of this device's examples)."""
+
+    def measure(variables: Mapping, hparams: Mapping, store: Mapping, batch: Mapping) -> tuple[dict, dict]:
+        task = program.task(hparams)
+        key = jax.random.key(0)  # evaluation is the same every time
+        fields = program.augment(hparams, "eval")(key, fetch(store, batch))
+        net = bind(program, hparams, variables["model_state"])
+
+        def evaluated(params, fields, key, *, train, part=""):
+            return net(params, fields, key, train=False, part=part)
+
+        losses, weights, (outputs, _) = task.loss(evaluated, variables["params"], fields, key, hparams)
+        sums = {"loss": jnp.sum(losses), "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}
+        return axes.total(sums), task.rows(outputs, fields)
+
+    return measure
