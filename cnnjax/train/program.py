@@ -44,8 +44,7 @@ class Program:
     def augment(self, hparams: Mapping, split: str) -> Callable:
         """apply(key, batch) -> batch, by the pipeline that the config names for `train` or `eval`."""
         options = self._options(hparams)["augment"]
-        entries = {name: dict(options[name]) for name in options["train"] + options["eval"]}
-        return compose(self.facts, options[split], entries)
+        return compose(self.facts, options[split], {name: dict(options[sections.label(name)]) for name in options[split]})
 
     def factor(self, hparams: Mapping, step: jax.Array) -> jax.Array:
         """Learning-rate factor at a step: a linear warm-up, then the schedule over what is left."""

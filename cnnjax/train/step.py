@@ -158,8 +158,8 @@ def eval_step(program: Program) -> Callable:
         fields = program.augment(hparams, "eval")(key, fetch(store, batch))
         net = bind(program, hparams, variables["model_state"])
 
-        def evaluated(params, fields, key, *, train, part=""):
-            return net(params, fields, key, train=False, part=part)
+        def evaluated(*arguments, train, **options):
+            return net(*arguments, train=False, **options)
 
         losses, weights, (outputs, _) = task.loss(evaluated, variables["params"], fields, key, hparams)
         sums = {"loss": jnp.sum(losses), "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}

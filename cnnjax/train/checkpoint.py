@@ -1,0 +1,392 @@
+"""Checkpoints that survive what disks and schedulers do to them; the one file that knows orbax.
+
+A checkpoint is a directory `checkpoints/<step>` that orbax wrote beside and renamed into place: it is there whole or
+not at all. It holds every array of the state under its own name, and a manifest with the checksum of each, so that a
+flipped bit is found where orbax alone would return it.
+"""
+
+import contextlib
+import dataclasses
+import glob
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from cnnjax.train._leaves import broadcast, describe, difference, named, on_host, placed
+
+__all__ = ["CheckpointError", "Checkpoints"]
+
+_FORMAT = 1
+_NONE: Mapping[str, float] = MappingProxyType({})
+_NAME = re.compile(r"(\d+)(?:-(\d+))?")  # a step; saved again, `<step>-1`
+
+
+class CheckpointError(ValueError):
+    """A checkpoint can't be written, or none can be read."""
+
+    exit_code = 5
+
+
+class _Damaged(Exception):
+    """What is on the disk is not what was saved."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class _Entry:
+    step: int
+    version: int
+    path: Path = dataclasses.field(compare=False)
+
+
+class Checkpoints:
+    """The checkpoints of one workdir: the last `keep`, and the best by `metric` where one is named.
+
+    A context manager; leaving it waits for the save in flight. Where several processes train, process 0 alone reads
+    and writes, restore hands its arrays to the others, and `save` and `restore` are called by all.
+    """
+
+    def __init__(self, workdir: str | Path, *, keep: int = 2, metric: str = "", higher: bool = True):
+        if keep < 1:
+            raise ValueError(f"checkpoint.keep is {keep}; it must be ≥ 1")
+        self._root = Path(workdir).absolute() / "checkpoints"
+        self._keep, self._metric, self._higher = keep, metric, higher
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._saving: Future | None = None
+        self._failure: CheckpointError | None = None
+        self._swept = False
+        self._metrics: dict[Path, Mapping[str, float]] = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        # While another error is on its way, a failed save must not take its place.
+        if kind is None:
+            self.close()
+        else:
+            with contextlib.suppress(CheckpointError):
+                self.close()
+
+    def save(self, step: int, tree: Any, metrics: Mapping[str, float] = _NONE, *, wait: bool = False) -> None:
+        """Copies `tree` to the host and writes it from a thread; `wait` returns once it is on the disk.
+
+        The arrays may be donated as soon as this returns. A second save waits for the first. A failure is raised by
+        the next `poll`, `wait` or `close`, and leaves the checkpoints before it as they were.
+        """
+        if jax.process_index() == 0:
+            self._settle()
+            arrays = on_host(named(tree))
+            self._saving = self._writer.submit(self._write, int(step), arrays, _numbers(metrics))
+        if wait:
+            self.wait()
+
+    def poll(self) -> None:
+        """Raises CheckpointError once if a save has failed; costs nothing otherwise, so call it every step."""
+        if self._saving is not None and self._saving.done():
+            self._settle()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def wait(self) -> None:
+        """Returns when the save in flight is on the disk; raises CheckpointError if it failed."""
+        self._settle()
+        self.poll()
+
+    def close(self) -> None:
+        """Waits for the save in flight and ends the thread that writes."""
+        self._settle()
+        self._writer.shutdown()
+        self.poll()
+
+    def steps(self) -> list[int]:
+        """The steps that can be restored, in order."""
+        return sorted({entry.step for entry in self._entries()})
+
+    def best(self) -> int:
+        """The step with the best `metric` of those kept (the first, where they tie); -1 if none has it."""
+        sign = 1 if self._higher else -1
+        scored = []
+        for entry in self._entries():
+            value = self._metrics_of(entry).get(self._metric, math.nan)
+            if not math.isnan(value):
+                scored.append((sign * value, -entry.step))
+        return -max(scored)[1] if scored else -1
+
+    def restore(self, like: Any, step: int = -1) -> tuple[int, Any, dict[str, float]]:
+        """(step, tree, metrics) of the newest checkpoint that is whole, or of `step`; (0, like, {}) where there is none.
+
+        The tree comes back with the structure, dtypes and sharding of `like`, on any number of devices and processes.
+        A damaged checkpoint is renamed to `<step>.damaged` and the one before is used; a named step has no stand-in.
+        """
+        self._settle()
+        like_leaves = named(like)
+        found, failure = None, ""
+        if jax.process_index() == 0:
+            try:
+                found = self._find(like_leaves, int(step))
+            except CheckpointError as error:
+                failure = str(error)
+        head, arrays = broadcast(found, failure, like_leaves)
+        if head["failure"]:
+            raise CheckpointError(head["failure"])
+        if head["step"] < 0:
+            return 0, like, {}
+        leaves = [placed(arrays[name], leaf) for name, leaf in like_leaves.items()]
+        tree = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
+        return head["step"], tree, _floats(head["metrics"])
+
+    def truncate(self, step: int) -> None:
+        """Removes every checkpoint after `step`: the way back from a path that was given up."""
+        self._settle()
+        if jax.process_index() == 0:
+            for entry in self._entries():
+                if entry.step > step:
+                    self._remove(entry.path)
+
+    # Writing, in the thread.
+
+    def _settle(self) -> None:
+        """Waits for the save in flight and keeps its error for `poll`."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            error = saving.exception()
+            if isinstance(error, CheckpointError):
+                self._failure = error
+            elif error is not None:
+                raise error
+
+    def _write(self, step: int, arrays: dict[str, np.ndarray], metrics: dict[str, float | None]) -> None:
+        versions = []
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            versions = [entry.version for entry in self._entries() if entry.step == step]
+            path = self._root / (f"{step}-{max(versions) + 1}" if versions else f"{step}")
+            manifest = {"format": _FORMAT, "step": step, "metrics": metrics, "leaves": _checksums(arrays)}
+            manifest["crc32"] = _crc(manifest)
+            with _quiet(), _plain(self._root) as root:
+                items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), manifest=ocp.args.JsonSave(manifest))
+                _checkpointer(jax.process_index()).save(root / path.name, args=items)
+            self._metrics[path] = _floats(metrics)
+            self._prune()
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                self._swept = False
+                self._sweep()
+            left = self.steps()
+            rest = f"the checkpoint at step {left[-1]} is intact" if left else "there is no checkpoint yet"
+            raise CheckpointError(
+                f"the checkpoint at step {step} could not be saved in {self._root}: {_reason(error)}; {rest}"
+            ) from error
+
+    def _prune(self) -> None:
+        entries = sorted(self._entries())
+        newest = {entry.step: entry for entry in entries}
+        kept = {*sorted(newest)[-self._keep :], self.best()}
+        for entry in entries:
+            if entry.step not in kept or newest[entry.step] != entry:
+                self._remove(entry.path)
+
+    def _remove(self, path: Path) -> None:
+        """Renames first, so that a kill in the middle leaves no half of a checkpoint under its name."""
+        doomed = path.with_name(path.name + ".deleting")
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+        self._metrics.pop(path, None)
+
+    def _sweep(self) -> None:
+        """Removes what killed processes left half-written; only a writer may, for it alone holds the workdir."""
+        if not self._swept:
+            for path in self._root.iterdir():
+                if ".orbax-checkpoint-tmp" in path.name or path.name.endswith(".deleting"):
+                    shutil.rmtree(path)
+            self._swept = True
+
+    # Reading.
+
+    def _entries(self) -> list[_Entry]:
+        found = []
+        if self._root.is_dir():
+            for path in self._root.iterdir():
+                match = _NAME.fullmatch(path.name)
+                if match and path.is_dir():
+                    found.append(_Entry(int(match[1]), int(match[2] or 0), path))
+        return found
+
+    def _metrics_of(self, entry: _Entry) -> Mapping[str, float]:
+        if entry.path not in self._metrics:
+            try:
+                self._metrics[entry.path] = _floats(self._manifest(entry)["metrics"])
+            except _Damaged:
+                return _NONE
+        return self._metrics[entry.path]
+
+    def _find(self, like: dict[str, Any], step: int):
+        """(step, arrays, metrics) of the checkpoint to restore, or nothing where there never was one."""
+        entries = sorted(self._entries(), reverse=True)
+        if step >= 0:
+            entries = [entry for entry in entries if entry.step == step]
+            if not entries:
+                held = ", ".join(map(str, self.steps())) or "none"
+                raise CheckpointError(f"there is no checkpoint at step {step} in {self._root}; it holds {held}")
+        for entry in entries:
+            try:
+                manifest = self._manifest(entry)
+                self._check_fit(manifest, like, entry)
+                return entry.step, self._arrays(entry, manifest), manifest["metrics"]
+            except _Damaged as damage:
+                if entry.path.is_dir():  # else the process that trains has replaced it meanwhile
+                    self._set_aside(entry, str(damage))
+        damaged = sorted(path.name for path in self._root.glob("*.damaged*"))
+        if step >= 0 or damaged:
+            held = ", ".join(map(str, self.steps())) or "none"
+            raise CheckpointError(
+                f"no usable checkpoint {f'at step {step} ' if step >= 0 else ''}in {self._root}: damaged are "
+                f"{', '.join(damaged)}, whole {held}\nrestore them from a copy, or delete the directory to start again"
+            )
+        return None
+
+    def _manifest(self, entry: _Entry) -> dict:
+        manifest = self._read(entry, manifest=ocp.args.JsonRestore())["manifest"]
+        if not isinstance(manifest, dict) or manifest.pop("crc32", None) != _crc(manifest):
+            raise _Damaged("its manifest does not match its checksum")
+        return manifest
+
+    def _check_fit(self, manifest: dict, like: dict[str, Any], entry: _Entry) -> None:
+        if manifest["format"] > _FORMAT:
+            raise CheckpointError(
+                f"{entry.path} was written by a newer cnnjax (format {manifest['format']}, this one reads up to "
+                f"{_FORMAT}); update cnnjax to restore it"
+            )
+        saved = {name: (tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in manifest["leaves"].items()}
+        text = difference(saved, {name: describe(leaf) for name, leaf in like.items()})
+        if text:
+            raise CheckpointError(
+                f"the checkpoint at step {entry.step} in {self._root} is of another state: {text}\n"
+                "restore it with the config it was trained with, or train in another workdir"
+            )
+
+    def _arrays(self, entry: _Entry, manifest: dict) -> dict[str, np.ndarray]:
+        as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in manifest["leaves"]}
+        shapes = {name: 0 for name in manifest["leaves"]}
+        arrays = self._read(entry, state=ocp.args.PyTreeRestore(item=shapes, restore_args=as_numpy))["state"]
+        for name, leaf in _checksums(arrays).items():
+            if leaf != manifest["leaves"][name]:
+                raise _Damaged(f"{name} does not match its checksum")
+        return arrays
+
+    def _read(self, entry: _Entry, **items: Any) -> Any:
+        try:
+            with _quiet(), _plain(self._root) as root:
+                return _checkpointer(jax.process_index()).restore(
+                    root / entry.path.name, args=ocp.args.Composite(**items)
+                )
+        except PermissionError as error:
+            raise CheckpointError(f"{entry.path} can't be read: {_reason(error)}") from error
+        except Exception as error:
+            if "PERMISSION_DENIED" in str(error):
+                raise CheckpointError(f"{entry.path} can't be read: {_reason(error)}") from error
+            raise _Damaged(_reason(error)) from error
+
+    def _set_aside(self, entry: _Entry, reason: str) -> None:
+        name, count = entry.path.with_name(f"{entry.path.name}.damaged"), 1
+        while name.exists():
+            count += 1
+            name = entry.path.with_name(f"{entry.path.name}.damaged-{count}")
+        try:
+            entry.path.rename(name)
+            where = f"set aside as {name.name}"
+        except OSError as error:
+            where = f"left where it is ({_reason(error)})"
+        print(f"the checkpoint at step {entry.step} is damaged: {reason}; {where}", file=sys.stderr, flush=True)
+
+
+def _checkpointer(process: int) -> ocp.Checkpointer:
+    """Orbax for this process alone: no barrier, for no other process takes part."""
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix="cnnjax"
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        state=ocp.PyTreeCheckpointHandler(multiprocessing_options=alone),
+        manifest=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+        composite_options=ocp.handlers.CompositeOptions(multiprocessing_options=alone),
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, dict]:
+    return {
+        name: {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "crc32": zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8)),
+        }
+        for name, array in arrays.items()
+    }
+
+
+def _crc(manifest: dict) -> int:
+    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
+
+
+def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON knows no NaN and no infinity."""
+    numbers = {name: float(value) for name, value in metrics.items()}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _floats(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's words, where they are anywhere in the error; else its first line."""
+    text = str(error) or type(error).__name__
+    for code in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EFBIG", "ENOENT", "EIO"):
+        words = os.strerror(getattr(__import__("errno"), code))
+        if words in text:
+            return words
+    return text.splitlines()[0][:200]
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps orbax's notes to itself off the terminal; its errors stay."""
+    logger = logging.getLogger("absl")
+
+    def wanted(record):
+        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
+
+
+@contextlib.contextmanager
+def _plain(root: Path):
+    """`root` by a name without `*?[`: orbax globs below it, and would lose the arrays of `runs/lr[0.1]` unsaid."""
+    if glob.escape(str(root)) == str(root):
+        yield root
+        return
+    with tempfile.TemporaryDirectory() as alias:
+        link = Path(alias) / "checkpoints"
+        link.symlink_to(root)
+        yield link

@@ -1,0 +1,138 @@
+"""Everything that a run needs before its first step: data, program, compiled step, and the state it starts from."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax import config as sections
+from cnnjax.data.source import Source, check
+from cnnjax.data.stream import Stream, passes
+from cnnjax.train.parallel import Layout
+from cnnjax.train.plan import Plan, resolve
+from cnnjax.train.program import Program
+from cnnjax.train.state import State, key_for
+from cnnjax.train.step import eval_step, train_step
+
+__all__ = ["Job", "prepare"]
+
+_PREPARE_EXAMPLES = 5000  # what data-dependent initialisation looks at
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run that is ready to go: what stays the same while its state changes."""
+
+    config: Mapping
+    source: Source
+    plan: Plan
+    program: Program
+    layout: Layout
+    step: Callable
+    measure: Callable
+
+    def batches(self, split) -> Stream:
+        """The training batches of a split, this process's part of them."""
+        data = self.config["data"]
+        return Stream(
+            split,
+            batch=self.plan.batch,
+            seed=data["seed"],
+            accumulate=self.plan.accumulate,
+            workers=data["workers"],
+            part=(jax.process_index(), jax.process_count()),
+            resident=self.resident(split),
+        )
+
+    def resident(self, split) -> bool:
+        """Whether a split sits on the device whole."""
+        wanted = self.config["data"]["resident"]
+        return split.resident if wanted == "auto" else wanted == "yes"
+
+    def store(self, split) -> dict:
+        """A resident split as arrays on every device; {} for one that is streamed."""
+        if not self.resident(split):
+            return {}
+        return self.layout.replicate(split.read(np.arange(len(split))))
+
+    def evaluate(self, state: State, split, store: Mapping, *, averaged: bool = False) -> dict[str, float]:
+        """The task's metrics and the loss over a split, every example counted once."""
+        variables = state.ema if averaged else {"params": state.params, "model_state": state.model_state}
+        totals, rows = None, []
+        part = (jax.process_index(), jax.process_count())
+        for batch in passes(split, self.plan.eval_batch, part=part, resident=self.resident(split)):
+            valid = batch["valid"]
+            sums, found = self.measure(variables, state.hparams, store, self.layout.share(batch, 0))
+            sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+            totals = sums if totals is None else jax.tree.map(np.add, totals, sums)
+            if found:
+                rows.append(self.layout.local_rows({**found, "valid": valid}))
+        return self.metrics(state, totals, _valid_rows(rows))
+
+    def metrics(self, state: State, sums: Mapping, rows: Mapping) -> dict[str, float]:
+        """Metrics from sums: the loss, then what the task makes of its own."""
+        task = self.program.task(state.hparams)
+        return {"loss": float(sums["loss"] / max(sums["weight"], 1e-30)), **task.summarize(sums["task"], rows)}
+
+    def start(self) -> State:
+        """The state before the first step, on the host's default device."""
+        config, facts = self.config, self.source.facts
+        count = min(_PREPARE_EXAMPLES, len(self.source.train))
+        rows = np.linspace(0, len(self.source.train) - 1, count).astype(int)
+        task = self.program.task(sections.numeric(config))
+        wants_images = hasattr(self.program.net(sections.numeric(config)), "prepare")
+        fields = self.source.train.read(rows if wants_images else rows[:1])
+        fields |= {"index": rows[: len(fields[facts.input])], "valid": np.ones(len(fields[facts.input]), np.float32)}
+
+        def make(seed, hparams, fields):
+            fields = self.program.augment(hparams, "eval")(key_for(seed, "augment"), fields)
+            net, key = self.program.net(hparams), key_for(seed, "init")
+            variables = net.init({"params": key, "noise": key}, fields[facts.input][:1], train=False)
+            if wants_images:
+                variables = net.prepare(variables, fields[facts.input])
+            params, model_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
+            if self.plan.precision == "float64":
+                params, model_state = jax.tree.map(lambda x: x.astype(jnp.float64), (params, model_state))
+            memory = {}
+            for part in task.parts:
+                own = {part: params[part]} if part else params
+                memory[part] = self.program.optimizer(hparams, part).init(own)
+            ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
+            return params, model_state, memory, jax.tree.map(jnp.copy, ema)
+
+        seed = jnp.uint32(config["seed"])
+        hparams = {path: jnp.float32(value) for path, value in sections.numeric(config).items()}
+        params, model_state, memory, ema = jax.jit(make)(seed, hparams, fields)
+        zero = jnp.int32(0)
+        state = State(zero, seed, params, model_state, memory, ema, hparams, {}, zero, zero, zero, zero)
+        return state.replace(sums=self._no_sums(state, fields))
+
+    def _no_sums(self, state: State, fields: Mapping) -> dict:
+        """Zeros of the shapes of what the step adds up."""
+        one = {name: jnp.asarray(value)[None, :1] for name, value in fields.items()}
+        batch = one | {"epoch": jnp.zeros((1, 1), jnp.int32)}
+        shapes = jax.eval_shape(train_step(self.program), state, {}, batch)[1]
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+def prepare(config: Mapping) -> Job:
+    """The job that a config describes, on the devices at hand; whatever is wrong with it is said here."""
+    source = sections.call("data", config["data"])
+    config = sections.freeze(config).as_configdict().to_dict()
+    plan = resolve(config, source.facts, jax.device_count())
+    check(source, plan.batch)
+    program = Program(config, source.facts, plan)
+    layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))
+    step = layout.compile_training(train_step(program), plan.dispatch)
+    return Job(config, source, plan, program, layout, step, layout.compile_evaluation(eval_step(program)))
+
+
+def _valid_rows(rows: list[dict]) -> dict:
+    """The rows of examples that are not padding, of all batches."""
+    if not rows:
+        return {}
+    joined = {name: np.concatenate([batch[name] for batch in rows]) for name in rows[0]}
+    keep = joined.pop("valid") > 0
+    return {name: values[keep] for name, values in joined.items()}
