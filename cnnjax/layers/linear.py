@@ -1,0 +1,101 @@
+"""Layers with a kernel: convolution, transposed convolution, dense."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from cnnjax import ops
+from cnnjax.layers.initializers import initializer
+
+__all__ = ["Conv", "ConvTranspose", "Dense"]
+
+
+def _window(window, x):
+    return (window,) * (x.ndim - 2) if isinstance(window, int) else tuple(window)
+
+
+def _bias(module, init, features, fan_in):
+    """The bias: zeros, or PyTorch's uniform ±1/√fan-in of the kernel beside it."""
+    if init == "torch":
+        bound = 1.0 / max(fan_in, 1) ** 0.5
+        return module.param("bias", lambda key, shape: bound * (2.0 * nn.initializers.uniform(1.0)(key, shape) - 1.0),
+                            (features,))
+    return module.param("bias", initializer(init), (features,))
+
+
+class Conv(nn.Module):
+    """Convolution of (B, *sizes, I) to (B, *sizes', features), in 1, 2 or 3 dimensions by the rank of the input.
+
+    The kernel is (*window, I // groups, features) in float32 and is cast to the dtype of the input.
+    """
+
+    features: int
+    window: int | tuple[int, ...] = 3
+    stride: int | tuple[int, ...] = 1
+    padding: str | int | tuple = "valid"
+    dilation: int | tuple[int, ...] = 1
+    groups: int = 1
+    bias: bool = True
+    init: str = "he_normal"
+    bias_init: str = "zeros"
+
+    @nn.compact
+    def __call__(self, x):
+        window = _window(self.window, x)
+        inputs = x.shape[-1] // self.groups
+        kernel = self.param("kernel", initializer(self.init), (*window, inputs, self.features))
+        y = ops.conv(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,
+                     dilation=self.dilation, groups=self.groups)
+        if self.bias:
+            fan_in = inputs
+            for size in window:
+                fan_in *= size
+            y = y + _bias(self, self.bias_init, self.features, fan_in).astype(y.dtype)
+        return y
+
+
+class ConvTranspose(nn.Module):
+    """Transposed convolution of (B, *sizes, I) to (B, *sizes', features) by PyTorch's size rule.
+
+    The kernel is (*window, features // groups, I): that of the convolution of which this is the adjoint.
+    """
+
+    features: int
+    window: int | tuple[int, ...] = 2
+    stride: int | tuple[int, ...] = 2
+    padding: int | tuple = 0
+    output_padding: int | tuple[int, ...] = 0
+    dilation: int | tuple[int, ...] = 1
+    groups: int = 1
+    bias: bool = True
+    init: str = "he_normal"
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (*_window(self.window, x), self.features // self.groups, x.shape[-1])
+
+        def init(key, shape):  # fan-in is counted on the side of this layer's inputs
+            return jnp.swapaxes(initializer(self.init)(key, (*shape[:-2], shape[-1], shape[-2])), -1, -2)
+
+        kernel = self.param("kernel", init, shape)
+        y = ops.conv_transpose(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,
+                               output_padding=self.output_padding, dilation=self.dilation, groups=self.groups)
+        if self.bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
+        return y
+
+
+class Dense(nn.Module):
+    """Matrix product of the last axis: (..., I) to (..., features), with a kernel (I, features)."""
+
+    features: int
+    bias: bool = True
+    init: str = "lecun_normal"
+    bias_init: str = "zeros"
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", initializer(self.init), (x.shape[-1], self.features))
+        y = jnp.dot(x, kernel.astype(x.dtype))
+        if self.bias:
+            y = y + _bias(self, self.bias_init, self.features, x.shape[-1]).astype(y.dtype)
+        return y

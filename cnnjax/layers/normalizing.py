@@ -1,0 +1,129 @@
+"""Normalisation layers; every one is called `(x, train)`, its parameters and statistics are float32."""
+
+import difflib
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from cnnjax import ops
+from cnnjax.ops import axes
+
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm", "normalizer"]
+
+_STARTS = {"ones": nn.initializers.ones, "zeros": nn.initializers.zeros}
+
+
+def _affine(module, x):
+    """Scale and bias (C,) of a normalisation layer."""
+    shape = (x.shape[-1],)
+    return module.param("scale", _STARTS[module.scale_init], shape), module.param("bias", nn.initializers.zeros, shape)
+
+
+class BatchNorm(nn.Module):
+    """x (B, …, C) normalised with the statistics of the batch while training, with the running ones otherwise.
+
+    Statistics go over `group` examples of the global batch (0 = all), on one device or several. The running ones (mean
+    and unbiased variance, as in the paper and in PyTorch) keep the share `momentum` of themselves at each step.
+    """
+
+    group: int = 0
+    momentum: float = 0.9
+    eps: float = 1e-5
+    scale_init: str = "ones"
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        scale, bias = _affine(self, x)
+        shape = (x.shape[-1],)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        if not train:
+            return ops.batch_norm(x, scale, bias, running_mean.value, running_var.value, eps=self.eps)
+        mean, variance = ops.batch_statistics(x, group=self.group)
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            count = (self.group or x.shape[0] * axes.count()) * math.prod(x.shape[1:-1])
+            unbiased = variance * (count / max(count - 1, 1))
+            for kept, new in ((running_mean, mean), (running_var, unbiased)):
+                new = new if new.ndim == 1 else axes.mean(jnp.mean(new, 0))
+                kept.value = self.momentum * kept.value + (1 - self.momentum) * new.astype(kept.value.dtype)
+        return ops.batch_norm(x, scale, bias, mean, variance, eps=self.eps)
+
+
+class GroupNorm(nn.Module):
+    """x (B, …, C) normalised over places and runs of channels; `groups` is lowered to a divisor of C where it must be."""
+
+    groups: int = 32
+    eps: float = 1e-5
+    scale_init: str = "ones"
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        scale, bias = _affine(self, x)
+        return ops.group_norm(x, scale, bias, groups=math.gcd(self.groups, x.shape[-1]), eps=self.eps)
+
+
+class LayerNorm(nn.Module):
+    """x (B, …, C) normalised over the channels of each place, or with `spatial` over everything but the batch."""
+
+    spatial: bool = False
+    eps: float = 1e-6
+    scale_init: str = "ones"
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        scale, bias = _affine(self, x)
+        return ops.layer_norm(x, scale, bias, spatial=self.spatial, eps=self.eps)
+
+
+class InstanceNorm(nn.Module):
+    """x (B, *sizes, C) normalised over the places of each channel of each example."""
+
+    eps: float = 1e-5
+    scale_init: str = "ones"
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        scale, bias = _affine(self, x)
+        return ops.instance_norm(x, scale, bias, eps=self.eps)
+
+
+class LocalResponseNorm(nn.Module):
+    """x divided by a power of the energy in `size` neighbouring channels (Krizhevsky 2012); alpha is divided by size."""
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 2.0
+
+    def __call__(self, x, train=False):
+        return ops.local_response_norm(x, self.size, alpha=self.alpha, beta=self.beta, bias=self.bias)
+
+
+class _Nothing(nn.Module):
+    """x as it is: the normalisation called "none"."""
+
+    def __call__(self, x, train=False):
+        return x
+
+
+_KINDS = ("batch", "group", "layer", "instance", "none")
+
+
+def normalizer(
+    kind: str, *, group: int = 0, groups: int = 32, momentum: float = 0.9, eps: float = 1e-5, scale_init: str = "ones",
+    name: str = "",
+) -> nn.Module:
+    """The normalisation layer of a kind: "batch", "group", "layer" (a whole example, Wu 2018), "instance" or "none"."""
+    if kind not in _KINDS:
+        near = difflib.get_close_matches(kind, _KINDS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"norm is {kind!r}; it must be one of {', '.join(_KINDS)}{hint}")
+    named = {"name": name} if name else {}
+    if kind == "batch":
+        return BatchNorm(group, momentum, eps, scale_init, **named)
+    if kind == "group":
+        return GroupNorm(groups, eps, scale_init, **named)
+    if kind == "layer":
+        return LayerNorm(True, eps, scale_init, **named)
+    return InstanceNorm(eps, scale_init, **named) if kind == "instance" else _Nothing(**named)

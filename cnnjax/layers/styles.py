@@ -1,0 +1,43 @@
+"""What the layers of one net have in common, so that blocks need not hand on a dozen options."""
+
+import dataclasses
+
+import flax.linen as nn
+
+from cnnjax.layers.activations import activation
+from cnnjax.layers.linear import Conv
+from cnnjax.layers.normalizing import normalizer
+
+__all__ = ["Style"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # compared by identity: a momentum may be a traced number
+class Style:
+    """Normalisation, nonlinearity and first weights of a net, and the layers made to it.
+
+    `group` counts the examples that share batch statistics (0 = the whole global batch), `groups` the channel groups
+    of group normalisation. In a net without normalisation every convolution has a bias.
+    Layers that are attributes of a module take their name from there: theirs is left empty.
+    """
+
+    norm: str = "batch"
+    act: str = "relu"
+    init: str = "he_normal"
+    group: int = 0
+    groups: int = 32
+    momentum: float = 0.9
+    eps: float = 1e-5
+
+    def conv(self, features: int, window=3, *, bias: bool = False, name: str = "", **options) -> Conv:
+        """A convolution with this style's first weights."""
+        named = {"name": name} if name else {}
+        return Conv(features, window, bias=bias or self.norm == "none", init=self.init, **options, **named)
+
+    def normalize(self, name: str = "", *, scale_init: str = "ones") -> nn.Module:
+        """The normalisation layer, called `(x, train)`; the identity where the style has none."""
+        return normalizer(self.norm, group=self.group, groups=self.groups, momentum=self.momentum, eps=self.eps,
+                          scale_init=scale_init, name=name)
+
+    def activate(self, x):
+        """The nonlinearity of `x`."""
+        return activation(self.act)(x)

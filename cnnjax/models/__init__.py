@@ -1,0 +1,5 @@
+"""Networks: `cnnjax.models.resnet18(outputs=10)` is a Flax module with `features` and `strides`; it knows no labels."""
+
+from cnnjax.models.lenets import *
+from cnnjax.models.mlps import *
+from cnnjax.models.resnets import *

@@ -1,0 +1,41 @@
+"""The form of every net: a backbone of named maps and a head."""
+
+import flax.linen as nn
+
+from cnnjax import ops
+from cnnjax.layers import Dense, Dropout
+
+__all__ = ["Head", "Network"]
+
+
+class Head(nn.Module):
+    """Global pooling, dropout and the output layer: maps (B, *sizes, C) to outputs (B, K), or to (B, C) where K = 0."""
+
+    outputs: int
+    dropout: float = 0.0
+    init: str = "lecun_normal"
+    bias_init: str = "zeros"
+    pool: str = "avg"
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = ops.global_pool(x, self.pool)
+        if not self.outputs:
+            return x
+        x = Dropout(self.dropout, name="dropout")(x, train)
+        return Dense(self.outputs, init=self.init, bias_init=self.bias_init, name="output")(x)
+
+
+class Network(nn.Module):
+    """A net with `features(x, train)`: named maps, finest to coarsest, whose total strides are `strides`."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Total stride of every map of `features`, in its order."""
+        raise NotImplementedError
+
+    def features(self, x, train=False):
+        raise NotImplementedError
+
+    def __call__(self, x, train=False):
+        raise NotImplementedError

@@ -1,0 +1,49 @@
+"""Multi-layer perceptrons: the baseline that a convolutional net beats."""
+
+import flax.linen as nn
+
+from cnnjax.layers import Dense, Dropout, Style
+from cnnjax.models._network import Network
+
+__all__ = ["mlp"]
+
+
+def mlp(
+    *, outputs: int, hidden: tuple[int, ...] = (512, 256), activation: str = "relu", norm: str = "none",
+    norm_group: int = 0, dropout: float = 0.0, init: str = "he_normal",
+) -> nn.Module:
+    """Dense layers of the sizes `hidden` on the flattened input, then the output layer; works for input of any rank."""
+    return MLP(outputs, tuple(hidden), Style(norm=norm, act=activation, init=init, group=norm_group), dropout)
+
+
+class MLP(Network):
+    """Dense layers; the features are the hidden vectors, whose stride 0 says that they lie in no image plane."""
+
+    outputs: int
+    hidden: tuple[int, ...]
+    style: Style
+    dropout: float
+
+    @property
+    def strides(self):
+        return (0,) * len(self.hidden)
+
+    def setup(self):
+        for i, size in enumerate(self.hidden, 1):
+            setattr(self, f"dense{i}", Dense(size, init=self.style.init))
+            setattr(self, f"norm{i}", self.style.normalize())
+            setattr(self, f"dropout{i}", Dropout(self.dropout))
+        if self.outputs:
+            self.head = Dense(self.outputs, init=self.style.init)
+
+    def features(self, x, train=False):
+        x, maps = x.reshape(x.shape[0], -1), {}
+        for i in range(1, len(self.hidden) + 1):
+            x = self.style.activate(getattr(self, f"norm{i}")(getattr(self, f"dense{i}")(x), train))
+            x = maps[f"dense{i}"] = getattr(self, f"dropout{i}")(x, train)
+        return maps
+
+    def __call__(self, x, train=False):
+        maps = self.features(x, train)
+        x = list(maps.values())[-1] if maps else x.reshape(x.shape[0], -1)
+        return self.head(x) if self.outputs else x
