@@ -1,0 +1,228 @@
+"""Processes that read examples ahead of time.
+
+They are plain `python -c` processes at the other end of a socket, not `multiprocessing` ones: those import the main
+script again, which costs seconds where it imports jax and fails where it has no `if __name__ == "__main__"`. A worker
+ends when its socket closes, so none outlives a main process that was killed.
+"""
+
+import json
+import os
+import pickle
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from cnnjax.data.source import DataError
+
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])
+from cnnjax.data._workers import serve
+serve(int(sys.argv[1]))
+"""
+
+
+class Workers:
+    """Reads rows of a split in `count` processes, or in a thread of this one where count is 0."""
+
+    def __init__(self, split, count):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        count = min(cores, 16) if count < 0 else count
+        self.split, self.width = split, max(count, 1)
+        self._idle = queue.SimpleQueue()
+        members = [_Worker(split) for _ in range(count)] or [_Here(split)]
+        for member in members:
+            self._idle.put(member)
+        self._threads = ThreadPoolExecutor(self.width, thread_name_prefix="cnnjax-data")
+        self._end = weakref.finalize(self, _end, members, self._threads)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        self._end()
+
+    def submit(self, indices):
+        """Futures that together give the rows, in order; each result is (fields, found)."""
+        parts = np.array_split(indices, min(self.width, len(indices)))
+        return [self._threads.submit(_ask, self._idle, part) for part in parts]
+
+
+def _ask(idle, indices):
+    member = idle.get()
+    try:
+        return member.read(indices)
+    finally:
+        idle.put(member)  # a dead one too: whoever waits for it must hear so
+
+
+def _end(members, threads):
+    threads.shutdown(wait=False, cancel_futures=True)
+    for member in members:
+        member.kill()
+    threads.shutdown(wait=True)
+    for member in members:
+        member.close()
+
+
+class _Here:
+    """Reads in this process."""
+
+    def __init__(self, split):
+        self.split = split
+
+    def read(self, indices):
+        return self.split.read(indices), dict(getattr(self.split, "bad", {}))
+
+    def kill(self):
+        pass
+
+    def close(self):
+        pass
+
+
+class _Worker:
+    """One process and our end of its socket."""
+
+    def __init__(self, split):
+        try:
+            self._split = pickle.dumps(split)
+        except Exception as error:
+            raise DataError(_unsent(split, error)) from error
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        self._line = Connection(ours.detach())
+
+    def read(self, indices):
+        try:
+            if self._split:
+                self._line.send_bytes(self._split)
+                self._split = b""
+            self._line.send(indices)
+            kind, *answer = self._line.recv()
+        except (EOFError, OSError) as error:
+            raise DataError(self._obituary(indices)) from error
+        if kind == "read":
+            return tuple(answer)
+        raise DataError(answer[0])
+
+    def _obituary(self, indices):
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            code = "unknown"
+        cause = "killed, perhaps for want of memory" if code == -signal.SIGKILL else f"exit code {code}"
+        return (
+            f"a data worker process died ({cause}) while reading {len(indices)} examples from {indices[0]} on; "
+            f"fewer data.workers need less memory, data.workers=0 reads in the main process"
+        )
+
+    def kill(self):
+        self._process.kill()
+
+    def close(self):
+        self._process.wait()
+        self._line.close()
+
+
+def _unsent(split, error):
+    return (
+        f"{type(split).__name__} cannot be sent to data worker processes ({type(error).__name__}: {error}); "
+        f"define it in an importable module, or set data.workers=0"
+    )
+
+
+def serve(descriptor):
+    """A worker's life: a split, then indices, each answered by their rows, until the socket closes."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # these go to the whole group; the main process decides when to end
+        signal.signal(number, signal.SIG_IGN)
+    line = Connection(descriptor)
+    try:
+        try:
+            split = pickle.loads(line.recv_bytes())
+        except (EOFError, OSError):
+            raise
+        except Exception as error:
+            line.recv()
+            line.send(("failed", f"a split {_UNLOADED.format(kind=type(error).__name__, error=error)}"))
+            return
+        known = set()
+        while True:
+            indices = line.recv()
+            line.send(_answer(split, indices, known))
+    except (EOFError, OSError):
+        return
+
+
+_UNLOADED = (
+    "cannot be loaded in a data worker process ({kind}: {error}); "
+    "define its class in an importable module, not in the script, or set data.workers=0"
+)
+
+
+def _answer(split, indices, known):
+    try:
+        fields = split.read(indices)
+    except DataError as error:
+        return "failed", str(error)
+    except Exception as error:
+        return "failed", f"reading examples {indices[0]} … {indices[-1]} failed: {type(error).__name__}: {error}"
+    bad = getattr(split, "bad", {})
+    found = {name: bad[name] for name in bad if name not in known}
+    known.update(found)
+    return "read", fields, found
+
+
+class Ledger:
+    """Keeps what was found broken while reading: in `split.bad`, in a file of JSON lines, and within the budget."""
+
+    def __init__(self, split, path):
+        self.split, self.path, self._written = split, str(path), set()
+        if self.path and os.path.exists(self.path):
+            with open(self.path, encoding="utf-8") as lines:
+                self._written = {json.loads(line)["record"] for line in lines if line.endswith("\n")}
+        self._keep(dict(getattr(split, "bad", {})))
+
+    def collect(self, futures):
+        """The fields of all these rows, joined in order."""
+        parts = []
+        for future in futures:
+            fields, found = future.result()
+            self._keep(found)
+            parts.append(fields)
+        return parts[0] if len(parts) == 1 else {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def _keep(self, found):
+        new = {name: reason for name, reason in found.items() if name not in self._written}
+        if new and self.path:
+            with open(self.path, "a", encoding="utf-8") as lines:
+                lines.writelines(json.dumps({"record": n, "reason": r}) + "\n" for n, r in new.items())
+        self._written.update(new)
+        if found:
+            self.split.bad.update(found)
+            within_budget(self.split)
+
+
+def within_budget(split):
+    """Raises DataError where more of a split's files are broken than its budget allows."""
+    if len(split.bad) > split.budget:
+        name, reason = next(iter(split.bad.items()))
+        raise DataError(
+            f"{len(split.bad)} files cannot be read, {split.budget} are allowed (data.budget); "
+            f"the first is {name}: {reason}"
+        )

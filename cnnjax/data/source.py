@@ -1,0 +1,257 @@
+"""What a data set is to the rest of the house: three splits that are read by index, and facts about them."""
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+__all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "from_arrays", "hold_out"]
+
+INPUTS = ("image", "video", "series", "tokens")
+NOTHING = MappingProxyType({})
+_PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
+
+
+class DataError(ValueError):
+    """A data set that cannot be used as it is; the message says which record and what to change."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What nets, tasks and augmentations may know of a data set.
+
+    `shape` is that of one example's input, channels last; `mean` and `std` are per channel, in [0, 1] units,
+    from the training split (from 256 evenly spaced examples of it where it is streamed).
+    """
+
+    input: str = "image"
+    shape: tuple = ()
+    classes: int = 0
+    counts: dict = field(default_factory=dict)
+    mean: tuple = ()
+    std: tuple = ()
+    names: tuple = ()
+    extra: dict = field(default_factory=dict)
+
+
+class Split(Protocol):
+    """Examples by index. What a split may add: `arrays` (resident ones must), `name(index)` for messages."""
+
+    resident: bool
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set; `eval is test` where nothing was held out, and then nothing may be selected by it."""
+
+    train: Split
+    eval: Split
+    test: Split
+    facts: Facts
+
+
+class Memory:
+    """A split held as arrays, small enough to sit on the device: `arrays` maps batch fields to (N, ...)."""
+
+    resident = True
+
+    def __init__(self, arrays):
+        self.arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+        lengths = {name: len(value) for name, value in self.arrays.items()}
+        if len(set(lengths.values())) != 1:
+            raise DataError(f"the fields of a split differ in length: {lengths}; every field needs one row per example")
+
+    def __len__(self):
+        return len(next(iter(self.arrays.values())))
+
+    def read(self, indices):
+        return {name: value[indices] for name, value in self.arrays.items()}
+
+
+class Part:
+    """Some examples of a split that is not in memory, renumbered from 0."""
+
+    resident = False
+
+    def __init__(self, split, indices):
+        self.split, self.indices = split, np.asarray(indices)
+        self.bad, self.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
+
+    def __len__(self):
+        return len(self.indices)
+
+    def read(self, indices):
+        return self.split.read(self.indices[indices])
+
+    def name(self, index):
+        return record(self.split, self.indices[index])
+
+
+def record(split, index):
+    """The name by which messages call one example."""
+    return split.name(index) if hasattr(split, "name") else f"example {index}"
+
+
+def take(split, indices):
+    """The split of these examples alone, in this order."""
+    if split.resident:
+        return Memory(split.read(indices))
+    return Part(split, indices)
+
+
+def shuffled(count, key):
+    """The numbers below count in an order that depends on the two integers of key alone.
+
+    Raw Philox bits and a stable sort: NumPy promises these never to change, its `permutation` not.
+    """
+    words = np.array([word % 2**64 for word in key], np.uint64)
+    order = np.argsort(np.random.Philox(key=words).random_raw(count), kind="stable")
+    order.setflags(write=False)
+    return order
+
+
+def hold_out(split, count, seed=0):
+    """Two splits: the given one without `count` examples drawn by `seed`, and those; both in the old order."""
+    if not 0 < count < len(split):
+        raise DataError(
+            f"data.holdout is {count}; it must lie between 1 and {len(split) - 1}, "
+            f"for the training set has {len(split)} examples"
+        )
+    drawn = np.zeros(len(split), bool)
+    drawn[shuffled(len(split), (seed, -1))[:count]] = True
+    return take(split, np.flatnonzero(~drawn)), take(split, np.flatnonzero(drawn))
+
+
+def every_fifth(split):
+    """Two splits, train and test, of a set that comes without a test set: test is every fifth example from 0 on."""
+    places = np.arange(len(split))
+    return take(split, places[places % 5 != 0]), take(split, places[places % 5 == 0])
+
+
+def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: str = "image", extra: dict = NOTHING):
+    """A Source: `holdout` examples of train become eval, which else is the split given (test again if there is none).
+
+    The draw does not depend on any seed of the run: every run holds out the same examples.
+    """
+    if holdout:
+        if eval is not test:
+            raise DataError(
+                f"data.holdout is {holdout}, but this set has an evaluation split of its own "
+                f"({len(eval)} examples); set data.holdout=0"
+            )
+        train, eval = hold_out(train, holdout)
+    for name, split in (("training", train), ("evaluation", eval), ("test", test)):
+        if len(split) == 0:
+            raise DataError(f"the {name} split has no examples")
+    probe = train.arrays if train.resident else train.read(np.arange(_PROBE) * len(train) // _PROBE)
+    mean, std = statistics(probe[input])
+    counts = {"train": len(train), "eval": len(eval), "test": len(test)}
+    facts = Facts(input, probe[input].shape[1:], len(names), counts, mean, std, tuple(names), dict(extra))
+    return Source(train, eval, test, facts)
+
+
+def statistics(values):
+    """Mean and standard deviation per channel (last axis) in units of the whole range; () for tokens."""
+    if values.ndim < 3:
+        return (), ()
+    channels, scale = values.shape[-1], whole(values.dtype)
+    total = square = 0.0
+    for first in range(0, len(values), 512):
+        rows = values[first : first + 512].astype(np.float64)
+        rows = rows.reshape(len(rows), -1)
+        total, square = total + rows.sum(0), square + np.square(rows).sum(0)
+    size = values.size // channels
+    mean, square = (sums.reshape(-1, channels).sum(0) / size for sums in (total, square))
+    std = np.sqrt(np.maximum(square - mean * mean, 0))
+    return tuple((mean / scale).tolist()), tuple((std / scale).tolist())
+
+
+def whole(dtype):
+    """What stands for 1.0 in an input of this type."""
+    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.unsignedinteger) else 1.0
+
+
+def from_arrays(train: dict, test: dict, eval: dict = NOTHING, *, holdout: int = 0, names: tuple = ()) -> Source:
+    """A Source of arrays in memory: each split a dict of batch fields, such as image (N, H, W, C) and label (N,).
+
+    Inputs are uint8, or float in [0, 1]. Images without a channel axis get one. Without `names` the classes are
+    called 0, 1, … up to the greatest label. Segments, boxes, points and further fields pass through.
+    """
+    splits = [Memory(_tidy(fields)) for fields in (train, test, eval) if len(fields)]
+    if len(splits) < 2:
+        raise DataError("from_arrays needs a training and a test split, each with at least one field")
+    fields = splits[0].arrays
+    for split in splits[1:]:
+        if set(split.arrays) != set(fields):
+            raise DataError(f"the splits differ in their fields: {sorted(fields)} and {sorted(split.arrays)}")
+    found = [name for name in INPUTS if name in fields]
+    if not found:
+        raise DataError(f"no input among the fields {sorted(fields)}; one of {', '.join(INPUTS)} is needed")
+    if not names and "label" in fields and len(fields["label"]):
+        names = tuple(str(label) for label in range(int(fields["label"].max()) + 1))
+    source = assemble(splits[0], splits[-1], splits[1], holdout=holdout, names=names, input=found[0])
+    check(source, 1)
+    return source
+
+
+def _tidy(fields):
+    fields = {name: np.asarray(value) for name, value in fields.items()}
+    for name, value in fields.items():
+        if value.dtype == object:
+            raise DataError(f"field {name} holds Python objects, as ragged rows make; give rows of one shape")
+        if value.dtype in (np.float64, np.float16):
+            fields[name] = value.astype(np.float32)
+        if name == "label":
+            if not np.issubdtype(value.dtype, np.integer):
+                raise DataError(f"label has type {value.dtype}; labels are whole numbers from 0 on")
+            fields[name] = value.reshape(len(value)).astype(np.int32)
+    if "image" in fields and fields["image"].ndim == 3:
+        fields["image"] = fields["image"][..., None]
+    return fields
+
+
+def check(source: Source, batch: int):
+    """Refuses by name, before anything compiles, what no training could use; nothing comes out.
+
+    Splits in memory are looked at whole, others at 256 evenly spaced examples (they check the rest as they read).
+    """
+    if batch < 1:
+        raise DataError(f"train.batch is {batch}; it must be at least 1")
+    if len(source.train) < batch:
+        raise DataError(
+            f"train.batch is {batch}, but the training set has {len(source.train)} examples; "
+            f"lower train.batch to {len(source.train)} or less, or give more data"
+        )
+    for name, split in (("train", source.train), ("eval", source.eval), ("test", source.test)):
+        rows = np.arange(len(split)) if split.resident else np.arange(_PROBE) * len(split) // _PROBE
+        fields = split.arrays if split.resident else split.read(rows)
+        inspect(fields, source.facts, lambda row, split=split, rows=rows: record(split, rows[row]), where=name)
+
+
+def inspect(fields, facts, name, where=""):
+    """Raises DataError, with the record's name(row), for labels out of range, wrong shapes and values not finite."""
+    where = f"{where}: " if where else ""
+    if facts.input not in fields:
+        raise DataError(f"{where}the examples have no {facts.input}, only {', '.join(sorted(fields))}")
+    shape = fields[facts.input].shape[1:]
+    if facts.shape and shape != tuple(facts.shape):
+        raise DataError(f"{where}{facts.input} has shape {shape}, but the training set's has {tuple(facts.shape)}")
+    for field_name, values in fields.items():
+        if np.issubdtype(values.dtype, np.floating):
+            finite = np.isfinite(values.reshape(len(values), -1)).all(1)
+            if not finite.all():
+                raise DataError(f"{where}{name(int(np.argmin(finite)))} has a {field_name} with values not finite")
+    if facts.classes and "label" in fields:
+        wrong = (fields["label"] < 0) | (fields["label"] >= facts.classes)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DataError(
+                f"{where}{name(row)} has label {fields['label'][row]}; labels go from 0 to {facts.classes - 1}"
+            )

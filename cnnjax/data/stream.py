@@ -1,0 +1,146 @@
+"""In which order examples are seen, and how they get here: the same for resident and streamed sets and any hosts."""
+
+from collections import deque
+from functools import lru_cache
+
+import numpy as np
+
+from cnnjax.data._workers import Ledger, Workers
+from cnnjax.data.source import shuffled
+
+__all__ = ["Stream", "order", "passes"]
+
+_permutation = lru_cache(maxsize=4)(shuffled)
+
+
+def order(count: int, batch: int, step: int, *, seed: int = 0):
+    """Index (batch,) and epoch (batch,) of the examples of this step's global batch, a function of (seed, step).
+
+    The stream is the endless concatenation of the epochs' permutations of `count` examples, cut every `batch`:
+    a batch may straddle epochs, and nothing is dropped or repeated within one.
+    """
+    epoch, place = np.divmod(step * batch + np.arange(batch, dtype=np.int64), count)
+    index = np.empty(batch, np.int32)
+    for number in range(int(epoch[0]), int(epoch[-1]) + 1):
+        here = epoch == number
+        index[here] = _permutation(count, (seed, number))[place[here]]
+    return index, epoch.astype(np.int32)
+
+
+class Stream:
+    """The batches of a training split, by step; use as a context manager or close it.
+
+    `accumulate` = k > 0 lays every batch out in k microbatches, (k, batch/k, ...). `part` = (p, P) gives host p of P
+    its slice of the last batch axis, so that the hosts' slices of a microbatch together are that microbatch.
+    Splits that are not resident are decoded by `workers` processes (0: a thread of this process; -1: one per
+    core, 16 at most), `ahead` steps before they are asked for. Files found broken are listed in `bad_records`.
+    """
+
+    def __init__(
+        self,
+        split,
+        *,
+        batch: int,
+        seed: int = 0,
+        accumulate: int = 0,
+        part: tuple = (0, 1),
+        workers: int = -1,
+        ahead: int = 3,
+        bad_records: str = "",
+    ):
+        self.split, self.batch, self.seed, self.ahead = split, batch, seed, max(ahead, 1)
+        self.accumulate, self.part = accumulate, part
+        _divide(batch, max(accumulate, 1) * part[1], "train.batch")
+        self._ledger = Ledger(split, bad_records)
+        self._workers = () if split.resident else Workers(split, workers)
+        self._coming = deque()  # (step, order, futures), consecutive steps
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def indices(self, step):
+        """This host's index, epoch and valid of one step, each (batch/P,) or (k, batch/k/P)."""
+        index, epoch = order(len(self.split), self.batch, step, seed=self.seed)
+        return {"index": self._mine(index), "epoch": self._mine(epoch), "valid": self._mine(np.ones(self.batch, "f4"))}
+
+    def batches(self, step: int, count: int = 1):
+        """Fields of the batches of steps step … step + count - 1, stacked: (count, batch, ...) of this host's part.
+
+        Always index, epoch and valid; of a split that is not resident its decoded fields too.
+        """
+        if self.split.resident:
+            return _stacked([self.indices(t) for t in range(step, step + count)])
+        while self._coming and self._coming[0][0] != step:
+            for future in self._coming.popleft()[2]:
+                future.cancel()
+        for t in range(step + len(self._coming), step + count + self.ahead):
+            batch = self.indices(t)
+            self._coming.append((t, batch, self._workers.submit(batch["index"].reshape(-1))))
+        return _stacked([self._arrived(*self._coming.popleft()) for _ in range(count)])
+
+    def close(self):
+        """Stops the worker processes."""
+        self._coming.clear()
+        if self._workers:
+            self._workers.close()
+
+    def _mine(self, values):
+        p, hosts = self.part
+        values = values.reshape(max(self.accumulate, 1), hosts, -1)[:, p]
+        return values if self.accumulate else values[0]
+
+    def _arrived(self, step, batch, futures):
+        shape = batch["index"].shape
+        fields = self._ledger.collect(futures)
+        fields = {name: value.reshape(*shape, *value.shape[1:]) for name, value in fields.items()}
+        valid = batch["valid"] * fields.pop("valid", np.float32(1))
+        return {**fields, **batch, "valid": valid}
+
+
+def passes(split, batch: int, part: tuple = (0, 1), *, workers: int = -1, ahead: int = 3, bad_records: str = ""):
+    """Iterates over the batches of one pass in which every example is valid exactly once, host p of P's slice of each.
+
+    The last batch is filled up with examples of valid 0. Fields are as from `Stream`.
+    """
+    _divide(batch, part[1], "eval.batch")
+    ledger = Ledger(split, bad_records)
+    if split.resident:
+        for first in range(0, len(split), batch):
+            yield _pass(split, batch, first, part)
+        return
+    with Workers(split, workers) as pool:
+        coming = deque()
+        for first in range(0, len(split), batch):
+            fields = _pass(split, batch, first, part)
+            rows, back = np.unique(fields["index"], return_inverse=True)
+            coming.append((fields, back, pool.submit(rows)))
+            if len(coming) > ahead:
+                yield _passed(ledger, *coming.popleft())
+        while coming:
+            yield _passed(ledger, *coming.popleft())
+
+
+def _pass(split, batch, first, part):
+    width = batch // part[1]
+    place = first + part[0] * width + np.arange(width)
+    index = np.minimum(place, len(split) - 1).astype(np.int32)
+    return {"index": index, "epoch": np.zeros(width, np.int32), "valid": (place < len(split)).astype(np.float32)}
+
+
+def _passed(ledger, fields, back, futures):
+    read = {name: value[back] for name, value in ledger.collect(futures).items()}
+    valid = fields["valid"] * read.pop("valid", np.float32(1))
+    return {**read, **fields, "valid": valid}
+
+
+def _stacked(batches):
+    return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _divide(batch, parts, name):
+    if batch < 1 or batch % parts:
+        fits = max(parts, batch // parts * parts)
+        raise ValueError(f"{name} is {batch}; it must be a multiple of {parts} (microbatches × hosts), such as {fits}")
