@@ -6,9 +6,9 @@ from functools import lru_cache
 import numpy as np
 
 from cnnjax.data._workers import Ledger, Workers
-from cnnjax.data.source import shuffled
+from cnnjax.data.source import Memory, shuffled
 
-__all__ = ["Stream", "order", "passes"]
+__all__ = ["Stream", "into_memory", "order", "passes"]
 
 _permutation = lru_cache(maxsize=4)(shuffled)
 
@@ -32,8 +32,9 @@ class Stream:
 
     `accumulate` = k > 0 lays every batch out in k microbatches, (k, batch/k, ...). `part` = (p, P) gives host p of P
     its slice of the last batch axis, so that the hosts' slices of a microbatch together are that microbatch.
-    Splits that are not resident are decoded by `workers` processes (0: a thread of this process; -1: one per
-    core, 16 at most), `ahead` steps before they are asked for. Files found broken are listed in `bad_records`.
+    Where `resident` ("auto": as the split says) is false, examples are decoded by `workers` processes (0: one per core,
+    16 at most; -1: a thread of this process), `ahead` steps before they are asked for, and come with the batches.
+    Files found broken are listed in the file `bad_records`.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class Stream:
         seed: int = 0,
         accumulate: int = 0,
         part: tuple = (0, 1),
-        workers: int = -1,
+        resident: bool | str = "auto",
+        workers: int = 0,
         ahead: int = 3,
         bad_records: str = "",
     ):
@@ -52,7 +54,8 @@ class Stream:
         self.accumulate, self.part = accumulate, part
         _divide(batch, max(accumulate, 1) * part[1], "train.batch")
         self._ledger = Ledger(split, bad_records)
-        self._workers = () if split.resident else Workers(split, workers)
+        self.resident = _resident(split, resident)
+        self._workers = () if self.resident else Workers(split, workers)
         self._coming = deque()  # (step, order, futures), consecutive steps
 
     def __enter__(self):
@@ -69,9 +72,9 @@ class Stream:
     def batches(self, step: int, count: int = 1):
         """Fields of the batches of steps step … step + count - 1, stacked: (count, batch, ...) of this host's part.
 
-        Always index, epoch and valid; of a split that is not resident its decoded fields too.
+        Always index, epoch and valid; where the stream is not resident the decoded fields too.
         """
-        if self.split.resident:
+        if self.resident:
             return _stacked([self.indices(t) for t in range(step, step + count)])
         while self._coming and self._coming[0][0] != step:
             for future in self._coming.popleft()[2]:
@@ -100,14 +103,23 @@ class Stream:
         return {**fields, **batch, "valid": valid}
 
 
-def passes(split, batch: int, part: tuple = (0, 1), *, workers: int = -1, ahead: int = 3, bad_records: str = ""):
+def passes(
+    split,
+    batch: int,
+    part: tuple = (0, 1),
+    *,
+    resident: bool | str = "auto",
+    workers: int = 0,
+    ahead: int = 3,
+    bad_records: str = "",
+):
     """Iterates over the batches of one pass in which every example is valid exactly once, host p of P's slice of each.
 
     The last batch is filled up with examples of valid 0. Fields are as from `Stream`.
     """
     _divide(batch, part[1], "eval.batch")
     ledger = Ledger(split, bad_records)
-    if split.resident:
+    if _resident(split, resident):
         for first in range(0, len(split), batch):
             yield _pass(split, batch, first, part)
         return
@@ -121,6 +133,16 @@ def passes(split, batch: int, part: tuple = (0, 1), *, workers: int = -1, ahead:
                 yield _passed(ledger, *coming.popleft())
         while coming:
             yield _passed(ledger, *coming.popleft())
+
+
+def into_memory(split, *, workers: int = 0, bad_records: str = "") -> Memory:
+    """The split read whole, as one that is resident; examples that are not valid are left out."""
+    if isinstance(split, Memory):
+        return split
+    batches = passes(split, min(256, len(split)), resident=False, workers=workers, bad_records=bad_records)
+    kept = [{name: rows[batch["valid"] > 0] for name, rows in batch.items()} for batch in batches]
+    fields = {name: np.concatenate([batch[name] for batch in kept]) for name in kept[0]}
+    return Memory({name: rows for name, rows in fields.items() if name not in ("index", "epoch", "valid")})
 
 
 def _pass(split, batch, first, part):
@@ -138,6 +160,10 @@ def _passed(ledger, fields, back, futures):
 
 def _stacked(batches):
     return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _resident(split, wanted):
+    return split.resident if wanted == "auto" else wanted
 
 
 def _divide(batch, parts, name):
