@@ -7,6 +7,7 @@ flipped bit is found where orbax alone would return it.
 
 import contextlib
 import dataclasses
+import errno
 import glob
 import json
 import logging
@@ -24,6 +25,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -129,7 +131,7 @@ class Checkpoints:
         return -max(scored)[1] if scored else -1
 
     def restore(self, like: Any, step: int = -1) -> tuple[int, Any, dict[str, float]]:
-        """(step, tree, metrics) of the newest checkpoint that is whole, or of `step`; (0, like, {}) where there is none.
+        """(step, tree, metrics) of the newest checkpoint that is whole, or of `step`; (0, like, {}) if there is none.
 
         The tree comes back with the structure, dtypes and sharding of `like`, on any number of devices and processes.
         A damaged checkpoint is renamed to `<step>.damaged` and the one before is used; a named step has no stand-in.
@@ -180,15 +182,14 @@ class Checkpoints:
             path = self._root / (f"{step}-{max(versions) + 1}" if versions else f"{step}")
             manifest = {"format": _FORMAT, "step": step, "metrics": metrics, "leaves": _checksums(arrays)}
             manifest["crc32"] = _crc(manifest)
+            filled = {name: array for name, array in arrays.items() if array.size}  # orbax refuses empty arrays
+            items = ocp.args.Composite(state=ocp.args.PyTreeSave(filled), manifest=ocp.args.JsonSave(manifest))
             with _quiet(), _plain(self._root) as root:
-                items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), manifest=ocp.args.JsonSave(manifest))
                 _checkpointer(jax.process_index()).save(root / path.name, args=items)
             self._metrics[path] = _floats(metrics)
             self._prune()
         except Exception as error:
-            with contextlib.suppress(OSError):
-                self._swept = False
-                self._sweep()
+            self._swept = False
             left = self.steps()
             rest = f"the checkpoint at step {left[-1]} is intact" if left else "there is no checkpoint yet"
             raise CheckpointError(
@@ -283,11 +284,13 @@ class Checkpoints:
             )
 
     def _arrays(self, entry: _Entry, manifest: dict) -> dict[str, np.ndarray]:
-        as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in manifest["leaves"]}
-        shapes = {name: 0 for name in manifest["leaves"]}
-        arrays = self._read(entry, state=ocp.args.PyTreeRestore(item=shapes, restore_args=as_numpy))["state"]
+        leaves = manifest["leaves"]
+        arrays = {name: np.zeros(leaf["shape"], jnp.dtype(leaf["dtype"])) for name, leaf in leaves.items()}
+        filled = {name: 0 for name, array in arrays.items() if array.size}
+        as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in filled}
+        arrays |= self._read(entry, state=ocp.args.PyTreeRestore(item=filled, restore_args=as_numpy))["state"]
         for name, leaf in _checksums(arrays).items():
-            if leaf != manifest["leaves"][name]:
+            if leaf != leaves[name]:
                 raise _Damaged(f"{name} does not match its checksum")
         return arrays
 
@@ -325,7 +328,7 @@ def _checkpointer(process: int) -> ocp.Checkpointer:
     handler = ocp.CompositeCheckpointHandler(
         state=ocp.PyTreeCheckpointHandler(multiprocessing_options=alone),
         manifest=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
-        composite_options=ocp.handlers.CompositeOptions(multiprocessing_options=alone),
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
     )
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
@@ -359,7 +362,7 @@ def _reason(error: BaseException) -> str:
     """The operating system's words, where they are anywhere in the error; else its first line."""
     text = str(error) or type(error).__name__
     for code in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EFBIG", "ENOENT", "EIO"):
-        words = os.strerror(getattr(__import__("errno"), code))
+        words = os.strerror(getattr(errno, code))
         if words in text:
             return words
     return text.splitlines()[0][:200]
@@ -386,7 +389,7 @@ def _plain(root: Path):
     if glob.escape(str(root)) == str(root):
         yield root
         return
-    with tempfile.TemporaryDirectory() as alias:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as alias:
         link = Path(alias) / "checkpoints"
         link.symlink_to(root)
         yield link

@@ -1,0 +1,228 @@
+"""The directory of a run: who holds it, how it ended, and files that are never half-written."""
+
+import contextlib
+import dataclasses
+import datetime
+import errno
+import fcntl
+import json
+import math
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+__all__ = [
+    "WorkdirError",
+    "WorkdirLocked",
+    "hold",
+    "read_json",
+    "read_status",
+    "record_error",
+    "write_json",
+    "write_status",
+]
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class WorkdirError(ValueError):
+    """The workdir can't be made or written."""
+
+    exit_code = 2
+
+
+class WorkdirLocked(ValueError):
+    """Another process trains in the workdir."""
+
+    exit_code = 7
+
+
+@contextlib.contextmanager
+def hold(workdir: str | Path) -> Iterator[Path]:
+    """The workdir, made if need be and held by this process alone until the block ends or the process dies.
+
+    Of several processes that train together, only process 0 holds it.
+    """
+    workdir = Path(workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = _locked(workdir / "lock.json")
+    except OSError as error:
+        raise WorkdirError(
+            f"workdir {workdir} can't be written: {error.strerror or error}; give another --workdir"
+        ) from error
+    try:
+        yield workdir
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(workdir / "lock.json")
+        os.close(lock)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes `content` as JSON, whole or not at all; numbers that JSON doesn't know (NaN, infinities) become null."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            json.dump(_finite(content), file, indent=1, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file."""
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_status(workdir: str | Path, status: str, *, step: int = 0, detail: Mapping[str, Any] = _NONE) -> None:
+    """Writes `status.json`: how far the run is (`running`, `complete`, `interrupted`, `diverged`, …), and details."""
+    write_json(Path(workdir) / "status.json", {"status": status, "step": step, "at": _now(), **detail})
+
+
+def read_status(workdir: str | Path) -> dict[str, Any]:
+    """The content of `status.json`; empty where no run has written one."""
+    try:
+        return read_json(Path(workdir) / "status.json")
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def record_error(workdir: str | Path, error: BaseException) -> Path:
+    """Appends the whole story of `error` to `error.log`, and returns where that is."""
+    path = Path(workdir) / "error.log"
+    with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
+        file.write(f"--- {_now()}  {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}\n")
+    return path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Owner:
+    host: str
+    pid: int
+    since: float  # seconds since 1970
+    began: str = ""  # when the process began, as the kernel counts it: a pid is used again
+    space: str = ""  # the kernel's boot and the namespace in which the pid counts
+
+    def surely_dead(self) -> bool:
+        here = _me()
+        if (self.host, self.space) != (here.host, here.space) or not self.space:
+            return False
+        return _began(self.pid) != self.began
+
+
+def _locked(path: Path) -> int:
+    """An open file that carries the lock, with this process written in it."""
+    patience = time.monotonic() + 2.0
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            owner = _owner(path)
+            if owner is None and time.monotonic() < patience:  # it is just being written, or just being released
+                time.sleep(0.05)
+            elif owner is not None and owner.surely_dead():
+                _discard(path, owner)
+            else:
+                raise WorkdirLocked(_in_use(path, owner)) from None
+            continue
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            print(f"{path.parent} is on a file system without locks: nothing keeps a second run out", file=sys.stderr)
+        if _same_file(file, path):
+            os.ftruncate(file, 0)
+            os.pwrite(file, json.dumps(dataclasses.asdict(_me())).encode(), 0)
+            return file
+        os.close(file)
+
+
+def _discard(path: Path, owner: _Owner) -> None:
+    """Removes the lock of a dead owner that its orphans (data workers) still hold, one taker at a time."""
+    guard = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if _owner(path) == owner:
+            path.unlink()
+    finally:
+        os.close(guard)
+
+
+def _owner(path: Path) -> _Owner | None:
+    try:
+        return _Owner(**read_json(path))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _same_file(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _me() -> _Owner:
+    pid = os.getpid()
+    return _Owner(socket.gethostname(), pid, time.time(), _began(pid), _space())
+
+
+def _began(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _space() -> str:
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _in_use(path: Path, owner: _Owner | None) -> str:
+    if owner is None:
+        return f"workdir {path.parent} is in use by a process that {path.name} doesn't name"
+    seconds = max(0.0, time.time() - owner.since)
+    age = next(f"{seconds / size:.0f} {unit}" for size, unit in _AGES if seconds >= size)
+    return (
+        f"workdir {path.parent} is in use by process {owner.pid} on {owner.host}, for {age} now\n"
+        "wait for it, stop it, or give another --workdir"
+    )
+
+
+_AGES = ((172800, "days"), (7200, "h"), (120, "min"), (0.0, ""))
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    if hasattr(content, "tolist"):
+        return _finite(content.tolist())
+    if isinstance(content, Path):
+        return str(content)
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
