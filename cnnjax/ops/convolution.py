@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+import cnnjax.ops._lowering
+from cnnjax.ops._trilinear import Geometry, input_of, output_of
 from cnnjax.ops.shapes import output_size, pad_pairs, per_dimension, transposed_size
 
 __all__ = ["conv", "conv_transpose", "separable_conv"]
@@ -41,9 +42,7 @@ def conv(
         output_size(*dims)
     x, kernel = _promoted(x, kernel)
     kernel = jnp.flip(kernel, range(n)) if flip else kernel
-    return lax.conv_general_dilated(
-        x, kernel, stride, pairs, rhs_dilation=dilation, feature_group_count=groups, dimension_numbers=_layout(n)
-    )
+    return output_of(x, kernel, Geometry(sizes, window, stride, pairs, dilation, groups))
 
 
 def conv_transpose(
@@ -56,38 +55,36 @@ def conv_transpose(
     dilation: Ints = 1,
     groups: int = 1,
 ) -> jax.Array:
-    """The adjoint of the convolution that has this kernel (*window, outputs // groups, C): x (B, *sizes, C) → (B, *sizes', outputs).
+    """The adjoint of the convolution with this kernel (*window, outputs // groups, C): (B, *sizes, C) → (B, *sizes', outputs).
 
     sizes' = (sizes − 1) · stride − padding + dilation · (window − 1) + 1 + output_padding, PyTorch's rule.
     """
     n = _rank(x, kernel)
     if x.shape[-1] != kernel.shape[-1] or x.shape[-1] % groups:
-        raise ValueError(f"groups is {groups}: x {x.shape} has {x.shape[-1]} channels and kernel {kernel.shape} reads {kernel.shape[-1]}")
+        raise ValueError(
+            f"groups is {groups}: x {x.shape} has {x.shape[-1]} channels and "
+            f"kernel {kernel.shape} reads {kernel.shape[-1]}"
+        )
     stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
     extra = per_dimension("output_padding", output_padding, n, least=0)
     sizes, window = x.shape[1:-1], kernel.shape[:n]
     if isinstance(padding, str):
-        raise ValueError(f"padding is {padding!r}; a transposed convolution takes an int, {n} ints or {n} (low, high) pairs")
+        raise ValueError(
+            f"padding is {padding!r}; a transposed convolution takes an int, {n} ints or {n} (low, high) pairs"
+        )
     pairs = pad_pairs(padding, sizes, window, stride, dilation)
     for e, s, d in zip(extra, stride, dilation, strict=True):
         if e >= max(s, d):
-            raise ValueError(f"output_padding is {output_padding!r}; it must be less than stride {stride} or dilation {dilation}")
+            raise ValueError(
+                f"output_padding is {output_padding!r}; it must be less than stride {stride} or dilation {dilation}"
+            )
     outer = tuple(transposed_size(*dims) for dims in zip(sizes, window, stride, pairs, extra, dilation, strict=True))
     if min(outer) < 1:
-        raise ValueError(f"padding {padding!r} leaves nothing: x {x.shape} with kernel {kernel.shape} gives sizes {outer}")
+        raise ValueError(
+            f"padding {padding!r} leaves nothing: x {x.shape} with kernel {kernel.shape} gives sizes {outer}"
+        )
     x, kernel = _promoted(x, kernel)
-    inputs = kernel.shape[-2]
-    kernel = jnp.flip(kernel, range(n)).reshape(*window, inputs, groups, -1)
-    kernel = jnp.moveaxis(kernel, -1, n).swapaxes(-1, -2).reshape(*window, -1, groups * inputs)
-    reach = [(k - 1) * d for k, d in zip(window, dilation, strict=True)]
-    edges = [
-        (r - low, size + low - (m - 1) * s - 1)
-        for r, (low, _), size, m, s in zip(reach, pairs, outer, sizes, stride, strict=True)
-    ]
-    return lax.conv_general_dilated(
-        x, kernel, (1,) * n, edges, lhs_dilation=stride, rhs_dilation=dilation, feature_group_count=groups,
-        dimension_numbers=_layout(n),
-    )  # fmt: skip
+    return input_of(kernel, x, Geometry(outer, window, stride, pairs, dilation, groups))
 
 
 def separable_conv(
@@ -104,17 +101,17 @@ def separable_conv(
     return conv(x, pointwise)
 
 
-def _layout(n: int) -> tuple[str, str, str]:
-    letters = "DHW"[3 - n :]
-    return f"N{letters}C", f"{letters}IO", f"N{letters}C"
-
-
 def _rank(x: jax.Array, kernel: jax.Array) -> int:
     n = kernel.ndim - 2
     if n not in (1, 2, 3):
-        raise ValueError(f"kernel has shape {kernel.shape}; it must be (*window, inputs, outputs) with 1, 2 or 3 window sizes")
+        raise ValueError(
+            f"kernel has shape {kernel.shape}; it must be (*window, inputs, outputs) with 1, 2 or 3 window sizes"
+        )
     if x.ndim != kernel.ndim:
-        raise ValueError(f"x {x.shape} must be (batch, {n} sizes, channels) for kernel {kernel.shape}: {n + 2} dimensions, not {x.ndim}")
+        raise ValueError(
+            f"x {x.shape} must be (batch, {n} sizes, channels) for kernel {kernel.shape}: "
+            f"{n + 2} dimensions, not {x.ndim}"
+        )
     return n
 
 

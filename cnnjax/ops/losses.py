@@ -47,7 +47,9 @@ def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     return optax.squared_error(predictions, targets)
 
 
-def dice_loss(probabilities: jax.Array, targets: jax.Array, *, weights: jax.Array | float = 1.0, smooth: float = 1.0) -> jax.Array:
+def dice_loss(
+    probabilities: jax.Array, targets: jax.Array, *, weights: jax.Array | float = 1.0, smooth: float = 1.0
+) -> jax.Array:
     """1 − soft Dice (B, K) for each example and class, from probabilities and one-hot targets (B, …, K).
 
     `weights` (B, …) is 0 for pixels to ignore; `smooth` keeps an absent class defined.

@@ -90,9 +90,7 @@ def group_norm(
     return _standard(parted, (1, 3), eps, x.dtype, scale, bias).reshape(x.shape)
 
 
-def instance_norm(
-    x: jax.Array, scale: jax.Array | float, bias: jax.Array | float, *, eps: float = 1e-5
-) -> jax.Array:
+def instance_norm(x: jax.Array, scale: jax.Array | float, bias: jax.Array | float, *, eps: float = 1e-5) -> jax.Array:
     """x (B, …, C) normalised over the places of each channel of each example."""
     return _standard(x, tuple(range(1, x.ndim - 1)), eps, x.dtype, scale, bias)
 

@@ -124,7 +124,7 @@ def adaptive_pool(x: jax.Array, sizes: Ints, kind: str = "avg") -> jax.Array:
 
 
 def pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), kind: str = "max") -> jax.Array:
-    """Adaptive pools of x (B, *sizes, C) at each level, flat and side by side: (B, Σ levelⁿ · C) for maps of any size."""
+    """Adaptive pools of x (B, *sizes, C) at each level, flat and side by side: (B, Σ levelⁿ · C), any size in."""
     return jnp.concatenate([adaptive_pool(x, level, kind).reshape(x.shape[0], -1) for level in levels], -1)
 
 
@@ -145,7 +145,12 @@ def _frame(x, window, stride, padding, dilation, ceil):
     stride = window if isinstance(stride, int) and stride == 0 else per_dimension("stride", stride, n)
     pairs = []
     for size, k, s, pair, d in zip(
-        x.shape[1:-1], window, stride, pad_pairs(padding, x.shape[1:-1], window, stride, dilation), dilation, strict=True
+        x.shape[1:-1],
+        window,
+        stride,
+        pad_pairs(padding, x.shape[1:-1], window, stride, dilation),
+        dilation,
+        strict=True,
     ):
         places = output_size(size, k, s, pair, d, ceil)
         over = (places - 1) * s + (k - 1) * d + 1 - size - sum(pair)

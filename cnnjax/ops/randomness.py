@@ -37,5 +37,5 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
 
 
 def drop_path(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
-    """`x` (B, …) with whole examples zeroed with probability `rate` (stochastic depth), the rest divided by 1 − rate."""
+    """`x` (B, …) with whole examples zeroed with probability `rate`, the rest divided by 1 − rate: stochastic depth."""
     return _keep(key, x, rate, ())

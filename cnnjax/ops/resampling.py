@@ -22,7 +22,9 @@ def resize(
     sizes = per_dimension("sizes", sizes, x.ndim - 2)
     if corners:
         scales = [(m - 1) / max(n - 1, 1) for m, n in zip(x.shape[1:-1], sizes, strict=True)]
-        grid = jnp.stack(jnp.meshgrid(*(jnp.arange(n) * s for n, s in zip(sizes, scales, strict=True)), indexing="ij"), -1)
+        grid = jnp.stack(
+            jnp.meshgrid(*(jnp.arange(n) * s for n, s in zip(sizes, scales, strict=True)), indexing="ij"), -1
+        )
         return jax.vmap(lambda image: warp(image, grid, method=method, border="edge"))(x)
     if method == "nearest" and all(n % m == 0 for m, n in zip(x.shape[1:-1], sizes, strict=True)):
         return _repeated(x, [n // m for m, n in zip(x.shape[1:-1], sizes, strict=True)])
@@ -59,7 +61,10 @@ def warp(
     if x.ndim == n + 2 and coordinates.ndim > 1 and coordinates.shape[0] == x.shape[0]:
         return jax.vmap(lambda image, places: _warped(image, places, method, border, fill))(x, coordinates)
     if x.ndim != n + 1:
-        raise ValueError(f"x {x.shape} must be (*sizes, channels) with {n} sizes, or a batch of them, for coordinates {coordinates.shape}")
+        raise ValueError(
+            f"x {x.shape} must be (*sizes, channels) with {n} sizes, or a batch of them, "
+            f"for coordinates {coordinates.shape}"
+        )
     return _warped(x, coordinates, method, border, fill)
 
 
@@ -129,7 +134,13 @@ def pixel_unshuffle(x: jax.Array, factor: int) -> jax.Array:
 
 
 def roi_align(
-    x: jax.Array, boxes: jax.Array, sizes: int | Sequence[int], *, scale: float = 1.0, samples: int = 2, aligned: bool = True
+    x: jax.Array,
+    boxes: jax.Array,
+    sizes: int | Sequence[int],
+    *,
+    scale: float = 1.0,
+    samples: int = 2,
+    aligned: bool = True,
 ) -> jax.Array:
     """Features (B, H, W, C) pooled bilinearly inside boxes (B, N, 4): (B, N, *sizes, C).
 

@@ -24,7 +24,9 @@ def per_dimension(name: str, value: int | Sequence[int], n: int, least: int = 1)
     """`value` as a tuple with one integer for each of `n` dimensions, none below `least`."""
     many = tuple(value) if isinstance(value, Sequence) else (value,) * n
     if len(many) != n:
-        raise ValueError(f"{name} is {value!r}: {len(many)} entries for {n} spatial dimensions; give an int or {n} ints")
+        raise ValueError(
+            f"{name} is {value!r}: {len(many)} entries for {n} spatial dimensions; give an int or {n} ints"
+        )
     for entry in many:
         if isinstance(entry, bool) or not hasattr(entry, "__index__"):
             raise ValueError(f"{name} is {value!r}; it must be an int or {n} ints")
@@ -73,9 +75,7 @@ def _named_pair(name: str, size: int, window: int, stride: int, dilation: int) -
     return extra // 2, extra - extra // 2
 
 
-def causal_padding(
-    window: int | Sequence[int], *, dilation: int | Sequence[int] = 1
-) -> tuple[tuple[int, int], ...]:
+def causal_padding(window: int | Sequence[int], *, dilation: int | Sequence[int] = 1) -> tuple[tuple[int, int], ...]:
     """Padding with which a series (B, T, C) keeps its length and no output sees the future."""
     window = (window,) if not isinstance(window, Sequence) else tuple(window)
     dilation = per_dimension("dilation", dilation, len(window))
@@ -96,8 +96,15 @@ def output_size(
     `ceil` keeps a last window that hangs over the end, unless it would start in the padding (the rule of
     PyTorch and ONNX). `strict` refuses a stride that leaves pixels over.
     """
-    low, high = pad_pairs(padding if isinstance(padding, str) else (padding,), (size,), (window,), (stride,), (dilation,))[0]
-    for name, value, least in (("size", size, 1), ("window", window, 1), ("stride", stride, 1), ("dilation", dilation, 1)):
+    low, high = pad_pairs(
+        padding if isinstance(padding, str) else (padding,), (size,), (window,), (stride,), (dilation,)
+    )[0]
+    for name, value, least in (
+        ("size", size, 1),
+        ("window", window, 1),
+        ("stride", stride, 1),
+        ("dilation", dilation, 1),
+    ):
         per_dimension(name, value, 1, least)
     reach = (window - 1) * dilation + 1
     room = size + low + high - reach
@@ -108,7 +115,8 @@ def output_size(
         )
     if strict and room % stride:
         raise ValueError(
-            f"stride {stride} does not fit: ({size} + {low} + {high} − {reach}) / {stride} + 1 = {room / stride + 1:.2f} is no whole number"
+            f"stride {stride} does not fit: ({size} + {low} + {high} − {reach}) / {stride} + 1 "
+            f"= {room / stride + 1:.2f} is no whole number"
         )
     places = (math.ceil(room / stride) if ceil else room // stride) + 1
     if ceil and (places - 1) * stride >= size + low:
@@ -117,7 +125,12 @@ def output_size(
 
 
 def transposed_size(
-    size: int, window: int, stride: int = 1, padding: int | tuple[int, int] = 0, output_padding: int = 0, dilation: int = 1
+    size: int,
+    window: int,
+    stride: int = 1,
+    padding: int | tuple[int, int] = 0,
+    output_padding: int = 0,
+    dilation: int = 1,
 ) -> int:
     """The length that a transposed convolution gives back: (size − 1) · stride − padding + reach + output_padding."""
     low, high = padding if isinstance(padding, tuple) else (padding, padding)
