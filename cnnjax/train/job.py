@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.source import Source, check
+from cnnjax.data.source import Memory, Part, Source, check
 from cnnjax.data.stream import Stream, passes
 from cnnjax.train.parallel import Layout
 from cnnjax.train.plan import Plan, resolve
@@ -43,26 +43,18 @@ class Job:
             accumulate=self.plan.accumulate,
             workers=data["workers"],
             part=(jax.process_index(), jax.process_count()),
-            resident=self.resident(split),
         )
-
-    def resident(self, split) -> bool:
-        """Whether a split sits on the device whole."""
-        wanted = self.config["data"]["resident"]
-        return split.resident if wanted == "auto" else wanted == "yes"
 
     def store(self, split) -> dict:
         """A resident split as arrays on every device; {} for one that is streamed."""
-        if not self.resident(split):
-            return {}
-        return self.layout.replicate(split.read(np.arange(len(split))))
+        return self.layout.replicate(split.arrays) if split.resident else {}
 
     def evaluate(self, state: State, split, store: Mapping, *, averaged: bool = False) -> dict[str, float]:
         """The task's metrics and the loss over a split, every example counted once."""
         variables = state.ema if averaged else {"params": state.params, "model_state": state.model_state}
         totals, rows = None, []
         part = (jax.process_index(), jax.process_count())
-        for batch in passes(split, self.plan.eval_batch, part=part, resident=self.resident(split)):
+        for batch in passes(split, self.plan.eval_batch, part, workers=self.config["data"]["workers"]):
             valid = batch["valid"]
             sums, found = self.measure(variables, state.hparams, store, self.layout.share(batch, 0))
             sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
@@ -105,8 +97,10 @@ class Job:
         seed = jnp.uint32(config["seed"])
         hparams = {path: jnp.float32(value) for path, value in sections.numeric(config).items()}
         params, model_state, memory, ema = jax.jit(make)(seed, hparams, fields)
-        zero = jnp.int32(0)
-        state = State(zero, seed, params, model_state, memory, ema, hparams, {}, zero, zero, zero, zero)
+        counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
+        state = State(
+            seed=seed, params=params, model_state=model_state, opt_state=memory, ema=ema, hparams=hparams, sums={}, **counters
+        )
         return state.replace(sums=self._no_sums(state, fields))
 
     def _no_sums(self, state: State, fields: Mapping) -> dict:
@@ -119,7 +113,7 @@ class Job:
 
 def prepare(config: Mapping) -> Job:
     """The job that a config describes, on the devices at hand; whatever is wrong with it is said here."""
-    source = sections.call("data", config["data"])
+    source = _housed(sections.call("data", config["data"]), config["data"]["resident"])
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
@@ -127,6 +121,20 @@ def prepare(config: Mapping) -> Job:
     layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))
     step = layout.compile_training(train_step(program), plan.dispatch)
     return Job(config, source, plan, program, layout, step, layout.compile_evaluation(eval_step(program)))
+
+
+def _housed(source: Source, wanted: str) -> Source:
+    """The source with its splits on the device (`yes`), streamed (`no`), or as they come (`auto`)."""
+    if wanted == "auto":
+        return source
+
+    def housed(split):
+        everything = np.arange(len(split))
+        return Memory(split.read(everything)) if wanted == "yes" else Part(split, everything)
+
+    train, test = housed(source.train), housed(source.test)
+    # eval stays the very same object as test where nothing is held out: that is how selection knows
+    return Source(train, test if source.eval is source.test else housed(source.eval), test, source.facts)
 
 
 def _valid_rows(rows: list[dict]) -> dict:

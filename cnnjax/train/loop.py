@@ -12,10 +12,11 @@ from cnnjax.data.stream import order
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.evaluation import Trained
 from cnnjax.train.job import Job, prepare
+from cnnjax.train.record import accept
 from cnnjax.train.report import Report
 from cnnjax.train.signals import Stop
 from cnnjax.train.state import State
-from cnnjax.train.workdir import accept, hold, write_status
+from cnnjax.train.workdir import hold, write_status
 
 __all__ = ["Diverged", "Preempted", "run"]
 
@@ -63,8 +64,6 @@ class _Loop:
             wandb=report["wandb"],
             quiet=report["quiet"],
         )
-        self.trained_for = 0.0  # seconds in training alone since the last report
-        self.mark = 0
 
     def finish(self, changes: str) -> Trained:
         """Trains to the end, measures, and leaves the workdir complete."""
@@ -79,10 +78,161 @@ class _Loop:
             return self._close_book(state)
         except Exception as error:
             if not isinstance(error, Preempted | Diverged):
-                write_status(self.workdir, "failed", reason=f"{type(error).__name__}: {error}")
+                write_status(self.workdir, "failed", detail={"reason": f"{type(error).__name__}: {error}"})
             raise
         finally:
             if hasattr(self, "stream"):
                 self.stream.close()
             self.checkpoints.close()
             self.report.close()
+
+    def _resumed(self) -> State:
+        """The state that the newest usable checkpoint holds, or that of step 0; the report is cut to fit it."""
+        state = self.job.layout.replicate(self.job.start())
+        step, state, _ = self.checkpoints.restore(state)
+        self.report.truncate(step)
+        self.report.resumed_at = step
+        if step:
+            self.report.note(f"resumed at step {step} of {self.plan.steps}")
+        return state
+
+    def _train(self, state: State) -> State:
+        """Steps until the last; at each cadence, in this order: report, evaluate, save."""
+        plan, step = self.plan, int(state.step)
+        skipped = int(state.skipped)
+        self.report.start(step)
+        if step and self._due(step, plan.evaluate) and not self.report.has(step, "eval"):
+            self._evaluate(state, step)  # the run was stopped between its report and its evaluation
+        first, last_marker, began = True, None, time.perf_counter()
+        while step < plan.steps:
+            self._heed(state, step)
+            count = min(plan.dispatch, plan.next_stop(step) - step)
+            batches = self._padded(self.stream.batches(step + skipped, count))
+            state, marker = self.job.step(state, self.store, self.job.layout.share(batches, 2), np.int32(count))
+            step += count
+            if first:
+                jax.block_until_ready(marker)
+                self.report.compiled(time.perf_counter() - began, steps=count)
+                first, began = False, time.perf_counter()
+            elif last_marker is not None:
+                jax.block_until_ready(last_marker)  # no more than two dispatches ahead of the device
+            last_marker = marker
+            if step != plan.next_stop(step - 1):
+                self.report.live(step)
+                continue
+            state, rolled_back = self._checked(state, step)
+            if rolled_back:
+                step, skipped = int(state.step), int(state.skipped)
+            else:
+                state = self._at_stop(state, step, time.perf_counter() - began)
+            began = time.perf_counter()
+        return state
+
+    def _at_stop(self, state: State, step: int, seconds: float) -> State:
+        """What the host does at a cadence; the clock of the training stands still meanwhile."""
+        plan = self.plan
+        self.report.trained(step, seconds)
+        if self._due(step, plan.report):
+            state = self._report(state, step)
+        metrics = self._evaluate(state, step) if self._due(step, plan.evaluate) else {}
+        if self._due(step, plan.save):
+            self.checkpoints.save(step, state, metrics)
+        self.checkpoints.poll()
+        return state
+
+    def _due(self, step: int, every: int) -> bool:
+        return step % every == 0 or step == self.plan.steps
+
+    def _heed(self, state: State, step: int) -> None:
+        """Saves and stops where a signal asked for it."""
+        if not self._asked_to_stop(step):
+            return
+        if step not in self.checkpoints.steps():
+            self.checkpoints.save(step, state)
+        self.checkpoints.wait()
+        write_status(self.workdir, "interrupted", step=step, detail={"steps": self.plan.steps})
+        raise Preempted(f"stopped by a signal at step {step} of {self.plan.steps}; the state is saved")
+
+    def _asked_to_stop(self, step: int) -> bool:
+        """Whether any process was told to stop; asked of all together, at stops alone where there are several."""
+        if jax.process_count() > 1 and step != self.plan.next_stop(step - 1):
+            return False
+        return self.stop.anywhere()
+
+    def _padded(self, batches: Mapping) -> dict:
+        """Batches of as many steps as a dispatch has: one shape, one program."""
+        missing = self.plan.dispatch - len(batches["index"])
+        if not missing:
+            return dict(batches)
+        return {name: np.concatenate([array, np.repeat(array[-1:], missing, 0)]) for name, array in batches.items()}
+
+    def _report(self, state: State, step: int) -> State:
+        """Writes a line of what was summed up since the last one; the state's sums begin anew."""
+        sums = jax.tree.map(lambda x: np.asarray(x, np.float64), state.sums)
+        steps = max(float(sums["step"].pop("count")), 1.0)
+        means = {name: float(value / steps) for name, value in sums.pop("step").items()}
+        metrics = self.job.metrics(state, sums, {}) | means
+        bad = int(state.bad)
+        epoch = step * self.plan.batch / self.job.source.facts.counts["train"]
+        self.report.train(step, metrics | ({"bad_updates": bad} if bad else {}), epoch=epoch, batch=self.plan.batch)
+        return state.replace(sums=jax.tree.map(lambda x: x * 0, state.sums))
+
+    def _evaluate(self, state: State, step: int) -> dict[str, float]:
+        """Metrics on the eval split: of the averages where they are kept, and of the parameters themselves."""
+        split, store = self.job.source.eval, self.eval_store
+        metrics = self.job.evaluate(state, split, store)
+        if self.plan.ema:
+            averaged = self.job.evaluate(state, split, store, averaged=True)
+            metrics = averaged | {f"raw_{name}": value for name, value in metrics.items()}
+        self.report.eval(step, "eval", metrics)
+        return metrics
+
+    def _checked(self, state: State, step: int) -> tuple[State, bool]:
+        """(state, False); or, where bad updates have frozen it, (the last good state, made to go past them, True)."""
+        if int(state.streak) < self.plan.nonfinite:
+            return state, False
+        tripped, rollbacks, bad = int(state.step), int(state.rollbacks) + 1, int(state.bad)
+        examples = self._examples(tripped + int(state.skipped))
+        fresh = self.job.layout.replicate(self.job.start())
+        good, restored, _ = self.checkpoints.restore(fresh)
+        skipped = int(state.skipped) + tripped - good
+        story = (
+            f"{self.plan.nonfinite} updates in a row were not finite, steps {tripped - self.plan.nonfinite} to "
+            f"{tripped - 1} (examples {examples}); "
+        )
+        if rollbacks >= self.plan.rollbacks:
+            self.report.event(good, "diverged", tripped=tripped, rollbacks=rollbacks, bad=bad)
+            write_status(self.workdir, "diverged", step=good, detail={"tripped": tripped, "rollbacks": rollbacks})
+            lower = f"lower optimizer.lr ({float(state.hparams['optimizer.lr']):g})" if "optimizer.lr" in state.hparams else ""
+            raise Diverged(
+                f"{story}it was the second time in this run" if rollbacks == 2 else f"{story}roll-back {rollbacks}"
+                f"; the last good state is at step {good}\n{lower or 'change the optimizer'}, set optimizer.clip, or look at those examples"
+            )
+        self.report.truncate(good)
+        self.report.event(good, "rolled back", tripped=tripped, rollbacks=rollbacks, bad=bad)
+        self.report.note(f"{story}rolled back to step {good} and going on past them")
+        counters = {"skipped": skipped, "rollbacks": rollbacks, "bad": bad, "streak": 0}
+        numbers = self.job.layout.replicate({name: np.int32(value) for name, value in counters.items()})
+        return restored.replace(**numbers), True
+
+    def _examples(self, position: int) -> str:
+        """The first examples of the window of bad batches that ends before a position of the stream."""
+        count, seed = len(self.job.source.train), self.job.config["data"]["seed"]
+        index = order(count, self.plan.batch, position - self.plan.nonfinite, seed=seed)[0]
+        return ", ".join(map(str, index[:4])) + ", …"
+
+    def _close_book(self, state: State) -> Trained:
+        """The last measures, the last save, the pictures, and the words at the end."""
+        step = self.plan.steps
+        self.checkpoints.wait()
+        metrics = {"train": self.report.last("train"), "eval": self.report.last("eval")}
+        source = self.job.source
+        if self.job.config["eval"]["test"] and source.test is not source.eval:
+            if not self.report.has(step, "test"):
+                store = self.job.store(source.test)
+                found = self.job.evaluate(state, source.test, store, averaged=self.plan.ema)
+                self.report.eval(step, "test", found)
+            metrics["test"] = self.report.last("test")
+        write_status(self.workdir, "complete", step=step, detail={"steps": step, **metrics})
+        self.report.finish(curves=self.job.config["report"]["curves"])
+        return Trained(self.job.config, self.workdir, self.job, state, metrics)

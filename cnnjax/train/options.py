@@ -111,11 +111,12 @@ def data(
     *,
     seed: int = 0,
     resident: str = "auto",
-    workers: int = 0,
+    workers: int = -1,
 ) -> dict:
     """Order of the examples (a function of this seed and the step alone) and where they live.
 
-    `resident` auto|yes|no: whole sets on the device as uint8; `workers` 0 decodes in as many processes as there are cores.
+    `resident` auto|yes|no: whole sets on the device as uint8; `workers` processes decode what is streamed (0: a thread
+    of the training process; -1: one per core).
     """
     return dict(locals())
 
@@ -143,7 +144,7 @@ _BOUNDS = {  # by the last word of the path: lowest, highest, is the highest all
     "seed": (0, 2**32, False),
     "devices": (0, math.inf, False),
     "dispatch": (0, math.inf, False),
-    "workers": (0, math.inf, False),
+    "workers": (-1, math.inf, False),
     "nonfinite": (1, math.inf, False),
     "rollbacks": (1, math.inf, False),
     "strength": (0.0, math.inf, False),

@@ -48,9 +48,10 @@ class Layout:
         return {name: jax.make_array_from_process_local_data(sharding, np.asarray(a)) for name, a in batches.items()}
 
     def compile_training(self, step: Callable, dispatch: int) -> Callable:
-        """run(state, store, batches) -> state after `dispatch` steps at most; batches (N, K, B, …), state is donated.
+        """run(state, store, batches, count) -> (state after `count` steps, marker); batches (N, K, B, …), state is donated.
 
         With several steps per dispatch every step goes through the same loop of a traced length, a lone one too.
+        The marker is there to wait for: the state will be gone by then.
         """
 
         def run(state: State, store, batches, count):
@@ -59,8 +60,10 @@ class Layout:
                 return _accumulated(step, state, store, batch)
 
             if dispatch == 1:
-                return _accumulated(step, state, store, {name: array[0] for name, array in batches.items()})
-            return jax.lax.fori_loop(0, count, body, state)
+                state = _accumulated(step, state, store, {name: array[0] for name, array in batches.items()})
+            else:
+                state = jax.lax.fori_loop(0, count, body, state)
+            return state, state.step + 0
 
         return self._wrap(run, axis=2, donate=(0,), batch_argument=2, arguments=4, rows=False)
 

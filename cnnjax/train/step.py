@@ -101,7 +101,7 @@ def _update(program: Program, parts: tuple, state: State, model_state: dict, gra
     for part in parts:
         old = {part: state.params[part]} if part else state.params
         gradient_part = {part: gradient[part]} if part else gradient
-        norm = optax.global_norm(gradient_part)
+        norm = optax.tree.norm(gradient_part)
         scale = jnp.where((clip > 0) & (norm > clip), clip / norm, 1.0)
         scaled = jax.tree.map(lambda g: g * scale.astype(g.dtype), gradient_part)
         updates, memory = program.optimizer(hparams, part).update(scaled, state.opt_state[part], old)
@@ -112,9 +112,9 @@ def _update(program: Program, parts: tuple, state: State, model_state: dict, gra
         opt_state[part] = _keep(good & ~frozen, memory, state.opt_state[part])
         fine &= good
         prefix = f"{part}_" if part else ""
-        norms |= {f"{prefix}gradient_norm": norm, f"{prefix}update_norm": optax.global_norm(updates)}
+        norms |= {f"{prefix}gradient_norm": norm, f"{prefix}update_norm": optax.tree.norm(updates)}
     fine &= _finite(model_state)
-    norms["parameter_norm"] = optax.global_norm(params)
+    norms["parameter_norm"] = optax.tree.norm(params)
     params, model_state = dict(params), _keep(fine & ~frozen, model_state, state.model_state)
     lr = {"lr": hparams["optimizer.lr"] * factor} if "optimizer.lr" in hparams else {}
     sums = {**sums, "step": {"count": jnp.float32(1.0), **norms, **lr}}

@@ -1,0 +1,121 @@
+"""What can be done with a run that stands in a workdir: load it, measure it, ask it."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from cnnjax import config as sections
+from cnnjax.config import ConfigError
+from cnnjax.train.checkpoint import CheckpointError, Checkpoints
+from cnnjax.train.job import Job, prepare
+from cnnjax.train.record import recorded
+from cnnjax.train.state import State
+
+__all__ = ["Trained", "evaluate", "load"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network with all that belongs to it; `metrics` holds the last measures by split."""
+
+    config: Mapping
+    workdir: Path
+    job: Job
+    state: State
+    metrics: Mapping
+
+    @property
+    def net(self):
+        """The network, with the run's own numbers."""
+        return self.job.program.net(self._hparams)
+
+    @property
+    def variables(self) -> dict:
+        """Parameters and statistics as `net.apply` takes them; the averaged ones where the run keeps averages."""
+        source = self.state.ema or {"params": self.state.params, "model_state": self.state.model_state}
+        return {"params": source["params"], **source["model_state"]}
+
+    @property
+    def facts(self):
+        """The facts of the data that it was trained on."""
+        return self.job.source.facts
+
+    @property
+    def source(self):
+        """The data that it was trained on."""
+        return self.job.source
+
+    @property
+    def task(self):
+        """The task that it was trained for."""
+        return self.job.program.task(self._hparams)
+
+    @property
+    def _hparams(self) -> dict:
+        return {path: float(value) for path, value in self.state.hparams.items()}
+
+    def predict(self, inputs: np.ndarray, *, batch: int = 256) -> dict[str, np.ndarray]:
+        """What the task reads off the outputs for inputs (N, …) as the data set stores them: `label`, `probabilities`, …"""
+        apply = self._applied()
+        found = []
+        for start in range(0, len(inputs), batch):
+            chunk = np.asarray(inputs[start : start + batch])
+            missing = (batch - len(chunk)) if len(inputs) > batch else 0  # one shape, one compilation
+            padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, 0)]) if missing else chunk
+            found.append({name: np.asarray(value)[: len(chunk)] for name, value in apply(padded).items()})
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
+
+    def _applied(self):
+        program, field, hparams = self.job.program, self.facts.input, self.state.hparams
+
+        @jax.jit
+        def apply(variables, inputs):
+            index = np.arange(len(inputs), dtype=np.int32)
+            batch = {field: inputs, "index": index, "valid": np.ones(len(inputs), np.float32), "epoch": index * 0}
+            fields = program.augment(hparams, "eval")(jax.random.key(0), batch)
+            return self.task.predict(self.net.apply(variables, fields[field], train=False))
+
+        return lambda inputs: apply(self.variables, inputs)
+
+    def measure(self, split: str = "test") -> dict[str, float]:
+        """Metrics over a split (train, eval or test), every example counted once."""
+        examples = getattr(self.source, split)
+        return self.job.evaluate(self.state, examples, self.job.store(examples), averaged=bool(self.state.ema))
+
+
+def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
+    """The network that a workdir holds: its `best` checkpoint by the eval split (the last where nothing selects), `last`, or a step."""
+    config = sections.from_json(json.dumps(recorded(workdir)["config"]))
+    job = prepare(config)
+    like = job.layout.replicate(job.start())
+    task = job.program.task(sections.numeric(config))
+    selects = job.source.eval is not job.source.test
+    metric = (config.checkpoint.metric or task.metric) if selects else ""
+    with Checkpoints(workdir, keep=config.checkpoint.keep, metric=metric, higher=task.higher) as checkpoints:
+        if not checkpoints.steps():
+            raise CheckpointError(f"{workdir} holds no checkpoint yet; train it first, or wait for its first save")
+        step = _chosen(checkpoints, checkpoint)
+        _, state, metrics = checkpoints.restore(like, step)
+    return Trained(job.config, Path(workdir), job, state, {"eval": metrics})
+
+
+def evaluate(workdir: str | Path, *, split: str = "test", checkpoint: str = "best") -> dict[str, float]:
+    """Metrics of a workdir's network over a split (train, eval or test), every example counted once."""
+    sections.one_of(split, ("train", "eval", "test"), path="split")
+    trained = load(workdir, checkpoint=checkpoint)
+    return {"step": int(trained.state.step), **trained.measure(split)}
+
+
+def _chosen(checkpoints: Checkpoints, wanted: str) -> int:
+    """The step that `best`, `last` or a number means; -1 is the newest."""
+    if wanted == "last":
+        return -1
+    if wanted == "best":
+        return checkpoints.best()
+    if not wanted.isdigit():
+        raise ConfigError(f"checkpoint is {wanted!r}; it must be best, last or a step: {checkpoints.steps()}")
+    return int(wanted)
