@@ -3,3 +3,4 @@
 from cnnjax.data.embedded import *
 from cnnjax.data.source import *
 from cnnjax.data.stream import *
+from cnnjax.data.synthetic import *
