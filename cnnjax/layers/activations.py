@@ -1,12 +1,13 @@
 """Nonlinearities by name."""
 
-import difflib
 import functools
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["ACTIVATIONS", "activation"]
+from cnnjax.ops.shapes import choice
+
+__all__ = ["activation"]
 
 
 def _scaled_tanh(x):
@@ -14,7 +15,7 @@ def _scaled_tanh(x):
     return 1.7159 * jnp.tanh(2.0 / 3.0 * x)
 
 
-ACTIVATIONS = {
+_BY_NAME = {
     "relu": jax.nn.relu,
     "relu6": jax.nn.relu6,
     "leaky_relu": functools.partial(jax.nn.leaky_relu, negative_slope=0.2),
@@ -33,8 +34,4 @@ ACTIVATIONS = {
 
 def activation(name: str):
     """The elementwise function called `name`."""
-    if name not in ACTIVATIONS:
-        near = difflib.get_close_matches(name, ACTIVATIONS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"activation is {name!r}; it must be one of {', '.join(ACTIVATIONS)}{hint}")
-    return ACTIVATIONS[name]
+    return _BY_NAME[choice("activation", name, tuple(_BY_NAME))]

@@ -1,17 +1,16 @@
 """First weights by name: how a kernel or a bias starts."""
 
-import difflib
-
-import jax
 import jax.numpy as jnp
 from jax.nn import initializers as jin
 
-__all__ = ["INITIALIZERS", "initializer"]
+from cnnjax.ops.shapes import choice
+
+__all__ = ["initializer"]
 
 
 def _dirac(key, shape, dtype=jnp.float32):
     """Kernel (*window, I, O) that passes its first inputs through: output o copies input o, others start as "torch"."""
-    kernel = INITIALIZERS["torch"](key, shape, dtype)
+    kernel = _BY_NAME["torch"](key, shape, dtype)
     copied = min(shape[-2:])
     centre = tuple(size // 2 for size in shape[:-2])
     kernel = kernel.at[..., :copied].set(0.0)
@@ -19,7 +18,7 @@ def _dirac(key, shape, dtype=jnp.float32):
     return kernel.at[(*centre, index, index)].set(1.0)
 
 
-INITIALIZERS = {
+_BY_NAME = {
     "he_normal": jin.variance_scaling(2.0, "fan_in", "truncated_normal"),
     "he_uniform": jin.variance_scaling(2.0, "fan_in", "uniform"),
     "he_fan_out": jin.variance_scaling(2.0, "fan_out", "normal"),
@@ -44,8 +43,4 @@ def initializer(name: str):
 
     "torch" is PyTorch's default, uniform in ±1/√fan-in; "dirac" starts a convolution as the identity.
     """
-    if name not in INITIALIZERS:
-        near = difflib.get_close_matches(name, INITIALIZERS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"init is {name!r}; it must be one of {', '.join(INITIALIZERS)}{hint}")
-    return INITIALIZERS[name]
+    return _BY_NAME[choice("init", name, tuple(_BY_NAME))]

@@ -1,6 +1,5 @@
 """Normalisation layers; every one is called `(x, train)`, its parameters and statistics are float32."""
 
-import difflib
 import math
 
 import flax.linen as nn
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from cnnjax import ops
 from cnnjax.ops import axes
+from cnnjax.ops.shapes import choice
 
 __all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm", "normalizer"]
 
@@ -51,7 +51,7 @@ class BatchNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """x (B, …, C) normalised over places and runs of channels; `groups` is lowered to a divisor of C where it must be."""
+    """x (B, …, C) normalised over places and channel runs; `groups` is lowered to a divisor of C."""
 
     groups: int = 32
     eps: float = 1e-5
@@ -89,7 +89,7 @@ class InstanceNorm(nn.Module):
 
 
 class LocalResponseNorm(nn.Module):
-    """x divided by a power of the energy in `size` neighbouring channels (Krizhevsky 2012); alpha is divided by size."""
+    """x divided by a power of the energy in `size` neighbouring channels (Krizhevsky 2012), alpha over size."""
 
     size: int = 5
     alpha: float = 1e-4
@@ -107,18 +107,12 @@ class _Nothing(nn.Module):
         return x
 
 
-_KINDS = ("batch", "group", "layer", "instance", "none")
-
-
 def normalizer(
     kind: str, *, group: int = 0, groups: int = 32, momentum: float = 0.9, eps: float = 1e-5, scale_init: str = "ones",
     name: str = "",
 ) -> nn.Module:
     """The normalisation layer of a kind: "batch", "group", "layer" (a whole example, Wu 2018), "instance" or "none"."""
-    if kind not in _KINDS:
-        near = difflib.get_close_matches(kind, _KINDS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"norm is {kind!r}; it must be one of {', '.join(_KINDS)}{hint}")
+    choice("norm", kind, ("batch", "group", "layer", "instance", "none"))
     named = {"name": name} if name else {}
     if kind == "batch":
         return BatchNorm(group, momentum, eps, scale_init, **named)

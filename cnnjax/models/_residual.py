@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax import ops
-from cnnjax.layers import DropPath, Dropout, Style
+from cnnjax.layers import Dropout, DropPath, Style
 from cnnjax.models._stages import run
 
 __all__ = ["Preactivated", "Residual", "Stage"]

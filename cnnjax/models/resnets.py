@@ -1,6 +1,4 @@
-"""Residual nets: ImageNet's and CIFAR's (He et al. 2015, 2016), wide (Zagoruyko 2016), ResNeXt (Xie 2017), D (He 2019)."""
-
-import difflib
+"""Residual nets for ImageNet and CIFAR (He 2015, 2016): wide (Zagoruyko 2016), ResNeXt (Xie 2017), D (He 2019) too."""
 
 import flax.linen as nn
 
@@ -9,9 +7,7 @@ from cnnjax.layers import Style, pooling
 from cnnjax.models._network import Head, Network
 from cnnjax.models._preset import preset
 from cnnjax.models._residual import Preactivated, Residual, Stage
-
-_STEMS = {"imagenet": 2, "deep": 2, "cifar": 1}
-_VERSIONS = ("1", "1.5", "2")
+from cnnjax.ops.shapes import choice
 
 
 def resnet(
@@ -29,21 +25,14 @@ def resnet(
     The rate of `drop_path` grows linearly over the blocks. `remat` recomputes blocks in the backward pass; `stack` runs
     the equal blocks of a stage as one loop, which compiles faster.
     """
-    _check("stem", stem, tuple(_STEMS))
-    _check("version", version, _VERSIONS)
-    _check("shortcut", shortcut, ("A", "B", "C", "D"))
+    choice("stem", stem, ("imagenet", "deep", "cifar"))
+    choice("version", version, ("1", "1.5", "2"))
+    choice("shortcut", shortcut, ("A", "B", "C", "D"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    shape = dict(bottleneck=bottleneck, groups=groups, group_width=group_width, shortcut=shortcut, zero_init=zero_init,
-                 version=version, dropout=block_dropout)
+    shape = {"bottleneck": bottleneck, "groups": groups, "group_width": group_width, "shortcut": shortcut,
+             "zero_init": zero_init, "version": version, "dropout": block_dropout}
     return ResNet(outputs, style, tuple(blocks), width, stem, stem_width or width, shape, drop_path, dropout, pool,
                   remat, stack)
-
-
-def _check(option, value, allowed):
-    if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{option} is {value!r}; it must be one of {', '.join(allowed)}{hint}")
 
 
 class Stem(nn.Module):
@@ -105,8 +94,8 @@ class ResNet(Network):
         total, done = max(sum(self.blocks) - 1, 1), 0
         for i, count in enumerate(self.blocks):
             rates = tuple(self.drop_path * (done + j) / total for j in range(count))
-            stage = Stage(Residual if active else Preactivated, self.width * 2**i, 1 if i == 0 else 2, self.style, shape,
-                          rates, self.remat, self.stack)
+            stage = Stage(Residual if active else Preactivated, self.width * 2**i, 1 if i == 0 else 2, self.style,
+                          shape, rates, self.remat, self.stack)
             setattr(self, f"stage{i + 1}", stage)
             done += count
         if not active:

@@ -1,0 +1,197 @@
+"""Plain convolutional nets: any [INPUT-CONV-RELU-POOL-FC] from a tuple, and All-CNN (Springenberg 2015)."""
+
+import flax.linen as nn
+
+from cnnjax import ops
+from cnnjax.layers import Dense, Dropout, Style, pooling
+from cnnjax.models._network import Network
+from cnnjax.models._preset import preset
+from cnnjax.ops.shapes import choice
+
+_JS = (("conv", 16, 5), ("pool", 2), ("conv", 20, 5), ("pool", 2), ("conv", 20, 5), ("pool", 2))
+
+
+def convnet(
+    *, outputs: int, layers: tuple = (("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("pool", 2), ("dense", 128)),
+    padding: str = "same", activation: str = "relu", pool: str = "max", norm: str = "none", norm_group: int = 0,
+    momentum: float = 0.9, dropout: float = 0.0, init: str = "he_normal",
+) -> nn.Module:
+    """A net of the `layers` in order, each activated, and an output layer.
+
+    ("conv", features, window, stride) and ("pool", window, stride) may leave out what stands at the end: a window of 3
+    and a stride of 1 for "conv", a stride that is the window for "pool". ("dense", features) flattens; dropout follows.
+    `pool` "none" leaves poolings out and gives their stride to the convolution before.
+    """
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    choice("padding", padding, ("same", "valid"))
+    return ConvNet(outputs, _plan(layers, pool), padding, pool, dropout, style)
+
+
+def _plan(layers, pool):
+    """The layers with every number filled in."""
+    plan = []
+    for kind, *numbers in layers:
+        choice("layers", kind, ("conv", "pool", "dense"))
+        most = {"conv": 3, "pool": 2, "dense": 1}[kind]
+        if not 1 <= len(numbers) <= most:
+            raise ValueError(f"layers has {(kind, *numbers)}; {kind!r} takes 1 to {most} numbers")
+        if kind == "conv":
+            plan.append(("conv", *numbers, *(3, 1)[len(numbers) - 1:]))
+        elif kind == "pool" and pool == "none":
+            if not plan or plan[-1][0] != "conv":
+                raise ValueError(f"pool is 'none', but no convolution before {(kind, *numbers)} can take its stride")
+            plan[-1] = (*plan[-1][:3], plan[-1][3] * numbers[-1])
+        else:
+            plan.append((kind, *(numbers * 2 if kind == "pool" and len(numbers) == 1 else numbers)))
+    return tuple(plan)
+
+
+class ConvNet(Network):
+    """Convolutions, poolings and dense layers in a row; the features are the activated maps of the convolutions."""
+
+    outputs: int
+    plan: tuple
+    padding: str
+    pool: str
+    dropout: float
+    style: Style
+
+    @property
+    def strides(self):
+        total, strides = 1, []
+        for kind, *numbers in self.plan:
+            total *= numbers[-1] if kind != "dense" else 1
+            if kind == "conv":
+                strides.append(total)
+        return tuple(strides)
+
+    def setup(self):
+        counts = {"conv": 0, "dense": 0, "pool": 0}
+        for kind, features, *numbers in self.plan:
+            n = counts[kind] = counts[kind] + 1
+            if kind == "conv":
+                window, stride = numbers
+                padding = window // 2 if self.padding == "same" else 0
+                setattr(self, f"conv{n}", self.style.conv(features, window, bias=True, stride=stride, padding=padding))
+                setattr(self, f"norm{n}", self.style.normalize())
+            elif kind == "dense":
+                setattr(self, f"dense{n}", Dense(features, init=self.style.init))
+                setattr(self, f"dropout{n}", Dropout(self.dropout))
+        if self.outputs:
+            self.head = Dense(self.outputs, init=self.style.init)
+
+    def _run(self, x, train):
+        maps, convs, denses = {}, 0, 0
+        for kind, *numbers in self.plan:
+            if kind == "conv":
+                convs += 1
+                x = getattr(self, f"norm{convs}")(getattr(self, f"conv{convs}")(x), train)
+                x = maps[f"conv{convs}"] = self.style.activate(x)
+            elif kind == "pool":
+                x = pooling(self.pool)(x, numbers[0], stride=numbers[1])
+            else:
+                denses += 1
+                x = self.style.activate(getattr(self, f"dense{denses}")(x.reshape(x.shape[0], -1)))
+                x = getattr(self, f"dropout{denses}")(x, train)
+        return maps, x.reshape(x.shape[0], -1)
+
+    def features(self, x, train=False):
+        return self._run(x, train)[0]
+
+    def __call__(self, x, train=False):
+        x = self._run(x, train)[1]
+        return self.head(x) if self.outputs else x
+
+
+convnetjs_cifar10 = preset(
+    convnet, "convnetjs_cifar10", "ConvNetJS's net for CIFAR-10: three 5×5 convolutions, each pooled.", layers=_JS
+)
+
+
+def all_cnn(
+    *, outputs: int, model: str = "C", kind: str = "all", width: int = 96, input_dropout: float = 0.2,
+    dropout: float = 0.5, activation: str = "relu", norm: str = "none", norm_group: int = 0, momentum: float = 0.9,
+    init: str = "he_normal",
+) -> nn.Module:
+    """The nets of "Striving for simplicity" (Springenberg 2015): two groups of convolutions, each halved, then 1×1s.
+
+    model: "A" one 5×5 a group, "B" a 5×5 and a 1×1, "C" two 3×3. kind, how a group is halved: "base" by 3×3/2 max
+    pooling, "strided" by its last convolution, "pool" by another 3×3 convolution and pooling, "all" by a 3×3/2
+    convolution. Dropout stands on the input and after each halving.
+    """
+    choice("model", model, ("A", "B", "C"))
+    choice("kind", kind, ("base", "strided", "pool", "all"))
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    return AllCNN(outputs, model, kind, width, input_dropout, dropout, style)
+
+
+class AllCNN(Network):
+    """Convolutions alone, with the mean over all places at the end."""
+
+    outputs: int
+    model: str
+    kind: str
+    width: int
+    input_dropout: float
+    dropout: float
+    style: Style
+
+    @property
+    def strides(self):
+        return (2, 4)
+
+    def _group(self):
+        """Window, stride and whether pooling follows, of every convolution of a group."""
+        plan = {"A": [5], "B": [5, 1], "C": [3, 3]}[self.model] + ([3] if self.kind in ("pool", "all") else [])
+        strides = [1] * (len(plan) - 1) + [2 if self.kind in ("strided", "all") else 1]
+        return tuple(zip(plan, strides, strict=True))
+
+    def setup(self):
+        self.dropout0 = Dropout(self.input_dropout)
+        for group in (1, 2):
+            for i, (window, stride) in enumerate(self._group(), 1):
+                conv = self.style.conv(self.width * group, window, bias=True, stride=stride, padding=window // 2)
+                setattr(self, f"conv{group}_{i}", conv)
+                setattr(self, f"norm{group}_{i}", self.style.normalize())
+            setattr(self, f"dropout{group}", Dropout(self.dropout))
+        self.conv3_1 = self.style.conv(2 * self.width, 3, bias=True, padding=1)
+        self.conv3_2 = self.style.conv(2 * self.width, 1, bias=True)
+        self.norm3_1, self.norm3_2 = self.style.normalize(), self.style.normalize()
+        if self.outputs:
+            self.head = self.style.conv(self.outputs, 1, bias=True)
+
+    def features(self, x, train=False):
+        x, maps = self.dropout0(x, train), {}
+        for group in (1, 2):
+            for i in range(1, len(self._group()) + 1):
+                x = getattr(self, f"norm{group}_{i}")(getattr(self, f"conv{group}_{i}")(x), train)
+                x = self.style.activate(x)
+            if self.kind in ("base", "pool"):
+                x = ops.max_pool(x, 3, stride=2, padding=1)
+            x = maps[f"group{group}"] = getattr(self, f"dropout{group}")(x, train)
+        return maps
+
+    def __call__(self, x, train=False):
+        x = self.features(x, train)["group2"]
+        x = self.style.activate(self.norm3_1(self.conv3_1(x), train))
+        x = self.style.activate(self.norm3_2(self.conv3_2(x), train))
+        x = self.head(x) if self.outputs else x
+        return ops.global_pool(x, "avg")
+
+
+def _sibling(name, kind, model):
+    text = {"base": "max pooling", "strided": "strides for pooling", "pool": "convolution and pooling",
+            "all": "strided convolutions for pooling"}[kind]
+    return preset(all_cnn, name, f"Model {model} of Springenberg 2015 with {text}.", model=model, kind=kind)
+
+
+base_cnn_a, base_cnn_b, base_cnn_c = (_sibling(f"base_cnn_{m.lower()}", "base", m) for m in "ABC")
+strided_cnn_a, strided_cnn_b, strided_cnn_c = (_sibling(f"strided_cnn_{m.lower()}", "strided", m) for m in "ABC")
+conv_pool_cnn_a, conv_pool_cnn_b, conv_pool_cnn_c = (_sibling(f"conv_pool_cnn_{m.lower()}", "pool", m) for m in "ABC")
+all_cnn_a, all_cnn_b, all_cnn_c = (_sibling(f"all_cnn_{m.lower()}", "all", m) for m in "ABC")
+
+__all__ = [
+    "all_cnn", "all_cnn_a", "all_cnn_b", "all_cnn_c", "base_cnn_a", "base_cnn_b", "base_cnn_c", "conv_pool_cnn_a",
+    "conv_pool_cnn_b", "conv_pool_cnn_c", "convnet", "convnetjs_cifar10", "strided_cnn_a", "strided_cnn_b",
+    "strided_cnn_c",
+]

@@ -1,0 +1,85 @@
+"""Generative adversarial nets: one module whose two halves are the top-level parameter groups of its names."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from cnnjax.layers import Conv, ConvTranspose, Dense, Style
+from cnnjax.models._network import Network
+
+__all__ = ["dcgan"]
+
+
+def dcgan(
+    *, outputs: int, width: int = 32, latent: int = 64, size: int = 28, channels: int = 1, norm: str = "group",
+    critic_norm: str = "none", norm_group: int = 0, activation: str = "relu", critic_activation: str = "leaky_relu",
+    init: str = "normal_002",
+) -> nn.Module:
+    """DCGAN (Radford 2016) for square images in [−1, 1]: `generator(z)` makes them, `discriminator(x)` scores them.
+
+    The generator starts at a quarter of `size` and doubles twice. Called on images, the net gives {"main": scores
+    (B, K), "generated": images made from a zero z}, so that `init` makes the parameters of both halves. Under batch
+    normalisation real and made images are best scored in calls of their own, as in the paper.
+    """
+    if size % 4:
+        raise ValueError(f"size is {size}; the generator doubles twice, so it must be a multiple of 4")
+    made = Style(norm=norm, act=activation, init=init, group=norm_group, groups=8)
+    judged = Style(norm=critic_norm, act=critic_activation, init=init, group=norm_group, groups=8)
+    return GAN(Generator(width, size, channels, made), Discriminator(outputs, width, judged), latent)
+
+
+class Generator(nn.Module):
+    """Images (B, size, size, channels) in [−1, 1] from z (B, N)."""
+
+    width: int
+    size: int
+    channels: int
+    style: Style
+
+    @nn.compact
+    def __call__(self, z, train=False):
+        style, start = self.style, self.size // 4
+        x = Dense(start * start * 2 * self.width, init=style.init, name="dense")(z)
+        x = x.reshape(z.shape[0], start, start, 2 * self.width)
+        x = style.activate(style.normalize("norm0")(x, train))
+        x = ConvTranspose(self.width, 4, 2, padding=1, init=style.init, name="up1")(x)
+        x = style.activate(style.normalize("norm1")(x, train))
+        x = ConvTranspose(self.channels, 4, 2, padding=1, init=style.init, name="up2")(x)
+        return jnp.tanh(x)
+
+
+class Discriminator(nn.Module):
+    """Scores (B, K) of images, one logit unless said: large for real ones; named maps by `maps=True`."""
+
+    outputs: int
+    width: int
+    style: Style
+
+    @nn.compact
+    def __call__(self, x, train=False, maps=False):
+        style = self.style
+        a = style.activate(Conv(self.width, 4, 2, 1, init=style.init, name="conv1")(x))
+        b = Conv(2 * self.width, 4, 2, 1, init=style.init, name="conv2")(a)
+        b = style.activate(style.normalize("norm2")(b, train))
+        if maps:
+            return {"conv1": a, "conv2": b}
+        flat = b.reshape(b.shape[0], -1)
+        return Dense(self.outputs, init=style.init, name="output")(flat) if self.outputs else flat
+
+
+class GAN(Network):
+    """A generator and a discriminator."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    latent: int
+
+    @property
+    def strides(self):
+        return (2, 4)
+
+    def features(self, x, train=False):
+        return self.discriminator(x, train, maps=True)
+
+    def __call__(self, x, train=False):
+        z = jnp.zeros((x.shape[0], self.latent), x.dtype)
+        return {"main": self.discriminator(x, train), "generated": self.generator(z, train)}

@@ -1,0 +1,154 @@
+"""U-Net (Ronneberger 2015): an encoder, and a decoder that meets its maps again."""
+
+from typing import Annotated
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from cnnjax import ops
+from cnnjax.layers import Conv, ConvTranspose, Dropout, Style, pooling
+from cnnjax.models._backbones import backbone_net
+from cnnjax.models._network import Network
+from cnnjax.ops.shapes import choice
+
+__all__ = ["unet", "unet_2015"]
+
+
+def unet(
+    *, outputs: int, width: int = 64, depth: int = 4, backbone: Annotated[str, "models"] = "", padding: str = "same",
+    up: str = "transpose", norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
+    pool: str = "max", dropout: float = 0.0, init: str = "he_normal",
+) -> nn.Module:
+    """U-Net of any depth: a map (B, H, W, K) of logits, of the size of the input where padding is "same".
+
+    `backbone` names any net of this room as the encoder (`depth` and `pool` are then its own affair); without it the
+    encoder has `depth` poolings and two 3×3 convolutions a level. The decoder is `width` wide at the finest map and
+    twice as wide a level down, 16 times at most. `up` is "transpose" (learned 2×2) or "resize". With padding "valid"
+    skips are cropped to their middle and the output is smaller than the input. Dropout stands at the coarsest map.
+    """
+    choice("padding", padding, ("same", "valid"))
+    choice("up", up, ("transpose", "resize"))
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    net = backbone_net(backbone) or Encoder(width, depth, padding, pool, style)
+    widths = tuple(width * 2 ** min(i, 4) for i in range(len(net.strides) - 1))
+    return UNet(outputs, net, widths, padding, up, dropout, style)
+
+
+def unet_2015(
+    *, outputs: int, width: int = 64, activation: str = "relu", dropout: float = 0.5, init: str = "he_normal",
+) -> nn.Module:
+    """U-Net as published: valid convolutions without normalisation, cropped skips, 572×572 → 388×388.
+
+    Dropout stands at the end of the contracting path.
+    """
+    return unet(outputs=outputs, width=width, padding="valid", norm="none", activation=activation, dropout=dropout,
+                init=init)
+
+
+class Double(nn.Module):
+    """Two 3×3 convolutions, each normalised and activated."""
+
+    features: int
+    padding: str
+    style: Style
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        pad = 1 if self.padding == "same" else 0
+        for i in (1, 2):
+            x = self.style.conv(self.features, 3, padding=pad, name=f"conv{i}")(x)
+            x = self.style.activate(self.style.normalize(f"norm{i}")(x, train))
+        return x
+
+
+class Encoder(Network):
+    """The contracting path: pooling and two convolutions a level."""
+
+    width: int
+    depth: int
+    padding: str
+    pool: str
+    style: Style
+
+    @property
+    def strides(self):
+        return tuple(2**i for i in range(self.depth + 1))
+
+    def setup(self):
+        for i in range(self.depth + 1):
+            setattr(self, f"level{i}", Double(self.width * 2**i, self.padding, self.style))
+
+    def features(self, x, train=False):
+        maps = {}
+        for i in range(self.depth + 1):
+            x = getattr(self, f"level{i}")(pooling(self.pool)(x, 2) if i else x, train)
+            maps[f"level{i}"] = x
+        return maps
+
+    def __call__(self, x, train=False):
+        return ops.global_pool(self.features(x, train)[f"level{self.depth}"], "avg")
+
+
+class Rise(nn.Module):
+    """A coarse map brought up to a skip, joined to it, and two convolutions."""
+
+    features: int
+    padding: str
+    up: str
+    style: Style
+
+    @nn.compact
+    def __call__(self, x, skip, train=False):
+        if self.up == "transpose":
+            x = ConvTranspose(self.features, 2, 2, init=self.style.init, name="up")(x)
+        else:
+            sizes = skip.shape[1:-1] if self.padding == "same" else tuple(2 * size for size in x.shape[1:-1])
+            x = Conv(self.features, 1, init=self.style.init, name="up")(ops.resize(x, sizes))
+        if self.padding == "valid":
+            skip = crop_middle(skip, x.shape[1:-1])
+        elif x.shape[1:-1] != skip.shape[1:-1]:  # strides are not always powers of two
+            x = ops.resize(x, skip.shape[1:-1])
+        return Double(self.features, self.padding, self.style, name="merge")(jnp.concatenate([skip, x], -1), train)
+
+
+def crop_middle(x, sizes):
+    """The middle of a map (B, *any, C), (B, *sizes, C); of an odd remainder the larger half is cut at the end."""
+    starts = [(m - n) // 2 for m, n in zip(x.shape[1:-1], sizes, strict=True)]
+    return x[(slice(None), *(slice(a, a + n) for a, n in zip(starts, sizes, strict=True)))]
+
+
+class UNet(Network):
+    """An encoder and a decoder with a step for every map of the encoder but the coarsest."""
+
+    outputs: int
+    backbone: nn.Module
+    widths: tuple[int, ...]
+    padding: str
+    up: str
+    dropout: float
+    style: Style
+
+    @property
+    def strides(self):
+        return self.backbone.strides
+
+    def setup(self):
+        for i, width in enumerate(self.widths):
+            setattr(self, f"rise{i}", Rise(width, self.padding, self.up, self.style))
+        self.bottom_dropout = Dropout(self.dropout)
+        if self.outputs:
+            self.head = Conv(self.outputs, 1, init="lecun_normal")
+
+    def features(self, x, train=False):
+        maps = self.backbone.features(x, train)
+        names = list(maps)
+        x = self.bottom_dropout(maps[names[-1]], train)
+        risen = {names[-1]: x}
+        for i in reversed(range(len(self.widths))):
+            x = risen[names[i]] = getattr(self, f"rise{i}")(x, maps[names[i]], train)
+        return {name: risen[name] for name in names}
+
+    def __call__(self, x, train=False):
+        y = next(iter(self.features(x, train).values()))
+        y = self.head(y) if self.outputs else y
+        return ops.resize(y, x.shape[1:-1]) if self.strides[0] > 1 else y
