@@ -1,0 +1,21 @@
+"""LeNet-5 on the embedded digits: `make train`."""
+
+from cnnjax.config import augmentation, experiment, one_of, section
+
+
+def get_config(variant: str = "lenet5"):
+    """LeNet-5 with rectifiers and max pooling, or another small net: `mlp`, `resnet20`."""
+    nets = {
+        "lenet5": section("models", "lenet5", activation="relu", pool="max"),
+        "mlp": section("models", "mlp"),
+        "resnet20": section("models", "resnet20"),
+    }
+    return experiment(
+        data=section("data", "digits"),
+        model=nets[one_of(variant, nets)],
+        task=section("tasks", "classification"),
+        augment=augmentation(train=("shift", "normalize"), eval=("normalize",), shift={"pixels": 3}),
+        optimizer=section("optimizers", "adamw", lr=2e-3),
+        schedule=section("schedules", "cosine", warmup_epochs=1.0),
+        train={"epochs": 30.0, "batch": 64},
+    )
