@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "from_arrays", "hold_out"]
+__all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "hold_out"]
 
 INPUTS = ("image", "video", "series", "tokens")
 NOTHING = MappingProxyType({})
@@ -176,45 +176,6 @@ def statistics(values):
 def whole(dtype):
     """What stands for 1.0 in an input of this type."""
     return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.unsignedinteger) else 1.0
-
-
-def from_arrays(train: dict, test: dict, eval: dict = NOTHING, *, holdout: int = 0, names: tuple = ()) -> Source:
-    """A Source of arrays in memory: each split a dict of batch fields, such as image (N, H, W, C) and label (N,).
-
-    Inputs are uint8, or float in [0, 1]. Images without a channel axis get one. Without `names` the classes are
-    called 0, 1, … up to the greatest label. Segments, boxes, points and further fields pass through.
-    """
-    splits = [Memory(_tidy(fields)) for fields in (train, test, eval) if len(fields)]
-    if len(splits) < 2:
-        raise DataError("from_arrays needs a training and a test split, each with at least one field")
-    fields = splits[0].arrays
-    for split in splits[1:]:
-        if set(split.arrays) != set(fields):
-            raise DataError(f"the splits differ in their fields: {sorted(fields)} and {sorted(split.arrays)}")
-    found = [name for name in INPUTS if name in fields]
-    if not found:
-        raise DataError(f"no input among the fields {sorted(fields)}; one of {', '.join(INPUTS)} is needed")
-    if not names and "label" in fields and len(fields["label"]):
-        names = tuple(str(label) for label in range(int(fields["label"].max()) + 1))
-    source = assemble(splits[0], splits[-1], splits[1], holdout=holdout, names=names, input=found[0])
-    check(source, 1)
-    return source
-
-
-def _tidy(fields):
-    fields = {name: np.asarray(value) for name, value in fields.items()}
-    for name, value in fields.items():
-        if value.dtype == object:
-            raise DataError(f"field {name} holds Python objects, as ragged rows make; give rows of one shape")
-        if value.dtype in (np.float64, np.float16):
-            fields[name] = value.astype(np.float32)
-        if name == "label":
-            if not np.issubdtype(value.dtype, np.integer):
-                raise DataError(f"label has type {value.dtype}; labels are whole numbers from 0 on")
-            fields[name] = value.reshape(len(value)).astype(np.int32)
-    if "image" in fields and fields["image"].ndim == 3:
-        fields["image"] = fields["image"][..., None]
-    return fields
 
 
 def check(source: Source, batch: int):

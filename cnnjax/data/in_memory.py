@@ -1,0 +1,142 @@
+"""Sets that are arrays already: given from Python, or stored in an .npz file."""
+
+import difflib
+import math
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from cnnjax.data.source import INPUTS, NOTHING, DataError, Memory, Source, assemble, check, every_fifth
+
+__all__ = ["arrays", "from_arrays"]
+
+FIELDS = (*INPUTS, "label", "target", "segments", "instances", "boxes", "classes", "present", "points", "visible")
+_SPLITS = ("train", "eval", "test")
+
+
+def arrays(*, path: str = "", holdout: int = 0) -> Source:
+    """The set in the .npz file `path`, with arrays train_image, train_label, test_image, test_label and so on.
+
+    A name is train_, eval_ or test_ and a field of the batch (image, label, segments, …). Without test_… the test
+    set is eval_…, and without both it is every fifth example; a file with image and label alone is a training set.
+    `names`, an array of strings, names the classes. Nothing pickled is ever read.
+    """
+    splits, names = _stored(path)
+    if "train" not in splits:
+        raise DataError(f"{path} has no training images; it needs train_image and train_label, or image and label")
+    try:
+        if "test" in splits or "eval" in splits:
+            test = splits.get("test", splits.get("eval"))
+            own = splits["eval"] if "eval" in splits and "test" in splits else NOTHING
+            return from_arrays(splits["train"], test, own, holdout=holdout, names=names)
+        train, test = every_fifth(Memory(splits["train"]))
+        return from_arrays(train.arrays, test.arrays, holdout=holdout, names=names)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def from_arrays(train: dict, test: dict, eval: dict = NOTHING, *, holdout: int = 0, names: tuple = ()) -> Source:
+    """A Source of arrays in memory: each split a dict of batch fields, such as image (N, H, W, C) and label (N,).
+
+    Inputs are uint8, uint16, or float in [0, 1]. Images without a channel axis get one. Without `names` the classes
+    are called 0, 1, … up to the greatest label. Segments, boxes, points and further fields pass through.
+    """
+    splits = [Memory(_tidy(fields)) for fields in (train, test, eval) if fields]
+    if len(splits) < 2 + bool(eval):
+        raise DataError("a training and a test split are needed, each with at least one field")
+    fields = splits[0].arrays
+    for split in splits[1:]:
+        if set(split.arrays) != set(fields):
+            raise DataError(f"the splits differ in their fields: {sorted(fields)} and {sorted(split.arrays)}")
+    found = [name for name in INPUTS if name in fields]
+    if not found:
+        raise DataError(f"no input among the fields {sorted(fields)}; one of {', '.join(INPUTS)} is needed")
+    if not names and "label" in fields and len(fields["label"]):
+        names = tuple(str(label) for label in range(int(fields["label"].max()) + 1))
+    extra = {}
+    if "segments" in fields:
+        used = fields["segments"][fields["segments"] != 255]
+        extra["segments"] = int(used.max(initial=0)) + 1
+    source = assemble(splits[0], splits[-1], splits[1], holdout=holdout, names=names, input=found[0], extra=extra)
+    check(source, 1)
+    return source
+
+
+def _tidy(fields):
+    fields = {name: np.asarray(value) for name, value in fields.items()}
+    for name, value in fields.items():
+        if value.ndim == 0:
+            raise DataError(f"field {name} is a single value; a field has one row per example")
+        if value.dtype.kind not in "fiub":
+            raise DataError(
+                f"field {name} has type {value.dtype}, as ragged rows or text make; give numbers, rows alike"
+            )
+        if name == "label":
+            fields[name] = _labels(value)
+        elif name in ("image", "video") and value.dtype.kind != "f" and value.dtype not in (np.uint8, np.uint16):
+            raise DataError(f"{name} has type {value.dtype}; give uint8, uint16, or float in [0, 1]")
+        elif value.dtype.kind == "f":
+            fields[name] = value.astype(np.float32)
+        elif value.dtype.itemsize == 8:
+            fields[name] = value.astype(np.int32)
+    if "image" in fields and fields["image"].ndim == 3:
+        fields["image"] = fields["image"][..., None]
+    return fields
+
+
+def _labels(value):
+    if value.dtype.kind not in "iu" or value.size != len(value):
+        raise DataError(f"label has shape {value.shape} and type {value.dtype}; give one whole number an example")
+    return value.reshape(len(value)).astype(np.int32)
+
+
+def _stored(path):
+    """Splits as dicts of fields, and class names, from an .npz file; headers are checked before data is read."""
+    if not path:
+        raise DataError("data.path is empty; name the .npz file, --config.data.path=FILE.npz")
+    file = pathlib.Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(f"data.path is {path}; there is no such file")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _vet(path, archive)
+        with np.load(file, allow_pickle=False) as stored:
+            loaded = {name: stored[name] for name in stored.files}
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from error
+    names = tuple(str(name) for name in loaded.pop("names", ()))
+    splits = {}
+    for name, value in loaded.items():
+        split, _, field = name.partition("_")
+        split, field = (split, field) if split in _SPLITS else ("train", name)
+        if field not in FIELDS:
+            near = difflib.get_close_matches(field, FIELDS, 1, 0.5)
+            raise DataError(
+                f"{path} has an array {name!r}{f', did you mean {near[0]!r}?' if near else ''}; "
+                f"names are train_, eval_, test_ or nothing and one of {', '.join(FIELDS)}"
+            )
+        splits.setdefault(split, {})[field] = value
+    return splits, names
+
+
+def _vet(path, archive):
+    """Refuses members that are pickles, whose header promises another size than is there, or too large for memory."""
+    total = 0
+    for member in archive.infolist():
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(stream)
+            there = member.file_size - stream.tell()
+        if dtype.hasobject:
+            raise DataError(f"{path}: {member.filename} holds pickled Python objects, which are never loaded")
+        total += there
+        if math.prod(shape) * dtype.itemsize != there:
+            raise DataError(f"{path}: {member.filename} promises {shape} {dtype} but holds {there} bytes")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if total > memory // 2:
+        raise DataError(f"{path} would fill {total / 2**30:.1f} GiB of this machine's {memory / 2**30:.1f} GiB")
