@@ -200,14 +200,14 @@ def _in_use(path: Path, owner: _Owner | None) -> str:
     if owner is None:
         return f"workdir {path.parent} is in use by a process that {path.name} doesn't name"
     seconds = max(0.0, time.time() - owner.since)
-    age = next(f"{seconds / size:.0f} {unit}" for size, unit in _AGES if seconds >= size)
+    age = next(f"{seconds / size:.0f} {unit}" for start, size, unit in _AGES if seconds >= start)
     return (
         f"workdir {path.parent} is in use by process {owner.pid} on {owner.host}, for {age} now\n"
         "wait for it, stop it, or give another --workdir"
     )
 
 
-_AGES = ((172800, "days"), (7200, "h"), (120, "min"), (0.0, ""))
+_AGES = ((172800, 86400, "days"), (7200, 3600, "h"), (120, 60, "min"), (0, 1, "s"))  # from when, seconds in one, unit
 
 
 def _now() -> str:

@@ -1,0 +1,34 @@
+"""Numbers as text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["readable", "tabulate"]
+
+
+def readable(value: Any) -> str:
+    """A number with four digits that matter; empty for what is no number."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if value is None:
+        return "nan"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value if isinstance(value, str) else ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    size = abs(value)
+    return f"{value:.4f}" if 0.001 <= size < 100 or size == 0 else f"{value:.4g}"
+
+
+def tabulate(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table with a row for each key and a column for each number in any of its values."""
+    columns: dict[str, None] = {}
+    for row in rows.values():
+        columns |= dict.fromkeys(name for name, value in row.items() if readable(value))
+    cells = [["", *columns]]
+    cells += [[key, *(readable(row[name]) if name in row else "" for name in columns)] for key, row in rows.items()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for first, *rest in cells:
+        lines.append("  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]))
+    return "\n".join(line.rstrip() for line in lines)
