@@ -1,0 +1,3 @@
+"""Looking into networks: what they cost, what each unit sees."""
+
+from cnnjax.analysis.counting import *

@@ -1,0 +1,78 @@
+"""Walking through the equations of a traced function with the layer that each belongs to."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import flax.linen as nn
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+_MARK = "layer:"
+
+
+@contextlib.contextmanager
+def marked(shapes: dict):
+    """Names every module's path in the scopes of its equations, and notes the shape of what each module gives."""
+
+    def interceptor(call, args, kwargs, context):
+        if context.method_name != "__call__" or not context.module.path:
+            return call(*args, **kwargs)
+        path = "/".join(context.module.path)
+        with jax.named_scope(_MARK + path.replace("/", ".")):
+            out = call(*args, **kwargs)
+        if hasattr(out, "shape"):
+            shapes.setdefault(path, (type(context.module).__name__, tuple(out.shape)))
+        return out
+
+    with nn.intercept_methods(interceptor):
+        yield
+
+
+def inner(equation) -> list[Jaxpr]:
+    """The jaxprs inside an equation: of a call, a loop or the branches of a condition."""
+    found = []
+    for value in equation.params.values():
+        for each in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(each, ClosedJaxpr):
+                found.append(each.jaxpr)
+            elif isinstance(each, Jaxpr):
+                found.append(each)
+    return found
+
+
+def walk(jaxpr: Jaxpr, path: str = "", times: int = 1) -> Iterator[tuple]:
+    """Every innermost equation with its layer's path and how often it runs (a loop of unknown length counts once)."""
+    for equation in jaxpr.eqns:
+        here = _path(equation) or path
+        parts = inner(equation)
+        if not parts:
+            yield equation, here, times
+            continue
+        if equation.primitive.name == "cond":  # one branch runs; the longest counts
+            parts = [max(parts, key=lambda part: len(part.eqns))]
+        often = times * equation.params.get("length", 1) if equation.primitive.name == "scan" else times
+        for part in parts:
+            yield from walk(part, here, often)
+
+
+def _path(equation) -> str:
+    scopes = str(equation.source_info.name_stack).split("/")
+    marks = [scope.partition(_MARK)[2].rstrip(")") for scope in scopes if _MARK in scope]
+    return marks[-1].replace(".", "/") if marks else ""
+
+
+def products(equation) -> int:
+    """The multiplies of an equation where it is a convolution or a matrix product, otherwise 0."""
+    from cnnjax.ops._trilinear import multiplies
+
+    name = equation.primitive.name
+    if name == "dot_general":
+        (contracted, _), _ = equation.params["dimension_numbers"]
+        lhs = equation.invars[0].aval.shape
+        return math.prod(equation.outvars[0].aval.shape) * math.prod(lhs[axis] for axis in contracted)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+        return math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // outputs
+    return multiplies(equation)
