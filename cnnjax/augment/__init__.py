@@ -5,3 +5,4 @@ from cnnjax.augment.erasing import *
 from cnnjax.augment.mixing import *
 from cnnjax.augment.moves import *
 from cnnjax.augment.pipeline import *
+from cnnjax.augment.textures import *

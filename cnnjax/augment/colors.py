@@ -1,10 +1,50 @@
-"""What happens to each pixel alone, or to the colours of an image: images are floats in [0, 1]."""
+"""The colours of images: floats in [0, 1] in, floats in [0, 1] out, cut where they would leave it.
 
+Each draws once an example, so that all frames of a video are changed alike. They stand before `normalize`.
+"""
+
+import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._fields import recolored
+from cnnjax.augment._options import INPUTS, happens, repainted, signed
 
-__all__ = ["normalize"]
+__all__ = [
+    "autocontrast",
+    "brightness",
+    "contrast",
+    "equalize",
+    "gamma",
+    "greyscale",
+    "hue",
+    "lighting",
+    "normalize",
+    "posterize",
+    "saturation",
+    "solarize",
+]
+
+LUMA = (0.299, 0.587, 0.114)
+# Of ImageNet's colours: eigenvalues and eigenvectors (columns) of their covariance (Krizhevsky 2012).
+VALUES = (0.2175, 0.0188, 0.0045)
+VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+
+def luminance(image):
+    """(…, 1) brightness as the eye sees it; the mean of the channels where they are not three."""
+    if image.shape[-1] != 3:
+        return image.mean(-1, keepdims=True)
+    return jnp.sum(image * jnp.asarray(LUMA, image.dtype), axis=-1, keepdims=True)
+
+
+def blended(image, other, share):
+    """`image` where share is 0 and `other` where it is 1, both exactly; beyond, the difference grows."""
+    share = jnp.asarray(share, image.dtype)
+    return image * (1 - share) + other * share
+
+
+def cut(image):
+    """`image` kept in [0, 1]."""
+    return jnp.clip(image, 0, 1)
 
 
 def normalize(key, facts, example):
@@ -12,5 +52,131 @@ def normalize(key, facts, example):
 
     No strength: a network wants it always.
     """
-    mean, deviation = jnp.asarray(facts.mean, float), jnp.asarray(facts.std, float)
-    return recolored(example, lambda x: (x - mean.astype(x.dtype)) / deviation.astype(x.dtype))
+
+    def change(x):
+        return (x - jnp.asarray(facts.mean, x.dtype)) / jnp.asarray(facts.std, x.dtype)
+
+    return repainted(example, change, INPUTS)
+
+
+def brightness(key, facts, example, strength, *, amount: float = 0.4):
+    """The image times a factor in 1 ± amount."""
+    factor = jnp.maximum(1 + amount * strength * signed(key), 0)
+    return repainted(example, lambda x: cut(x * factor.astype(x.dtype)))
+
+
+def contrast(key, facts, example, strength, *, amount: float = 0.4):
+    """The image's distance to its mean luminance times a factor in 1 ± amount."""
+    factor = jnp.maximum(1 + amount * strength * signed(key), 0)
+    return repainted(example, lambda x: cut(blended(luminance(x).mean(), x, factor)))
+
+
+def saturation(key, facts, example, strength, *, amount: float = 0.4):
+    """Every pixel's distance to its own grey times a factor in 1 ± amount."""
+    factor = jnp.maximum(1 + amount * strength * signed(key), 0)
+    return repainted(example, lambda x: cut(blended(luminance(x), x, factor)))
+
+
+def hue(key, facts, example, strength, *, turn: float = 0.1):
+    """Colours turned about the grey axis by up to `turn` of the circle either way; grey images stay."""
+    angle = 2 * jnp.pi * turn * strength * signed(key)
+
+    def change(x):
+        if x.shape[-1] != 3:
+            return x
+        # Rodrigues' rotation about (1, 1, 1): unlike a trip to HSV and back it is exact at zero, and linear.
+        rest, slant = (1 - jnp.cos(angle)) / 3, jnp.sin(angle) / jnp.sqrt(3.0)
+        turned = jnp.stack([x[..., 2] - x[..., 1], x[..., 0] - x[..., 2], x[..., 1] - x[..., 0]], -1)
+        return cut(x + rest * (x.sum(-1, keepdims=True) - 3 * x) + slant * turned)
+
+    return repainted(example, change)
+
+
+def gamma(key, facts, example, strength, *, amount: float = 0.4):
+    """The image to the power of g, log-uniform in 1/(1 + amount) … 1 + amount."""
+    power = jnp.exp(jnp.log1p(amount) * strength * signed(key))
+    return repainted(example, lambda x: jnp.where(power == 1, x, jnp.maximum(x, 1e-6) ** power.astype(x.dtype)))
+
+
+def lighting(key, facts, example, strength, *, sigma: float = 0.1, values: tuple = VALUES, vectors: tuple = VECTORS):
+    """A Gaussian step along the principal axes of natural colours, the same for every pixel (AlexNet).
+
+    `values` and the columns of `vectors` are the axes' standard deviations and directions, ImageNet's by default;
+    images without three channels stay as they are.
+    """
+    steps = sigma * strength * jax.random.normal(key, (3,)) * jnp.array(values)
+    color = jnp.sum(jnp.array(vectors) * steps, axis=1)
+    return repainted(example, lambda x: cut(x + color.astype(x.dtype)) if x.shape[-1] == 3 else x)
+
+
+def solarize(key, facts, example, strength, *, threshold: float = 0.5, probability: float = 1.0):
+    """Values at or above the threshold inverted; strength lowers it from above white to `threshold`."""
+    level = 1 + 1 / 255 - strength * (1 + 1 / 255 - threshold)
+    on = happens(key, probability)
+    return repainted(example, lambda x: jnp.where(on & (x >= level.astype(x.dtype)), 1 - x, x))
+
+
+def posterize(key, facts, example, strength, *, bits: float = 4.0, probability: float = 1.0):
+    """Values in 256 steps cut to their `bits` highest bits; strength takes them away from eight."""
+    step = 2.0 ** jnp.round(strength * (8 - bits))
+    on = happens(key, probability) & (step > 1)
+
+    def change(x):
+        levels = jnp.round(x * 255)
+        return jnp.where(on, jnp.floor(levels / step.astype(x.dtype)) * step.astype(x.dtype) / 255, x)
+
+    return repainted(example, change)
+
+
+def autocontrast(key, facts, example, strength, *, probability: float = 1.0):
+    """Each channel stretched so that its darkest value is 0 and its brightest 1; strength blends it in."""
+    share = strength * happens(key, probability)
+
+    def change(x):
+        spots = tuple(range(x.ndim - 1))
+        low, high = x.min(spots), x.max(spots)
+        flat = high <= low
+        return blended(x, jnp.where(flat, x, (x - low) / jnp.where(flat, 1, high - low)), share)
+
+    return repainted(example, change)
+
+
+def equalize(key, facts, example, strength, *, probability: float = 1.0):
+    """Each channel's 256 values spread so that all are about as frequent (as Pillow does); strength blends it in."""
+    share = strength * happens(key, probability)
+
+    def channel(x):
+        levels = jnp.clip(jnp.round(x * 255), 0, 255).astype(jnp.int32).ravel()
+        counts = jnp.zeros(256, jnp.int32).at[levels].add(1)
+        last = counts[levels.max()]
+        step = (levels.size - last) // 255
+        below = jnp.cumsum(counts) - counts
+        table = jnp.clip((below + step // 2) // jnp.maximum(step, 1), 0, 255)
+        return jnp.where(step > 0, table[levels].reshape(x.shape).astype(x.dtype) / 255, x)
+
+    def change(x):
+        return blended(x, jax.vmap(channel, -1, -1)(x), share)
+
+    return repainted(example, change)
+
+
+def greyscale(key, facts, example, *, probability: float = 1.0):
+    """Luminance in every channel, with the given probability; it has no strength."""
+    on = happens(key, probability)
+    return repainted(example, lambda x: jnp.where(on, jnp.broadcast_to(luminance(x), x.shape), x))
+
+
+# Entries that need no neighbours of a pixel: moves before and after them are read together, and they are done then.
+POINTWISE = (
+    autocontrast,
+    brightness,
+    contrast,
+    equalize,
+    gamma,
+    greyscale,
+    hue,
+    lighting,
+    posterize,
+    saturation,
+    solarize,
+)

@@ -1,39 +1,47 @@
-"""Parts of the input taken away."""
+"""Rectangles of the picture taken away; segments, boxes and points stay: what is hidden is still there."""
 
 import jax
 import jax.numpy as jnp
 
+from cnnjax.augment._options import happens, plane, repainted, signed, within
+
 __all__ = ["cutout", "erase"]
 
+CONTENTS = ("constant", "mean", "noise")
 
-def _inside(center, length, size):
-    """True for the whole positions 0 … size-1 in the window of the given length around the given centre."""
-    start = jnp.floor(center - length / 2 + 0.5)
+
+def _contents(entry, key, facts, content, fill):
+    """A function that gives the new pixels of an image of any shape."""
+    within(f"{entry}.content", content, CONTENTS)
+    if content == "noise":
+        return lambda x: jax.random.uniform(key, x.shape, x.dtype)
+    value = facts.mean if content == "mean" else fill
+    return lambda x: jnp.broadcast_to(jnp.asarray(value, x.dtype), x.shape)
+
+
+def _lines(start, length, size):
+    """(size,) bool: the whole positions in start ≤ position < start + length."""
     position = jnp.arange(size)
     return (position >= start) & (position < start + length)
 
 
-def _blank(example, rows, columns, new):
-    example = dict(example)
+def _without(example, rows, columns, contents):
     mask = (rows[:, None] & columns[None, :])[..., None]
-    for name in ("image", "video"):
-        if name in example:
-            example[name] = jnp.where(mask, new(example[name]), example[name])
-    return example
+    return repainted(example, lambda x: jnp.where(mask, contents(x), x))
 
 
-def _plane(example):
-    return example["image"].shape[:2] if "image" in example else example["video"].shape[1:3]
+def cutout(key, facts, example, strength, *, side: float = 8.0, content: str = "constant", fill: float = 0.0):
+    """A square of `side` pixels, centred anywhere and cut by the borders, replaced (DeVries 2017).
 
-
-def cutout(key, facts, example, strength, *, side: float = 8.0, fill: float = 0.0):
-    """A square of `side` pixels, centred anywhere and cut by the borders, set to `fill` (DeVries 2017)."""
-    height, width = _plane(example)
-    y, x = jax.random.uniform(key, (2,))
+    `content` is constant (`fill`), mean (the training set's) or noise. Strength scales the side.
+    """
+    centre, pixels = jax.random.split(key)
     length = jnp.round(side * strength)
-    rows = _inside(jnp.floor(y * height), length, height)
-    columns = _inside(jnp.floor(x * width), length, width)
-    return _blank(example, rows, columns, lambda image: jnp.asarray(fill, image.dtype))
+    lines = [
+        _lines(jnp.floor(draw * size) - jnp.floor(length / 2), length, size)
+        for draw, size in zip(jax.random.uniform(centre, (2,)), plane(example), strict=True)
+    ]
+    return _without(example, *lines, _contents("cutout", pixels, facts, content, fill))
 
 
 def erase(
@@ -46,25 +54,24 @@ def erase(
     smallest: float = 0.02,
     largest: float = 0.33,
     aspect: float = 3.3,
-    noise: bool = False,
+    content: str = "noise",
     fill: float = 0.0,
 ):
-    """A rectangle of `smallest` … `largest` of the area set to `fill`, or to noise (Zhong 2017).
+    """A rectangle of `smallest` … `largest` of the area replaced by noise, `fill` or the mean (Zhong 2017).
 
-    Sides' ratio is log-uniform in 1/aspect … aspect. Strength scales the probability.
+    The ratio of its sides is log-uniform in 1/aspect … aspect. Strength scales the probability.
     """
-    height, width = _plane(example)
-    chance, area, ratio, place, pixels = jax.random.split(key, 5)
+    chance, area, ratio, corner, pixels = jax.random.split(key, 5)
+    height, width = plane(example)
     area = height * width * jax.random.uniform(area, minval=smallest, maxval=largest)
-    ratio = jnp.exp(jax.random.uniform(ratio, minval=-1.0, maxval=1.0) * jnp.log(aspect))
-    tall = jnp.clip(jnp.round(jnp.sqrt(area * ratio)), 1, height)
-    wide = jnp.clip(jnp.round(jnp.sqrt(area / ratio)), 1, width)
-    y, x = jax.random.uniform(place, (2,))
-    top, left = jnp.floor(y * (height - tall + 1)), jnp.floor(x * (width - wide + 1))
-    done = jax.random.uniform(chance) < probability * strength
-    rows, columns = jnp.arange(height), jnp.arange(width)
-    rows = done & (rows >= top) & (rows < top + tall)
-    columns = (columns >= left) & (columns < left + wide)
-    if noise:
-        return _blank(example, rows, columns, lambda image: jax.random.normal(pixels, image.shape, image.dtype))
-    return _blank(example, rows, columns, lambda image: jnp.asarray(fill, image.dtype))
+    root = jnp.exp(0.5 * signed(ratio) * jnp.log(aspect))
+    sides = [
+        jnp.clip(jnp.round(side), 1, size)
+        for side, size in ((jnp.sqrt(area) * root, height), (jnp.sqrt(area) / root, width))
+    ]
+    rows, columns = (
+        _lines(jnp.floor(draw * (size - side + 1)), side, size)
+        for draw, side, size in zip(jax.random.uniform(corner, (2,)), sides, (height, width), strict=True)
+    )
+    rows = rows & happens(chance, probability * strength)
+    return _without(example, rows, columns, _contents("erase", pixels, facts, content, fill))

@@ -1,49 +1,142 @@
-"""Examples mixed with their neighbours in the batch; labels become distributions in `target`."""
+"""Examples mixed with the one before them in the global batch; labels become distributions in `target`."""
 
 import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._fields import INPUTS
+from cnnjax.augment._options import INPUTS, happens, plane
 from cnnjax.ops import axes
 
-__all__ = ["mixup"]
+__all__ = ["cutmix", "mix", "mixup", "repeat"]
 
 
-def _before(x, steps=1):
+def before(x, steps=1):
     """Row i of the result is row i - steps of the whole batch, around its end, whatever device that stands on."""
     rolled = jnp.roll(x, steps, axis=0)
     devices = axes.count()
     if devices == 1:
         return rolled
+    if steps > x.shape[0]:
+        raise ValueError(f"a device holds {x.shape[0]} examples; mixing here needs at least {steps}")
     ring = [(device, (device + 1) % devices) for device in range(devices)]
     return rolled.at[:steps].set(jax.lax.ppermute(x[-steps:], "batch", ring))
 
 
-def _keys(key, rows):
-    """A key per row, by its position in the whole batch."""
-    return jax.vmap(lambda row: jax.random.fold_in(key, row))(axes.first(rows) + jnp.arange(rows))
+def _rows(batch):
+    return next(iter(batch.values())).shape[0]
+
+
+def _each(key, rows, draw):
+    """`draw(key)` for every row, by its position in the whole batch."""
+    return jax.vmap(lambda row: draw(jax.random.fold_in(key, row)))(axes.first(rows) + jnp.arange(rows))
 
 
 def _targets(facts, batch):
     if "target" in batch:
         return batch["target"]
+    if "label" not in batch:
+        raise ValueError(f"mixing needs `label` or `target`; the batch has {', '.join(sorted(batch))}")
     return jax.nn.one_hot(batch["label"], facts.classes, dtype=jnp.result_type(float))
 
 
-def _share(key, rows, alpha, strength):
-    """(rows,) shares of the partner: at most a half on average, 0 at zero strength or alpha."""
-    draw = jax.vmap(lambda one: jax.random.beta(one, jnp.maximum(alpha, 1e-3), jnp.maximum(alpha, 1e-3)))
-    return jnp.where(alpha > 0, (1 - draw(_keys(key, rows))) * strength, 0.0)
+def _beta(key, alpha):
+    """A draw from Beta(alpha, alpha); 1 where alpha is 0."""
+    alpha = jnp.asarray(alpha, float)
+    return jnp.where(alpha > 0, jax.random.beta(key, jnp.maximum(alpha, 1e-2), jnp.maximum(alpha, 1e-2)), 1.0)
 
 
-def _blend(x, other, share):
+def _blend(x, share):
+    """(B, …) with the given share (B,) of the row before; a share of 0 leaves a row as it is, exactly."""
     share = share.astype(x.dtype).reshape(share.shape + (1,) * (x.ndim - 1))
-    return x + share * (other - x)
+    return x * (1 - share) + before(x) * share
+
+
+def _mixup(facts, batch, share):
+    mixed = {name: _blend(batch[name], share) for name in INPUTS if name in batch}
+    return {**batch, **mixed, "target": _blend(_targets(facts, batch), share)}
 
 
 def mixup(key, facts, batch, strength, *, alpha: float = 0.2):
-    """The batch with every input and its target drawn towards those of the example before it (Zhang 2017)."""
-    targets = _targets(facts, batch)
-    share = _share(key, targets.shape[0], alpha, strength)
-    mixed = {name: _blend(batch[name], _before(batch[name]), share) for name in INPUTS if name in batch}
-    return {**batch, **mixed, "target": _blend(targets, _before(targets), share)}
+    """Every input and its target drawn towards those of the example before it, by Beta(alpha, alpha) (Zhang 2017)."""
+    share = _each(key, _rows(batch), lambda one: (1 - _beta(one, alpha)) * strength)
+    return _mixup(facts, batch, share)
+
+
+def _windows(key, rows, size, alpha, strength):
+    """(rows, H, W) bool windows whose area is the beta-distributed share of the partner."""
+
+    def window(one):
+        share, corner = jax.random.split(one)
+        root = jnp.sqrt((1 - _beta(share, alpha)) * strength)
+        lines = []
+        for draw, length in zip(jax.random.uniform(corner, (2,)), size, strict=True):
+            side = jnp.round(root * length)
+            start = jnp.floor(draw * length) - jnp.floor(side / 2)
+            lines.append((jnp.arange(length) >= start) & (jnp.arange(length) < start + side))
+        return lines[0][:, None] & lines[1][None, :]
+
+    return _each(key, rows, window)
+
+
+def _cutmix(facts, batch, windows):
+    """The partner's pixels (and segments) inside the windows; targets by the area that was really replaced."""
+    mixed = {}
+    for name, spare in (("image", 1), ("video", 1), ("segments", 0), ("instances", 0)):
+        if name in batch:
+            inside = windows[:, None] if name == "video" else windows
+            inside = inside[..., None] if spare else inside
+            mixed[name] = jnp.where(inside, before(batch[name]), batch[name])
+    if "label" in batch or "target" in batch:
+        targets = _targets(facts, batch)
+        mixed["target"] = _blend(targets, windows.mean((1, 2), dtype=targets.dtype))
+    return {**batch, **mixed}
+
+
+def _plane(batch):
+    return plane({name: jax.eval_shape(lambda x: x[0], value) for name, value in batch.items()})
+
+
+def cutmix(key, facts, batch, strength, *, alpha: float = 1.0):
+    """A window of the example before it pasted into every image, targets mixed by area (Yun 2019).
+
+    Segments are pasted along; strength scales the window's area.
+    """
+    return _cutmix(facts, batch, _windows(key, _rows(batch), _plane(batch), alpha, strength))
+
+
+def mix(key, facts, batch, strength, *, mixup: float = 0.2, cutmix: float = 1.0, switch: float = 0.5):
+    """Every example by mixup or, with probability `switch`, by cutmix; the first two options are their alphas."""
+    rows = _rows(batch)
+    chosen, left, right = jax.random.split(key, 3)
+    cutting = _each(chosen, rows, lambda one: happens(one, switch))
+    share = _each(left, rows, lambda one: (1 - _beta(one, mixup)) * strength)
+    windows = _windows(right, rows, _plane(batch), cutmix, strength) & cutting[:, None, None]
+    # One of the two does nothing to a row, exactly; both read the same partners.
+    drawn = _mixup(facts, batch, jnp.where(cutting, 0.0, share))
+    pasted = _cutmix(facts, batch, windows)
+    return {
+        **drawn,
+        **{
+            name: jnp.where(cutting.reshape((rows,) + (1,) * (value.ndim - 1)), pasted[name], value)
+            for name, value in drawn.items()
+            if name in pasted and name in (*INPUTS, "target", "segments", "instances")
+        },
+    }
+
+
+def repeat(key, facts, batch, *, times: int = 3):
+    """The first of every `times` neighbours in the batch, `times` times: repeated augmentation (Hoffer 2019).
+
+    It stands before the entries that make the copies differ; an epoch then shows a `times`-th of the examples.
+    It has no strength.
+    """
+    rows = _rows(batch)
+    if times < 1 or times > rows:
+        raise ValueError(f"augment.repeat.times is {times}; it must be between 1 and a device's {rows} examples")
+    place = axes.first(rows) + jnp.arange(rows)
+    back = place % times
+
+    def repeated(x):
+        earlier = jnp.concatenate([before(x, times - 1)[: times - 1], x]) if times > 1 else x
+        return earlier[jnp.arange(rows) + times - 1 - back]
+
+    return {name: repeated(value) for name, value in batch.items()}

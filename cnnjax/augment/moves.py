@@ -1,21 +1,47 @@
-"""Moves of the picture plane: each gives a 3×3 matrix (and a displacement field or none), never pixels."""
+"""Moves of the picture plane: each gives a 3×3 matrix (and a displacement field or none), never pixels.
+
+A pipeline multiplies consecutive moves and reads the image once. `border` says what lies outside the image:
+"constant" (`fill`), "mean" (the training set's, channel by channel), "edge" or "reflect"; segments are 255 there
+unless the border is edge or reflect. `method` is bilinear or cubic.
+"""
 
 import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._moving import BORDERS, Move
+from cnnjax.augment._moving import Move
+from cnnjax.augment._options import happens, outside, signed, within
 
-__all__ = ["crop", "flip", "shift"]
+__all__ = [
+    "Move",
+    "center_crop",
+    "crop",
+    "elastic",
+    "flip",
+    "perspective",
+    "random_resized_crop",
+    "rescale",
+    "rotate",
+    "shear",
+    "shift",
+    "translate",
+    "zoom",
+]
 
 
 def _matrix(*rows):
     return jnp.stack([jnp.stack([jnp.asarray(value, float) for value in row]) for row in rows])
 
 
-def _border(entry, border):
-    if border not in BORDERS:
-        raise ValueError(f"augment.{entry}.border is {border!r}; it must be one of {', '.join(BORDERS)}")
-    return border
+def _centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
+    """The matrix that does `linear` (2×2 rows) about the centre of an image, then adds `offset` to the source.
+
+    Written so that the identity comes out exactly, whatever the centre.
+    """
+    (a, b), (c, d) = linear
+    (e, f), (y, x) = bend, ((n - 1) / 2 for n in size)
+    about = ((1.0, 0.0, y), (0.0, 1.0, x), (0.0, 0.0, 1.0))
+    inner = ((a, b, -(a * y + b * x) + offset[0]), (c, d, -(c * y + d * x) + offset[1]), (e, f, 1 - (e * y + f * x)))
+    return _matrix(*[[sum(p * inner[k][j] for k, p in enumerate(row)) for j in range(3)] for row in about])
 
 
 def _between(key, low, high):
@@ -42,43 +68,34 @@ def flip(
     `mode="alternate"`: each example's first epoch is random, by its index and `seed`; after it the two
     orientations take turns, so that any two consecutive epochs show both.
     """
-    chance = jax.random.uniform(key)
+    within("flip.mode", mode, ("random", "alternate"))
+    within("flip.axis", axis, ("width", "height"))
     if mode == "alternate":
-        first = jax.random.bernoulli(jax.random.fold_in(jax.random.key(seed), index), probability)
-        turned = (first ^ (epoch % 2 == 1)) & (chance < strength)
-    elif mode == "random":
-        turned = chance < probability * strength
+        first = happens(jax.random.fold_in(jax.random.key(seed), index), probability)
+        turned = (first ^ (epoch % 2 == 1)) & happens(key, strength)
     else:
-        raise ValueError(f"augment.flip.mode is {mode!r}; it must be random or alternate")
-    height, width = size
+        turned = happens(key, probability * strength)
     sign = jnp.where(turned, -1.0, 1.0)
+    height, width = ((n - 1) * jnp.where(turned, 1.0, 0.0) for n in size)
     if axis == "width":
-        matrix = _matrix((1, 0, 0), (0, sign, jnp.where(turned, width - 1.0, 0.0)), (0, 0, 1))
-    elif axis == "height":
-        matrix = _matrix((sign, 0, jnp.where(turned, height - 1.0, 0.0)), (0, 1, 0), (0, 0, 1))
-    else:
-        raise ValueError(f"augment.flip.axis is {axis!r}; it must be width or height")
-    return Move(matrix, whole=True)
+        return Move(_matrix((1, 0, 0), (0, sign, width), (0, 0, 1)), whole=True)
+    return Move(_matrix((sign, 0, height), (0, 1, 0), (0, 0, 1)), whole=True)
 
 
 def shift(key, facts, size, strength, *, pixels: int = 2, border: str = "constant", fill: float = 0.0):
-    """The image moved by up to `pixels` whole pixels along both axes."""
+    """The image moved by up to `pixels` whole pixels along both axes; strengths above 1 are 1."""
     most = jnp.round(pixels * jnp.minimum(strength, 1.0))
     y, x = (_between(part, -most, most) for part in jax.random.split(key))
-    return Move(
-        _matrix((1, 0, y), (0, 1, x), (0, 0, 1)), whole=True, reach=pixels, border=_border("shift", border), fill=fill
-    )
+    matrix = _matrix((1, 0, y), (0, 1, x), (0, 0, 1))
+    return Move(matrix, whole=True, reach=pixels, **outside("shift", facts, border, fill))
 
 
 def crop(key, facts, size, strength, *, padding: int = 4, side: int = 0, border: str = "constant", fill: float = 0.0):
     """A window of `side` pixels (0: the size of the image) cut at random from the image padded on every side.
 
-    Strength scales how far the window strays from the centre.
+    Strength, at most 1, scales how far the window strays from the centre.
     """
-    out = (side, side) if side else size
-    spare = [length + 2 * padding - new for length, new in zip(size, out, strict=True)]
-    if min(spare) < 0:
-        raise ValueError(f"augment.crop.side is {side}; an image of {size[0]}×{size[1]} padded by {padding} is smaller")
+    out, spare = _window("crop", size, side, padding)
     strength = jnp.minimum(strength, 1.0)
     starts = []
     for part, room in zip(jax.random.split(key), spare, strict=True):
@@ -86,4 +103,193 @@ def crop(key, facts, size, strength, *, padding: int = 4, side: int = 0, border:
         low, high = middle - jnp.round(strength * middle), middle + jnp.round(strength * (room - middle))
         starts.append(_between(part, low, high) - padding)
     matrix = _matrix((1, 0, starts[0]), (0, 1, starts[1]), (0, 0, 1))
-    return Move(matrix, size=out, whole=True, reach=padding, border=_border("crop", border), fill=fill)
+    return Move(matrix, size=out, whole=True, reach=padding, **outside("crop", facts, border, fill))
+
+
+def center_crop(key, facts, size, *, side: int = 224):
+    """The middle `side`×`side` pixels, for evaluation; it has no strength."""
+    out, spare = _window("center_crop", size, side, 0)
+    return Move(_matrix((1, 0, spare[0] // 2), (0, 1, spare[1] // 2), (0, 0, 1)), size=out, whole=True)
+
+
+def _window(entry, size, side, padding):
+    out = (side, side) if side else tuple(size)
+    spare = [length + 2 * padding - new for length, new in zip(size, out, strict=True)]
+    if min(spare) < 0:
+        padded = f" padded by {padding}" if padding else ""
+        raise ValueError(f"augment.{entry}.side is {side}; the image{padded} has only {size[0]}×{size[1]} pixels")
+    return out, spare
+
+
+def random_resized_crop(
+    key,
+    facts,
+    size,
+    strength,
+    *,
+    side: int = 0,
+    smallest: float = 0.08,
+    largest: float = 1.0,
+    aspect: float = 4 / 3,
+    method: str = "bilinear",
+):
+    """A random window of `smallest` … `largest` of the area as `side`×`side` pixels (0: the image's size).
+
+    The window's width / height is log-uniform in 1/aspect … aspect (Szegedy 2014), both cut to the image;
+    zero strength is the whole image.
+    """
+    out = (side, side) if side else tuple(size)
+    area, ratio, corner = jax.random.split(key, 3)
+    share = 1 - strength * (1 - jax.random.uniform(area, minval=smallest, maxval=largest))
+    root = jnp.exp(0.5 * strength * signed(ratio) * jnp.log(aspect))
+    share = jnp.sqrt(jnp.clip(share, 1e-4, 1.0))
+    scales, starts = [], []
+    windows = (jnp.minimum(size[0] * share / root, size[0]), jnp.minimum(size[1] * share * root, size[1]))
+    for part, window, length, new in zip(jax.random.split(corner), windows, size, out, strict=True):
+        scales.append(window / new)
+        starts.append(jax.random.uniform(part) * (length - window) + (window / new - 1) / 2)
+    matrix = _matrix((scales[0], 0, starts[0]), (0, scales[1], starts[1]), (0, 0, 1))
+    samples = max(1, round(max(length / new for length, new in zip(size, out, strict=True))))
+    within("random_resized_crop.method", method, ("bilinear", "cubic"))
+    return Move(matrix, size=out, border="edge", method=method, samples=samples)
+
+
+def rotate(
+    key,
+    facts,
+    size,
+    strength,
+    *,
+    degrees: float = 15.0,
+    border: str = "constant",
+    fill: float = 0.0,
+    method: str = "bilinear",
+):
+    """The image turned about its centre by up to `degrees` either way."""
+    angle = jnp.deg2rad(degrees * strength * signed(key))
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    matrix = _centred(size, ((cosine, sine), (-sine, cosine)))
+    return Move(matrix, **outside("rotate", facts, border, fill, method))
+
+
+def translate(
+    key,
+    facts,
+    size,
+    strength,
+    *,
+    share: float = 0.1,
+    border: str = "constant",
+    fill: float = 0.0,
+    method: str = "bilinear",
+):
+    """The image moved by up to `share` of its height and width, between pixels too (`shift`: whole pixels)."""
+    y, x = (n * share * strength * draw for n, draw in zip(size, signed(key, (2,)), strict=True))
+    return Move(_matrix((1, 0, y), (0, 1, x), (0, 0, 1)), **outside("translate", facts, border, fill, method))
+
+
+def zoom(
+    key,
+    facts,
+    size,
+    strength,
+    *,
+    factor: float = 1.25,
+    border: str = "constant",
+    fill: float = 0.0,
+    method: str = "bilinear",
+):
+    """The image enlarged about its centre, log-uniformly in 1/factor … factor, height and width alike."""
+    scale = jnp.exp(-jnp.log(factor) * strength * signed(key))
+    return Move(_centred(size, ((scale, 0.0), (0.0, scale))), **outside("zoom", facts, border, fill, method))
+
+
+def rescale(
+    key,
+    facts,
+    size,
+    strength,
+    *,
+    factor: float = 1.25,
+    border: str = "constant",
+    fill: float = 0.0,
+    method: str = "bilinear",
+):
+    """Height and width stretched about the centre, each log-uniformly in 1/factor … factor on its own."""
+    tall, wide = jnp.exp(-jnp.log(factor) * strength * signed(key, (2,)))
+    return Move(_centred(size, ((tall, 0.0), (0.0, wide))), **outside("rescale", facts, border, fill, method))
+
+
+def shear(
+    key,
+    facts,
+    size,
+    strength,
+    *,
+    degrees: float = 10.0,
+    axis: str = "both",
+    fit: bool = False,
+    border: str = "constant",
+    fill: float = 0.0,
+    method: str = "bilinear",
+):
+    """The image slanted about its centre by up to `degrees` along its width, its height or both.
+
+    `fit` keeps the size of the picture: what is slanted shrinks until all of it stays in the frame.
+    """
+    within("shear.axis", axis, ("both", "width", "height"))
+    slants = jnp.tan(jnp.deg2rad(degrees * strength * signed(key, (2,))))
+    down = slants[0] if axis != "width" else jnp.zeros_like(slants[0])
+    along = slants[1] if axis != "height" else jnp.zeros_like(slants[1])
+    # The content moves by (1 + down·along, down; along, 1): the source is read through the inverse of that.
+    (height, width), bend = size, 1 + down * along
+    tall = jnp.abs(bend) + jnp.abs(down) * width / height if fit else 1.0
+    wide = 1 + jnp.abs(along) * height / width if fit else 1.0
+    linear = ((tall, -down * wide), (-along * tall, bend * wide))
+    return Move(_centred(size, linear), **outside("shear", facts, border, fill, method))
+
+
+def perspective(
+    key,
+    facts,
+    size,
+    strength,
+    *,
+    tilt: float = 0.2,
+    border: str = "constant",
+    fill: float = 0.0,
+    method: str = "bilinear",
+):
+    """The image as seen from the side: at its edges it is larger or smaller by up to `tilt` along each axis."""
+    y, x = (2 * tilt * strength * draw / n for n, draw in zip(size, signed(key, (2,)), strict=True))
+    matrix = _centred(size, ((1.0, 0.0), (0.0, 1.0)), bend=(y, x))
+    return Move(matrix, **outside("perspective", facts, border, fill, method))
+
+
+def elastic(
+    key,
+    facts,
+    size,
+    strength,
+    *,
+    pixels: float = 1.0,
+    smooth: float = 4.0,
+    border: str = "constant",
+    fill: float = 0.0,
+    method: str = "bilinear",
+):
+    """Every pixel displaced by smooth noise of `pixels` standard deviation along each axis (Simard 2003).
+
+    The noise is smoothed by a Gaussian of `smooth` pixels; Simard's α = 34, σ = 4 are `pixels=1.4, smooth=4`.
+    """
+    field = signed(key, (2, *size)) * jnp.sqrt(3.0)
+    rows, columns = (_smoother(n, smooth) for n in size)
+    field = jnp.einsum("ih,chw,jw->ijc", rows, field, columns, precision="highest")
+    return Move(jnp.eye(3, dtype=float), pixels * strength * field, **outside("elastic", facts, border, fill, method))
+
+
+def _smoother(length, width):
+    """(length, length) Gaussian weights whose rows keep the variance of independent noise."""
+    gaps = jnp.arange(length)[:, None] - jnp.arange(length)[None, :]
+    weights = jnp.exp(-(gaps**2) / (2 * jnp.maximum(width, 1e-3) ** 2))
+    return weights / jnp.sqrt(jnp.sum(weights**2, axis=1, keepdims=True))

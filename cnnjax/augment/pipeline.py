@@ -8,13 +8,16 @@ Each entry is a pure function; the name of its third parameter says what it work
 import importlib
 import inspect
 import zlib
+from dataclasses import replace
 from difflib import get_close_matches
 
 import jax
 import jax.numpy as jnp
 
 from cnnjax.augment import _moving
-from cnnjax.augment._fields import INPUTS
+from cnnjax.augment._options import INPUTS, plane
+from cnnjax.augment._sampling import floating
+from cnnjax.augment.colors import POINTWISE, normalize
 from cnnjax.ops import axes
 
 __all__ = ["compose", "find", "kind"]
@@ -53,14 +56,16 @@ def compose(facts, names, options):
     `options` holds a dict per name (`{"rotate": {"degrees": 15.0, "strength": 1.0}}`, numbers may be traced); what
     is not given keeps its default. `key` is one key for the whole batch: example i of the global batch draws from
     its own, whatever device it stands on. uint8 inputs become floats in [0, 1].
+    Consecutive moves, with colours between them, are one move that reads the image once; the colours follow it.
     """
-    stages = _stages([_Step(name, options.get(name, {})) for name in names], facts)
+    steps = [_Step(name, options.get(name, {})) for name in names]
+    _check(steps)
+    stages = _stages(steps, facts)
 
     def apply(key, batch):
-        batch = {name: _unit(value) if name in INPUTS else value for name, value in batch.items()}
         for stage in stages:
             batch = stage(key, batch)
-        return batch
+        return _floats(batch)
 
     return apply
 
@@ -91,50 +96,81 @@ class _Step:
         return self.entry(self.key(key), facts, subject, *extra, **self.options)
 
 
+def _check(steps):
+    """Refuses what would silently do something else: two borders for one reading, colours of normalised images."""
+    borders = {}
+    for step in steps:
+        if step.kind == "size":
+            if "border" in step.options:
+                borders[step.options["border"]] = step.name
+        elif step.entry not in POINTWISE:
+            borders = {}
+        if len(borders) > 1:
+            (one, first), (other, second) = borders.items()
+            raise ValueError(
+                f"augment.{first}.border is {one!r} and augment.{second}.border is {other!r}; "
+                "moves that are read together need one border"
+            )
+    entries = [step.entry for step in steps]
+    if normalize in entries:
+        late = [step for step in steps[entries.index(normalize) + 1 :] if step.entry in POINTWISE]
+        if late:
+            raise ValueError(f"augment: {late[0].name!r} works on colours in [0, 1]; name it before 'normalize'")
+
+
 def _stages(steps, facts):
     """Runs of per-example entries, each under one vmap, and the batch entries between them."""
     stages, run = [], []
     for step in steps:
         if step.kind == "batch":
             stages += [_each(run, facts)] if run else []
-            stages.append(_whole(step, facts))
+            stages.append(_batchwise(step, facts))
             run = []
         else:
             run.append(step)
+        if step.entry is normalize:  # the mean is 0 for what comes after
+            stages += [_each(run, facts)]
+            run, facts = [], replace(facts, mean=(0.0,) * len(facts.mean), std=(1.0,) * len(facts.std))
     return stages + ([_each(run, facts)] if run else [])
 
 
-def _whole(step, facts):
-    return lambda key, batch: step(key, facts, batch, batch)
+def _batchwise(step, facts):
+    return lambda key, batch: step(key, facts, _floats(batch), batch)
+
+
+def _floats(batch):
+    return {name: floating(value) if name in INPUTS else value for name, value in batch.items()}
 
 
 def _each(steps, facts):
+    """(key, batch) → batch that does moves, pixels and colours to each example by its own key."""
+
     def one(key, example):
-        moves = []
+        moves, later = [], []
+
+        def settle(example):
+            if moves:
+                example = _moving.apply(_moving.compose(moves, plane(example)), facts, example)
+            example = _floats(example)
+            for step in later:
+                example = step(key, facts, example, example)
+            moves.clear(), later.clear()
+            return example
+
         for step in steps:
             if step.kind == "size":
-                size = moves[-1].size if moves else _plane(example)
-                move = step(key, facts, size, example)
-                moves.append(_moving.sized(move, size))
-                continue
-            if moves:
-                example, moves = _moving.apply(_moving.compose(moves, _plane(example)), example), []
-            example = step(key, facts, example, example)
-        return _moving.apply(_moving.compose(moves, _plane(example)), example) if moves else example
+                size = moves[-1].size if moves else plane(example)
+                moves.append(_moving.sized(step(key, facts, size, example), size))
+            elif step.entry in POINTWISE and moves:
+                later.append(step)
+            else:
+                example = settle(example)
+                example = step(key, facts, example, example)
+        return settle(example)
 
     def stage(key, batch):
-        rows = len(next(iter(batch.values())))
+        rows = next(iter(batch.values())).shape[0]
         places = axes.first(rows) + jnp.arange(rows)
         return jax.vmap(lambda place, example: one(jax.random.fold_in(key, place), example))(places, batch)
 
     return stage
-
-
-def _plane(example):
-    return example["image"].shape[:2] if "image" in example else example["video"].shape[1:3]
-
-
-def _unit(x):
-    if x.dtype == jnp.uint8:
-        return x.astype(jnp.result_type(float)) / 255
-    return x

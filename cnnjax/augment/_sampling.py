@@ -1,0 +1,117 @@
+"""Reading an image between its pixels, and cutting windows of whole pixels.
+
+`ops.warp` reads any array at any coordinates; here one image's lines are folded at the border first and bytes
+are gathered as bytes, which reads a 224² image in half the time.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def floating(x):
+    """Bytes as floats in [0, 1]; anything else as it is."""
+    return x.astype(jnp.result_type(float)) / 255 if x.dtype == jnp.uint8 else x
+
+
+def read(image, places, border="constant", method="bilinear", fill=0.0):
+    """`image` (H, W, C) read at `places` (…, 2): floats (…, C); bytes are read as [0, 1]. "nearest" keeps the type."""
+    image = jnp.asarray(image)
+    if method == "nearest":
+        return _nearest(image, places, border, fill)
+    height, width = image.shape[:2]
+    lines = _bilinear if method == "bilinear" else _cubic
+    margin = 0 if border in ("edge", "reflect") else 1 if method == "bilinear" else 4
+    rows, tall = lines(places[..., 0], height, border, margin)
+    columns, wide = lines(places[..., 1], width, border, margin)
+    padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0))) if margin else image
+    dtype = jnp.result_type(float) if image.dtype == jnp.uint8 else image.dtype
+    out = 0
+    for row, weight in rows:
+        line = 0
+        for column, share in columns:
+            line += padded.at[row, column].get(mode="promise_in_bounds").astype(dtype) * share[..., None].astype(dtype)
+        out += line * weight[..., None].astype(dtype)
+    out = out / 255 if image.dtype == jnp.uint8 else out
+    if margin:
+        out += jnp.asarray(fill, dtype) * (1 - tall * wide)[..., None].astype(dtype)
+    return out
+
+
+def _fold(position, length, border):
+    """Positions brought back into the image: to its edge, or mirrored at the centre of its last pixel."""
+    if border == "reflect" and length > 1:
+        position = (length - 1) - jnp.abs(jnp.abs(position) % (2 * (length - 1)) - (length - 1))
+    return jnp.clip(position, 0, length - 1)
+
+
+def _bilinear(position, length, border, margin):
+    """Two (index, weight) and the share of the weight that lies inside the image."""
+    if margin:
+        position = jnp.clip(position, -1, length)
+        low = jnp.clip(jnp.floor(position), -1, length - 1)
+        inside = jnp.clip(jnp.minimum(position + 1, length - position), 0, 1)
+    else:
+        position = _fold(position, length, border)
+        low = jnp.clip(jnp.floor(position), 0, max(length - 2, 0))
+        inside = 1.0
+    part = position - low
+    first = low.astype(jnp.int32) + margin
+    return [(first, 1 - part), (first + (1 if margin or length > 1 else 0), part)], inside
+
+
+def _cubic(position, length, border, margin):
+    """Four (index, weight) of Keys' kernel (a = -1/2) and the share of the weight inside the image."""
+    position = jnp.clip(position, -2, length + 1) if margin else _fold(position, length, border)
+    low = jnp.floor(position)
+    t = position - low
+    weights = (
+        ((-0.5 * t + 1) * t - 0.5) * t,
+        (1.5 * t - 2.5) * t * t + 1,
+        ((-1.5 * t + 2) * t + 0.5) * t,
+        (0.5 * t - 0.5) * t * t,
+    )
+    taps, inside = [], 0.0 if margin else 1.0
+    for step, weight in zip((-1, 0, 1, 2), weights, strict=True):
+        index = low + step
+        if margin:
+            inside += weight * ((index >= 0) & (index < length))
+        taps.append(((index + margin if margin else _fold(index, length, border)).astype(jnp.int32), weight))
+    return taps, inside
+
+
+def _nearest(image, places, border, fill):
+    nearest = jnp.floor(places + 0.5)
+    index, inside = [], True
+    for axis, length in enumerate(image.shape[:2]):
+        inside &= (nearest[..., axis] >= 0) & (nearest[..., axis] < length)
+        index.append(_fold(nearest[..., axis], length, border).astype(jnp.int32))
+    values = image.at[tuple(index)].get(mode="promise_in_bounds")
+    return values if border in ("edge", "reflect") else jnp.where(inside[..., None], values, fill)
+
+
+def whole_slice(image, move):
+    """`image` (H, W, …) moved by whole pixels: a slice of the padded image, mirrored where the matrix says so."""
+    offset = jnp.round(move.matrix[:2, 2]).astype(jnp.int32)
+    mirrored = jnp.stack([move.matrix[0, 0] < 0, move.matrix[1, 1] < 0])
+    start = jnp.where(mirrored, offset - jnp.array(move.size) + 1, offset)
+    out = _window(image, start, move)
+    out = jnp.where(mirrored[0], out[::-1], out)
+    return jnp.where(mirrored[1], out[:, ::-1], out)
+
+
+def _window(image, start, move):
+    """(*move.size, …) from `start` on, of the image continued beyond its borders by `move.reach` pixels."""
+    rest, blank = (0,) * (image.ndim - 2), move.border not in ("edge", "reflect")
+    widths = [(move.reach, move.reach)] * 2 + [(0, 0)] * (image.ndim - 2)
+    padded = jnp.pad(image, widths, mode="constant" if blank else move.border) if move.reach else image
+    at = start + move.reach
+    out = jax.lax.dynamic_slice(padded, (at[0], at[1], *rest), (*move.size, *image.shape[2:]))
+    if not (blank and move.reach):
+        return out
+    inside = [
+        (start[axis] + jnp.arange(move.size[axis]) >= 0) & (start[axis] + jnp.arange(move.size[axis]) < length)
+        for axis, length in enumerate(image.shape[:2])
+    ]
+    inside = (inside[0][:, None] & inside[1][None, :]).reshape(*move.size, *(1 for _ in rest))
+    out = floating(out) if image.ndim == 3 else out
+    return jnp.where(inside, out, jnp.asarray(move.fill, out.dtype))

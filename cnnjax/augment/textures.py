@@ -1,0 +1,84 @@
+"""Neighbouring pixels together, and grain: sharpness, blur, noise, and resizing to another size."""
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax import ops
+from cnnjax.augment._options import plane, repainted, signed, within
+from cnnjax.augment.colors import blended, cut
+
+__all__ = ["blur", "noise", "resize", "salt_and_pepper", "sharpness"]
+
+
+def _correlated(image, weights, axis):
+    """`image` (…, H, W, C) correlated with an odd number of weights along one axis, its edge pixels repeated."""
+    half = len(weights) // 2
+    widths = [(half, half) if i == axis % image.ndim else (0, 0) for i in range(image.ndim)]
+    padded, length = jnp.pad(image, widths, mode="edge"), image.shape[axis]
+    return sum(
+        w.astype(image.dtype) * jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i, w in enumerate(weights)
+    )
+
+
+def sharpness(key, facts, example, strength, *, amount: float = 0.5):
+    """The image's distance to its smoothed self times a factor in 1 ± amount; the outermost pixels stay (Pillow)."""
+    factor = jnp.maximum(1 + amount * strength * signed(key), 0)
+
+    def change(x):
+        box = [jnp.asarray(1.0)] * 3
+        smooth = (_correlated(_correlated(x, box, -3), box, -2) + 4 * x) / 13
+        edge = jnp.ones(x.shape[-3:-1], bool).at[1:-1, 1:-1].set(False)[..., None]
+        return jnp.where(edge, x, cut(blended(smooth, x, factor)))
+
+    return repainted(example, change)
+
+
+def blur(key, facts, example, strength, *, sigma: float = 1.0, window: int = 7):
+    """The image smoothed by a Gaussian of up to `sigma` pixels, cut off at `window` (odd) pixels."""
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"augment.blur.window is {window}; it must be odd and positive")
+    width = jnp.maximum(sigma * strength * jax.random.uniform(key), 1e-3)
+    weights = jnp.exp(-((jnp.arange(window) - window // 2) ** 2) / (2 * width**2))
+    weights = weights / weights.sum()
+    return repainted(example, lambda x: _correlated(_correlated(x, weights, -3), weights, -2))
+
+
+def noise(key, facts, example, strength, *, sigma: float = 0.05):
+    """The input plus independent Gaussian noise of the given standard deviation; pictures stay in [0, 1]."""
+
+    def change(x):
+        return x + (sigma * strength * jax.random.normal(key, x.shape, x.dtype)).astype(x.dtype)
+
+    example = repainted(example, lambda x: cut(change(x)))
+    return repainted(example, change, ("series",))
+
+
+def salt_and_pepper(key, facts, example, strength, *, share: float = 0.02):
+    """The given share of the pixels set to black or white, all channels together."""
+
+    def change(x):
+        draw = jax.random.uniform(key, (*x.shape[:-1], 1))
+        share_now = share * strength
+        return jnp.where(draw < share_now, (draw < share_now / 2).astype(x.dtype), x)
+
+    return repainted(example, change)
+
+
+def resize(key, facts, example, *, height: int = 224, width: int = 224, method: str = "bilinear"):
+    """The picture, its segments, boxes and points at another size; shrinking is antialiased. It has no strength."""
+    within("resize.method", method, ("nearest", "bilinear", "cubic"))
+    old, new = plane(example), (height, width)
+    scale = jnp.array([n / o for n, o in zip(new, old, strict=True)])
+    example = dict(example)
+    if "image" in example:
+        example["image"] = ops.resize(example["image"][None], new, method=method)[0]
+    if "video" in example:
+        example["video"] = ops.resize(example["video"], new, method=method)
+    for name in ("segments", "instances"):
+        if name in example:
+            example[name] = ops.resize(example[name][None, ..., None], new, method="nearest")[0, ..., 0]
+    if "points" in example:
+        example["points"] = (example["points"] + 0.5) * scale - 0.5
+    if "boxes" in example:
+        example["boxes"] = example["boxes"] * jnp.tile(scale, 2)
+    return example
