@@ -1,6 +1,8 @@
 """The leaves of a state by name: to the host, to other processes, and back to where they were."""
 
 import json
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -33,6 +35,18 @@ def on_host(leaves: dict[str, Any]) -> dict[str, np.ndarray]:
         if array.dtype.kind in "OSU":
             raise ValueError(f"{name} of the state is {leaves[name]!r}; a checkpoint holds arrays of numbers only")
     return arrays
+
+
+def checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, dict]:
+    """Shape, dtype and checksum of every array."""
+    return {
+        name: {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "crc32": zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8)),
+        }
+        for name, array in arrays.items()
+    }
 
 
 def describe(leaf: Any) -> tuple[tuple[int, ...], str]:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,56 +24,53 @@ class Lines:
         self._file = -1
         self._good = 0  # bytes of whole lines
         self._waiting = b""
+        self._bytes()
 
     def write(self, line: Mapping[str, Any]) -> None:
         self._waiting += json.dumps(line, allow_nan=False).encode() + b"\n"
-        self.flush()
-
-    def flush(self) -> None:
-        if self._waiting:
-            if self._file < 0:
-                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                self._good = os.fstat(self._file).st_size
-            os.ftruncate(self._file, self._good)  # of what a full disk took only half
-            written = os.pwrite(self._file, self._waiting, self._good)
-            if written < len(self._waiting):
-                os.pwrite(self._file, self._waiting[written:], self._good + written)
-            self._good += len(self._waiting)
-            self._waiting = b""
+        self._open(os.O_CREAT)
+        os.ftruncate(self._file, self._good)  # of what a full disk took only half
+        rest = self._waiting
+        while rest:
+            rest = rest[os.pwrite(self._file, rest, self._good + len(self._waiting) - len(rest)) :]
+        self._good += len(self._waiting)
+        self._waiting = b""
 
     def read(self) -> list[dict[str, Any]]:
-        """Every whole line, those that wait included; a line torn by a kill is left out."""
-        try:
-            text = self._path.read_bytes()
-        except FileNotFoundError:
-            text = b""
-        if self._file >= 0:
-            text = text[: self._good]
-        lines = []
-        for line in (text + self._waiting).splitlines():
-            with contextlib.suppress(ValueError):
-                content = json.loads(line)
-                if isinstance(content, dict) and "step" in content:
-                    lines.append(content)
-        return lines
+        """Every whole line, those that wait included; what a kill or a fault left torn is left out."""
+        return [line for line in map(_parsed, self._bytes().splitlines()) if line]
 
-    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        """Rewrites the file with the lines that are wanted, whole or not at all, and returns them."""
-        kept = [line for line in self.read() if wanted(line)]
-        content = "".join(json.dumps(line, allow_nan=False) + "\n" for line in kept).encode()
-        if not self._path.exists() and not content:
-            return kept
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        self.close()
-        beside.write_bytes(content)
-        os.replace(beside, self._path)
-        self._waiting = b""
-        return kept
+    def cut(self, step: int) -> None:
+        """Drops the lines from the first one on that is after `step`; in place, so it works on a full disk."""
+        text, end = self._bytes(), 0
+        for line in text.splitlines(keepends=True):
+            if _parsed(line).get("step", 0) > step or not line.endswith(b"\n"):
+                break
+            end += len(line)
+        self._waiting = text[self._good : end]
+        if end < self._good or self._file < 0:
+            with contextlib.suppress(FileNotFoundError):
+                self._open(0)
+                self._good = min(end, self._good)
+                os.ftruncate(self._file, self._good)
 
     def close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def _open(self, create: int) -> None:
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | create, 0o644)
+
+    def _bytes(self) -> bytes:
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            text = b""
+        if self._file < 0:
+            self._good = text.rfind(b"\n") + 1
+        return text[: self._good] + self._waiting
 
 
 class TensorBoard:
@@ -201,6 +198,15 @@ class Terminal:
             sys.stdout.write("\n")
             sys.stdout.flush()
         self._width = 0
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line of metrics.jsonl; {} where it is none."""
+    with contextlib.suppress(ValueError):
+        content = json.loads(line)
+        if isinstance(content, dict) and isinstance(content.get("step"), int) and "kind" in content:
+            return content
+    return {}
 
 
 def _scalars(line: Mapping[str, Any]) -> dict[str, float]:

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from cnnjax.train._leaves import broadcast, describe, difference, named, on_host, placed
+from cnnjax.train._leaves import broadcast, checksums, describe, difference, named, on_host, placed
 
 __all__ = ["CheckpointError", "Checkpoints"]
 
@@ -117,11 +117,19 @@ class Checkpoints:
         self.poll()
 
     def steps(self) -> list[int]:
-        """The steps that can be restored, in order."""
+        """The steps that can be restored, in order; waits for the save in flight."""
+        self._settle()
+        return self._steps()
+
+    def _steps(self) -> list[int]:
         return sorted({entry.step for entry in self._entries()})
 
     def best(self) -> int:
         """The step with the best `metric` of those kept (the first, where they tie); -1 if none has it."""
+        self._settle()
+        return self._best()
+
+    def _best(self) -> int:
         sign = 1 if self._higher else -1
         scored = []
         for entry in self._entries():
@@ -180,7 +188,7 @@ class Checkpoints:
             self._sweep()
             versions = [entry.version for entry in self._entries() if entry.step == step]
             path = self._root / (f"{step}-{max(versions) + 1}" if versions else f"{step}")
-            manifest = {"format": _FORMAT, "step": step, "metrics": metrics, "leaves": _checksums(arrays)}
+            manifest = {"format": _FORMAT, "step": step, "metrics": metrics, "leaves": checksums(arrays)}
             manifest["crc32"] = _crc(manifest)
             filled = {name: array for name, array in arrays.items() if array.size}  # orbax refuses empty arrays
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(filled), manifest=ocp.args.JsonSave(manifest))
@@ -190,7 +198,7 @@ class Checkpoints:
             self._prune()
         except Exception as error:
             self._swept = False
-            left = self.steps()
+            left = self._steps()
             rest = f"the checkpoint at step {left[-1]} is intact" if left else "there is no checkpoint yet"
             raise CheckpointError(
                 f"the checkpoint at step {step} could not be saved in {self._root}: {_reason(error)}; {rest}"
@@ -199,7 +207,7 @@ class Checkpoints:
     def _prune(self) -> None:
         entries = sorted(self._entries())
         newest = {entry.step: entry for entry in entries}
-        kept = {*sorted(newest)[-self._keep :], self.best()}
+        kept = {*sorted(newest)[-self._keep :], self._best()}
         for entry in entries:
             if entry.step not in kept or newest[entry.step] != entry:
                 self._remove(entry.path)
@@ -244,7 +252,7 @@ class Checkpoints:
         if step >= 0:
             entries = [entry for entry in entries if entry.step == step]
             if not entries:
-                held = ", ".join(map(str, self.steps())) or "none"
+                held = ", ".join(map(str, self._steps())) or "none"
                 raise CheckpointError(f"there is no checkpoint at step {step} in {self._root}; it holds {held}")
         for entry in entries:
             try:
@@ -256,7 +264,7 @@ class Checkpoints:
                     self._set_aside(entry, str(damage))
         damaged = sorted(path.name for path in self._root.glob("*.damaged*"))
         if step >= 0 or damaged:
-            held = ", ".join(map(str, self.steps())) or "none"
+            held = ", ".join(map(str, self._steps())) or "none"
             raise CheckpointError(
                 f"no usable checkpoint {f'at step {step} ' if step >= 0 else ''}in {self._root}: damaged are "
                 f"{', '.join(damaged)}, whole {held}\nrestore them from a copy, or delete the directory to start again"
@@ -289,7 +297,7 @@ class Checkpoints:
         filled = {name: 0 for name, array in arrays.items() if array.size}
         as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in filled}
         arrays |= self._read(entry, state=ocp.args.PyTreeRestore(item=filled, restore_args=as_numpy))["state"]
-        for name, leaf in _checksums(arrays).items():
+        for name, leaf in checksums(arrays).items():
             if leaf != leaves[name]:
                 raise _Damaged(f"{name} does not match its checksum")
         return arrays
@@ -331,17 +339,6 @@ def _checkpointer(process: int) -> ocp.Checkpointer:
         composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
     )
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, dict]:
-    return {
-        name: {
-            "shape": list(array.shape),
-            "dtype": str(array.dtype),
-            "crc32": zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8)),
-        }
-        for name, array in arrays.items()
-    }
 
 
 def _crc(manifest: dict) -> int:

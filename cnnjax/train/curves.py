@@ -1,7 +1,7 @@
 """The picture of a run."""
 
 import math
-import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,21 @@ _MORE = ("#edae49", "#5b5f97", "#66a182")
 _INK, _GRID = "#333a45", "#e3e7ec"
 
 
-def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, headline: str = "accuracy") -> None:
-    """Draws loss and headline metric of every split against the step, from the lines of `metrics.jsonl`, to a PNG."""
+def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, metric: str = "accuracy") -> None:
+    """Draws loss and `metric` of every split against the step, from the lines of `metrics.jsonl`, to a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [name for name in dict.fromkeys(("loss", headline)) if _series(lines, name)]
+    names = [name for name in dict.fromkeys(("loss", metric)) if _series(lines, name)]
     figure = Figure(figsize=(5.6 * max(1, len(names)), 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.06)
     for axes, name in zip(figure.subplots(1, max(1, len(names)), squeeze=False)[0], names or ["loss"], strict=True):
         _panel(axes, name, _series(lines, name))
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     figure.savefig(beside, format="png")
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def _series(lines: Sequence[Mapping[str, Any]], name: str) -> dict[str, tuple[list[int], list[float]]]:
@@ -45,7 +45,7 @@ def _series(lines: Sequence[Mapping[str, Any]], name: str) -> dict[str, tuple[li
 
 
 def _panel(axes: Any, name: str, series: Mapping[str, tuple[list[int], list[float]]]) -> None:
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+    from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
     spare = iter(_MORE * 4)
     for split, (steps, values) in series.items():
@@ -61,6 +61,8 @@ def _panel(axes: Any, name: str, series: Mapping[str, tuple[list[int], list[floa
     positive = [value for _, values in series.values() for value in values]
     if name == "loss" and positive and min(positive) > 0 and max(positive) > 30 * min(positive):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("step", color=_INK)
     axes.set_title(name.replace("_", " "), loc="left", color=_INK, fontsize=12, fontweight="bold")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import jax
+
 from cnnjax.train._loggers import Lines, TensorBoard, Terminal, Wandb
 from cnnjax.train.curves import draw_curves
 from cnnjax.train.tables import readable, tabulate
@@ -20,15 +22,17 @@ from cnnjax.train.tables import readable, tabulate
 __all__ = ["Report"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-_OURS = ("step", "kind", "split", "name", "time", "not_finite", "at")
+_OURS = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
+_PATIENCE = 0.2  # seconds between two live lines
 
 
 class Report:
-    """The report of one run, from step `resumed_at` (what was reported after it is dropped) to `total_steps`.
+    """The report of one run of `total_steps`.
 
     A line of `metrics.jsonl` holds step, kind (train, eval or event), the metrics, and under `time` all that differs
-    between two runs of the same config. `headline` is the metric shown beside the loss. Where several processes
-    train, one alone is `active`; the others say nothing.
+    between two runs of the same config. A line is written once: the same step and split again changes nothing, until
+    `truncate` drops it. `metric` is shown beside the loss. Of several processes that train together, the first
+    reports, and the others are silent.
     """
 
     def __init__(
@@ -36,29 +40,26 @@ class Report:
         workdir: str | Path,
         *,
         total_steps: int,
-        resumed_at: int = 0,
-        headline: str = "accuracy",
+        metric: str = "accuracy",
         tensorboard: bool = True,
         wandb: str = "",
-        curves: bool = True,
         quiet: bool = False,
-        active: bool = True,
         config: Mapping[str, Any] = _NONE,
     ):
-        self._workdir, self._total, self._headline, self._curves = Path(workdir), total_steps, headline, curves
-        self._quiet, self._active = quiet or not active, active
+        self._workdir, self._total, self._metric = Path(workdir), total_steps, metric
+        self._active = jax.process_index() == 0
+        self._quiet = quiet or not self._active
         self._lines = Lines(self._workdir / "metrics.jsonl")
         self._terminal = Terminal()
         self._others: list[Any] = []
-        if active and tensorboard:
+        if self._active and tensorboard:
             self._others.append(TensorBoard(self._workdir / "tensorboard"))
-        if active and wandb:
+        if self._active and wandb:
             self._others.append(Wandb(self._workdir, wandb, config))
         self._failed: set[str] = set()
-        self._reported: set[tuple] = set()
-        self._began = self._last = resumed_at
-        self._spent = self._compiled = self._compiling = 0.0
-        self.truncate(resumed_at or -1)
+        self._progress = _Progress(total_steps)
+        self._last_live = 0.0
+        self._written = {_identity(line) for line in self._lines.read()} if self._active else set()
 
     def __enter__(self):
         return self
@@ -66,80 +67,87 @@ class Report:
     def __exit__(self, kind, error, trace):
         self.close()
 
-    def compiled(self, seconds: float) -> None:
-        """Notes that compiling took `seconds`, which are no part of the speed."""
-        self._compiled += seconds
-        self._compiling += seconds
+    def truncate(self, step: int) -> None:
+        """Drops the lines after `step`: on resuming and on rolling back, these steps come again."""
+        if not self._active:
+            return
+        self._guard(self._lines, lambda: self._lines.cut(step))
+        self._written = {_identity(line) for line in self._lines.read()}
+        for logger in list(self._others):
+            self._guard(logger, lambda logger=logger: logger.truncate(step))
+        self._progress.back_to(step)
+
+    def start(self, step: int) -> None:
+        """Notes that the steps from `step` on begin now; the clock of the time left starts."""
+        self._progress.start(step)
+        if not self._quiet:
+            self._guard(self._terminal, lambda: self._terminal.live("compiling …", stays=False))
+
+    def compiled(self, seconds: float, *, steps: int = 0) -> None:
+        """Notes that compiling, and the first `steps` done with it, took `seconds`; they are no part of the speed."""
+        self._progress.compiled(seconds, steps)
         self.note(f"compiled in {seconds:.1f} s")
 
-    def train(self, step: int, metrics: Mapping[str, Any], *, examples: int, seconds: float, epoch: float) -> None:
-        """Reports training metrics over the `examples` and `seconds` since the last report, compilation left out."""
-        steps = max(1, step - self._last)
-        self._last = step
-        self._spent += seconds
-        speed = {
-            "examples_per_second": examples / seconds if seconds > 0 else 0.0,
-            "step_ms": 1000 * seconds / steps,
-            "seconds": seconds,
-        }
-        if self._compiling:
-            speed["compile_seconds"], self._compiling = self._compiling, 0.0
-        self._put({"step": step, "kind": "train", "epoch": epoch}, metrics, speed)
-        done = max(1, step - self._began)
-        left = (self._total - step) * self._spent / done
-        self._show("live", self._progress(step, metrics, speed, left))
+    def trained(self, step: int, seconds: float) -> None:
+        """Notes that the steps up to `step` took `seconds` more, reports and evaluation left out."""
+        self._progress.trained(step, seconds)
 
-    def eval(self, step: int, split: str, metrics: Mapping[str, Any], *, seconds: float = 0.0) -> None:
+    def live(self, step: int) -> None:
+        """Shows how far the run is, on a real terminal and not more often than one can read."""
+        now = time.monotonic()
+        if not self._quiet and now - self._last_live > _PATIENCE:
+            self._last_live = now
+            text = self._progress.text(step)
+            self._guard(self._terminal, lambda: self._terminal.live(text, stays=False))
+
+    def train(self, step: int, metrics: Mapping[str, Any], *, epoch: float, batch: int) -> None:
+        """Reports training metrics since the last such report; the speed is of the time noted by `trained`."""
+        speed = self._progress.speed(batch)
+        self._put({"step": step, "kind": "train", "epoch": epoch}, metrics, speed)
+        text = self._progress.text(step, {name: metrics[name] for name in self._shown(metrics)}, speed)
+        self._show("live", text)
+
+    def eval(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
         """Reports the metrics of a whole split."""
-        self._spent += seconds
-        self._put({"step": step, "kind": "eval", "split": split}, metrics, {"seconds": seconds})
+        self._put({"step": step, "kind": "eval", "split": split}, metrics, {})
         shown = "  ".join(f"{name} {readable(metrics[name])}" for name in self._shown(metrics))
-        self._show("say", f"{split:<5} {step:>{len(str(self._total))}}  {shown}")
+        self._show("say", f"{split:<4} {step:>{len(str(self._total))}}/{self._total}  {shown}")
 
     def event(self, step: int, name: str, detail: Mapping[str, Any] = _NONE) -> None:
-        """Reports something that happens again when the run is repeated: a skipped update, a roll-back."""
+        """Records something that happens again when the run is repeated, as a roll-back; `note` tells the reader."""
         self._put({"step": step, "kind": "event", "name": name}, detail, {})
-        words = "".join(f", {key} {readable(value)}" for key, value in detail.items())
-        self.note(f"step {step}: {name}{words}")
 
     def note(self, text: str) -> None:
         """Prints a line for the reader alone."""
         self._show("say", text)
 
-    def live(self, text: str) -> None:
-        """Shows what is going on, on a real terminal, until the next line."""
-        if not self._quiet:
-            self._guard(self._terminal, lambda: self._terminal.live(text, stays=False))
+    def has(self, step: int, split: str) -> bool:
+        """Whether the metrics of a split (`train`, `eval`, `test`) at `step` are reported."""
+        return (step, split) in self._written
+
+    def last(self, split: str) -> dict[str, Any]:
+        """The metrics of a split that were reported last; {} if there are none. What is not finite is None."""
+        lines = [line for line in self._lines.read() if _split(line) == split]
+        return {name: value for name, value in lines[-1].items() if name not in _OURS} if lines else {}
 
     def lines(self) -> list[dict[str, Any]]:
         """What `metrics.jsonl` holds, as dicts in the order of writing."""
         return self._lines.read()
 
-    def reported(self, step: int, kind: str, split: str = "") -> bool:
-        """Whether a line of this kind (and split, or name of event) stands for `step`; it is not written again."""
-        return (step, kind, split) in self._reported
-
-    def truncate(self, step: int) -> None:
-        """Drops the lines after `step`: on resuming and on rolling back, these steps come again."""
+    def finish(self, *, curves: bool = True, notes: Sequence[str] = ()) -> None:
+        """Draws `curves.png`, and prints the last metrics of every split as a table, with `notes` below."""
         if not self._active:
             return
-        kept = self._guard(self._lines, lambda: self._lines.keep(lambda line: line["step"] <= step))
-        self._reported = {_identity(line) for line in kept or ()}
-        for logger in list(self._others):
-            self._guard(logger, lambda logger=logger: logger.truncate(step))
-        self._last = min(self._last, max(step, 0))
-        self._began = min(self._began, self._last)
-
-    def finish(self, table: Mapping[str, Mapping[str, Any]], *, notes: Sequence[str] = ()) -> None:
-        """Draws `curves.png` and prints `table` (split → metrics), times and `notes` below it."""
-        if not self._active:
-            return
-        self._guard(self._lines, self._lines.flush)
-        path = self._workdir / "curves.png"
-        if self._curves:
-            self._guard(_Curves, lambda: draw_curves(self.lines(), path, headline=self._headline))
-        times = f"{self._spent:.1f} s in steps and evaluation, {self._compiled:.1f} s compiling"
-        self._show("say", "\n".join(["", tabulate(table), "", times, *notes]))
+        lines = self.lines()
+        if curves:
+            path = self._workdir / "curves.png"
+            self._guard(_Curves, lambda: draw_curves(lines, path, metric=self._metric))
+        splits = dict.fromkeys(_split(line) for line in lines if line["kind"] != "event")
+        table = {split: self.last(split) for split in splits}
+        measured = {name for split, row in table.items() if split != "train" for name in row}
+        if "train" in table and measured:
+            table["train"] = {name: value for name, value in table["train"].items() if name in measured}
+        self._show("say", "\n".join(["", tabulate(table), "", self._progress.story(), *notes]))
 
     def close(self) -> None:
         """Closes every file; the report may go on afterwards, in new ones."""
@@ -150,14 +158,14 @@ class Report:
         taken = [name for name in metrics if name in _OURS]
         if taken:
             raise ValueError(f"a metric can't be called {taken[0]!r}; these names are taken: {', '.join(_OURS)}")
-        if not self._active or _identity(head) in self._reported:
-            return
         lost: list[str] = []
         line = head | {name: _finite(value, name, lost) for name, value in metrics.items()}
+        if not self._active or _identity(line) in self._written:
+            return
         if lost:
             line["not_finite"] = lost
         line["time"] = {**speed, "at": round(time.time(), 3)}
-        self._reported.add(_identity(head))
+        self._written.add(_identity(line))
         for logger in [self._lines, *self._others]:
             self._guard(logger, lambda logger=logger: logger.write(line))
 
@@ -183,22 +191,88 @@ class Report:
             return None
 
     def _shown(self, metrics: Mapping[str, Any]) -> list[str]:
-        names = [name for name in ("loss", self._headline) if name in metrics]
+        names = [name for name in dict.fromkeys(("loss", self._metric)) if name in metrics]
         return names or [name for name, value in metrics.items() if readable(value)][:2]
-
-    def _progress(self, step: int, metrics: Mapping[str, Any], speed: Mapping[str, float], left: float) -> str:
-        parts = [f"step {step:>{len(str(self._total))}}/{self._total}"]
-        parts += [f"{name} {readable(metrics[name])}" for name in self._shown(metrics)]
-        parts += [f"{speed['examples_per_second']:,.0f} examples/s", f"{speed['step_ms']:.3g} ms/step"]
-        return "  ".join([*parts, f"{_clock(left)} left"])
 
 
 class _Curves:
     name = "curves.png"
 
 
+class _Progress:
+    """The clocks of a run, and the line that tells them."""
+
+    def __init__(self, total: int):
+        self._total = total
+        self._compiled = 0.0
+        self._unsaid = 0.0  # of the compiling
+        self._fields: list[str] = []
+        self.start(0)
+
+    def start(self, step: int) -> None:
+        self._began = self._timed = step
+        self._start = time.monotonic()
+        self._apart = 0.0  # seconds since then that are no part of the speed
+        self._steps, self._seconds = 0, 0.0  # since the last report
+
+    def back_to(self, step: int) -> None:
+        """The time spent stays spent; the steps are to be done again."""
+        lost = max(0, self._timed - step)
+        self._timed -= lost
+        self._began -= lost
+        self._steps, self._seconds = 0, 0.0
+
+    def compiled(self, seconds: float, steps: int) -> None:
+        self._compiled += seconds
+        self._unsaid += seconds
+        self._apart += seconds
+        self._began += steps
+        self._timed += steps
+
+    def trained(self, step: int, seconds: float) -> None:
+        self._steps += step - self._timed
+        self._seconds += seconds
+        self._timed = step
+
+    def speed(self, batch: int) -> dict[str, float]:
+        """What `time` of a line holds, of the steps since the last one."""
+        found = {}
+        if self._steps > 0 and self._seconds > 0:
+            found["examples_per_second"] = round(self._steps * batch / self._seconds, 1)
+            found["step_ms"] = round(1000 * self._seconds / self._steps, 4)
+            found["seconds"] = round(self._seconds, 6)
+        if self._unsaid:
+            found["compile_seconds"], self._unsaid = round(self._unsaid, 3), 0.0
+        self._steps, self._seconds = 0, 0.0
+        return found
+
+    def text(self, step: int, metrics: Mapping[str, Any] = _NONE, speed: Mapping[str, float] = _NONE) -> str:
+        """Where the run is; metrics and speed stay those of the last report until the next."""
+        if metrics:
+            self._fields = [f"{name} {readable(value)}" for name, value in metrics.items()]
+        if metrics and "step_ms" in speed:
+            self._fields += [f"{speed['examples_per_second']:,.0f} examples/s", f"{speed['step_ms']:.3g} ms/step"]
+        parts = [f"step {step:>{len(str(self._total))}}/{self._total}", *self._fields]
+        if step > self._began:
+            left = (self._total - step) * self._training() / (step - self._began)
+            parts.append(f"{_clock(left)} left")
+        return "  ".join(parts)
+
+    def story(self) -> str:
+        return f"{self._training():.1f} s training and measuring, {self._compiled:.1f} s compiling"
+
+    def _training(self) -> float:
+        return max(0.0, time.monotonic() - self._start - self._apart)
+
+
+def _split(line: Mapping[str, Any]) -> str:
+    return line.get("split") or ("train" if line["kind"] == "train" else "")
+
+
 def _identity(line: Mapping[str, Any]) -> tuple:
-    return line["step"], line["kind"], line.get("split") or line.get("name") or ""
+    """What makes two lines the same: their split; of an event everything but the time."""
+    split = _split(line)
+    return (line["step"], split) if split else tuple((k, str(v)) for k, v in sorted(line.items()) if k != "time")
 
 
 def _finite(value: Any, name: str, lost: list[str]) -> Any:

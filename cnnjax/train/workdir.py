@@ -8,6 +8,7 @@ import fcntl
 import json
 import math
 import os
+import secrets
 import socket
 import sys
 import time
@@ -16,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import jax
 
 __all__ = [
     "WorkdirError",
@@ -47,9 +50,12 @@ class WorkdirLocked(ValueError):
 def hold(workdir: str | Path) -> Iterator[Path]:
     """The workdir, made if need be and held by this process alone until the block ends or the process dies.
 
-    Of several processes that train together, only process 0 holds it.
+    Of several processes that train together, the first holds it for all.
     """
     workdir = Path(workdir)
+    if jax.process_index() > 0:
+        yield workdir
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = _locked(workdir / "lock.json")
@@ -68,7 +74,7 @@ def hold(workdir: str | Path) -> Iterator[Path]:
 def write_json(path: str | Path, content: Any) -> None:
     """Writes `content` as JSON, whole or not at all; numbers that JSON doesn't know (NaN, infinities) become null."""
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(beside, "w", encoding="utf-8") as file:
             json.dump(_finite(content), file, indent=1, allow_nan=False)
@@ -89,8 +95,12 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_status(workdir: str | Path, status: str, *, step: int = 0, detail: Mapping[str, Any] = _NONE) -> None:
-    """Writes `status.json`: how far the run is (`running`, `complete`, `interrupted`, `diverged`, …), and details."""
-    write_json(Path(workdir) / "status.json", {"status": status, "step": step, "at": _now(), **detail})
+    """Writes `status.json`: how far the run is (`running`, `complete`, `interrupted`, `diverged`, …), and details.
+
+    Of several processes that train together, the first writes.
+    """
+    if jax.process_index() == 0:
+        write_json(Path(workdir) / "status.json", {"status": status, "step": step, "at": _now(), **detail})
 
 
 def read_status(workdir: str | Path) -> dict[str, Any]:
