@@ -46,13 +46,15 @@ def durations(paths: Iterable[str]) -> Iterator[list[str]]:
 def apply(config: dict, argv: list[str]) -> None:
     """Changes the config as the flags say: entries' names first, then everything else, then what a duration clears."""
     given = dict(_read(argument) for argument in argv)
-    named = {path: text for path, text in given.items() if _names(config, path)}
-    for path, text in sorted(named.items(), key=lambda item: item[0].count(".")):
-        _rename(config, path, text)
+    values = []
+    for path in sorted(given, key=lambda path: (path.count("."), not path.endswith(".name"))):
+        if _names(config, path):
+            _rename(config, path, given[path])
+        else:
+            values.append(path)
     known = {leaf.path: leaf for leaf in leaves(config)}
-    for path, text in given.items():
-        if path in named:
-            continue
+    for path in values:
+        text = given[path]
         if path not in known:
             raise _values.unknown(path, list(known), config)
         leaf = known[path]
@@ -93,7 +95,9 @@ def _at(config: dict, path: str) -> object:
 
 def _names(config: dict, path: str) -> bool:
     """Whether a flag of this path names entries."""
-    return path in LISTS or path.endswith(".name") or path in ROOMS.values() or is_section(_at(config, path))
+    if path in LISTS or path.endswith(".name") or path in ROOMS.values() or is_section(_at(config, path)):
+        return True
+    return any(leaf.path == path and leaf.option.room for leaf in leaves(config))
 
 
 def _rename(config: dict, path: str, text: str | None) -> None:

@@ -181,8 +181,8 @@ def unknown(path: str, allowed: list[str], config: Mapping = MappingProxyType({}
     siblings = {name.rpartition(".")[2]: name for name in allowed if name.rpartition(".")[0] == parent}
     last = {name.rpartition(".")[2]: name for name in allowed}
     close = [siblings[name] for name in nearest(word, siblings, count=2)]
-    close = close or [last[name] for name in nearest(word, last, count=2, cutoff=0.8)]
     close = close or nearest(path, allowed, count=2, cutoff=0.8)
+    close = close or [last[name] for name in nearest(word, last, count=2, cutoff=0.8)]
     hint = f"; nearest: {', '.join(close)}" if close else ""
     section = config
     for key in parent.split(".") if parent else ():
