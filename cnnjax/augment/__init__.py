@@ -5,4 +5,6 @@ from cnnjax.augment.erasing import *
 from cnnjax.augment.mixing import *
 from cnnjax.augment.moves import *
 from cnnjax.augment.pipeline import *
+from cnnjax.augment.policies import *
+from cnnjax.augment.temporal import *
 from cnnjax.augment.textures import *

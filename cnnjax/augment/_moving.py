@@ -23,8 +23,9 @@ class Move:
     """Where every output pixel comes from: source (y, x) = matrix · (y, x, 1) + field at the output pixel.
 
     Pixel centres have whole coordinates. `size` is the output's (height, width), by default the input's;
-    `field` (height, width, 2) or () for none. `border` and `fill` say what lies outside the image, `method`
-    how it is read between pixels, at `samples`² places a pixel (more than 1 where a picture shrinks).
+    `field` is (height, width, 2) or (). `border` and `fill` say what lies outside the image ("": its edge, unless
+    another move of the run says), `method` how it is read between pixels, at `samples`² places a pixel (more than 1
+    where a picture shrinks).
     `whole` promises a move by whole pixels and mirrors alone, at most `reach` pixels beyond the image.
     """
 

@@ -13,14 +13,17 @@ def floating(x):
     return x.astype(jnp.result_type(float)) / 255 if x.dtype == jnp.uint8 else x
 
 
-def read(image, places, border="constant", method="bilinear", fill=0.0):
+BLANK = ("constant", "mean")  # borders beyond which there is nothing but the fill; "" is edge
+
+
+def read(image, places, border="edge", method="bilinear", fill=0.0):
     """`image` (H, W, C) read at `places` (…, 2): floats (…, C); bytes are read as [0, 1]. "nearest" keeps the type."""
     image = jnp.asarray(image)
     if method == "nearest":
         return _nearest(image, places, border, fill)
     height, width = image.shape[:2]
     lines = _bilinear if method == "bilinear" else _cubic
-    margin = 0 if border in ("edge", "reflect") else 1 if method == "bilinear" else 4
+    margin = 0 if border not in BLANK else 1 if method == "bilinear" else 4
     rows, tall = lines(places[..., 0], height, border, margin)
     columns, wide = lines(places[..., 1], width, border, margin)
     padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0))) if margin else image
@@ -86,7 +89,7 @@ def _nearest(image, places, border, fill):
         inside &= (nearest[..., axis] >= 0) & (nearest[..., axis] < length)
         index.append(_fold(nearest[..., axis], length, border).astype(jnp.int32))
     values = image.at[tuple(index)].get(mode="promise_in_bounds")
-    return values if border in ("edge", "reflect") else jnp.where(inside[..., None], values, fill)
+    return jnp.where(inside[..., None], values, fill) if border in BLANK else values
 
 
 def whole_slice(image, move):
@@ -101,9 +104,9 @@ def whole_slice(image, move):
 
 def _window(image, start, move):
     """(*move.size, …) from `start` on, of the image continued beyond its borders by `move.reach` pixels."""
-    rest, blank = (0,) * (image.ndim - 2), move.border not in ("edge", "reflect")
+    rest, blank = (0,) * (image.ndim - 2), move.border in BLANK
     widths = [(move.reach, move.reach)] * 2 + [(0, 0)] * (image.ndim - 2)
-    padded = jnp.pad(image, widths, mode="constant" if blank else move.border) if move.reach else image
+    padded = jnp.pad(image, widths, mode="constant" if blank else move.border or "edge") if move.reach else image
     at = start + move.reach
     out = jax.lax.dynamic_slice(padded, (at[0], at[1], *rest), (*move.size, *image.shape[2:]))
     if not (blank and move.reach):

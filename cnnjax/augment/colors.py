@@ -23,6 +23,7 @@ __all__ = [
     "solarize",
 ]
 
+ABOVE = 256 / 255  # a threshold that no value reaches
 LUMA = (0.299, 0.587, 0.114)
 # Of ImageNet's colours: eigenvalues and eigenvectors (columns) of their covariance (Krizhevsky 2012).
 VALUES = (0.2175, 0.0188, 0.0045)
@@ -109,55 +110,61 @@ def lighting(key, facts, example, strength, *, sigma: float = 0.1, values: tuple
     return repainted(example, lambda x: cut(x + color.astype(x.dtype)) if x.shape[-1] == 3 else x)
 
 
+def solarized(image, level):
+    """`image` with the values at or above `level` inverted."""
+    return jnp.where(image >= jnp.asarray(level, image.dtype), 1 - image, image)
+
+
+def posterized(image, bits):
+    """`image` in 256 steps, cut to its `bits` highest (a traced, rounded number); at 8 bits as it is."""
+    step = jnp.asarray(2.0 ** (8 - jnp.round(bits)), image.dtype)
+    return jnp.where(step > 1, jnp.floor(jnp.round(image * 255) / step) * step / 255, image)
+
+
+def stretched(image):
+    """`image` with each channel's darkest value at 0 and its brightest at 1; a flat channel as it is."""
+    spots = tuple(range(image.ndim - 1))
+    low, high = image.min(spots), image.max(spots)
+    flat = high <= low
+    return jnp.where(flat, image, (image - low) / jnp.where(flat, 1, high - low))
+
+
+def equalized(image):
+    """`image` with each channel's 256 values spread so that all are about as frequent, as Pillow does."""
+
+    def channel(x):
+        levels = jnp.clip(jnp.round(x * 255), 0, 255).astype(jnp.int32).ravel()
+        counts = jnp.zeros(256, jnp.int32).at[levels].add(1)
+        step = (levels.size - counts[levels.max()]) // 255
+        below = jnp.cumsum(counts) - counts
+        table = jnp.clip((below + step // 2) // jnp.maximum(step, 1), 0, 255)
+        return jnp.where(step > 0, table[levels].reshape(x.shape).astype(x.dtype) / 255, x)
+
+    return jax.vmap(channel, -1, -1)(image)
+
+
 def solarize(key, facts, example, strength, *, threshold: float = 0.5, probability: float = 1.0):
     """Values at or above the threshold inverted; strength lowers it from above white to `threshold`."""
-    level = 1 + 1 / 255 - strength * (1 + 1 / 255 - threshold)
-    on = happens(key, probability)
-    return repainted(example, lambda x: jnp.where(on & (x >= level.astype(x.dtype)), 1 - x, x))
+    level = jnp.where(happens(key, probability), ABOVE - strength * (ABOVE - threshold), ABOVE)
+    return repainted(example, lambda x: solarized(x, level))
 
 
 def posterize(key, facts, example, strength, *, bits: float = 4.0, probability: float = 1.0):
     """Values in 256 steps cut to their `bits` highest bits; strength takes them away from eight."""
-    step = 2.0 ** jnp.round(strength * (8 - bits))
-    on = happens(key, probability) & (step > 1)
-
-    def change(x):
-        levels = jnp.round(x * 255)
-        return jnp.where(on, jnp.floor(levels / step.astype(x.dtype)) * step.astype(x.dtype) / 255, x)
-
-    return repainted(example, change)
+    kept = jnp.where(happens(key, probability), 8 - strength * (8 - bits), 8)
+    return repainted(example, lambda x: posterized(x, kept))
 
 
 def autocontrast(key, facts, example, strength, *, probability: float = 1.0):
     """Each channel stretched so that its darkest value is 0 and its brightest 1; strength blends it in."""
     share = strength * happens(key, probability)
-
-    def change(x):
-        spots = tuple(range(x.ndim - 1))
-        low, high = x.min(spots), x.max(spots)
-        flat = high <= low
-        return blended(x, jnp.where(flat, x, (x - low) / jnp.where(flat, 1, high - low)), share)
-
-    return repainted(example, change)
+    return repainted(example, lambda x: blended(x, stretched(x), share))
 
 
 def equalize(key, facts, example, strength, *, probability: float = 1.0):
     """Each channel's 256 values spread so that all are about as frequent (as Pillow does); strength blends it in."""
     share = strength * happens(key, probability)
-
-    def channel(x):
-        levels = jnp.clip(jnp.round(x * 255), 0, 255).astype(jnp.int32).ravel()
-        counts = jnp.zeros(256, jnp.int32).at[levels].add(1)
-        last = counts[levels.max()]
-        step = (levels.size - last) // 255
-        below = jnp.cumsum(counts) - counts
-        table = jnp.clip((below + step // 2) // jnp.maximum(step, 1), 0, 255)
-        return jnp.where(step > 0, table[levels].reshape(x.shape).astype(x.dtype) / 255, x)
-
-    def change(x):
-        return blended(x, jax.vmap(channel, -1, -1)(x), share)
-
-    return repainted(example, change)
+    return repainted(example, lambda x: blended(x, equalized(x), share))
 
 
 def greyscale(key, facts, example, *, probability: float = 1.0):

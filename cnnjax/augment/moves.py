@@ -28,11 +28,12 @@ __all__ = [
 ]
 
 
-def _matrix(*rows):
-    return jnp.stack([jnp.stack([jnp.asarray(value, float) for value in row]) for row in rows])
+def rows(*lines):
+    """The 3×3 matrix of three rows of numbers, traced or not."""
+    return jnp.stack([jnp.stack([jnp.asarray(value, float) for value in line]) for line in lines])
 
 
-def _centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
+def centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
     """The matrix that does `linear` (2×2 rows) about the centre of an image, then adds `offset` to the source.
 
     Written so that the identity comes out exactly, whatever the centre.
@@ -41,7 +42,7 @@ def _centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
     (e, f), (y, x) = bend, ((n - 1) / 2 for n in size)
     about = ((1.0, 0.0, y), (0.0, 1.0, x), (0.0, 0.0, 1.0))
     inner = ((a, b, -(a * y + b * x) + offset[0]), (c, d, -(c * y + d * x) + offset[1]), (e, f, 1 - (e * y + f * x)))
-    return _matrix(*[[sum(p * inner[k][j] for k, p in enumerate(row)) for j in range(3)] for row in about])
+    return rows(*[[sum(p * inner[k][j] for k, p in enumerate(row)) for j in range(3)] for row in about])
 
 
 def _between(key, low, high):
@@ -78,15 +79,15 @@ def flip(
     sign = jnp.where(turned, -1.0, 1.0)
     height, width = ((n - 1) * jnp.where(turned, 1.0, 0.0) for n in size)
     if axis == "width":
-        return Move(_matrix((1, 0, 0), (0, sign, width), (0, 0, 1)), whole=True)
-    return Move(_matrix((sign, 0, height), (0, 1, 0), (0, 0, 1)), whole=True)
+        return Move(rows((1, 0, 0), (0, sign, width), (0, 0, 1)), whole=True)
+    return Move(rows((sign, 0, height), (0, 1, 0), (0, 0, 1)), whole=True)
 
 
 def shift(key, facts, size, strength, *, pixels: int = 2, border: str = "constant", fill: float = 0.0):
     """The image moved by up to `pixels` whole pixels along both axes; strengths above 1 are 1."""
     most = jnp.round(pixels * jnp.minimum(strength, 1.0))
     y, x = (_between(part, -most, most) for part in jax.random.split(key))
-    matrix = _matrix((1, 0, y), (0, 1, x), (0, 0, 1))
+    matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
     return Move(matrix, whole=True, reach=pixels, **outside("shift", facts, border, fill))
 
 
@@ -102,14 +103,14 @@ def crop(key, facts, size, strength, *, padding: int = 4, side: int = 0, border:
         middle = room // 2
         low, high = middle - jnp.round(strength * middle), middle + jnp.round(strength * (room - middle))
         starts.append(_between(part, low, high) - padding)
-    matrix = _matrix((1, 0, starts[0]), (0, 1, starts[1]), (0, 0, 1))
+    matrix = rows((1, 0, starts[0]), (0, 1, starts[1]), (0, 0, 1))
     return Move(matrix, size=out, whole=True, reach=padding, **outside("crop", facts, border, fill))
 
 
 def center_crop(key, facts, size, *, side: int = 224):
     """The middle `side`×`side` pixels, for evaluation; it has no strength."""
     out, spare = _window("center_crop", size, side, 0)
-    return Move(_matrix((1, 0, spare[0] // 2), (0, 1, spare[1] // 2), (0, 0, 1)), size=out, whole=True)
+    return Move(rows((1, 0, spare[0] // 2), (0, 1, spare[1] // 2), (0, 0, 1)), size=out, whole=True)
 
 
 def _window(entry, size, side, padding):
@@ -148,10 +149,10 @@ def random_resized_crop(
     for part, window, length, new in zip(jax.random.split(corner), windows, size, out, strict=True):
         scales.append(window / new)
         starts.append(jax.random.uniform(part) * (length - window) + (window / new - 1) / 2)
-    matrix = _matrix((scales[0], 0, starts[0]), (0, scales[1], starts[1]), (0, 0, 1))
+    matrix = rows((scales[0], 0, starts[0]), (0, scales[1], starts[1]), (0, 0, 1))
     samples = max(1, round(max(length / new for length, new in zip(size, out, strict=True))))
     within("random_resized_crop.method", method, ("bilinear", "cubic"))
-    return Move(matrix, size=out, border="edge", method=method, samples=samples)
+    return Move(matrix, size=out, method=method, samples=samples)
 
 
 def rotate(
@@ -168,7 +169,7 @@ def rotate(
     """The image turned about its centre by up to `degrees` either way."""
     angle = jnp.deg2rad(degrees * strength * signed(key))
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
-    matrix = _centred(size, ((cosine, sine), (-sine, cosine)))
+    matrix = centred(size, ((cosine, sine), (-sine, cosine)))
     return Move(matrix, **outside("rotate", facts, border, fill, method))
 
 
@@ -185,7 +186,7 @@ def translate(
 ):
     """The image moved by up to `share` of its height and width, between pixels too (`shift`: whole pixels)."""
     y, x = (n * share * strength * draw for n, draw in zip(size, signed(key, (2,)), strict=True))
-    return Move(_matrix((1, 0, y), (0, 1, x), (0, 0, 1)), **outside("translate", facts, border, fill, method))
+    return Move(rows((1, 0, y), (0, 1, x), (0, 0, 1)), **outside("translate", facts, border, fill, method))
 
 
 def zoom(
@@ -201,7 +202,7 @@ def zoom(
 ):
     """The image enlarged about its centre, log-uniformly in 1/factor … factor, height and width alike."""
     scale = jnp.exp(-jnp.log(factor) * strength * signed(key))
-    return Move(_centred(size, ((scale, 0.0), (0.0, scale))), **outside("zoom", facts, border, fill, method))
+    return Move(centred(size, ((scale, 0.0), (0.0, scale))), **outside("zoom", facts, border, fill, method))
 
 
 def rescale(
@@ -217,7 +218,7 @@ def rescale(
 ):
     """Height and width stretched about the centre, each log-uniformly in 1/factor … factor on its own."""
     tall, wide = jnp.exp(-jnp.log(factor) * strength * signed(key, (2,)))
-    return Move(_centred(size, ((tall, 0.0), (0.0, wide))), **outside("rescale", facts, border, fill, method))
+    return Move(centred(size, ((tall, 0.0), (0.0, wide))), **outside("rescale", facts, border, fill, method))
 
 
 def shear(
@@ -246,7 +247,7 @@ def shear(
     tall = jnp.abs(bend) + jnp.abs(down) * width / height if fit else 1.0
     wide = 1 + jnp.abs(along) * height / width if fit else 1.0
     linear = ((tall, -down * wide), (-along * tall, bend * wide))
-    return Move(_centred(size, linear), **outside("shear", facts, border, fill, method))
+    return Move(centred(size, linear), **outside("shear", facts, border, fill, method))
 
 
 def perspective(
@@ -262,7 +263,7 @@ def perspective(
 ):
     """The image as seen from the side: at its edges it is larger or smaller by up to `tilt` along each axis."""
     y, x = (2 * tilt * strength * draw / n for n, draw in zip(size, signed(key, (2,)), strict=True))
-    matrix = _centred(size, ((1.0, 0.0), (0.0, 1.0)), bend=(y, x))
+    matrix = centred(size, ((1.0, 0.0), (0.0, 1.0)), bend=(y, x))
     return Move(matrix, **outside("perspective", facts, border, fill, method))
 
 
@@ -283,8 +284,8 @@ def elastic(
     The noise is smoothed by a Gaussian of `smooth` pixels; Simard's α = 34, σ = 4 are `pixels=1.4, smooth=4`.
     """
     field = signed(key, (2, *size)) * jnp.sqrt(3.0)
-    rows, columns = (_smoother(n, smooth) for n in size)
-    field = jnp.einsum("ih,chw,jw->ijc", rows, field, columns, precision="highest")
+    tall, wide = (_smoother(n, smooth) for n in size)
+    field = jnp.einsum("ih,chw,jw->ijc", tall, field, wide, precision="highest")
     return Move(jnp.eye(3, dtype=float), pixels * strength * field, **outside("elastic", facts, border, fill, method))
 
 

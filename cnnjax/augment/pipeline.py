@@ -1,7 +1,7 @@
 """Entries put together into one function of a key and a batch.
 
 Each entry is a pure function; the name of its third parameter says what it works on:
-`size` (a move: gives a matrix and perhaps a displacement field), `example` (one example's fields),
+`size` (a move: gives a `Move`, or that and a change of the example's colours), `example` (one example's fields),
 `batch` (all fields of this device's part of the batch).
 """
 
@@ -152,17 +152,21 @@ def _each(steps, facts):
             if moves:
                 example = _moving.apply(_moving.compose(moves, plane(example)), facts, example)
             example = _floats(example)
-            for step in later:
-                example = step(key, facts, example, example)
+            for change in later:
+                example = change(example)
             moves.clear(), later.clear()
             return example
 
         for step in steps:
             if step.kind == "size":
                 size = moves[-1].size if moves else plane(example)
-                moves.append(_moving.sized(step(key, facts, size, example), size))
+                move = step(key, facts, size, example)
+                if isinstance(move, tuple):
+                    move, change = move
+                    later.append(change)
+                moves.append(_moving.sized(move, size))
             elif step.entry in POINTWISE and moves:
-                later.append(step)
+                later.append(lambda example, step=step: step(key, facts, example, example))
             else:
                 example = settle(example)
                 example = step(key, facts, example, example)

@@ -20,17 +20,18 @@ def _correlated(image, weights, axis):
     )
 
 
+def smoothed(image):
+    """`image` under Pillow's smoothing kernel (5 in the middle, 1 around, over 13); the outermost pixels stay."""
+    box = [jnp.asarray(1.0)] * 3
+    smooth = (_correlated(_correlated(image, box, -3), box, -2) + 4 * image) / 13
+    edge = jnp.ones(image.shape[-3:-1], bool).at[1:-1, 1:-1].set(False)[..., None]
+    return jnp.where(edge, image, smooth)
+
+
 def sharpness(key, facts, example, strength, *, amount: float = 0.5):
-    """The image's distance to its smoothed self times a factor in 1 ± amount; the outermost pixels stay (Pillow)."""
+    """The image's distance to its smoothed self times a factor in 1 ± amount; the outermost pixels stay."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
-
-    def change(x):
-        box = [jnp.asarray(1.0)] * 3
-        smooth = (_correlated(_correlated(x, box, -3), box, -2) + 4 * x) / 13
-        edge = jnp.ones(x.shape[-3:-1], bool).at[1:-1, 1:-1].set(False)[..., None]
-        return jnp.where(edge, x, cut(blended(smooth, x, factor)))
-
-    return repainted(example, change)
+    return repainted(example, lambda x: cut(blended(smoothed(x), x, factor)))
 
 
 def blur(key, facts, example, strength, *, sigma: float = 1.0, window: int = 7):
