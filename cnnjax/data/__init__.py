@@ -1,6 +1,7 @@
 """Data sets: sources with their splits and facts, and the order in which their examples are seen."""
 
 from cnnjax.data.embedded import *
+from cnnjax.data.folders import *
 from cnnjax.data.in_memory import *
 from cnnjax.data.source import *
 from cnnjax.data.stream import *

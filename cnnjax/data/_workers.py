@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from cnnjax.data.source import DataError
+from cnnjax.data.source import DataError, within_budget
 
 _START = """
 import json, sys
@@ -40,7 +40,8 @@ class Workers:
         count = 0 if count < 0 or split.resident else count or min(cores, 16)
         self.split, self.width = split, max(count, 1)
         self._idle = queue.SimpleQueue()
-        members = [_Worker(split) for _ in range(count)] or [_Here(split)]
+        pickled = _pickled(split) if count else b""
+        members = [_Worker(pickled) for _ in range(count)] or [_Here(split)]
         for member in members:
             self._idle.put(member)
         self._threads = ThreadPoolExecutor(self.width, thread_name_prefix="cnnjax-data")
@@ -97,11 +98,8 @@ class _Here:
 class _Worker:
     """One process and our end of its socket."""
 
-    def __init__(self, split):
-        try:
-            self._split = pickle.dumps(split)
-        except Exception as error:
-            raise DataError(_unsent(split, error)) from error
+    def __init__(self, pickled):
+        self._split = pickled
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -143,11 +141,14 @@ class _Worker:
         self._line.close()
 
 
-def _unsent(split, error):
-    return (
-        f"{type(split).__name__} cannot be sent to data worker processes ({type(error).__name__}: {error}); "
-        f"define it in an importable module, or set data.workers=-1"
-    )
+def _pickled(split):
+    try:
+        return pickle.dumps(split)
+    except Exception as error:
+        raise DataError(
+            f"{type(split).__name__} cannot be sent to data worker processes ({type(error).__name__}: {error}); "
+            f"define it in an importable module, or set data.workers=-1"
+        ) from error
 
 
 def serve(descriptor):
@@ -219,13 +220,3 @@ class Ledger:
         if found:
             self.split.bad.update(found)
             within_budget(self.split)
-
-
-def within_budget(split):
-    """Raises DataError where more of a split's files are broken than its budget allows."""
-    if len(split.bad) > split.budget:
-        name, reason = next(iter(split.bad.items()))
-        raise DataError(
-            f"{len(split.bad)} files cannot be read, {split.budget} are allowed (data.budget); "
-            f"the first is {name}: {reason}"
-        )

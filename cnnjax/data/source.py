@@ -38,7 +38,11 @@ class Facts:
 
 
 class Split(Protocol):
-    """Examples by index. What a split may add: `arrays` (resident ones must), `name(index)` for messages."""
+    """Examples by index. Resident ones also have `arrays`, all fields whole.
+
+    A split may add `name(index)` for messages, `bad` and `budget` (names of broken records with the reason, and how
+    many there may be), and `only(indices, train)`, the split of these alone.
+    """
 
     resident: bool
 
@@ -67,6 +71,7 @@ class Memory:
         lengths = {name: len(value) for name, value in self.arrays.items()}
         if len(set(lengths.values())) != 1:
             raise DataError(f"the fields of a split differ in length: {lengths}; every field needs one row per example")
+        self.bad, self.budget = {}, 0
 
     def __len__(self):
         return len(next(iter(self.arrays.values())))
@@ -99,11 +104,24 @@ def record(split, index):
     return split.name(index) if hasattr(split, "name") else f"example {index}"
 
 
-def take(split, indices):
-    """The split of these examples alone, in this order."""
-    if split.resident:
-        return Memory(split.read(indices))
-    return Part(split, indices)
+def within_budget(split):
+    """Raises DataError where more of a split's files are broken than its budget allows."""
+    if len(split.bad) > split.budget:
+        name, reason = next(iter(split.bad.items()))
+        raise DataError(
+            f"{len(split.bad)} files cannot be read, data.budget allows {split.budget}; the first is {name}: {reason}"
+        )
+
+
+def take(split, indices, train):
+    """The split of these examples alone, in this order, for training or for measuring."""
+    if hasattr(split, "only"):
+        return split.only(indices, train)
+    if not split.resident:
+        return Part(split, indices)
+    taken = Memory(split.read(indices))
+    taken.bad, taken.budget = split.bad, split.budget
+    return taken
 
 
 def shuffled(count, key):
@@ -126,13 +144,13 @@ def hold_out(split, count, seed=0):
         )
     drawn = np.zeros(len(split), bool)
     drawn[shuffled(len(split), (seed, -1))[:count]] = True
-    return take(split, np.flatnonzero(~drawn)), take(split, np.flatnonzero(drawn))
+    return take(split, np.flatnonzero(~drawn), True), take(split, np.flatnonzero(drawn), False)
 
 
 def every_fifth(split):
     """Two splits, train and test, of a set that comes without a test set: test is every fifth example from 0 on."""
     places = np.arange(len(split))
-    return take(split, places[places % 5 != 0]), take(split, places[places % 5 == 0])
+    return take(split, places[places % 5 != 0], True), take(split, places[places % 5 == 0], False)
 
 
 def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: str = "image", extra: dict = NOTHING):
@@ -151,7 +169,8 @@ def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: s
         if len(split) == 0:
             raise DataError(f"the {name} split has no examples")
     probe = train.arrays if train.resident else train.read(np.arange(_PROBE) * len(train) // _PROBE)
-    mean, std = statistics(probe[input])
+    seen = probe[input][probe["valid"] > 0] if "valid" in probe else probe[input]
+    mean, std = statistics(seen)
     counts = {"train": len(train), "eval": len(eval), "test": len(test)}
     facts = Facts(input, probe[input].shape[1:], len(names), counts, mean, std, tuple(names), dict(extra))
     return Source(train, eval, test, facts)

@@ -142,7 +142,9 @@ def into_memory(split, *, workers: int = 0, bad_records: str = "") -> Memory:
     batches = passes(split, min(256, len(split)), resident=False, workers=workers, bad_records=bad_records)
     kept = [{name: rows[batch["valid"] > 0] for name, rows in batch.items()} for batch in batches]
     fields = {name: np.concatenate([batch[name] for batch in kept]) for name in kept[0]}
-    return Memory({name: rows for name, rows in fields.items() if name not in ("index", "epoch", "valid")})
+    loaded = Memory({name: rows for name, rows in fields.items() if name not in ("index", "epoch", "valid")})
+    loaded.bad, loaded.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
+    return loaded
 
 
 def _pass(split, batch, first, part):

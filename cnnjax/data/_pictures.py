@@ -1,0 +1,248 @@
+"""Image files as arrays, and a split of them that lives with a few broken ones."""
+
+import copy
+import difflib
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from cnnjax.data._png16 import deep_png, is_deep
+from cnnjax.data.source import DataError, assemble, within_budget
+from cnnjax.data.stream import into_memory
+
+FITS = ("crop", "pad", "squash")
+_FORMATS = ("JPEG", "PNG")
+_SMALL = 2**28  # bytes of pixels up to which a set is read whole, once
+_MANY = 2000  # files from which on worker processes read it faster than this one alone
+_ORIENTATION = 0x0112
+_UPRIGHT = {  # by the EXIF orientation, what makes the picture stand as it was seen
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def vet(*, size, width, fit, depth, channels):
+    """Refuses options that no picture can follow."""
+    if fit not in FITS:
+        raise DataError(f"data.fit is {fit!r}; it must be {', '.join(FITS[:-1])} or {FITS[-1]}{_near(fit, FITS)}")
+    if depth not in (8, 16):
+        raise DataError(f"data.depth is {depth}; it must be 8 or 16")
+    if channels not in (1, 3):
+        raise DataError(f"data.channels is {channels}; it must be 1 or 3")
+    if size < 0 or width < 0 or (width and not size):
+        raise DataError(f"data.size is {size} and data.width {width}; give the size, or 0 for images of one size")
+
+
+def _near(word, words):
+    close = difflib.get_close_matches(str(word), words, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class Pictures:
+    """A split of encoded images; a subclass gives `called(place)`, a name, and `encoded(places)` → [(data, label)].
+
+    The data are the bytes of a file, or the error met in getting them. `rows` are the places that the split has.
+
+    A broken image is noted in `bad` and, for training (`train`), stands aside for the next readable one, image and
+    label, so that what is read is a function of the files alone; elsewhere its place is filled with 0 and not valid.
+    """
+
+    resident = False
+
+    def __init__(self, count, *, shape, depth, fit, budget, train):
+        self.rows, self.train, self.bad = np.arange(count), train, {}
+        self.shape, self.depth, self.fit, self.allowed = tuple(shape), depth, fit, budget
+
+    def __len__(self):
+        return len(self.rows)
+
+    @property
+    def budget(self):
+        return max(10, len(self) // 1000) if self.allowed < 0 else self.allowed
+
+    def name(self, index):
+        return self.called(self.rows[index])
+
+    def only(self, indices, train):
+        part = copy.copy(self)
+        part.rows, part.train = self.rows[indices], train
+        names = {part.name(index) for index in range(len(part))} if self.bad else ()
+        part.bad = {name: reason for name, reason in self.bad.items() if name in names}
+        return part
+
+    def read(self, indices):
+        dtype = np.uint8 if self.depth == 8 else np.uint16
+        image = np.zeros((len(indices), *self.shape), dtype)
+        label, valid = np.zeros(len(indices), np.int32), np.ones(len(indices), np.float32)
+        waiting = {row: int(index) for row, index in enumerate(indices)}
+        while waiting:
+            fetched = self.encoded([self.rows[index] for index in waiting.values()])
+            again = {}
+            for (row, index), (data, kind) in zip(waiting.items(), fetched, strict=True):
+                label[row] = kind
+                if self._decoded(index, data, image[row]):
+                    continue
+                if self.train:
+                    again[row] = (index + 1) % len(self)
+                else:
+                    image[row], valid[row] = 0, 0
+            waiting = again
+        fields = {"image": image, "label": label}
+        return fields if self.train else {**fields, "valid": valid}
+
+    def _decoded(self, index, data, out):
+        name = self.name(index)
+        if name in self.bad:
+            return False
+        try:
+            if isinstance(data, Exception):
+                raise data
+            out[...] = picture(data, shape=self.shape, depth=self.depth, fit=self.fit)
+        except MemoryError:
+            raise
+        except Mixed as error:
+            raise DataError(f"{name} has {error}; set data.size (and data.fit) to bring all to one size") from None
+        except Exception as error:  # whatever a decoder stumbles over in a damaged file
+            self.bad[name] = reason(error)
+            within_budget(self)
+            return False
+        return True
+
+
+def source_of(train, eval, test, *, holdout, names):
+    """The Source of these splits of pictures, in memory if they are small."""
+    splits = {id(split): split for split in (train, eval, test)}
+    sizes = [len(split) * int(np.prod(split.shape)) * split.depth // 8 for split in splits.values()]
+    if sum(sizes) <= _SMALL:
+        for place, split in splits.items():
+            splits[place] = into_memory(split, workers=0 if len(split) >= _MANY else -1)
+    train, eval, test = (splits[id(split)] for split in (train, eval, test))
+    return assemble(train, eval, test, holdout=holdout, names=names)
+
+
+class Mixed(Exception):
+    """An image of another size than the others, where none was asked for."""
+
+
+def reason(error):
+    """One line on why a file could not be read."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:200]
+
+
+def opened(file):
+    """A Pillow image of a JPEG or PNG file object, header read; a decompression bomb is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return Image.open(file, formats=_FORMATS)
+        except UnidentifiedImageError:  # its text holds the address of an object in memory
+            raise ValueError("no JPEG or PNG image, or one with a damaged header") from None
+
+
+def upright_size(image):
+    """(height, width) of an opened image as it is seen."""
+    width, height = image.size
+    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
+
+
+def picture(data, *, shape, depth, fit):
+    """(H, W, C) uint8, or uint16 for depth 16, of JPEG or PNG bytes; `fit` "" demands the size to be right already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = opened(io.BytesIO(data))
+        if fit and image.format != "PNG":  # the decoder's own halving, as long as twice the size asked for remains
+            image.draft(image.mode, (2 * max(shape[:2]),) * 2)
+        image.load()
+        samples = _samples(image, data)
+        samples = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1), lambda a: a)(samples)
+    samples = _in_depth(_in_channels(_opaque(samples), shape[2]), depth)
+    if samples.shape[:2] != shape[:2]:
+        if not fit:
+            raise Mixed(f"{samples.shape[0]}×{samples.shape[1]} pixels, the others {shape[0]}×{shape[1]}")
+        samples = fitted(samples, shape[:2], fit)
+    return samples
+
+
+def _samples(image, data):
+    """(H, W, 1 to 4) uint8 or uint16 in grey, grey + alpha, colour or colour + alpha."""
+    if is_deep(data[:26]):
+        return deep_png(data)
+    if image.mode.startswith("I"):
+        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)[..., None]
+    if image.mode in ("P", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "LA", "RGB", "RGBA"):
+        image = image.convert("RGB")
+    samples = np.asarray(image)
+    return samples[..., None] if samples.ndim == 2 else samples
+
+
+def _opaque(samples):
+    """Without its alpha channel: laid on white, as a page would show it."""
+    if samples.shape[2] in (1, 3):
+        return samples
+    full = np.iinfo(samples.dtype).max
+    colour, alpha = samples[..., :-1].astype(np.int64), samples[..., -1:].astype(np.int64)
+    return ((colour * alpha + full * (full - alpha) + full // 2) // full).astype(samples.dtype)
+
+
+def _in_channels(samples, channels):
+    if samples.shape[2] == channels:
+        return samples
+    if channels == 3:
+        return np.repeat(samples, 3, 2)
+    weights = np.array([19595, 38470, 7471], np.int64)  # the luma of ITU-R 601, in 1/65536
+    return ((samples.astype(np.int64) @ weights + 32768) >> 16).astype(samples.dtype)[..., None]
+
+
+def _in_depth(samples, depth):
+    if depth == 8 and samples.dtype == np.uint16:
+        return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if depth == 16 and samples.dtype == np.uint8:
+        return samples.astype(np.uint16) * 257
+    return samples
+
+
+def fitted(samples, size, fit):
+    """The picture in size (height, width), bilinear and smoothed where it shrinks.
+
+    crop: fills it and loses what overhangs, equally on both sides; pad: all of it, on black; squash: all, distorted.
+    """
+    (height, width), (tall, wide) = samples.shape[:2], size
+    box, inner = (0, 0, width, height), (tall, wide)
+    if fit == "crop":
+        scale = max(tall / height, wide / width)
+        down, across = (height - tall / scale) / 2, (width - wide / scale) / 2
+        box = (max(across, 0), max(down, 0), min(width - across, width), min(height - down, height))
+    elif fit == "pad":
+        scale = min(tall / height, wide / width)
+        inner = min(max(round(height * scale), 1), tall), min(max(round(width * scale), 1), wide)
+    small = _resized(samples, inner, box)
+    if inner == (tall, wide):
+        return small
+    canvas = np.zeros((tall, wide, samples.shape[2]), samples.dtype)
+    top, left = (tall - inner[0]) // 2, (wide - inner[1]) // 2
+    canvas[top : top + inner[0], left : left + inner[1]] = small
+    return canvas
+
+
+def _resized(samples, size, box):
+    target = {"size": size[::-1], "resample": Image.Resampling.BILINEAR, "box": box}
+    if samples.dtype == np.uint8:
+        image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else np.ascontiguousarray(samples))
+        small = np.asarray(image.resize(**target))
+        return small[..., None] if small.ndim == 2 else small
+    planes = [Image.fromarray(samples[..., c].astype(np.float32)).resize(**target) for c in range(samples.shape[2])]
+    return np.clip(np.rint(np.stack([np.asarray(plane) for plane in planes], -1)), 0, 65535).astype(np.uint16)

@@ -1,0 +1,251 @@
+"""A directory per class: which files, in which order, and what happens where some cannot be read."""
+
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnjax.data import DataError, Stream, check, folder, passes
+from cnnjax.data import _pictures as pictures
+from cnnjax.data.folders import Files
+
+
+def paint(file, value, size=(8, 8), **options):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(file, **options)
+
+
+@pytest.fixture
+def streamed(monkeypatch):
+    """Sets count as large from the first byte on, so that they are decoded as they are asked for."""
+    monkeypatch.setattr(pictures, "_SMALL", 0)
+
+
+def classes(root, count=10, split="", names=("ant", "bee")):
+    for label, name in enumerate(names):
+        for number in range(count):
+            paint(root / split / name / f"{number:02}.png", 100 * label + number)
+
+
+def test_the_three_directories_are_the_three_splits(tmp_path):
+    for split, count in (("train", 6), ("val", 3), ("test", 2)):
+        classes(tmp_path, count, split)
+    source = folder(root=str(tmp_path))
+    assert source.facts.counts == {"train": 12, "eval": 6, "test": 4}
+    assert source.facts.names == ("ant", "bee")
+    assert source.facts.shape == (8, 8, 3)
+    fields = source.train.read(np.arange(12))
+    np.testing.assert_array_equal(fields["image"][:, 0, 0, 0], [*range(6), *range(100, 106)])
+    np.testing.assert_array_equal(fields["label"], [0] * 6 + [1] * 6)
+    assert fields["image"].dtype == np.uint8
+
+
+def test_without_splits_every_fifth_file_is_the_test_set(tmp_path):
+    classes(tmp_path)
+    source = folder(root=str(tmp_path))
+    assert source.facts.counts == {"train": 16, "eval": 4, "test": 4}
+    assert source.eval is source.test
+    np.testing.assert_array_equal(source.test.read(np.arange(4))["image"][:, 0, 0, 0], [0, 5, 100, 105])
+
+
+def test_files_of_no_image_ending_and_hidden_ones_do_not_count(tmp_path):
+    classes(tmp_path)
+    (tmp_path / "ant" / "notes.txt").write_text("not a picture")
+    (tmp_path / "ant" / "._00.png").write_bytes(b"a resource fork")
+    (tmp_path / ".git").mkdir()
+    paint(tmp_path / "bee" / "deeper" / "CAPITAL.PNG", 7)
+    assert sum(folder(root=str(tmp_path)).facts.counts[split] for split in ("train", "test")) == 21
+
+
+def test_streamed_and_resident_read_the_same(tmp_path, monkeypatch):
+    classes(tmp_path)
+    (tmp_path / "ant" / "03.png").write_bytes(b"broken")
+    resident = folder(root=str(tmp_path))
+    monkeypatch.setattr(pictures, "_SMALL", 0)
+    streamed = folder(root=str(tmp_path))
+    assert resident.train.resident
+    assert not streamed.train.resident
+    for split in ("train", "test"):
+        one, other = getattr(resident, split), getattr(streamed, split)
+        for field, values in one.read(np.arange(len(one))).items():
+            np.testing.assert_array_equal(values, other.read(np.arange(len(other)))[field])
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "text", "renamed", "bomb"])
+def test_a_broken_training_file_is_replaced_by_the_next_and_named(tmp_path, how, streamed):
+    classes(tmp_path / "train")
+    classes(tmp_path / "test")
+    file = tmp_path / "train" / "ant" / "04.png"
+    if how == "empty":
+        file.write_bytes(b"")
+    elif how == "cut":
+        file.write_bytes(file.read_bytes()[:-30])
+    elif how == "text":
+        file.write_text("this is no picture")
+    elif how == "renamed":
+        file.write_bytes(b"GIF89a" + bytes(40))
+    else:
+        head, body = struct.pack(">4sIIBBBBB", b"IHDR", 30_000, 30_000, 1, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"")
+        chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (head, body)]
+        file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    log = tmp_path / "bad_records.jsonl"
+    source = folder(root=str(tmp_path), size=8)
+    with Stream(source.train, batch=20, workers=-1, bad_records=str(log)) as stream:
+        batch = stream.batches(0)
+        seen = {
+            int(index): int(value)
+            for index, value in zip(batch["index"][0], batch["image"][0, :, 0, 0, 0], strict=True)
+        }
+        assert seen[4] == 5
+        assert (batch["valid"] == 1).all()
+        stream.batches(1)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["record"] for line in lines] == ["train/ant/04.png"]
+    words = {"empty": "empty", "cut": "truncated", "bomb": "decompression bomb"}.get(how, "no JPEG or PNG image")
+    assert words in lines[0]["reason"]
+
+
+def test_a_png_called_jpg_is_read(tmp_path):
+    classes(tmp_path)
+    (tmp_path / "ant" / "00.png").rename(tmp_path / "ant" / "00.jpg")
+    assert folder(root=str(tmp_path)).test.read(np.array([0]))["image"].max() == 0
+
+
+def test_a_replacement_brings_its_own_label_and_may_be_broken_too(tmp_path, streamed):
+    classes(tmp_path / "train", 3)
+    classes(tmp_path / "test", 3)
+    (tmp_path / "train" / "ant" / "01.png").write_bytes(b"x")
+    (tmp_path / "train" / "ant" / "02.png").write_bytes(b"x")
+    fields = folder(root=str(tmp_path), size=8).train.read(np.arange(6))
+    np.testing.assert_array_equal(fields["image"][:, 0, 0, 0], [0, 100, 100, 100, 101, 102])
+    np.testing.assert_array_equal(fields["label"], [0, 1, 1, 1, 1, 1])
+
+
+def test_a_broken_evaluation_file_counts_for_nothing(tmp_path, streamed):
+    classes(tmp_path / "train")
+    classes(tmp_path / "test")
+    (tmp_path / "test" / "ant" / "04.png").write_bytes(b"x")
+    source = folder(root=str(tmp_path), size=8)
+    batches = list(passes(source.test, 8, workers=-1))
+    assert sum(batch["valid"].sum() for batch in batches) == 19
+    assert batches[0]["valid"][4] == 0
+
+
+def test_a_replacement_never_comes_from_what_is_held_out(tmp_path, streamed):
+    classes(tmp_path / "train", 30)
+    classes(tmp_path / "test", 2)
+    for number in range(0, 30, 4):
+        (tmp_path / "train" / "ant" / f"{number:02}.png").write_bytes(b"x")
+    source = folder(root=str(tmp_path), size=8, holdout=30)
+    train = source.train.read(np.arange(30))["image"][:, 0, 0, 0]
+    held = source.eval.read(np.arange(30))
+    assert not set(train) & set(held["image"][held["valid"] > 0, 0, 0, 0])
+
+
+def test_more_broken_files_than_the_budget_stop_the_run(tmp_path):
+    classes(tmp_path)
+    for number in (1, 2):
+        (tmp_path / "ant" / f"{number:02}.png").write_bytes(b"x")
+    assert len(folder(root=str(tmp_path), size=8).train) == 16
+    with pytest.raises(DataError) as refused:
+        folder(root=str(tmp_path), size=8, budget=1)
+    assert str(refused.value).startswith("2 files cannot be read, data.budget allows 1; the first is ant/01.png:")
+
+
+def test_worker_processes_report_broken_files_and_keep_to_the_budget(tmp_path):
+    classes(tmp_path, 20)
+    for number in range(12):
+        (tmp_path / "ant" / f"{number:02}.png").write_bytes(b"x")
+    paths = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.glob("*/*"))
+    log = tmp_path / "bad.jsonl"
+
+    def files(budget):
+        options = {"shape": (8, 8, 3), "depth": 8, "fit": "", "budget": budget, "train": True}
+        return Files(tmp_path, paths, [0] * 20 + [1] * 20, **options)
+
+    for _ in ("a run", "the same run again writes no name twice"):
+        with Stream(files(12), batch=8, workers=2, bad_records=str(log)) as stream:
+            stream.batches(0, 5)
+        assert len(log.read_text().splitlines()) == 12
+    with Stream(files(11), batch=8, workers=2) as stream, pytest.raises(DataError, match="cannot be read, data"):
+        stream.batches(0, 5)
+
+
+def test_images_of_many_sizes_need_a_size(tmp_path):
+    classes(tmp_path)
+    paint(tmp_path / "bee" / "09.png", 3, size=(8, 12))
+    with pytest.raises(DataError) as refused:
+        folder(root=str(tmp_path))
+    assert str(refused.value) == (
+        "the images differ in size: ant/00.png has 8×8 pixels, bee/09.png has 8×12; "
+        "set data.size, and data.fit=crop, pad or squash"
+    )
+    assert folder(root=str(tmp_path), size=6, width=10, fit="pad").facts.shape == (6, 10, 3)
+
+
+def test_turned_photographs_agree_by_the_size_that_is_seen(tmp_path):
+    classes(tmp_path)
+    for name in ("ant", "bee"):
+        for file in (tmp_path / name).iterdir():
+            paint(file, 5, size=(8, 12))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    paint(tmp_path / "ant" / "03.png", 9, size=(12, 8), exif=exif)
+    assert folder(root=str(tmp_path)).facts.shape == (8, 12, 3)
+
+
+def test_sixteen_bits_and_one_channel_on_request(tmp_path):
+    for name, value in (("ant", 1000), ("bee", 60_000)):
+        for number in range(5):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / name / f"{number}.png")
+    source = folder(root=str(tmp_path), depth=16, channels=1)
+    assert source.facts.shape == (8, 8, 1)
+    np.testing.assert_allclose(source.facts.mean, (1000 + 60_000) / 2 / 65535)
+    assert set(np.unique(source.train.arrays["image"])) == {1000, 60_000}
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "text"),
+    [
+        (lambda root: None, {"root": ""}, "data.root is empty; name the directory, --config.data.root=DIR"),
+        (lambda root: None, {"root": "/nowhere/at/all"}, "data.root is /nowhere/at/all; there is no such directory"),
+        (lambda root: None, {}, "has no directories; put each class's images into a directory of its name"),
+        (lambda root: classes(root, 2, "test"), {}, "has test/ but no train/; training needs images of its own"),
+        (lambda root: (root / "ant").mkdir(), {}, "ant has no .jpg, .jpeg or .png files"),
+        (
+            lambda root: classes(root),
+            {"fit": "corp"},
+            "data.fit is 'corp'; it must be crop, pad or squash; did you mean",
+        ),
+        (lambda root: classes(root), {"depth": 12}, "data.depth is 12; it must be 8 or 16"),
+        (lambda root: classes(root), {"channels": 4}, "data.channels is 4; it must be 1 or 3"),
+        (lambda root: classes(root), {"width": 4}, "data.size is 0 and data.width 4"),
+        (
+            lambda root: (classes(root, 2, "train"), classes(root, 2, "test", ("ant", "beee"))),
+            {},
+            "beee is a class that the training set lacks, did you mean bee?; it has ant, bee",
+        ),
+        (
+            lambda root: (classes(root, 2, "train"), classes(root, 2, "val"), classes(root, 2, "test")),
+            {"holdout": 1},
+            "data.holdout is 1, but this set has an evaluation split of its own (4 examples); set data.holdout=0",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_said(tmp_path, make, options, text):
+    make(tmp_path)
+    with pytest.raises(DataError) as refused:
+        folder(**{"root": str(tmp_path), **options})
+    assert text in str(refused.value)
+    assert refused.value.exit_code == 3
+    assert len(str(refused.value).splitlines()) <= 3
+
+
+def test_a_folder_smaller_than_a_batch_is_refused(tmp_path):
+    classes(tmp_path)
+    with pytest.raises(DataError, match="batch is 32, but the training set has 16 examples; lower train"):
+        check(folder(root=str(tmp_path)), 32)
