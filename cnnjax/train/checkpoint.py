@@ -1,15 +1,14 @@
 """Checkpoints that survive what disks and schedulers do to them; the one file that knows orbax.
 
-A checkpoint is a directory `checkpoints/<step>` that orbax wrote beside and renamed into place: it is there whole or
-not at all. It holds every array of the state under its own name, and a manifest with the checksum of each, so that a
-flipped bit is found where orbax alone would return it.
+A checkpoint is a directory `checkpoints/<step>` that was written beside and renamed into place: it is there whole or
+not at all. It holds every array of the state under its own name, and a manifest with the checksum of each array and
+each file, so that a flipped bit is found where orbax alone would return it.
 """
 
 import contextlib
 import dataclasses
 import errno
 import glob
-import json
 import logging
 import math
 import os
@@ -17,7 +16,6 @@ import re
 import shutil
 import sys
 import tempfile
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -29,11 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cnnjax.train._files import Damaged, check_files, manifest_of, seal
 from cnnjax.train._leaves import broadcast, checksums, describe, difference, named, on_host, placed
 
 __all__ = ["CheckpointError", "Checkpoints"]
 
 _FORMAT = 1
+_STATE, _WRITING, _DELETING = "state", ".writing", ".deleting"
 _NONE: Mapping[str, float] = MappingProxyType({})
 _NAME = re.compile(r"(\d+)(?:-(\d+))?")  # a step; saved again, `<step>-1`
 
@@ -42,10 +42,6 @@ class CheckpointError(ValueError):
     """A checkpoint can't be written, or none can be read."""
 
     exit_code = 5
-
-
-class _Damaged(Exception):
-    """What is on the disk is not what was saved."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -188,16 +184,20 @@ class Checkpoints:
             self._sweep()
             versions = [entry.version for entry in self._entries() if entry.step == step]
             path = self._root / (f"{step}-{max(versions) + 1}" if versions else f"{step}")
-            manifest = {"format": _FORMAT, "step": step, "metrics": metrics, "leaves": checksums(arrays)}
-            manifest["crc32"] = _crc(manifest)
+            beside = path.with_name(path.name + _WRITING)
+            beside.mkdir()
             filled = {name: array for name, array in arrays.items() if array.size}  # orbax refuses empty arrays
-            items = ocp.args.Composite(state=ocp.args.PyTreeSave(filled), manifest=ocp.args.JsonSave(manifest))
-            with _quiet(), _plain(self._root) as root:
-                _checkpointer(jax.process_index()).save(root / path.name, args=items)
+            with _quiet(), _plain(beside) as directory:
+                _orbax().save(directory / _STATE, args=ocp.args.PyTreeSave(filled))
+            head = {"format": _FORMAT, "step": step, "metrics": metrics, "leaves": checksums(arrays)}
+            seal(beside, head)
+            beside.rename(path)
             self._metrics[path] = _floats(metrics)
             self._prune()
         except Exception as error:
-            self._swept = False
+            for path in self._root.glob(f"*{_WRITING}"):
+                shutil.rmtree(path, ignore_errors=True)
+            self._swept = False  # orbax's own threads may still be writing there
             left = self._steps()
             rest = f"the checkpoint at step {left[-1]} is intact" if left else "there is no checkpoint yet"
             raise CheckpointError(
@@ -214,7 +214,7 @@ class Checkpoints:
 
     def _remove(self, path: Path) -> None:
         """Renames first, so that a kill in the middle leaves no half of a checkpoint under its name."""
-        doomed = path.with_name(path.name + ".deleting")
+        doomed = path.with_name(path.name + _DELETING)
         path.rename(doomed)
         shutil.rmtree(doomed)
         self._metrics.pop(path, None)
@@ -223,7 +223,7 @@ class Checkpoints:
         """Removes what killed processes left half-written; only a writer may, for it alone holds the workdir."""
         if not self._swept:
             for path in self._root.iterdir():
-                if ".orbax-checkpoint-tmp" in path.name or path.name.endswith(".deleting"):
+                if path.name.endswith((_WRITING, _DELETING)):
                     shutil.rmtree(path)
             self._swept = True
 
@@ -241,8 +241,8 @@ class Checkpoints:
     def _metrics_of(self, entry: _Entry) -> Mapping[str, float]:
         if entry.path not in self._metrics:
             try:
-                self._metrics[entry.path] = _floats(self._manifest(entry)["metrics"])
-            except _Damaged:
+                self._metrics[entry.path] = _floats(manifest_of(entry.path)["metrics"])
+            except Damaged:
                 return _NONE
         return self._metrics[entry.path]
 
@@ -256,12 +256,19 @@ class Checkpoints:
                 raise CheckpointError(f"there is no checkpoint at step {step} in {self._root}; it holds {held}")
         for entry in entries:
             try:
-                manifest = self._manifest(entry)
+                manifest = manifest_of(entry.path)
                 self._check_fit(manifest, like, entry)
                 return entry.step, self._arrays(entry, manifest), manifest["metrics"]
-            except _Damaged as damage:
-                if entry.path.is_dir():  # else the process that trains has replaced it meanwhile
+            except Damaged as damage:
+                if entry.path.is_dir():
                     self._set_aside(entry, str(damage))
+                    continue
+            except CheckpointError:
+                raise
+            except Exception as error:  # every byte is as it was written: nothing is wrong with the checkpoint
+                if entry.path.is_dir():
+                    raise CheckpointError(f"{entry.path} can't be read: {_reason(error)}") from error
+            return self._find(like, step)  # the process that trains has replaced it meanwhile
         damaged = sorted(path.name for path in self._root.glob("*.damaged*"))
         if step >= 0 or damaged:
             held = ", ".join(map(str, self._steps())) or "none"
@@ -270,12 +277,6 @@ class Checkpoints:
                 f"{', '.join(damaged)}, whole {held}\nrestore them from a copy, or delete the directory to start again"
             )
         return None
-
-    def _manifest(self, entry: _Entry) -> dict:
-        manifest = self._read(entry, manifest=ocp.args.JsonRestore())["manifest"]
-        if not isinstance(manifest, dict) or manifest.pop("crc32", None) != _crc(manifest):
-            raise _Damaged("its manifest does not match its checksum")
-        return manifest
 
     def _check_fit(self, manifest: dict, like: dict[str, Any], entry: _Entry) -> None:
         if manifest["format"] > _FORMAT:
@@ -296,24 +297,15 @@ class Checkpoints:
         arrays = {name: np.zeros(leaf["shape"], jnp.dtype(leaf["dtype"])) for name, leaf in leaves.items()}
         filled = {name: 0 for name, array in arrays.items() if array.size}
         as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in filled}
-        arrays |= self._read(entry, state=ocp.args.PyTreeRestore(item=filled, restore_args=as_numpy))["state"]
+        check_files(entry.path, manifest)
+        with _quiet(), _plain(entry.path) as directory:
+            arrays |= _orbax().restore(
+                directory / _STATE, args=ocp.args.PyTreeRestore(item=filled, restore_args=as_numpy)
+            )
         for name, leaf in checksums(arrays).items():
             if leaf != leaves[name]:
-                raise _Damaged(f"{name} does not match its checksum")
+                raise Damaged(f"{name} does not match its checksum")
         return arrays
-
-    def _read(self, entry: _Entry, **items: Any) -> Any:
-        try:
-            with _quiet(), _plain(self._root) as root:
-                return _checkpointer(jax.process_index()).restore(
-                    root / entry.path.name, args=ocp.args.Composite(**items)
-                )
-        except PermissionError as error:
-            raise CheckpointError(f"{entry.path} can't be read: {_reason(error)}") from error
-        except Exception as error:
-            if "PERMISSION_DENIED" in str(error):
-                raise CheckpointError(f"{entry.path} can't be read: {_reason(error)}") from error
-            raise _Damaged(_reason(error)) from error
 
     def _set_aside(self, entry: _Entry, reason: str) -> None:
         name, count = entry.path.with_name(f"{entry.path.name}.damaged"), 1
@@ -328,21 +320,14 @@ class Checkpoints:
         print(f"the checkpoint at step {entry.step} is damaged: {reason}; {where}", file=sys.stderr, flush=True)
 
 
-def _checkpointer(process: int) -> ocp.Checkpointer:
-    """Orbax for this process alone: no barrier, for no other process takes part."""
+def _orbax() -> ocp.Checkpointer:
+    """Orbax for this process alone: no barriers, for no other process takes part."""
+    process = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=process, active_processes={process}, barrier_sync_key_prefix="cnnjax"
     )
-    handler = ocp.CompositeCheckpointHandler(
-        state=ocp.PyTreeCheckpointHandler(multiprocessing_options=alone),
-        manifest=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
-        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
-    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-def _crc(manifest: dict) -> int:
-    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
@@ -357,9 +342,11 @@ def _floats(metrics: Mapping[str, float | None]) -> dict[str, float]:
 
 def _reason(error: BaseException) -> str:
     """The operating system's words, where they are anywhere in the error; else its first line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error) or type(error).__name__
-    for code in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EFBIG", "ENOENT", "EIO"):
-        words = os.strerror(getattr(errno, code))
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO):
+        words = os.strerror(code)
         if words in text:
             return words
     return text.splitlines()[0][:200]
@@ -367,11 +354,11 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps orbax's notes to itself off the terminal; its errors stay."""
+    """Keeps orbax's notes to itself off the terminal, and the traces of errors that it raises as well."""
     logger = logging.getLogger("absl")
 
     def wanted(record):
-        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+        return "orbax" not in record.pathname
 
     logger.addFilter(wanted)
     try:
@@ -381,12 +368,12 @@ def _quiet():
 
 
 @contextlib.contextmanager
-def _plain(root: Path):
-    """`root` by a name without `*?[`: orbax globs below it, and would lose the arrays of `runs/lr[0.1]` unsaid."""
-    if glob.escape(str(root)) == str(root):
-        yield root
+def _plain(directory: Path):
+    """`directory` by a name without `*?[`: orbax globs in it, and would lose the arrays of `runs/lr[0.1]` unsaid."""
+    if glob.escape(str(directory)) == str(directory):
+        yield directory
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as alias:
-        link = Path(alias) / "checkpoints"
-        link.symlink_to(root)
+        link = Path(alias) / "checkpoint"
+        link.symlink_to(directory)
         yield link

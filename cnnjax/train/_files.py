@@ -1,0 +1,69 @@
+"""A directory that knows what it must hold: a manifest beside the files, with the size and checksum of each."""
+
+import errno
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+_MANIFEST = "manifest.json"
+
+
+class Damaged(Exception):
+    """What is on the disk is not what was saved."""
+
+
+def seal(directory: Path, head: dict[str, Any]) -> None:
+    """Writes the manifest: `head`, every file below `directory` with its size and checksum, and its own checksum."""
+    names = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
+    manifest = {**head, "files": {name: _print(directory / name) for name in names}}
+    manifest["crc32"] = _crc(manifest)
+    with open(directory / _MANIFEST, "w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def manifest_of(directory: Path) -> dict[str, Any]:
+    """The manifest of a directory; Damaged if it is not the one that was written."""
+    try:
+        manifest = json.loads((directory / _MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise Damaged(f"{_MANIFEST} is missing") from None
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.pop("crc32", None) != _crc(manifest):
+        raise Damaged(f"{_MANIFEST} does not match its checksum")
+    return manifest
+
+
+def check_files(directory: Path, manifest: dict[str, Any]) -> None:
+    """Raises Damaged, with the name of the file, unless each holds what it held when the manifest was written."""
+    for name, (size, crc) in manifest["files"].items():
+        try:
+            found = _print(directory / name)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Damaged(f"{name} is missing") from None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise Damaged(f"{name}: {error.strerror}") from error
+        if found[0] != size:
+            raise Damaged(f"{name} has {found[0]} bytes instead of {size}")
+        if found[1] != crc:
+            raise Damaged(f"{name} does not match its checksum")
+
+
+def _print(path: Path) -> list[int]:
+    """Size and checksum of a file."""
+    size = crc = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            size += len(chunk)
+            crc = zlib.crc32(chunk, crc)
+    return [size, crc]
+
+
+def _crc(manifest: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
