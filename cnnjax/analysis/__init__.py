@@ -1,3 +1,4 @@
 """Looking into networks: what they cost, what each unit sees."""
 
 from cnnjax.analysis.counting import *
+from cnnjax.analysis.receptive import *

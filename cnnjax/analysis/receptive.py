@@ -1,0 +1,119 @@
+"""What part of the image a unit sees: by arithmetic, and as its gradient shows."""
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.analysis import _intervals
+
+__all__ = ["Field", "jacobian_field", "receptive_fields"]
+
+_LARGEST = 4096
+_WHOLE = 1024  # a unit at the edge of an image this large that sees all of it is taken to see all of any image
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """The receptive field of a map's units: side and total stride per axis, in pixels of the image.
+
+    Where it depends on the unit's phase (after an upsampling), `size` is the largest side and `least` the smallest. The
+    size is infinite where every unit sees the whole image.
+    """
+
+    size: tuple[float, ...]
+    least: tuple[float, ...]
+    stride: tuple[float, ...]
+
+
+def receptive_fields(net: nn.Module, shape: tuple[int, ...]) -> dict[str, Field]:
+    """The field of every map of `net.features`, and of "output" where the net gives a map, for inputs of this shape.
+
+    It follows the first and last pixel through every operation of the traced net, on an image enlarged until the fields
+    fit into it. What multiplies by zero weights or loses to a larger neighbour still counts.
+    """
+    sizes = tuple(max(size, 256) for size in shape[1:-1])
+    fields = _fields(net, shape, sizes)
+    if fields is None:
+        sizes = shape[1:-1]
+        fields = _fields(net, shape, sizes)
+    while max(sizes) < _LARGEST and any(_clipped(field, sizes) for field in fields.values()):
+        sizes = tuple(2 * size for size in sizes)
+        larger = _fields(net, shape, sizes)
+        if larger is None:
+            break
+        fields = larger
+    return fields
+
+
+def _clipped(field, sizes):
+    """Whether an axis of the image is too short to measure the field along it, though it may not be the whole axis."""
+    axes = zip(field.size, field.stride, sizes, strict=True)
+    return any(2 * side > size and not (math.isinf(stride) and size >= _WHOLE) for side, stride, size in axes)
+
+
+def _fields(net, shape, sizes):
+    """The fields measured on an image of these sizes."""
+    image, names = jax.ShapeDtypeStruct((1, *sizes, shape[-1]), jnp.float32), []
+
+    def run(variables, x):
+        maps = dict(net.apply(variables, x, method="features"))
+        out = net.apply(variables, x)
+        out = next(iter(out.values())) if isinstance(out, dict) else out
+        maps |= {"output": out} if out.ndim == len(shape) else {}
+        names[:] = maps
+        return list(maps.values())
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        variables = jax.eval_shape(lambda key, x: net.init(key, x, train=False), key, image)
+        closed, outs = jax.make_jaxpr(run, return_shape=True)(variables, image)
+    except ValueError:
+        if sizes == shape[1:-1]:
+            raise
+        return None  # the net takes images of its own size alone
+    count = len(jax.tree.leaves(variables))
+    arguments = [*map(np.asarray, closed.consts), *[_intervals.FREE] * count, _intervals.image(sizes)]
+    spans = _intervals.follow(closed.jaxpr, arguments)
+    return {name: _field(span, out.shape, sizes) for name, out, span in zip(names, outs, spans, strict=True)}
+
+
+def _field(span, shape, sizes):
+    largest, least, stride = [], [], []
+    for axis, size in enumerate(sizes):
+        low, high = np.broadcast_arrays(span.low[axis], span.high[axis])
+        if low.ndim == len(shape):
+            others = tuple(i for i in range(low.ndim) if i != axis + 1)
+            low, high = low.min(others), high.max(others)
+        low, high = low.reshape(-1), high.reshape(-1)
+        inside = np.flatnonzero((low > 0) & (high < size - 1))
+        sides = (high - low + 1)[inside]
+        largest.append(int(sides.max()) if len(inside) else math.inf)
+        least.append(int(sides.min()) if len(inside) else math.inf)
+        whole = ((low <= 0) & (high >= size - 1)).all()
+        at = inside if len(inside) > 1 else np.array([0, len(low) - 1])
+        step = (low + high)[at[-1]] / 2 - (low + high)[at[0]] / 2
+        stride.append(math.inf if whole or len(low) < 2 else round(step / (at[-1] - at[0])))
+    return Field(tuple(largest), tuple(least), tuple(stride))
+
+
+def jacobian_field(
+    net: nn.Module, variables, images: jax.Array, name: str = "output", *, unit: tuple[int, ...] = ()
+) -> jax.Array:
+    """How much one unit of a map moves with each pixel: |∂ unit / ∂ image|, mean over images and channels: (*sizes).
+
+    The unit is the middle one unless given. Where this is not zero lies inside the receptive field; how it falls off
+    towards the edge is the effective one (Luo 2016).
+    """
+
+    def response(x):
+        out = net.apply(variables, x) if name == "output" else net.apply(variables, x, method="features")[name]
+        out = next(iter(out.values())) if isinstance(out, dict) else out
+        place = unit or tuple(size // 2 for size in out.shape[1:-1])
+        return jnp.sum(out[(slice(None), *place)])
+
+    gradient = jax.grad(response)(images)
+    return jnp.mean(jnp.abs(gradient), (0, -1))
