@@ -1,0 +1,223 @@
+"""Image sets of the tensorflow-datasets catalogue, read by index and without TensorFlow."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from cnnjax.data._official import official_cifar10, official_mnist
+from cnnjax.data._pictures import Pictures, source_of, vet
+from cnnjax.data.in_memory import from_arrays
+from cnnjax.data.source import DataError, Source, every_fifth
+
+__all__ = ["cifar10", "fashion_mnist", "mnist", "tfds"]
+
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def tfds(
+    *,
+    set: str = "",
+    root: str = "",
+    train: str = "train",
+    eval: str = "",
+    test: str = "",
+    image: str = "",
+    label: str = "",
+    size: int = 0,
+    width: int = 0,
+    fit: str = "crop",
+    depth: int = 8,
+    budget: int = -1,
+    holdout: int = 0,
+) -> Source:
+    """The prepared image set `set` ("cifar10", "imagenette/160px-v2:1.0.0"), as uint8 (or uint16) images and labels.
+
+    `root` is where it was prepared ("": CNNJAX_DATA, TFDS_DATA_DIR or ~/tensorflow_datasets). Empty split names mean
+    test, or validation where there is no test (ImageNet: set test=validation, its test has no labels), or every fifth
+    example; eval is validation where test is another. `image` and `label` name features where the set does not say.
+    The options from `size` on are those of `folder`.
+    """
+    vet(size=size, width=width, fit=fit, depth=depth, channels=3)
+    directory = _prepared(set, root)
+    info = _information(directory)
+    features = _features(info, image, label)
+    shape = _shape(info.name, info.features[features[0]].shape, size, width)
+    test = test or next((name for name in ("test", "validation") if name in info.splits), "")
+    eval = eval or ("validation" if "validation" in info.splits and test != "validation" else test)
+    options = {"shape": shape, "depth": depth, "fit": fit if size else "", "budget": budget}
+    names = tuple(info.features[features[1]].names)
+    splits = {
+        name: Records(directory, name, features, _count(info, name), len(names), train=name == train, **options)
+        for name in (train, eval, test)
+        if name
+    }
+    if not test:
+        eval = test = "every fifth"
+        splits[train], splits[test] = every_fifth(splits[train])
+    return source_of(splits[train], splits[eval], splits[test], holdout=holdout, names=names)
+
+
+def mnist(*, root: str = "", holdout: int = 0) -> Source:
+    """60,000 + 10,000 handwritten digits, 28×28 grey (LeCun, Cortes, Burges).
+
+    From a prepared tensorflow-datasets set or from the four official .gz files in root/mnist.
+    """
+    return _small("mnist", root, holdout, official_mnist, tuple("0123456789"), (0.1307,))
+
+
+def fashion_mnist(*, root: str = "", holdout: int = 0) -> Source:
+    """60,000 + 10,000 articles of clothing, 28×28 grey (Xiao, Rasul, Vollgraf 2017).
+
+    From a prepared tensorflow-datasets set or from the four official .gz files in root/fashion_mnist.
+    """
+    return _small("fashion_mnist", root, holdout, official_mnist, _CLOTHES, (0.2860,))
+
+
+def cifar10(*, root: str = "", holdout: int = 0) -> Source:
+    """50,000 + 10,000 photographs of ten kinds of things, 32×32 colour (Krizhevsky 2009).
+
+    From a prepared tensorflow-datasets set or from the six official .bin files in root/cifar10.
+    """
+    return _small("cifar10", root, holdout, official_cifar10, _THINGS, (0.4914, 0.4822, 0.4465))
+
+
+def _small(name, root, holdout, official, names, mean):
+    """One of the three sets everybody uses, its mean checked: their files bear the same names."""
+    base = _base(root)
+    if not _versions(base / name) and (arrays := official(base / name)):
+        source = from_arrays(*arrays, holdout=holdout, names=names)
+    else:
+        source = tfds(set=name, root=root, holdout=holdout)
+    if not np.allclose(source.facts.mean, mean, atol=0.01):
+        found = ", ".join(f"{value:.4f}" for value in source.facts.mean)
+        raise DataError(
+            f"{base / name} does not hold {name}: its mean is {found}, not {', '.join(map(str, mean))}. "
+            f"MNIST's and Fashion-MNIST's files bear the same names; download them into separate folders"
+        )
+    return source
+
+
+class Records(Pictures):
+    """One split of a prepared set; files are opened in the process that reads them."""
+
+    def __init__(self, directory, split, features, count, classes, **options):
+        super().__init__(count, **options)
+        self.directory, self.split, self.features, self.classes = str(directory), split, features, classes
+        self._records = ()
+
+    def __getstate__(self):
+        return {**self.__dict__, "_records": ()}
+
+    def called(self, place):
+        return f"{self.directory} {self.split}[{place}]"
+
+    def encoded(self, places):
+        if not self._records:
+            import tensorflow_datasets
+
+            raw = {self.features[0]: tensorflow_datasets.decode.SkipDecoding()}
+            self._records = _information(self.directory).as_data_source(self.split, raw)
+        image, label = self.features
+        rows = self._records.__getitems__([int(place) for place in places])
+        for place, row in zip(places, rows, strict=True):
+            if not 0 <= row[label] < self.classes:
+                raise DataError(
+                    f"{self.called(place)} has label {row[label]}; labels go from 0 to {self.classes - 1}. "
+                    f"A split without labels is no test set: set data.test to another"
+                )
+        return [(bytes(row[image]), int(row[label])) for row in rows]
+
+
+class _Information:
+    """What is known of a prepared set, and its records."""
+
+    def __init__(self, builder):
+        self.name, self.features, self.splits = builder.info.full_name, builder.info.features, builder.info.splits
+        self.keys = builder.info.supervised_keys or ()
+        self._builder = builder
+
+    def as_data_source(self, split, decoders):
+        return self._builder.as_data_source(split, decoders=decoders)
+
+
+def _information(directory):
+    import tensorflow_datasets
+
+    return _Information(tensorflow_datasets.builder_from_directory(directory))
+
+
+def _base(root):
+    home = os.environ.get("CNNJAX_DATA") or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(root or home).expanduser()
+
+
+def _versions(directory):
+    """Prepared versions of one set, oldest first."""
+    found = [file.parent for file in directory.glob("*/dataset_info.json")]
+    return sorted(found, key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")])
+
+
+def _prepared(name, root):
+    """The directory of the newest, or the named, version of a set; the files alone decide, no network is asked."""
+    if not name:
+        raise DataError('data.set is empty; name a set of the catalogue, such as --config.data.set="cifar10"')
+    base, (path, _, version) = _base(root), name.partition(":")
+    configs = [] if "/" in path else [child.name for child in (base / path).glob("*") if _versions(child)]
+    there = [version_dir for version_dir in _versions(base / path) if version in ("", version_dir.name)]
+    if not there and configs:
+        if len(configs) > 1:
+            choices = ", ".join(f"{path}/{config}" for config in sorted(configs))
+            raise DataError(f"{path} is prepared in several configurations; set data.set to one of {choices}")
+        return _prepared(f"{path}/{configs[0]}{version and ':'}{version}", root)
+    if not there:
+        raise DataError(
+            f"{name} is not prepared in {base}. To prepare it, once, with a network and TensorFlow (for this alone):\n"
+            f'pip install tensorflow importlib_resources pillow && python -c "import tensorflow_datasets as tfds; '
+            f"tfds.builder('{name}', data_dir='{base}', file_format='array_record').download_and_prepare()\"\n"
+            f"or set data.root, or CNNJAX_DATA, to the directory that has {path}/"
+        )
+    kind = json.loads((there[-1] / "dataset_info.json").read_text()).get("fileFormat", "tfrecord")
+    if kind != "array_record" and not list(there[-1].glob("*.array_record*")):
+        raise DataError(
+            f"{there[-1]} is prepared as {kind}, which only TensorFlow reads. To convert it, once:\n"
+            f"pip install tensorflow && tfds convert_format --dataset_version_dir={there[-1]} "
+            f"--out_file_format=array_record"
+        )
+    return there[-1]
+
+
+def _features(info, image, label):
+    """Names of the image feature and of the class feature."""
+    kinds = {name: type(feature).__name__ for name, feature in info.features.items()}
+    found = []
+    for wanted, kind, place in ((image, "Image", 0), (label, "ClassLabel", 1)):
+        option = ("image", "label")[place]
+        choices = [name for name, its in kinds.items() if its == kind]
+        said = info.keys[place] if len(info.keys) == 2 else ""
+        name = wanted or (said if said in choices else choices[0] if len(choices) == 1 else "")
+        if name not in choices:
+            raise DataError(
+                f"{info.name}: data.{option} is {wanted!r}; it must name a feature of kind {kind}: "
+                f"{', '.join(choices) or 'this set has none'}"
+            )
+        found.append(name)
+    return tuple(found)
+
+
+def _shape(name, shape, size, width):
+    channels = 1 if shape[-1] == 1 else 3
+    if size:
+        return (size, width or size, channels)
+    if None in shape[:2]:
+        raise DataError(f"the images of {name} differ in size; set data.size, and data.fit=crop, pad or squash")
+    return (*shape[:2], channels)
+
+
+def _count(info, split):
+    try:
+        return info.splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{info.name} has no split {split!r}; it has {', '.join(info.splits)}") from error
