@@ -141,14 +141,14 @@ def random_resized_crop(
     """
     out = (side, side) if side else tuple(size)
     area, ratio, corner = jax.random.split(key, 3)
-    share = 1 - strength * (1 - jax.random.uniform(area, minval=smallest, maxval=largest))
+    share = jnp.sqrt(jnp.clip(1 - strength * (1 - jax.random.uniform(area, minval=smallest, maxval=largest)), 1e-4, 1))
     root = jnp.exp(0.5 * strength * signed(ratio) * jnp.log(aspect))
-    share = jnp.sqrt(jnp.clip(share, 1e-4, 1.0))
     scales, starts = [], []
-    windows = (jnp.minimum(size[0] * share / root, size[0]), jnp.minimum(size[1] * share * root, size[1]))
-    for part, window, length, new in zip(jax.random.split(corner), windows, size, out, strict=True):
-        scales.append(window / new)
-        starts.append(jax.random.uniform(part) * (length - window) + (window / new - 1) / 2)
+    draws = jax.random.uniform(corner, (2,))
+    for draw, part, length, new in zip(draws, (share / root, share * root), size, out, strict=True):
+        part = jnp.minimum(part, 1.0)
+        scales.append(part * (length / new))
+        starts.append(draw * length * (1 - part) + (scales[-1] - 1) / 2)
     matrix = rows((scales[0], 0, starts[0]), (0, scales[1], starts[1]), (0, 0, 1))
     samples = max(1, round(max(length / new for length, new in zip(size, out, strict=True))))
     within("random_resized_crop.method", method, ("bilinear", "cubic"))
