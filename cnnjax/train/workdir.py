@@ -136,7 +136,7 @@ class _Owner:
 
 def _locked(path: Path) -> int:
     """An open file that carries the lock, with this process written in it."""
-    patience = time.monotonic() + 2.0
+    patience = time.monotonic() + 1.0
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
