@@ -70,6 +70,8 @@ def _outcome(equation, values):
     name = equation.primitive.name
     if name == "optimization_barrier":
         return values
+    if name == "split":
+        return _split(equation, values)
     rule = _RULES.get(name)
     if rule is None and name in _POINTWISE:
         rule = _pointwise
@@ -172,7 +174,7 @@ def _reshape_groups(old, new):
     groups, i, j = [], 0, 0
     while i < len(old) or j < len(new):
         axes, sizes, a, b = [], [], 1, 1
-        while not axes and not sizes or a != b:
+        while (not axes and not sizes) or a != b:
             if (a <= b and i < len(old)) or j >= len(new):
                 axes.append(i)
                 a, i = a * old[i], i + 1
@@ -211,8 +213,30 @@ def _slice(equation, values):
 
 
 def _concatenate(equation, values):
-    axis = equation.params["dimension"]
-    shapes = [variable.aval.shape for variable in equation.invars]
+    return _side_by_side(values, equation.params["dimension"], [variable.aval.shape for variable in equation.invars])
+
+
+def _stack(equation, values):
+    axis = equation.params["axis"]
+    shape = equation.outvars[0].aval.shape
+    single = (*shape[:axis], 1, *shape[axis + 1:])
+    spread = [v.map(lambda a, *_: np.expand_dims(a, axis)) if isinstance(v, Span) else v for v in values]
+    return _side_by_side(spread, axis, [single] * len(values))
+
+
+def _split(equation, values):
+    axis, sizes = equation.params["axis"], equation.params["sizes"]
+    stops = np.cumsum(sizes)
+
+    def part(start, stop):
+        cut = (slice(None),) * axis + (slice(start, stop),)
+        return values[0].map(lambda a, *_: a if a.shape[axis] == 1 else a[cut])
+
+    return [part(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+
+
+def _side_by_side(values, axis, shapes):
+    """What the arrays depend on, one after the other along an axis."""
     like = _spans(values)[0]
     empty = Span(tuple(np.full((1,) * a.ndim, NOTHING) for a in like.low),
                  tuple(np.full((1,) * a.ndim, -NOTHING) for a in like.high))
@@ -353,15 +377,16 @@ def _dot(equation, values):
     return span.map(product)
 
 
-_POINTWISE = frozenset(
+_NAMES = (
     "abs acos add add_any and asin atan atan2 cbrt ceil clamp convert_element_type copy copy_p cos cosh device_put div "
     "eq erf erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le lgamma log log1p logistic lt max min "
     "mul ne neg nextafter not or pcast pow pvary real reduce_precision rem round rsqrt select_n sign sin sinh sqrt "
-    "square stop_gradient sub tan tanh xor".split()
+    "square stop_gradient sub tan tanh xor"
 )
+_POINTWISE = frozenset(_NAMES.split())
 _RULES = {
     "broadcast_in_dim": _broadcast, "concatenate": _concatenate, "dot_general": _dot, "expand_dims": _expand,
-    "pad": _pad, "reshape": _reshape, "rev": _reverse, "slice": _slice, "squeeze": _squeeze, "transpose": _transpose,
+    "pad": _pad, "reshape": _reshape, "rev": _reverse, "slice": _slice, "squeeze": _squeeze, "stack": _stack, "transpose": _transpose,
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "argmax", "argmin"), _reduce),
     **dict.fromkeys(("reduce_window", "reduce_window_max", "reduce_window_min", "reduce_window_sum"), _reduce_window),
     _trilinear.output_p.name: _conv, _trilinear.input_p.name: _conv_transpose,

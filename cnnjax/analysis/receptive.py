@@ -59,11 +59,14 @@ def _fields(net, shape, sizes):
     """The fields measured on an image of these sizes."""
     image, names = jax.ShapeDtypeStruct((1, *sizes, shape[-1]), jnp.float32), []
 
+    def output(variables, x):
+        out = net.apply(variables, x)
+        return next(iter(out.values())) if isinstance(out, dict) else out
+
     def run(variables, x):
         maps = dict(net.apply(variables, x, method="features"))
-        out = net.apply(variables, x)
-        out = next(iter(out.values())) if isinstance(out, dict) else out
-        maps |= {"output": out} if out.ndim == len(shape) else {}
+        if len(jax.eval_shape(output, variables, x).shape) == len(shape):
+            maps["output"] = output(variables, x)
         names[:] = maps
         return list(maps.values())
 

@@ -35,6 +35,7 @@ _BY_NAME = {
     "orthogonal": jin.orthogonal(),
     "dirac": _dirac,
     "zeros": jin.zeros,
+    "ones": jin.ones,
 }
 
 

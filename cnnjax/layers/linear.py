@@ -35,14 +35,14 @@ class Conv(nn.Module):
     dilation: int | tuple[int, ...] = 1
     groups: int = 1
     bias: bool = True
-    init: str = "he_normal"
+    kernel_init: str = "he_normal"
     bias_init: str = "zeros"
 
     @nn.compact
     def __call__(self, x):
         window = _window(self.window, x)
         inputs = x.shape[-1] // self.groups
-        kernel = self.param("kernel", initializer(self.init), (*window, inputs, self.features))
+        kernel = self.param("kernel", initializer(self.kernel_init), (*window, inputs, self.features))
         y = ops.conv(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,
                      dilation=self.dilation, groups=self.groups)
         if self.bias:
@@ -67,14 +67,14 @@ class ConvTranspose(nn.Module):
     dilation: int | tuple[int, ...] = 1
     groups: int = 1
     bias: bool = True
-    init: str = "he_normal"
+    kernel_init: str = "he_normal"
 
     @nn.compact
     def __call__(self, x):
         shape = (*_window(self.window, x), self.features // self.groups, x.shape[-1])
 
         def init(key, shape):  # fan-in is counted on the side of this layer's inputs
-            return jnp.swapaxes(initializer(self.init)(key, (*shape[:-2], shape[-1], shape[-2])), -1, -2)
+            return jnp.swapaxes(initializer(self.kernel_init)(key, (*shape[:-2], shape[-1], shape[-2])), -1, -2)
 
         kernel = self.param("kernel", init, shape)
         y = ops.conv_transpose(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,
@@ -89,12 +89,12 @@ class Dense(nn.Module):
 
     features: int
     bias: bool = True
-    init: str = "lecun_normal"
+    kernel_init: str = "lecun_normal"
     bias_init: str = "zeros"
 
     @nn.compact
     def __call__(self, x):
-        kernel = self.param("kernel", initializer(self.init), (x.shape[-1], self.features))
+        kernel = self.param("kernel", initializer(self.kernel_init), (x.shape[-1], self.features))
         y = jnp.dot(x, kernel.astype(x.dtype))
         if self.bias:
             y = y + _bias(self, self.bias_init, self.features, x.shape[-1]).astype(y.dtype)

@@ -31,7 +31,8 @@ class Style:
     def conv(self, features: int, window=3, *, bias: bool = False, name: str = "", **options) -> Conv:
         """A convolution with this style's first weights."""
         named = {"name": name} if name else {}
-        return Conv(features, window, bias=bias or self.norm == "none", init=self.init, **options, **named)
+        bias = bias or self.norm == "none"
+        return Conv(features, window, bias=bias, kernel_init=self.init, **options, **named)
 
     def normalize(self, name: str = "", *, scale_init: str = "ones") -> nn.Module:
         """The normalisation layer, called `(x, train)`; the identity where the style has none."""

@@ -1,8 +1,11 @@
 """Networks: `cnnjax.models.resnet18(outputs=10)` is a Flax module with `features` and `strides`; it knows no labels."""
 
+from cnnjax.models.alexnets import *
 from cnnjax.models.convnets import *
+from cnnjax.models.densenets import *
 from cnnjax.models.gans import *
 from cnnjax.models.lenets import *
 from cnnjax.models.mlps import *
 from cnnjax.models.resnets import *
 from cnnjax.models.unets import *
+from cnnjax.models.vggs import *

@@ -13,7 +13,7 @@ class Head(nn.Module):
 
     outputs: int
     dropout: float = 0.0
-    init: str = "lecun_normal"
+    kernel_init: str = "lecun_normal"
     bias_init: str = "zeros"
     pool: str = "avg"
 
@@ -23,7 +23,7 @@ class Head(nn.Module):
         if not self.outputs:
             return x
         x = Dropout(self.dropout, name="dropout")(x, train)
-        return Dense(self.outputs, init=self.init, bias_init=self.bias_init, name="output")(x)
+        return Dense(self.outputs, kernel_init=self.kernel_init, bias_init=self.bias_init, name="output")(x)
 
 
 class Network(nn.Module):

@@ -75,10 +75,10 @@ class ConvNet(Network):
                 setattr(self, f"conv{n}", self.style.conv(features, window, bias=True, stride=stride, padding=padding))
                 setattr(self, f"norm{n}", self.style.normalize())
             elif kind == "dense":
-                setattr(self, f"dense{n}", Dense(features, init=self.style.init))
+                setattr(self, f"dense{n}", Dense(features, kernel_init=self.style.init))
                 setattr(self, f"dropout{n}", Dropout(self.dropout))
         if self.outputs:
-            self.head = Dense(self.outputs, init=self.style.init)
+            self.head = Dense(self.outputs, kernel_init=self.style.init)
 
     def _run(self, x, train):
         maps, convs, denses = {}, 0, 0

@@ -38,12 +38,12 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z, train=False):
         style, start = self.style, self.size // 4
-        x = Dense(start * start * 2 * self.width, init=style.init, name="dense")(z)
+        x = Dense(start * start * 2 * self.width, kernel_init=style.init, name="dense")(z)
         x = x.reshape(z.shape[0], start, start, 2 * self.width)
         x = style.activate(style.normalize("norm0")(x, train))
-        x = ConvTranspose(self.width, 4, 2, padding=1, init=style.init, name="up1")(x)
+        x = ConvTranspose(self.width, 4, 2, padding=1, kernel_init=style.init, name="up1")(x)
         x = style.activate(style.normalize("norm1")(x, train))
-        x = ConvTranspose(self.channels, 4, 2, padding=1, init=style.init, name="up2")(x)
+        x = ConvTranspose(self.channels, 4, 2, padding=1, kernel_init=style.init, name="up2")(x)
         return jnp.tanh(x)
 
 
@@ -57,13 +57,13 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, x, train=False, maps=False):
         style = self.style
-        a = style.activate(Conv(self.width, 4, 2, 1, init=style.init, name="conv1")(x))
-        b = Conv(2 * self.width, 4, 2, 1, init=style.init, name="conv2")(a)
+        a = style.activate(Conv(self.width, 4, 2, 1, kernel_init=style.init, name="conv1")(x))
+        b = Conv(2 * self.width, 4, 2, 1, kernel_init=style.init, name="conv2")(a)
         b = style.activate(style.normalize("norm2")(b, train))
         if maps:
             return {"conv1": a, "conv2": b}
         flat = b.reshape(b.shape[0], -1)
-        return Dense(self.outputs, init=style.init, name="output")(flat) if self.outputs else flat
+        return Dense(self.outputs, kernel_init=style.init, name="output")(flat) if self.outputs else flat
 
 
 class GAN(Network):

@@ -1,11 +1,21 @@
 """LeNet-5 (LeCun et al. 1998, "Gradient-based learning applied to document recognition")."""
 
 import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
 
-from cnnjax.layers import Dense, Dropout, Style, pooling
+from cnnjax import ops
+from cnnjax.layers import Conv, Dense, Dropout, Style, activation, initializer, pooling
+from cnnjax.models._bitmaps import digit_bitmaps
 from cnnjax.models._network import Network
 
-__all__ = ["lenet5"]
+__all__ = ["lenet5", "lenet5_1998"]
+
+# which maps of S2 each map of C3 reads (the paper's table I)
+_TABLE = (
+    (0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5), (0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5),
+    (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5), (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5),
+)
 
 
 def lenet5(
@@ -39,12 +49,12 @@ class LeNet(Network):
         self.c1_norm = style.normalize()
         self.c3 = style.conv(self.width * 8 // 3, 5, bias=True)
         self.c3_norm = style.normalize()
-        self.c5 = Dense(120, init=style.init)
+        self.c5 = Dense(120, kernel_init=style.init)
         self.c5_dropout = Dropout(self.dropout)
-        self.f6 = Dense(84, init=style.init)
+        self.f6 = Dense(84, kernel_init=style.init)
         self.f6_dropout = Dropout(self.dropout)
         if self.outputs:
-            self.head = Dense(self.outputs, init=style.init)
+            self.head = Dense(self.outputs, kernel_init=style.init)
 
     def features(self, x, train=False):
         pool = pooling(self.pool)
@@ -58,3 +68,77 @@ class LeNet(Network):
         x = self.c5_dropout(self.style.activate(self.c5(x)), train)
         x = self.f6_dropout(self.style.activate(self.f6(x)), train)
         return self.head(x) if self.outputs else x
+
+
+def lenet5_1998(*, outputs: int, padding: int = 2, init: str = "lecun_uniform") -> nn.Module:
+    """LeNet-5 as published, for the ten digits: minus the squared distances (B, K) of F6 to fixed 7×12 bitmaps.
+
+    Sparse C3, subsampling with a trainable coefficient and bias, 1.7159 tanh(2x/3). 60,000 trainable numbers, 340,908
+    connections. 28×28 is padded to 32×32. First weights are uniform by fan-in with deviation 1/√fan-in.
+    """
+    if not 0 <= outputs <= 10:
+        raise ValueError(f"outputs is {outputs}; lenet5_1998 has bitmaps for the ten digits, so it must be 0 to 10")
+    return LeNet1998(outputs, padding, init)
+
+
+class Subsampling(nn.Module):
+    """The sum of each 2×2 square times a trainable coefficient, plus a trainable bias, for each map."""
+
+    @nn.compact
+    def __call__(self, x):
+        scale = self.param("scale", nn.initializers.constant(0.25), (x.shape[-1],)).astype(x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],)).astype(x.dtype)
+        return 4 * ops.avg_pool(x, 2) * scale + bias
+
+
+class SparseConv(nn.Module):
+    """A 5×5 convolution whose maps read the inputs of table I alone; the kernel is (5, 5, 60), a plane a connection."""
+
+    kernel_init: str
+
+    @nn.compact
+    def __call__(self, x):
+        reads = np.array([source for sources in _TABLE for source in sources])
+        gives = np.array([target for target, sources in enumerate(_TABLE) for _ in sources])
+
+        def start(key, shape):  # fan-in is that of each map's own inputs
+            dense = initializer(self.kernel_init)(key, (5, 5, 1, shape[-1]))[:, :, 0]
+            return dense / np.sqrt([len(_TABLE[target]) for target in gives])
+
+        planes = self.param("kernel", start, (5, 5, len(reads)))
+        kernel = jnp.zeros((5, 5, 6, len(_TABLE)), x.dtype).at[:, :, reads, gives].set(planes.astype(x.dtype))
+        return ops.conv(x, kernel) + self.param("bias", nn.initializers.zeros, (len(_TABLE),)).astype(x.dtype)
+
+
+class LeNet1998(Network):
+    """C1 S2 C3 S4 C5 F6 and the radial basis output, as the paper names them."""
+
+    outputs: int
+    padding: int
+    kernel_init: str
+
+    @property
+    def strides(self):
+        return (1, 2, 2, 4, 4)
+
+    def setup(self):
+        self.c1 = Conv(6, 5, padding=self.padding, kernel_init=self.kernel_init)
+        self.s2 = Subsampling()
+        self.c3 = SparseConv(self.kernel_init)
+        self.s4 = Subsampling()
+        self.c5 = Conv(120, 5, kernel_init=self.kernel_init)
+        self.f6 = Dense(84, kernel_init=self.kernel_init)
+
+    def features(self, x, train=False):
+        squash, maps = activation("scaled_tanh"), {}
+        for name in ("c1", "s2", "c3", "s4", "c5"):
+            x = maps[name] = squash(getattr(self, name)(x))
+        return maps
+
+    def __call__(self, x, train=False):
+        x = self.features(x, train)["c5"]
+        x = activation("scaled_tanh")(self.f6(x.reshape(x.shape[0], -1)))
+        if not self.outputs:
+            return x
+        codes = digit_bitmaps()[: self.outputs].astype(x.dtype)
+        return -jnp.sum(jnp.square(x[:, None] - codes), -1)

@@ -30,11 +30,11 @@ class MLP(Network):
 
     def setup(self):
         for i, size in enumerate(self.hidden, 1):
-            setattr(self, f"dense{i}", Dense(size, init=self.style.init))
+            setattr(self, f"dense{i}", Dense(size, kernel_init=self.style.init))
             setattr(self, f"norm{i}", self.style.normalize())
             setattr(self, f"dropout{i}", Dropout(self.dropout))
         if self.outputs:
-            self.head = Dense(self.outputs, init=self.style.init)
+            self.head = Dense(self.outputs, kernel_init=self.style.init)
 
     def features(self, x, train=False):
         x, maps = x.reshape(x.shape[0], -1), {}

@@ -100,7 +100,7 @@ class ResNet(Network):
             done += count
         if not active:
             self.norm = self.style.normalize()
-        self.head = Head(self.outputs, self.dropout, init="torch", bias_init="torch")
+        self.head = Head(self.outputs, self.dropout, kernel_init="torch", bias_init="torch")
 
     def features(self, x, train=False):
         maps, x = {}, self.stem(x, train)

@@ -100,10 +100,10 @@ class Rise(nn.Module):
     @nn.compact
     def __call__(self, x, skip, train=False):
         if self.up == "transpose":
-            x = ConvTranspose(self.features, 2, 2, init=self.style.init, name="up")(x)
+            x = ConvTranspose(self.features, 2, 2, kernel_init=self.style.init, name="up")(x)
         else:
             sizes = skip.shape[1:-1] if self.padding == "same" else tuple(2 * size for size in x.shape[1:-1])
-            x = Conv(self.features, 1, init=self.style.init, name="up")(ops.resize(x, sizes))
+            x = Conv(self.features, 1, kernel_init=self.style.init, name="up")(ops.resize(x, sizes))
         if self.padding == "valid":
             skip = crop_middle(skip, x.shape[1:-1])
         elif x.shape[1:-1] != skip.shape[1:-1]:  # strides are not always powers of two
@@ -137,7 +137,7 @@ class UNet(Network):
             setattr(self, f"rise{i}", Rise(width, self.padding, self.up, self.style))
         self.bottom_dropout = Dropout(self.dropout)
         if self.outputs:
-            self.head = Conv(self.outputs, 1, init="lecun_normal")
+            self.head = Conv(self.outputs, 1, kernel_init="lecun_normal")
 
     def features(self, x, train=False):
         maps = self.backbone.features(x, train)
