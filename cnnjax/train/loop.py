@@ -52,8 +52,9 @@ class _Loop:
         self.job, self.plan, self.workdir, self.stop = job, job.plan, workdir, stop
         task = job.program.task(sections.numeric(job.config))
         settings, report = job.config["checkpoint"], job.config["report"]
-        # eval is the test set where nothing is held out: then nothing may be selected by it
-        metric = (settings["metric"] or task.metric) if job.source.eval is not job.source.test else ""
+        # eval is the test set where nothing is held out: it is called so, and then nothing may be selected by it
+        self.measured = "test" if job.source.eval is job.source.test else "eval"
+        metric = (settings["metric"] or task.metric) if self.measured == "eval" else ""
         self.task = task
         self.checkpoints = Checkpoints(workdir, keep=settings["keep"], metric=metric, higher=task.higher)
         self.report = Report(
@@ -63,6 +64,7 @@ class _Loop:
             tensorboard=report["tensorboard"],
             wandb=report["wandb"],
             quiet=report["quiet"],
+            config=job.config,
         )
 
     def finish(self, changes: str) -> Trained:
@@ -91,7 +93,6 @@ class _Loop:
         state = self.job.layout.replicate(self.job.start())
         step, state, _ = self.checkpoints.restore(state)
         self.report.truncate(step)
-        self.report.resumed_at = step
         if step:
             self.report.note(f"resumed at step {step} of {self.plan.steps}")
         return state
@@ -101,7 +102,7 @@ class _Loop:
         plan, step = self.plan, int(state.step)
         skipped = int(state.skipped)
         self.report.start(step)
-        if step and self._due(step, plan.evaluate) and not self.report.has(step, "eval"):
+        if step and self._due(step, plan.evaluate) and not self.report.has(step, self.measured):
             self._evaluate(state, step)  # the run was stopped between its report and its evaluation
         first, last_marker, began = True, None, time.perf_counter()
         while step < plan.steps:
@@ -184,7 +185,7 @@ class _Loop:
         if self.plan.ema:
             averaged = self.job.evaluate(state, split, store, averaged=True)
             metrics = averaged | {f"raw_{name}": value for name, value in metrics.items()}
-        self.report.eval(step, "eval", metrics)
+        self.report.eval(step, self.measured, metrics)
         return metrics
 
     def _checked(self, state: State, step: int) -> tuple[State, bool]:
@@ -201,7 +202,7 @@ class _Loop:
             f"{tripped - 1} (examples {examples}); "
         )
         if rollbacks >= self.plan.rollbacks:
-            self.report.event(good, "diverged", tripped=tripped, rollbacks=rollbacks, bad=bad)
+            self.report.event(good, "diverged", {"tripped": tripped, "rollbacks": rollbacks, "bad_updates": bad})
             write_status(self.workdir, "diverged", step=good, detail={"tripped": tripped, "rollbacks": rollbacks})
             lower = f"lower optimizer.lr ({float(state.hparams['optimizer.lr']):g})" if "optimizer.lr" in state.hparams else ""
             raise Diverged(
@@ -209,7 +210,7 @@ class _Loop:
                 f"; the last good state is at step {good}\n{lower or 'change the optimizer'}, set optimizer.clip, or look at those examples"
             )
         self.report.truncate(good)
-        self.report.event(good, "rolled back", tripped=tripped, rollbacks=rollbacks, bad=bad)
+        self.report.event(good, "rolled back", {"tripped": tripped, "rollbacks": rollbacks, "bad_updates": bad})
         self.report.note(f"{story}rolled back to step {good} and going on past them")
         counters = {"skipped": skipped, "rollbacks": rollbacks, "bad": bad, "streak": 0}
         numbers = self.job.layout.replicate({name: np.int32(value) for name, value in counters.items()})
@@ -225,14 +226,10 @@ class _Loop:
         """The last measures, the last save, the pictures, and the words at the end."""
         step = self.plan.steps
         self.checkpoints.wait()
-        metrics = {"train": self.report.last("train"), "eval": self.report.last("eval")}
-        source = self.job.source
-        if self.job.config["eval"]["test"] and source.test is not source.eval:
-            if not self.report.has(step, "test"):
-                store = self.job.store(source.test)
-                found = self.job.evaluate(state, source.test, store, averaged=self.plan.ema)
-                self.report.eval(step, "test", found)
-            metrics["test"] = self.report.last("test")
+        if self.job.config["eval"]["test"] and not self.report.has(step, "test"):
+            test = self.job.source.test
+            self.report.eval(step, "test", self.job.evaluate(state, test, self.job.store(test), averaged=self.plan.ema))
+        metrics = {split: self.report.last(split) for split in ("train", "eval", "test")}
         write_status(self.workdir, "complete", step=step, detail={"steps": step, **metrics})
         self.report.finish(curves=self.job.config["report"]["curves"])
         return Trained(self.job.config, self.workdir, self.job, state, metrics)

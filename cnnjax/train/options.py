@@ -73,7 +73,7 @@ def report(
     curves: bool = True,
     quiet: bool = False,
 ) -> dict:
-    """How often a line of training metrics is written (never given: fifty times a run) and where else it goes.
+    """How often a line of training metrics is written (never given: 25 times a run) and where else it goes.
 
     `wandb` names the project to log to; "" logs nowhere.
     """

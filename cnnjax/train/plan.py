@@ -91,7 +91,7 @@ def resolve(config: Mapping, facts, available: int) -> Plan:
     if not steps:
         raise ValueError("train.steps, train.epochs and train.examples are all 0; give one of them")
     evaluate = min(steps, duration(config["eval"], "", batch, examples, "eval") or math.ceil(steps / 10))
-    report = min(steps, duration(config["report"], "", batch, examples, "report") or math.ceil(steps / 50))
+    report = min(steps, duration(config["report"], "", batch, examples, "report") or math.ceil(steps / 25))
     save = min(steps, duration(config["checkpoint"], "", batch, examples, "checkpoint") or evaluate)
     platform = jax.default_backend()
     dispatch = _dispatch(train["dispatch"], platform, report)

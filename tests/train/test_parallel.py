@@ -1,0 +1,102 @@
+"""One step, the same numbers: on one device and on several, however it is compiled."""
+
+import jax
+import numpy as np
+import pytest
+
+from cnnjax.config import augmentation, experiment, section
+from cnnjax.train.job import prepare
+
+WAYS = [("jit", 1), ("jit", 2), ("jit", 8), ("pmap", 2), ("pmap", 8), ("shard_map", 1), ("shard_map", 2), ("shard_map", 8)]
+
+
+def config(**train):
+    """Convolutions, batch norm, dropout, crops, mixup and averaging: whatever could depend on a device's share."""
+    return experiment(
+        data=section("data", "digits"),
+        model=section("models", "lenet5", activation="relu", norm="batch", dropout=0.3),
+        task=section("tasks", "classification", smoothing=0.1),
+        augment=augmentation(train=("crop", "normalize", "mixup"), eval=("normalize",), crop={"padding": 3}),
+        optimizer=section("optimizers", "sgd", lr=0.1, ema=0.9, clip=1.0, accumulate=train.pop("accumulate", 1)),
+        schedule=section("schedules", "cosine", warmup_steps=3),
+        train={"steps": 10, "batch": 32, **train},
+    )
+
+
+def trained(config):
+    """Loss sums after each of ten steps, and the last state on the host."""
+    job = prepare(config)
+    state = job.layout.replicate(job.start())
+    stream, store = job.batches(job.source.train), job.store(job.source.train)
+    losses = []
+    for t in range(0, job.plan.steps, job.plan.dispatch):
+        batches = job.layout.share(stream.batches(t, job.plan.dispatch), 2)
+        state, _ = job.step(state, store, batches, np.int32(job.plan.dispatch))
+        losses.append(float(state.sums["loss"]))
+    return np.array(losses), jax.tree.map(np.asarray, state), job
+
+
+def furthest(a, b):
+    """The largest difference of any leaf, relative to the leaf's largest value."""
+
+    def distance(x, y):
+        return float(np.max(np.abs(x.astype(float) - y), initial=0.0) / max(np.max(np.abs(y), initial=0.0), 1e-3))
+
+    return max(jax.tree.leaves(jax.tree.map(distance, a, b)))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_in_float64_every_way_to_spread_ten_steps_gives_the_same_state(accumulate):
+    with jax.enable_x64(True):
+        losses, state, _ = trained(config(precision="float64", parallel="jit", devices=1, accumulate=accumulate))
+        for mode, devices in WAYS[1:]:
+            other = trained(config(precision="float64", parallel=mode, devices=devices, accumulate=accumulate))
+            what = f"{mode} on {devices}"
+            np.testing.assert_allclose(other[0], losses, rtol=1e-9, err_msg=what)
+            # normalised values are cast to the sums' float32 in the report alone; the state is compared whole
+            assert furthest(other[1].replace(sums={}), state.replace(sums={})) < 1e-9, what
+
+
+def test_in_float32_the_losses_agree_to_rounding():
+    losses, *_ = trained(config(parallel="jit", devices=1))
+    for mode, devices in WAYS[1:]:
+        np.testing.assert_allclose(trained(config(parallel=mode, devices=devices))[0], losses, rtol=1e-4)
+
+
+def test_evaluation_counts_every_example_once_on_any_number_of_devices():
+    measures = []
+    for mode, devices in WAYS:
+        job = prepare(config(parallel=mode, devices=devices))
+        state = job.layout.replicate(job.start())
+        measures.append(job.evaluate(state, job.source.test, job.store(job.source.test)))
+    for measure in measures[1:]:
+        assert measure["accuracy"] == measures[0]["accuracy"]
+        assert measure["loss"] == pytest.approx(measures[0]["loss"], rel=1e-5)
+
+
+def test_several_steps_a_dispatch_give_the_same_numbers_whatever_their_number():
+    reference = trained(config(parallel="jit", devices=1, dispatch=2))[1]
+    for dispatch in (5, 10):
+        state = trained(config(parallel="jit", devices=1, dispatch=dispatch))[1]
+        for name, value in jax.tree_util.tree_leaves_with_path(state):
+            np.testing.assert_array_equal(value, dict(jax.tree_util.tree_leaves_with_path(reference))[name], str(name))
+
+
+def test_statistics_groups_count_examples_not_devices():
+    def grouped(mode, devices):
+        changed = config(parallel=mode, devices=devices, precision="float64").copy_and_resolve_references()
+        with changed.unlocked():
+            changed.model.norm_group = 8
+        return trained(changed)
+
+    with jax.enable_x64(True):
+        losses = grouped("jit", 1)[0]
+        for mode, devices in WAYS[1:]:
+            np.testing.assert_allclose(grouped(mode, devices)[0], losses, rtol=1e-9, err_msg=f"{mode} {devices}")
+
+
+def test_bfloat16_trains_with_parameters_and_statistics_in_float32():
+    losses, state, _ = trained(config(precision="bfloat16", devices=1))
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves((state.params, state.model_state, state.ema)))
+    assert np.isfinite(losses).all()
+    np.testing.assert_allclose(np.diff(losses), np.diff(trained(config(devices=1))[0]), rtol=0.1)
