@@ -6,13 +6,15 @@ the room's own (`cnnjax.train.options`). Numbers that follow from other numbers 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from cnnjax import _files, _flags, _sections, _values
 from cnnjax._entries import ROOMS, ConfigError, entries, entry, label, one_of, options_of, room_of, room_options
+from cnnjax._flags import split
+from cnnjax._listing import listing
 from cnnjax._sections import NOTHING, PLAIN, is_section, leaves
 
 __all__ = [
@@ -23,13 +25,14 @@ __all__ = [
     "entry",
     "experiment",
     "freeze",
-    "from_flags",
     "from_json",
     "label",
+    "listing",
     "load",
     "numeric",
     "one_of",
     "section",
+    "split",
     "to_json",
     "validate",
     "with_numbers",
@@ -140,7 +143,7 @@ def validate(config: Mapping) -> None:
             raise ConfigError(f"{' and '.join(given)} are both given; keep one and set the other to 0")
 
 
-def load(path: str, argv: tuple[str, ...] = ()) -> ConfigDict:
+def load(path: str, argv: Sequence[str] = ()) -> ConfigDict:
     """The config of a file (`configs/digits.py:variant`, or a run's `config.json`) with `--config.…` flags applied.
 
     Flags that name entries come first, whatever their order, and bring those entries' defaults.
@@ -148,12 +151,6 @@ def load(path: str, argv: tuple[str, ...] = ()) -> ConfigDict:
     config = _files.read(path)
     _flags.apply(config, list(argv))
     return _locked(config)
-
-
-def from_flags(argv: list[str]) -> tuple[ConfigDict, list[str]]:
-    """The config that `--config=path[:variant]` and `--config.…` ask for, and the arguments that are left."""
-    path, overrides, rest = _flags.split(list(argv))
-    return load(path, tuple(overrides)), rest
 
 
 def to_json(config: Mapping) -> str:

@@ -1,0 +1,1 @@
+"""Command-line programs: flags alone, a page each; what they call is in cnnjax."""

@@ -1,0 +1,131 @@
+"""What the programs share: flags read, processes connected, and every error turned into an exit code and a line."""
+
+import difflib
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from absl import flags, logging
+
+import cnnjax
+from cnnjax.config import ConfigError
+
+_PACKAGE = str(Path(cnnjax.__file__).parent)
+
+
+def define_devices(values: flags.FlagValues) -> None:
+    """Defines the flags that say what the program runs on."""
+    flags.DEFINE_integer("devices", 0, "split the CPU into so many devices", 0, flag_values=values)
+    flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto on clusters", flag_values=values)
+    flags.DEFINE_integer("processes", 0, "processes that train together", 0, flag_values=values)
+    flags.DEFINE_integer("process", 0, "which of them this is", 0, flag_values=values)
+
+
+def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagValues) -> NoReturn:
+    """Runs a program and ends the process with its exit code; `usage` is what --help prints."""
+    argv = sys.argv[1:]
+    if {"--help", "-h", "-help"} & set(argv):
+        print(usage.strip())
+        sys.exit(0)
+    logging.set_verbosity(logging.ERROR)
+    try:
+        program(argv)
+        code = 0
+    except (Exception, KeyboardInterrupt) as error:
+        code = _explained(error, values)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code and _many_processes():
+        os._exit(code)  # the others would be waited for, and they wait for this one
+    sys.exit(code)
+
+
+def read(values: flags.FlagValues, argv: list[str]) -> None:
+    """Reads the program's own flags; whatever is left over is an error."""
+    try:
+        left = values([sys.argv[0], *argv])[1:]
+    except flags.UnrecognizedFlagError as error:
+        hint = f"; write --config.{error.flagname}=…" if "." in error.flagname else ""
+        close = [f"--{name}" for name in difflib.get_close_matches(error.flagname, [*values, "config"])]
+        hint = hint or (f"; nearest: {', '.join(close)}" if close else "; --help shows the flags")
+        raise ConfigError(f"--{error.flagname} is not a flag{hint}") from error
+    except flags.Error as error:
+        raise ConfigError(str(error)) from error
+    if left:
+        raise ConfigError(f"{left[0]!r} is not a flag; write --name=value")
+
+
+def connect(values: flags.FlagValues) -> None:
+    """Makes the devices that the flags ask for, and joins the processes that train together."""
+    import jax
+
+    if values.devices:
+        jax.config.update("jax_num_cpu_devices", values.devices)
+    if values.coordinator == "auto":
+        jax.distributed.initialize()
+    elif values.coordinator:
+        if not values.processes or values.process >= values.processes:
+            raise ConfigError(
+                f"--process={values.process} of --processes={values.processes}: with --coordinator, "
+                "give the number of processes, and which one this is, from 0"
+            )
+        jax.distributed.initialize(values.coordinator, values.processes, values.process)
+    elif values.processes:
+        raise ConfigError(f"--processes={values.processes} needs --coordinator=host:port of process 0")
+
+
+def command(program: str) -> str:
+    """The command that this process was started with, as one would type it."""
+    return shlex.join(["python", "-m", program, *sys.argv[1:]])
+
+
+def _explained(error: BaseException, values: flags.FlagValues) -> int:
+    """Prints what the user needs to know of an error, keeps the rest in error.log, and gives the exit code."""
+    code = exit_code(error)
+    workdir = Path(values.workdir) if values.is_parsed() and values.workdir else Path()
+    story = ""
+    if code != 7 and workdir != Path() and workdir.is_dir():
+        from cnnjax.train.workdir import record_error
+
+        story = f"; the whole story is in {record_error(workdir, error)}"
+    if code == 75:
+        print(f"{error or 'stopped'}\nresume: {command(_program())}", file=sys.stderr)
+    elif code == 6:
+        lower = "lower train.batch, raise optimizer.accumulate, or make the model smaller"
+        print(f"out of memory{story}\n{lower}", file=sys.stderr)
+    elif code == 1:
+        if not story:
+            traceback.print_exception(error)
+        line = (str(error).strip().splitlines() or [""])[0]
+        print(f"{type(error).__name__}: {line[:200]}{story}", file=sys.stderr)
+    else:
+        print(error, file=sys.stderr)
+    return code
+
+
+def exit_code(error: BaseException) -> int:
+    """0 done · 1 unforeseen · 2 config · 3 data · 4 diverged · 5 checkpoint · 6 memory · 7 locked · 75 preempted."""
+    if hasattr(error, "exit_code"):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return 75
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return 6
+    if isinstance(error, ValueError):
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and frames[-1].filename.startswith(_PACKAGE):  # raised by a check of this project's own
+            return 2
+    return 1
+
+
+def _program() -> str:
+    return f"experiments.{Path(sys.argv[0]).stem}"
+
+
+def _many_processes() -> bool:
+    jax = sys.modules.get("jax")
+    return bool(jax) and jax.distributed.is_initialized() and jax.process_count() > 1
