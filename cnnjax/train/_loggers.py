@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.train.workdir import read_json, write_json
+
+_FLUSH = 5.0  # seconds between two flushes of the events, each of which waits for the disk
 
 
 class Lines:
@@ -81,41 +84,48 @@ class TensorBoard:
     def __init__(self, directory: Path):
         self._directory = directory
         self._purge = 0
-        self._writer: Any = None
+        self._flushed = 0.0
+        self._file: Any = None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        writer = self._open()
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
+        self._open()
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in _scalars(line).items()]
         if values:
-            writer.write_event(Event(wall_time=time.time(), step=line["step"], summary=Summary(value=values)))
-            writer.flush()
+            self._put(Event(wall_time=time.time(), step=line["step"], summary=Summary(value=values)))
+        if time.monotonic() - self._flushed > _FLUSH:
+            self._file.flush()
+            self._flushed = time.monotonic()
 
     def truncate(self, step: int) -> None:
         """Tells TensorBoard to forget what was logged after `step`."""
         self.close()
         self._purge = step + 1
 
-    def _open(self) -> Any:
-        if self._writer is None:
-            from tensorboardX.event_file_writer import EventsWriter
-            from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-            self._directory.mkdir(parents=True, exist_ok=True)
-            # The name counts seconds alone: two writers of one second would share a file.
-            mine = f".{os.getpid()}.{secrets.token_hex(2)}"
-            self._writer = EventsWriter(str(self._directory / "events"), mine)
-            if self._purge:
-                start = SessionLog(status=SessionLog.SessionStatus.START)
-                self._writer.write_event(Event(wall_time=time.time(), step=self._purge, session_log=start))
-        return self._writer
-
     def close(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _open(self) -> None:
+        if self._file is not None:
+            return
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.record_writer import RecordWriter
+
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # tensorboardX names its files by the second: two writers of one second would share one.
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(2)}"
+        self._file = RecordWriter(str(self._directory / name))
+        self._put(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if self._purge:
+            start = SessionLog(status=SessionLog.SessionStatus.START)
+            self._put(Event(wall_time=time.time(), step=self._purge, session_log=start))
+
+    def _put(self, event: Any) -> None:
+        self._file.write(event.SerializeToString())
 
 
 class Wandb:
@@ -211,7 +221,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 def _scalars(line: Mapping[str, Any]) -> dict[str, float]:
     """Tag → value of the numbers in a line: `train/loss`, `eval/accuracy`, `time/step_ms`."""
-    part = line.get("split") or line.get("name") or line["kind"]
+    part = line.get("split") or line.get("name", "").replace(" ", "_") or line["kind"]
     found = {f"{part}/{key}": value for key, value in line.items() if key not in ("step", "kind")}
     if line["kind"] == "train":
         found |= {f"time/{key}": value for key, value in line.get("time", {}).items() if key != "at"}

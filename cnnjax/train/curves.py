@@ -1,12 +1,13 @@
 """The picture of a run."""
 
+import io
 import math
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnnjax.train.tables import readable
+from cnnjax.train.workdir import write_file
 
 __all__ = ["draw_curves"]
 
@@ -26,10 +27,9 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, metric:
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.06)
     for axes, name in zip(figure.subplots(1, max(1, len(names)), squeeze=False)[0], names or ["loss"], strict=True):
         _panel(axes, name, _series(lines, name))
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    figure.savefig(beside, format="png")
-    beside.replace(path)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_file(path, picture.getvalue())
 
 
 def _series(lines: Sequence[Mapping[str, Any]], name: str) -> dict[str, tuple[list[int], list[float]]]:

@@ -80,7 +80,7 @@ class Report:
     def start(self, step: int) -> None:
         """Notes that the steps from `step` on begin now; the clock of the time left starts."""
         self._progress.start(step)
-        if not self._quiet:
+        if not self._quiet and step < self._total:
             self._guard(self._terminal, lambda: self._terminal.live("compiling …", stays=False))
 
     def compiled(self, seconds: float, *, steps: int = 0) -> None:
@@ -188,6 +188,9 @@ class Report:
                     print(f"report: {logger.name} failed ({reason}); {later}", file=sys.stderr, flush=True)
                 if logger is self._terminal:
                     _forsake_output()
+                elif logger is not self._lines:
+                    with contextlib.suppress(Exception):
+                        logger.close()
             return None
 
     def _shown(self, metrics: Mapping[str, Any]) -> list[str]:
@@ -197,6 +200,10 @@ class Report:
 
 class _Curves:
     name = "curves.png"
+
+    @staticmethod
+    def close() -> None:
+        """Nothing stays open."""
 
 
 class _Progress:

@@ -27,6 +27,7 @@ __all__ = [
     "read_json",
     "read_status",
     "record_error",
+    "write_file",
     "write_json",
     "write_status",
 ]
@@ -71,14 +72,13 @@ def hold(workdir: str | Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def write_json(path: str | Path, content: Any) -> None:
-    """Writes `content` as JSON, whole or not at all; numbers that JSON doesn't know (NaN, infinities) become null."""
+def write_file(path: str | Path, content: bytes) -> None:
+    """Writes `content`, whole or not at all."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump(_finite(content), file, indent=1, allow_nan=False)
-            file.write("\n")
+        with open(beside, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -86,6 +86,11 @@ def write_json(path: str | Path, content: Any) -> None:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes `content` as JSON, whole or not at all; numbers that JSON doesn't know (NaN, infinities) become null."""
+    write_file(path, json.dumps(_finite(content), indent=1, allow_nan=False).encode() + b"\n")
 
 
 def read_json(path: str | Path) -> Any:
