@@ -42,6 +42,7 @@ class Workers:
         self._idle = queue.SimpleQueue()
         pickled = _pickled(split) if count else b""
         members = [_Worker(pickled) for _ in range(count)] or [_Here(split)]
+        self.processes = [member.process.pid for member in members if count]
         for member in members:
             self._idle.put(member)
         self._threads = ThreadPoolExecutor(self.width, thread_name_prefix="cnnjax-data")
@@ -86,7 +87,12 @@ class _Here:
         self.split = split
 
     def read(self, indices):
-        return self.split.read(indices), dict(getattr(self.split, "bad", {}))
+        try:
+            return self.split.read(indices), dict(getattr(self.split, "bad", {}))
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(_trouble(indices, error)) from error
 
     def kill(self):
         pass
@@ -102,7 +108,7 @@ class _Worker:
         self._split = pickled
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -124,7 +130,7 @@ class _Worker:
 
     def _obituary(self, indices):
         try:
-            code = self._process.wait(timeout=5)
+            code = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             code = "unknown"
         cause = "killed, perhaps for want of memory" if code == -signal.SIGKILL else f"exit code {code}"
@@ -134,10 +140,10 @@ class _Worker:
         )
 
     def kill(self):
-        self._process.kill()
+        self.process.kill()
 
     def close(self):
-        self._process.wait()
+        self.process.wait()
         self._line.close()
 
 
@@ -185,11 +191,15 @@ def _answer(split, indices, known):
     except DataError as error:
         return "failed", str(error)
     except Exception as error:
-        return "failed", f"reading examples {indices[0]} … {indices[-1]} failed: {type(error).__name__}: {error}"
+        return "failed", _trouble(indices, error)
     bad = getattr(split, "bad", {})
     found = {name: bad[name] for name in bad if name not in known}
     known.update(found)
     return "read", fields, found
+
+
+def _trouble(indices, error):
+    return f"reading {len(indices)} examples from {indices[0]} on failed: {type(error).__name__}: {error}"
 
 
 class Ledger:

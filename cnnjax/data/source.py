@@ -11,6 +11,7 @@ __all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check
 INPUTS = ("image", "video", "series", "tokens")
 NOTHING = MappingProxyType({})
 _PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
+_LOOKED_AT = 32  # examples of such a split that are checked beforehand
 
 
 class DataError(ValueError):
@@ -168,12 +169,17 @@ def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: s
     for name, split in (("training", train), ("evaluation", eval), ("test", test)):
         if len(split) == 0:
             raise DataError(f"the {name} split has no examples")
-    probe = train.arrays if train.resident else train.read(np.arange(_PROBE) * len(train) // _PROBE)
+    probe = train.arrays if train.resident else train.read(_spread(len(train), _PROBE))
     seen = probe[input][probe["valid"] > 0] if "valid" in probe else probe[input]
     mean, std = statistics(seen)
     counts = {"train": len(train), "eval": len(eval), "test": len(test)}
     facts = Facts(input, probe[input].shape[1:], len(names), counts, mean, std, tuple(names), dict(extra))
     return Source(train, eval, test, facts)
+
+
+def _spread(count, most):
+    """As many as `most` numbers below count, evenly spaced."""
+    return np.arange(min(count, most)) * count // min(count, most)
 
 
 def statistics(values):
@@ -188,7 +194,8 @@ def statistics(values):
         total, square = total + rows.sum(0), square + np.square(rows).sum(0)
     size = values.size // channels
     mean, square = (sums.reshape(-1, channels).sum(0) / size for sums in (total, square))
-    std = np.sqrt(np.maximum(square - mean * mean, 0))
+    with np.errstate(invalid="ignore"):  # values that are not finite are refused by `check`, with their names
+        std = np.sqrt(np.maximum(square - mean * mean, 0))
     return tuple((mean / scale).tolist()), tuple((std / scale).tolist())
 
 
@@ -200,7 +207,7 @@ def whole(dtype):
 def check(source: Source, batch: int):
     """Refuses by name, before anything compiles, what no training could use; nothing comes out.
 
-    Splits in memory are looked at whole, others at 256 evenly spaced examples (they check the rest as they read).
+    Splits in memory are looked at whole, others at 32 evenly spaced examples (they check labels as they read).
     """
     if batch < 1:
         raise DataError(f"train.batch is {batch}; it must be at least 1")
@@ -209,8 +216,9 @@ def check(source: Source, batch: int):
             f"train.batch is {batch}, but the training set has {len(source.train)} examples; "
             f"lower train.batch to {len(source.train)} or less, or give more data"
         )
-    for name, split in (("train", source.train), ("eval", source.eval), ("test", source.test)):
-        rows = np.arange(len(split)) if split.resident else np.arange(_PROBE) * len(split) // _PROBE
+    splits = {id(split): (name, split) for name, split in vars(source).items() if name != "facts"}
+    for name, split in splits.values():  # eval may be test
+        rows = np.arange(len(split)) if split.resident else _spread(len(split), _LOOKED_AT)
         fields = split.arrays if split.resident else split.read(rows)
         inspect(fields, source.facts, lambda row, split=split, rows=rows: record(split, rows[row]), where=name)
 
@@ -227,7 +235,7 @@ def inspect(fields, facts, name, where=""):
         if np.issubdtype(values.dtype, np.floating):
             finite = np.isfinite(values.reshape(len(values), -1)).all(1)
             if not finite.all():
-                raise DataError(f"{where}{name(int(np.argmin(finite)))} has a {field_name} with values not finite")
+                raise DataError(f"{where}{name(int(np.argmin(finite)))} has values of {field_name} that are not finite")
     if facts.classes and "label" in fields:
         wrong = (fields["label"] < 0) | (fields["label"] >= facts.classes)
         if wrong.any():

@@ -17,16 +17,18 @@ def shapes(
     size: int = 64,
     classes: int = 4,
     objects: int = 1,
+    turn: int = 180,
     clutter: int = 12,
     noise: int = 16,
     world: int = 0,
     holdout: int = 0,
 ) -> Source:
-    """Scenes (size, size, 3) of `objects` shapes turned and coloured at random on clutter, to classify and to segment.
+    """Scenes (size, size, 3) of `objects` shapes of random colours on clutter, to classify and to segment.
 
-    `segments` is 0 for background and 1 + kind for a shape; later shapes lie on earlier ones. `label` is the kind of
-    the shape of which most is seen. `clutter` counts the lines and specks behind, `noise` is the greatest change of
-    a pixel in grey levels. Scene i is a function of `world`, the split and i: a smaller set is the start of a larger.
+    They are turned by up to `turn` degrees either way; later ones lie on earlier ones. `segments` is 0 for background
+    and 1 + kind for a shape. `label` is the kind of the shape of which most is seen. `clutter` counts the lines and
+    specks behind, `noise` is the greatest change of a pixel in grey levels. Scene i is a function of `world`, the
+    split and i: a smaller set is the start of a larger.
     """
     for name, value, least, most in (
         ("train", train, 1, 2**31),
@@ -34,12 +36,13 @@ def shapes(
         ("size", size, 16, 4096),
         ("classes", classes, 2, len(KINDS)),
         ("objects", objects, 1, 64),
+        ("turn", turn, 0, 180),
         ("clutter", clutter, 0, 1024),
         ("noise", noise, 0, 127),
     ):
         if not least <= value <= most:
             raise DataError(f"data.{name} is {value}; it must lie between {least} and {most}")
-    options = {"size": size, "classes": classes, "objects": objects, "clutter": clutter, "noise": noise}
+    options = {"size": size, "classes": classes, "objects": objects, "turn": turn, "clutter": clutter, "noise": noise}
     splits = [_split(world, number, count, options) for number, count in enumerate((train, test))]
     names = KINDS[:classes]
     extra = {"segments": classes + 1, "segment_names": ("background", *names)}
@@ -56,7 +59,7 @@ def _split(world, number, count, options):
     return Memory({"image": image, "segments": segments, "label": label})
 
 
-def scene(world, split, index, *, size, classes, objects, clutter, noise):
+def scene(world, split, index, *, size, classes, objects, turn, clutter, noise):
     """Image (size, size, 3) uint8, segments (size, size) and label of one scene."""
     pieces = 1 + clutter + objects
     numbers = np.random.Philox(key=np.array([world % 2**64, split << 40 | index], np.uint64))
@@ -68,7 +71,7 @@ def scene(world, split, index, *, size, classes, objects, clutter, noise):
     segments = np.zeros((size, size), np.int32)
     for number, draw in enumerate(draws[1 + clutter :]):
         kind = index % classes if number == 0 else int(draw[0] * classes)
-        rows, columns, inside = _shape(KINDS[kind], draw, size)
+        rows, columns, inside = _shape(KINDS[kind], draw, size, turn)
         image[rows, columns][inside] = _paint(draw[5:8], middle)
         segments[rows, columns][inside] = 1 + kind
     if noise:
@@ -117,12 +120,12 @@ def _clutter(draw, size):
     return rows, columns, np.maximum(np.abs(u), np.abs(v)) < length / np.sqrt(2)
 
 
-def _shape(kind, draw, size):
+def _shape(kind, draw, size, turn):
     """Where a shape lies: wholly in the scene, its radius 0.14 to 0.24 of the side."""
     radius = size * (0.14 + 0.1 * draw[1])
     centre = radius + draw[2:4] * (size - 2 * radius)
     rows, columns, y, x = _window(centre, radius, size)
-    v, u = _turned(y / radius, x / radius, 2 * np.pi * draw[4])
+    v, u = _turned(y / radius, x / radius, np.deg2rad(turn * (2 * draw[4] - 1)))
     return rows, columns, inside(kind, v, u)
 
 
