@@ -386,7 +386,8 @@ _NAMES = (
 _POINTWISE = frozenset(_NAMES.split())
 _RULES = {
     "broadcast_in_dim": _broadcast, "concatenate": _concatenate, "dot_general": _dot, "expand_dims": _expand,
-    "pad": _pad, "reshape": _reshape, "rev": _reverse, "slice": _slice, "squeeze": _squeeze, "stack": _stack, "transpose": _transpose,
+    "pad": _pad, "reshape": _reshape, "rev": _reverse, "slice": _slice, "squeeze": _squeeze,
+    "stack": _stack, "transpose": _transpose,
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "argmax", "argmin"), _reduce),
     **dict.fromkeys(("reduce_window", "reduce_window_max", "reduce_window_min", "reduce_window_sum"), _reduce_window),
     _trilinear.output_p.name: _conv, _trilinear.input_p.name: _conv_transpose,

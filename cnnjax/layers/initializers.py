@@ -28,6 +28,7 @@ _BY_NAME = {
     "glorot_uniform": jin.variance_scaling(1.0, "fan_avg", "uniform"),
     "torch": jin.variance_scaling(1.0 / 3.0, "fan_in", "uniform"),
     "fan_out_uniform": jin.variance_scaling(1.0 / 3.0, "fan_out", "uniform"),
+    "normal_0001": jin.normal(0.001),
     "normal_001": jin.normal(0.01),
     "normal_002": jin.normal(0.02),
     "truncated_002": jin.truncated_normal(0.02),

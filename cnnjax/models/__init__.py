@@ -4,6 +4,8 @@ from cnnjax.models.alexnets import *
 from cnnjax.models.convnets import *
 from cnnjax.models.densenets import *
 from cnnjax.models.gans import *
+from cnnjax.models.googlenets import *
+from cnnjax.models.inceptions import *
 from cnnjax.models.lenets import *
 from cnnjax.models.mlps import *
 from cnnjax.models.resnets import *
