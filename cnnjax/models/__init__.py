@@ -2,12 +2,17 @@
 
 from cnnjax.models.alexnets import *
 from cnnjax.models.convnets import *
+from cnnjax.models.convnexts import *
 from cnnjax.models.densenets import *
+from cnnjax.models.efficientnets import *
 from cnnjax.models.gans import *
 from cnnjax.models.googlenets import *
 from cnnjax.models.inceptions import *
 from cnnjax.models.lenets import *
 from cnnjax.models.mlps import *
+from cnnjax.models.mobilenets import *
 from cnnjax.models.resnets import *
+from cnnjax.models.series import *
 from cnnjax.models.unets import *
 from cnnjax.models.vggs import *
+from cnnjax.models.videos import *

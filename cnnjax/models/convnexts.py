@@ -1,0 +1,133 @@
+"""ConvNeXt (Liu 2022): a residual net with the habits of transformers."""
+
+import flax.linen as nn
+
+from cnnjax import Static, ops
+from cnnjax.layers import Conv, Dense, Dropout, DropPath, LayerNorm, activation
+from cnnjax.models._network import Network
+from cnnjax.models._preset import preset
+from cnnjax.models._stages import run
+
+
+def convnext(
+    *, outputs: int, blocks: tuple[int, ...] = (3, 3, 9, 3), width: int = 96, window: int = 7, patch: int = 4,
+    drop_path: float = 0.1, dropout: float = 0.0, layer_scale: Static[float] = 1e-6, activation: str = "gelu",
+    eps: Static[float] = 1e-6, init: str = "truncated_002", remat: bool = False, stack: bool = False,
+) -> nn.Module:
+    """ConvNeXt with `blocks` a stage, the width doubling from stage to stage; `patch` is the stem's window and stride.
+
+    Normalisation is over the channels of each place. The rate of `drop_path` grows linearly over the blocks;
+    `layer_scale` is the first value of the trainable gain of each block.
+    """
+    return ConvNeXt(outputs, tuple(blocks), width, window, patch, drop_path, dropout, layer_scale, activation, eps,
+                    init, remat, stack)
+
+
+class Block(nn.Module):
+    """x + gain · (depthwise 7×7, normalisation, to four times the width and back)."""
+
+    features: int
+    window: int
+    drop_path: float
+    layer_scale: float
+    act: str
+    eps: float
+    kernel_init: str
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        y = Conv(self.features, self.window, padding=self.window // 2, groups=self.features,
+                 kernel_init=self.kernel_init, name="depthwise")(x)
+        y = LayerNorm(eps=self.eps, name="norm")(y)
+        y = activation(self.act)(Dense(4 * self.features, kernel_init=self.kernel_init, name="expand")(y))
+        y = Dense(self.features, kernel_init=self.kernel_init, name="project")(y)
+        gain = self.param("gain", nn.initializers.constant(self.layer_scale), (self.features,))
+        return x + DropPath(self.drop_path, name="drop_path")(y * gain.astype(y.dtype), train)
+
+
+class Stage(nn.Module):
+    """Normalisation and a strided convolution, except in the first stage, and blocks."""
+
+    features: int
+    window: int
+    down: bool
+    rates: tuple[float, ...]
+    layer_scale: float
+    act: str
+    eps: float
+    kernel_init: str
+    remat: bool
+    stack: bool
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        if self.down:
+            x = LayerNorm(eps=self.eps, name="norm")(x)
+            x = Conv(self.features, 2, stride=2, kernel_init=self.kernel_init, name="down")(x)
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        blocks = [
+            block(self.features, self.window, rate, self.layer_scale, self.act, self.eps, self.kernel_init,
+                  name=f"block{i}")
+            for i, rate in enumerate(self.rates, 1)
+        ]
+        return run(blocks, x, train, stack=self.stack)
+
+
+class ConvNeXt(Network):
+    """A stem of patches, stages, and a normalised head."""
+
+    outputs: int
+    blocks: tuple[int, ...]
+    width: int
+    window: int
+    patch: int
+    drop_path: float
+    dropout: float
+    layer_scale: float
+    act: str
+    eps: float
+    kernel_init: str
+    remat: bool
+    stack: bool
+
+    @property
+    def strides(self):
+        return tuple(self.patch * 2**i for i in range(len(self.blocks)))
+
+    def setup(self):
+        self.stem = Conv(self.width, self.patch, stride=self.patch, kernel_init=self.kernel_init)
+        self.stem_norm = LayerNorm(eps=self.eps)
+        total, done = max(sum(self.blocks) - 1, 1), 0
+        for i, count in enumerate(self.blocks):
+            rates = tuple(self.drop_path * (done + j) / total for j in range(count))
+            stage = Stage(self.width * 2**i, self.window, i > 0, rates, self.layer_scale, self.act, self.eps,
+                          self.kernel_init, self.remat, self.stack)
+            setattr(self, f"stage{i + 1}", stage)
+            done += count
+        if self.outputs:
+            self.norm = LayerNorm(eps=self.eps)
+            self.head_dropout = Dropout(self.dropout)
+            self.head = Dense(self.outputs, kernel_init=self.kernel_init)
+
+    def features(self, x, train=False):
+        maps, x = {}, self.stem_norm(self.stem(x))
+        for i in range(1, len(self.blocks) + 1):
+            x = maps[f"stage{i}"] = getattr(self, f"stage{i}")(x, train)
+        return maps
+
+    def __call__(self, x, train=False):
+        x = ops.global_pool(self.features(x, train)[f"stage{len(self.blocks)}"], "avg")
+        return self.head(self.head_dropout(self.norm(x), train)) if self.outputs else x
+
+
+def _size(name, blocks, width, drop_path):
+    text = f"ConvNeXt-{name.title()}: blocks {blocks}, {width} maps in the first stage; maps at strides 4 to 32."
+    return preset(convnext, f"convnext_{name}", text, blocks=blocks, width=width, drop_path=drop_path)
+
+
+convnext_tiny = _size("tiny", (3, 3, 9, 3), 96, 0.1)
+convnext_small = _size("small", (3, 3, 27, 3), 96, 0.4)
+convnext_base = _size("base", (3, 3, 27, 3), 128, 0.5)
+convnext_large = _size("large", (3, 3, 27, 3), 192, 0.5)
+
+__all__ = ["convnext", "convnext_base", "convnext_large", "convnext_small", "convnext_tiny"]

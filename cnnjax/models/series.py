@@ -1,0 +1,115 @@
+"""Nets for series (B, T, C): time-delay nets and the residual net of Wang 2017."""
+
+import flax.linen as nn
+
+from cnnjax.layers import Style
+from cnnjax.models._network import Head, Network
+
+__all__ = ["resnet1d", "tdnn"]
+
+
+def tdnn(
+    *, outputs: int, layers: tuple = ((256, 5, 1), (256, 3, 2), (256, 3, 3), (256, 1, 1)), padding: int = 0,
+    dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
+    pool: str = "avg", init: str = "he_normal",
+) -> nn.Module:
+    """Time-delay net (Waibel 1989): convolutions over time, (features, window, dilation) each, pooled over all of it.
+
+    `padding` is that of every layer; 0 uses only what was heard.
+    """
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    return TDNN(outputs, tuple(tuple(layer) for layer in layers), padding, dropout, pool, style)
+
+
+class TDNN(Network):
+    """The maps are those of every layer."""
+
+    outputs: int
+    layers: tuple
+    padding: int
+    dropout: float
+    pool: str
+    style: Style
+
+    @property
+    def strides(self):
+        return (1,) * len(self.layers)
+
+    def setup(self):
+        for i, (features, window, dilation) in enumerate(self.layers, 1):
+            conv = self.style.conv(features, window, dilation=dilation, padding=self.padding, bias=True)
+            setattr(self, f"conv{i}", conv)
+            setattr(self, f"norm{i}", self.style.normalize())
+        self.head = Head(self.outputs, self.dropout, pool=self.pool)
+
+    def features(self, x, train=False):
+        maps = {}
+        for i in range(1, len(self.layers) + 1):
+            x = getattr(self, f"norm{i}")(getattr(self, f"conv{i}")(x), train)
+            x = maps[f"conv{i}"] = self.style.activate(x)
+        return maps
+
+    def __call__(self, x, train=False):
+        return self.head(self.features(x, train)[f"conv{len(self.layers)}"], train)
+
+
+def resnet1d(
+    *, outputs: int, width: int = 64, blocks: tuple[int, ...] = (1, 2, 2), windows: tuple[int, ...] = (8, 5, 3),
+    dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
+    init: str = "he_uniform",
+) -> nn.Module:
+    """Residual net for series (Wang 2017): `blocks` are the widths of the blocks, in units of `width`, at full length.
+
+    Each block has a convolution of every window; padding is SAME, so an even window looks further ahead than back.
+    (`resnet18` and its kin take series as well, and shorten them.)
+    """
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    return ResNet1D(outputs, width, tuple(blocks), tuple(windows), dropout, style)
+
+
+class SeriesBlock(nn.Module):
+    """act(normalised shortcut + convolutions of every window)."""
+
+    features: int
+    windows: tuple[int, ...]
+    style: Style
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        style, y = self.style, x
+        for i, window in enumerate(self.windows, 1):
+            y = style.conv(self.features, window, padding="same", bias=True, name=f"conv{i}")(y)
+            y = style.normalize(f"norm{i}")(y, train)
+            y = style.activate(y) if i < len(self.windows) else y
+        if x.shape[-1] != self.features:
+            x = style.conv(self.features, 1, bias=True, name="shortcut")(x)
+        return style.activate(style.normalize("shortcut_norm")(x, train) + y)
+
+
+class ResNet1D(Network):
+    """Residual blocks without any shortening."""
+
+    outputs: int
+    width: int
+    blocks: tuple[int, ...]
+    windows: tuple[int, ...]
+    dropout: float
+    style: Style
+
+    @property
+    def strides(self):
+        return (1,) * len(self.blocks)
+
+    def setup(self):
+        for i, times in enumerate(self.blocks, 1):
+            setattr(self, f"block{i}", SeriesBlock(self.width * times, self.windows, self.style))
+        self.head = Head(self.outputs, self.dropout)
+
+    def features(self, x, train=False):
+        maps = {}
+        for i in range(1, len(self.blocks) + 1):
+            x = maps[f"block{i}"] = getattr(self, f"block{i}")(x, train)
+        return maps
+
+    def __call__(self, x, train=False):
+        return self.head(self.features(x, train)[f"block{len(self.blocks)}"], train)
