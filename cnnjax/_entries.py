@@ -51,8 +51,10 @@ def nearest(word: str, allowed: Iterable[str], *, count: int = 3, cutoff: float 
     """The allowed words that look most like the given one, best first; empty where none does."""
     allowed = list(allowed)
     lowered = {name.lower(): name for name in allowed}
-    found = difflib.get_close_matches(str(word).lower(), lowered, n=count, cutoff=cutoff)
-    return [lowered[name] for name in found]
+    word = str(word).lower()
+    found = difflib.get_close_matches(word, lowered, n=2 * count, cutoff=cutoff)
+    found.sort(key=lambda name: sorted(name) != sorted(word))  # swapped letters are the likeliest slip
+    return [lowered[name] for name in found[:count]]
 
 
 def suggestion(word: str, allowed: Iterable[str], *, every: str = "") -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from cnnjax import _values
 from cnnjax._entries import ROOMS, ConfigError, Option, entry, options_of, room_of, room_options
-from cnnjax._sections import LISTS, filled, is_section, leaves, refill_augment, refill_groups, refilled
+from cnnjax._sections import LISTS, entry_at, filled, is_section, leaves, refill_augment, refill_groups, refilled
 
 _UNITS = ("steps", "epochs", "examples")
 _FLAG = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
@@ -56,7 +56,7 @@ def apply(config: dict, argv: list[str]) -> None:
     for path in values:
         text = given[path]
         if path not in known:
-            raise _values.unknown(path, list(known), config)
+            raise _values.unknown(path, list(known), entry=entry_at(config, path))
         leaf = known[path]
         if text is None and leaf.option.kind is not bool:
             raise ConfigError(f"{path} has no value; write --config.{path}={leaf.option.default}")
@@ -114,7 +114,7 @@ def _rename(config: dict, path: str, text: str | None) -> None:
     rooms = {section: room for room, section in ROOMS.items() if section != "augment"}
     top, *inner = stem.split(".")
     if top not in rooms:
-        raise _values.unknown(f"{stem}.name", [f"{section}.name" for section in rooms], config)
+        raise _values.unknown(f"{stem}.name", [f"{section}.name" for section in rooms])
     if not inner:
         if text != config[top]["name"]:
             config[top] = refilled(top, rooms[top], text, config[top])

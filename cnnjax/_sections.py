@@ -37,14 +37,22 @@ def plain(value: Any) -> Any:
     return tuple(plain(item) for item in value) if isinstance(value, tuple | list) else value
 
 
-def changed(path: str, options: Mapping[str, Option], changes: Mapping, *, room: str = "", extra: bool = False) -> dict:
-    """The options at their defaults, with the changes checked and put in; sections in it are filled in turn.
+def changed(
+    path: str,
+    options: Mapping[str, Option],
+    changes: Mapping,
+    *,
+    room: str = "",
+    name: str = "",
+    extra: bool = False,
+) -> dict:
+    """The options of the entry `name` at their defaults, with the changes put in; sections in it are filled in turn.
 
     `extra` lets a section stand under a key that is no option.
     """
     for key, value in changes.items():
         if key not in options and not (extra and is_section(value)):
-            raise _values.unknown(f"{path}.{key}", [f"{path}.{name}" for name in options])
+            raise _values.unknown(f"{path}.{key}", [f"{path}.{word}" for word in options], entry=name)
     values = {key: option.default for key, option in options.items()} | dict(changes)
     for key, value in values.items():
         option = options.get(key, Option(str, ""))
@@ -64,7 +72,7 @@ def filled(path: str, room: str, name: str, changes: Mapping, *, beside: Mapping
     if twice:
         raise ConfigError(f"{path}: {name} has the option {twice[0]!r}, which already stands beside every entry's own")
     extra = room == "optimizers" and bool(beside)
-    config = {"name": name} | changed(path, {**options, **beside}, changes, room=room, extra=extra)
+    config = {"name": name} | changed(path, {**options, **beside}, changes, room=room, name=name, extra=extra)
     if "groups" in beside:
         refill_groups(config)
     return config
@@ -80,7 +88,9 @@ def refilled(path: str, room: str, name: str, section: Mapping) -> dict:
 
 def refill_augment(section: dict, changes: Mapping = NOTHING) -> None:
     """Makes the augment section have a section for every name it lists, and for no other."""
-    labels = {label(name): name for name in (*section["train"], *section["eval"])}
+    for key in ("train", "eval"):
+        section[key] = _values.checked(f"augment.{key}", section[key], _NAMES)
+    labels = {label(name): name for name in _listed(section)}
     for key in changes:
         if key not in labels:
             raise ConfigError(f"augment.{key}: neither augment.train nor augment.eval names {key!r}")
@@ -88,7 +98,8 @@ def refill_augment(section: dict, changes: Mapping = NOTHING) -> None:
         del section[key]
     for key, name in labels.items():
         if key not in section:
-            section[key] = changed(f"augment.{key}", _augment_options(section, name), changes.get(key, NOTHING))
+            options, wanted = _augment_options(section, name), changes.get(key, NOTHING)
+            section[key] = changed(f"augment.{key}", options, wanted, name=name)
 
 
 def refill_groups(section: dict) -> None:
@@ -123,6 +134,13 @@ def paths(config: Mapping, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
+def entry_at(config: Mapping, path: str) -> str:
+    """The name of the entry whose section an option's path lies in; "" where that is no entry's."""
+    for key in path.split(".")[:-1]:
+        config = config.get(key, NOTHING) if is_section(config) else NOTHING
+    return config.get("name", "") if is_section(config) else ""
+
+
 def _nested(path: str, room: str, section: Mapping) -> dict:
     """The section of an entry inside another entry's section; a whole section's own room options fall away."""
     changes = {key: section[key] for key in section if key != "name"}
@@ -152,10 +170,16 @@ def _entry_leaves(path: str, room: str, section: Mapping, beside: Mapping[str, O
 def _augment_leaves(section: Mapping) -> Iterator[Leaf]:
     for key in ("train", "eval"):
         yield Leaf(f"augment.{key}", section, key, _NAMES)
-    for name in dict.fromkeys((*section["train"], *section["eval"])):
+    for name in _listed(section):
         key = label(name)
         for word, option in _augment_options(section, name).items():
             yield Leaf(f"augment.{key}.{word}", section.get(key, NOTHING), word, option)
+
+
+def _listed(section: Mapping) -> list[str]:
+    """The names that an augment section lists, each once, in the order of their first use."""
+    lists = [_values.checked(f"augment.{key}", section.get(key, ()), _NAMES) for key in ("train", "eval")]
+    return list(dict.fromkeys(lists[0] + lists[1]))
 
 
 def _augment_options(section: Mapping, name: str) -> Mapping[str, Option]:

@@ -6,7 +6,6 @@ import numbers
 import types
 import typing
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Literal
 
 from cnnjax._entries import ConfigError, Option, nearest, suggestion
@@ -175,8 +174,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def unknown(path: str, allowed: list[str], config: Mapping = MappingProxyType({})) -> ConfigError:
-    """The error for a path that the config does not have: whose option it is not, the nearest paths, what there is."""
+def unknown(path: str, allowed: list[str], *, entry: str = "") -> ConfigError:
+    """The error for a path that a config does not have: whose option it is not, the nearest ones, all of them."""
     parent, _, word = path.rpartition(".")
     siblings = {name.rpartition(".")[2]: name for name in allowed if name.rpartition(".")[0] == parent}
     last = {name.rpartition(".")[2]: name for name in allowed}
@@ -184,10 +183,7 @@ def unknown(path: str, allowed: list[str], config: Mapping = MappingProxyType({}
     close = close or nearest(path, allowed, count=2, cutoff=0.8)
     close = close or [last[name] for name in nearest(word, last, count=2, cutoff=0.8)]
     hint = f"; nearest: {', '.join(close)}" if close else ""
-    section = config
-    for key in parent.split(".") if parent else ():
-        section = section.get(key, {})
-    owner = f" of {section['name']}" if "name" in section and parent else ""
+    owner = f" of {entry}" if entry else ""
     inside = sorted(siblings if parent and siblings else {name.partition(".")[0] for name in allowed})
     where, listing = parent if parent and siblings else "the config", ", ".join(inside)
     return ConfigError(f"{path} is not an option{owner}{hint}\n{where} has: {listing}")

@@ -57,7 +57,7 @@ def augmentation(train: tuple[str, ...] = (), eval: tuple[str, ...] = (), **opti
 
     `rotate={"degrees": 10.0}` changes that entry's options; a second use is named `rotate#2`.
     """
-    config = {"train": tuple(train), "eval": tuple(eval)}
+    config = {"train": train, "eval": eval}
     _sections.refill_augment(config, options)
     return ConfigDict(config)
 
@@ -132,7 +132,7 @@ def validate(config: Mapping) -> None:
     known = {leaf.path: leaf for leaf in leaves(config)}
     for path in _sections.paths(config):
         if path not in known:
-            raise _values.unknown(path, list(known), config)
+            raise _values.unknown(path, list(known), entry=_sections.entry_at(config, path))
     for path, leaf in known.items():
         if leaf.key not in leaf.holder:
             raise ConfigError(f"{path} is missing; its default is {leaf.option.default!r}")

@@ -1,0 +1,31 @@
+"""Every test sees a CPU with eight devices, and the same draws whenever it runs."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+if "jax" in sys.modules:
+    raise RuntimeError("jax was imported before tests/conftest.py could ask for eight devices")
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+
+hypothesis.settings.register_profile("house", deadline=None, max_examples=25, derandomize=True, database=None)
+hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder that pyproject.toml stands in."""
+    return ROOT
+
+
+@pytest.fixture
+def at_home(monkeypatch) -> Path:
+    """The test runs in the project's folder, as its commands do."""
+    monkeypatch.chdir(ROOT)
+    return ROOT
