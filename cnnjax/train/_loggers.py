@@ -116,8 +116,8 @@ class TensorBoard:
         from tensorboardX.record_writer import RecordWriter
 
         self._directory.mkdir(parents=True, exist_ok=True)
-        # tensorboardX names its files by the second: two writers of one second would share one.
-        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(2)}"
+        # TensorBoard reads the files by name. tensorboardX counts in seconds: two files of one second would be one.
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = RecordWriter(str(self._directory / name))
         self._put(Event(wall_time=time.time(), file_version="brain.Event:2"))
         if self._purge:

@@ -56,7 +56,7 @@ def scalars(workdir):
         return ((crc >> 15) | (crc << 17)) + 0xA282EAD8 & 0xFFFFFFFF
 
     found = []
-    for number, path in enumerate(sorted((workdir / "tensorboard").iterdir(), key=os.path.getmtime)):
+    for number, path in enumerate(sorted((workdir / "tensorboard").iterdir())):
         content, at = path.read_bytes(), 0
         while at < len(content):
             (size,) = struct.unpack_from("<Q", content, at)
