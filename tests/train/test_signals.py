@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,9 +15,9 @@ import pytest
 from cnnjax.train.signals import PREEMPTED, Stop
 
 
-def python(code):
+def python(code, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -147,3 +148,38 @@ def test_ending_a_spawned_worker_is_no_wish_to_stop():
         worker.join()
         worker.close()
         assert not stop.wanted
+
+
+TOGETHER = """
+import sys, time
+import jax
+
+process, port = int(sys.argv[1]), sys.argv[2]
+jax.distributed.initialize(f"localhost:{port}", 2, process)
+from cnnjax.train.signals import Stop
+
+with Stop() as stop:
+    step = 0
+    assert not stop.anywhere()
+    print("ready", flush=True)
+    while not stop.anywhere():
+        step += 1
+        time.sleep(0.01)
+    print(step, stop.wanted, flush=True)
+"""
+
+
+def test_a_signal_to_one_process_stops_all_at_the_same_step():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    pair = [python(TOGETHER, process, port) for process in range(2)]
+    for process in pair:
+        while process.stdout.readline() != "ready\n":  # after what gloo has to say
+            assert process.poll() is None
+    pair[1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=60) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said
+    (step, wanted), (other, also) = (out.splitlines()[-1].split() for out, _ in said)
+    assert step == other
+    assert (wanted, also) == ("False", "True")
