@@ -121,8 +121,8 @@ def _clutter(draw, size):
 
 
 def _shape(kind, draw, size, turn):
-    """Where a shape lies: wholly in the scene, its radius 0.14 to 0.24 of the side."""
-    radius = size * (0.14 + 0.1 * draw[1])
+    """Where a shape lies: wholly in the scene, its radius 0.16 to 0.28 of the side."""
+    radius = size * (0.16 + 0.12 * draw[1])
     centre = radius + draw[2:4] * (size - 2 * radius)
     rows, columns, y, x = _window(centre, radius, size)
     v, u = _turned(y / radius, x / radius, np.deg2rad(turn * (2 * draw[4] - 1)))
