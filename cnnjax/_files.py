@@ -9,7 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cnnjax._entries import ConfigError, nearest, suggestion
-from cnnjax._sections import plain
+from cnnjax._sections import completed, plain
 
 
 def read(path: str) -> dict:
@@ -44,7 +44,7 @@ def _from_run(file: Path) -> dict:
     except ValueError as error:
         raise ConfigError(f"--config={file} is not JSON: {error}") from error
     content = content.get("config", content) if isinstance(content, dict) else {}
-    return plain(content)
+    return completed(content)
 
 
 def _run(file: Path, variant: str) -> dict:
@@ -78,5 +78,5 @@ def _place(error: Exception, file: Path) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename).absolute() == file.absolute()]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    message = (str(error).splitlines() or [""])[0]
+    message = error.msg if isinstance(error, SyntaxError) else (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {message}" + (f" (line {line})" if line else "")

@@ -113,6 +113,9 @@ def refill_groups(section: dict) -> None:
 
 def leaves(config: Mapping) -> Iterator[Leaf]:
     """Every option that a config of these entries has, section by section, whether it holds it or not."""
+    for key in (*ROOMS.values(), *PLAIN):
+        if not is_section(config.get(key)):
+            raise ConfigError(f"{key} is missing from the config; cnnjax.config.experiment(…) makes a whole one")
     yield Leaf("seed", config, "seed", Option(int, 0))
     for room, key in ROOMS.items():
         if key == "augment":
@@ -122,6 +125,14 @@ def leaves(config: Mapping) -> Iterator[Leaf]:
     for key in PLAIN:
         for name, option in room_options(key).items():
             yield Leaf(f"{key}.{name}", config[key], name, option)
+
+
+def completed(config: Mapping) -> dict:
+    """The config as nested dicts; options that did not exist when it was written take their defaults."""
+    config = plain(config)
+    for leaf in list(leaves(config)):
+        leaf.holder.setdefault(leaf.key, leaf.option.default)
+    return config
 
 
 def paths(config: Mapping, prefix: str = "") -> Iterator[str]:

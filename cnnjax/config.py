@@ -125,10 +125,6 @@ def freeze(config: Mapping) -> FrozenConfigDict:
 
 def validate(config: Mapping) -> None:
     """Raises a ConfigError for the first key that is unknown, missing, of a wrong type or out of bounds."""
-    sections = (*ROOMS.values(), *PLAIN)
-    for key in (*sections, "seed"):
-        if key not in config or is_section(config[key]) != (key in sections):
-            raise ConfigError(f"{key} is missing from the config; cnnjax.config.experiment(…) makes a whole one")
     known = {leaf.path: leaf for leaf in leaves(config)}
     for path in _sections.paths(config):
         if path not in known:
@@ -160,11 +156,7 @@ def to_json(config: Mapping) -> str:
 
 def from_json(text: str) -> ConfigDict:
     """The config that `to_json` wrote; options that did not exist then take their defaults."""
-    config = _sections.plain(json.loads(text))
-    for leaf in list(leaves(config)):
-        if leaf.key not in leaf.holder:
-            leaf.holder[leaf.key] = leaf.option.default
-    return _locked(config)
+    return _locked(_sections.completed(json.loads(text)))
 
 
 def _locked(config: Mapping) -> ConfigDict:

@@ -14,6 +14,7 @@ from absl import flags, logging
 import cnnjax
 from cnnjax.config import ConfigError
 
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators say it, and as the CPU does
 _PACKAGE = str(Path(cnnjax.__file__).parent)
 
 
@@ -46,6 +47,7 @@ def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagVa
 
 def read(values: flags.FlagValues, argv: list[str]) -> None:
     """Reads the program's own flags; whatever is left over is an error."""
+    values.unparse_flags()
     try:
         left = values([sys.argv[0], *argv])[1:]
     except flags.UnrecognizedFlagError as error:
@@ -53,6 +55,11 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
         close = [f"--{name}" for name in difflib.get_close_matches(error.flagname, [*values, "config"])]
         hint = hint or (f"; nearest: {', '.join(close)}" if close else "; --help shows the flags")
         raise ConfigError(f"--{error.flagname} is not a flag{hint}") from error
+    except flags.IllegalFlagValueError as error:
+        _, _, given = str(error).partition("--")
+        name, _, value = given.partition("=")
+        kind = {"int": "a whole number ≥ 0", "bool": "true or false"}.get(values[name].flag_type(), "text")
+        raise ConfigError(f"--{name} is {value.partition(':')[0]!r}; it must be {kind}") from error
     except flags.Error as error:
         raise ConfigError(str(error)) from error
     if left:
@@ -113,7 +120,7 @@ def exit_code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return 75
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    if isinstance(error, MemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY):
         return 6
     if isinstance(error, ValueError):
         frames = traceback.extract_tb(error.__traceback__)

@@ -36,12 +36,8 @@ def main(argv: list[str]) -> None:
         raise ConfigError("--workdir is missing; give the directory of a run, --workdir=runs/a")
     _main.connect(FLAGS)
     metrics = cnnjax.evaluate(FLAGS.workdir, split=FLAGS.split, checkpoint=FLAGS.checkpoint)
-    if FLAGS.json:
-        print(json.dumps(metrics))
-        return
-    from cnnjax.train.tables import tabulate
-
-    print(tabulate({FLAGS.split: metrics}))
+    if FLAGS.process == 0:
+        print(json.dumps(metrics) if FLAGS.json else cnnjax.train.tables.tabulate({FLAGS.split: metrics}))
 
 
 if __name__ == "__main__":

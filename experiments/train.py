@@ -68,6 +68,8 @@ def main(argv: list[str]) -> None:
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory for this run, --workdir=runs/a")
     cnnjax.run(config, FLAGS.workdir, allow_changes=FLAGS.allow_changes)
+    if FLAGS.process:
+        return
     print(
         f"look at it   {FLAGS.workdir}/curves.png, or: tensorboard --logdir={FLAGS.workdir}\n"
         f"evaluate     python -m experiments.evaluate --workdir={FLAGS.workdir}\n"
