@@ -122,7 +122,7 @@ def source_of(train, eval, test, *, holdout, names):
     sizes = [len(split) * int(np.prod(split.shape)) * split.depth // 8 for split in splits.values()]
     if sum(sizes) <= _SMALL:
         for place, split in splits.items():
-            splits[place] = into_memory(split, workers=0 if len(split) >= _MANY else -1)
+            splits[place] = into_memory(split, workers=-1 if len(split) >= _MANY else 0)
     train, eval, test = (splits[id(split)] for split in (train, eval, test))
     return assemble(train, eval, test, holdout=holdout, names=names)
 

@@ -30,14 +30,14 @@ serve(int(sys.argv[1]))
 
 
 class Workers:
-    """Reads rows of a split in `count` processes; 0: one per core, 16 at most; -1: a thread of this process.
+    """Reads rows of a split in `count` processes; -1: one per core, 16 at most; 0: a thread of this process.
 
     What is in memory already is read by a thread in any case: a process would need a copy of it.
     """
 
     def __init__(self, split, count):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        count = 0 if count < 0 or split.resident else count or min(cores, 16)
+        count = 0 if split.resident else min(cores, 16) if count < 0 else count
         self.split, self.width = split, max(count, 1)
         self._idle = queue.SimpleQueue()
         pickled = _pickled(split) if count else b""
@@ -136,7 +136,7 @@ class _Worker:
         cause = "killed, perhaps for want of memory" if code == -signal.SIGKILL else f"exit code {code}"
         return (
             f"a data worker process died ({cause}) while reading {len(indices)} examples from {indices[0]} on; "
-            f"fewer data.workers need less memory, data.workers=-1 reads in the main process"
+            f"fewer data.workers need less memory, data.workers=0 reads in the main process"
         )
 
     def kill(self):
@@ -153,7 +153,7 @@ def _pickled(split):
     except Exception as error:
         raise DataError(
             f"{type(split).__name__} cannot be sent to data worker processes ({type(error).__name__}: {error}); "
-            f"define it in an importable module, or set data.workers=-1"
+            f"define it in an importable module, or set data.workers=0"
         ) from error
 
 
@@ -181,7 +181,7 @@ def serve(descriptor):
 
 _UNLOADED = (
     "cannot be loaded in a data worker process ({kind}: {error}); "
-    "define its class in an importable module, not in the script, or set data.workers=-1"
+    "define its class in an importable module, not in the script, or set data.workers=0"
 )
 
 

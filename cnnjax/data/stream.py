@@ -32,8 +32,8 @@ class Stream:
 
     `accumulate` = k > 0 lays every batch out in k microbatches, (k, batch/k, ...). `part` = (p, P) gives host p of P
     its slice of the last batch axis, so that the hosts' slices of a microbatch together are that microbatch.
-    Where `resident` ("auto": as the split says) is false, examples are decoded by `workers` processes (0: one per core,
-    16 at most; -1: a thread of this process), `ahead` steps before they are asked for, and come with the batches.
+    Where `resident` ("auto": as the split says) is false, examples are decoded by `workers` processes (-1: one per core,
+    16 at most; 0: a thread of this process), `ahead` steps before they are asked for, and come with the batches.
     Files found broken are listed in the file `bad_records`.
     """
 
@@ -46,7 +46,7 @@ class Stream:
         accumulate: int = 0,
         part: tuple = (0, 1),
         resident: bool | str = "auto",
-        workers: int = 0,
+        workers: int = -1,
         ahead: int = 3,
         bad_records: str = "",
     ):
@@ -109,7 +109,7 @@ def passes(
     part: tuple = (0, 1),
     *,
     resident: bool | str = "auto",
-    workers: int = 0,
+    workers: int = -1,
     ahead: int = 3,
     bad_records: str = "",
 ):
@@ -135,7 +135,7 @@ def passes(
             yield _passed(ledger, *coming.popleft())
 
 
-def into_memory(split, *, workers: int = 0, bad_records: str = "") -> Memory:
+def into_memory(split, *, workers: int = -1, bad_records: str = "") -> Memory:
     """The split read whole, as one that is resident; examples that are not valid are left out."""
     if isinstance(split, Memory):
         return split

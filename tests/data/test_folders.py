@@ -93,7 +93,7 @@ def test_a_broken_training_file_is_replaced_by_the_next_and_named(tmp_path, how,
         file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     log = tmp_path / "bad_records.jsonl"
     source = folder(root=str(tmp_path), size=8)
-    with Stream(source.train, batch=20, workers=-1, bad_records=str(log)) as stream:
+    with Stream(source.train, batch=20, workers=0, bad_records=str(log)) as stream:
         batch = stream.batches(0)
         seen = {
             int(index): int(value)
@@ -129,7 +129,7 @@ def test_a_broken_evaluation_file_counts_for_nothing(tmp_path, streamed):
     classes(tmp_path / "test")
     (tmp_path / "test" / "ant" / "04.png").write_bytes(b"x")
     source = folder(root=str(tmp_path), size=8)
-    batches = list(passes(source.test, 8, workers=-1))
+    batches = list(passes(source.test, 8, workers=0))
     assert sum(batch["valid"].sum() for batch in batches) == 19
     assert batches[0]["valid"][4] == 0
 
