@@ -37,7 +37,8 @@ class Workers:
 
     def __init__(self, split, count):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        count = 0 if split.resident else min(cores, 16) if count < 0 else count
+        in_memory = split.resident or getattr(split, "in_memory", False)
+        count = 0 if in_memory else min(cores, 16) if count < 0 else count
         self.split, self.width = split, max(count, 1)
         self._idle = queue.SimpleQueue()
         pickled = _pickled(split) if count else b""

@@ -82,12 +82,13 @@ class Memory:
 
 
 class Part:
-    """Some examples of a split that is not in memory, renumbered from 0."""
+    """Some examples of a split, renumbered from 0 and streamed."""
 
     resident = False
 
     def __init__(self, split, indices):
         self.split, self.indices = split, np.asarray(indices)
+        self.in_memory = split.resident or getattr(split, "in_memory", False)
         self.bad, self.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
 
     def __len__(self):

@@ -113,6 +113,7 @@ def test_a_split_in_memory_can_be_streamed_and_one_that_is_not_can_be_read_into_
     with streamed:
         batch = streamed.batches(4)
     np.testing.assert_array_equal(batch["image"][0], split.arrays["image"][resident.batches(4)["index"][0]])
+    assert not _children(streamed), "processes would need copies of it"
     whole = into_memory(numbers(600), workers=0)
     assert whole.resident
     np.testing.assert_array_equal(whole.arrays["image"][:, 0], np.arange(600))
