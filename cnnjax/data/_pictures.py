@@ -49,6 +49,7 @@ class Pictures:
     """A split of encoded images; a subclass gives `called(place)`, a name, and `encoded(places)` → [(data, label)].
 
     The data are the bytes of a file, or the error met in getting them. `rows` are the places that the split has.
+    Images come out uint8, or with `depth` 16 as floats in [0, 1].
 
     A broken image is noted in `bad` and, for training (`train`), stands aside for the next readable one, image and
     label, so that what is read is a function of the files alone; elsewhere its place is filled with 0 and not valid.
@@ -78,8 +79,7 @@ class Pictures:
         return part
 
     def read(self, indices):
-        dtype = np.uint8 if self.depth == 8 else np.uint16
-        image = np.zeros((len(indices), *self.shape), dtype)
+        image = np.zeros((len(indices), *self.shape), np.uint8 if self.depth == 8 else np.float32)
         label, valid = np.zeros(len(indices), np.int32), np.ones(len(indices), np.float32)
         waiting = {row: int(index) for row, index in enumerate(indices)}
         while waiting:
@@ -104,7 +104,8 @@ class Pictures:
         try:
             if isinstance(data, Exception):
                 raise data
-            out[...] = picture(data, shape=self.shape, depth=self.depth, fit=self.fit)
+            read = picture(data, shape=self.shape, depth=self.depth, fit=self.fit)
+            out[...] = read if self.depth == 8 else read.astype(np.float32) / 65535
         except MemoryError:
             raise
         except Mixed as error:
@@ -119,7 +120,7 @@ class Pictures:
 def source_of(train, eval, test, *, holdout, names):
     """The Source of these splits of pictures, in memory if they are small."""
     splits = {id(split): split for split in (train, eval, test)}
-    sizes = [len(split) * int(np.prod(split.shape)) * split.depth // 8 for split in splits.values()]
+    sizes = [len(split) * int(np.prod(split.shape)) * (1 if split.depth == 8 else 4) for split in splits.values()]
     if sum(sizes) <= _SMALL:
         for place, split in splits.items():
             splits[place] = into_memory(split, workers=-1 if len(split) >= _MANY else 0)

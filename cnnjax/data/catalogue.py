@@ -33,7 +33,7 @@ def tfds(
     budget: int = -1,
     holdout: int = 0,
 ) -> Source:
-    """The prepared image set `set` ("cifar10", "imagenette/160px-v2:1.0.0"), as uint8 (or uint16) images and labels.
+    """The prepared image set `set` ("cifar10", "imagenette/160px-v2:1.0.0"), as uint8 images and labels.
 
     `root` is where it was prepared ("": CNNJAX_DATA, TFDS_DATA_DIR or ~/tensorflow_datasets). Empty split names mean
     test, or validation where there is no test (ImageNet: set test=validation, its test has no labels), or every fifth

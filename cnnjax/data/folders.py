@@ -26,13 +26,13 @@ def folder(
     budget: int = -1,
     holdout: int = 0,
 ) -> Source:
-    """The JPEG and PNG files under `root`, one directory per class, as uint8 (or uint16) images.
+    """The JPEG and PNG files under `root`, one directory per class, as uint8 images.
 
     `root` has train/, eval/ (or val/) and test/, each with the classes' directories, or just these: then every fifth
     file, by class and name, is the test set. `size` × `width` (0: square) brings photographs to one size by
-    `fit` = crop, pad or squash; without it all must be of one. 16 bits are scaled to 8 unless `depth` is 16;
-    `channels` is 3 or 1; transparent pixels lie on white; EXIF rotation is applied. Broken files are passed over, up
-    to `budget` in a split (-1: 0.1 % of it and at least 10). Up to 256 MiB of pixels are read into memory.
+    `fit` = crop, pad or squash; without it all must be of one. 16 bits are scaled to 8, or with `depth` 16 kept in
+    floats in [0, 1]; `channels` is 3 or 1; transparent pixels lie on white; EXIF rotation is applied. Broken files are
+    passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10). Sets of up to 256 MiB are read whole.
     """
     vet(size=size, width=width, fit=fit, depth=depth, channels=channels)
     if not root:

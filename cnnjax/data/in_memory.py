@@ -40,8 +40,8 @@ def arrays(*, path: str = "", holdout: int = 0) -> Source:
 def from_arrays(train: dict, test: dict, eval: dict = NOTHING, *, holdout: int = 0, names: tuple = ()) -> Source:
     """A Source of arrays in memory: each split a dict of batch fields, such as image (N, H, W, C) and label (N,).
 
-    Inputs are uint8, uint16, or float in [0, 1]. Images without a channel axis get one. Without `names` the classes
-    are called 0, 1, … up to the greatest label. Segments, boxes, points and further fields pass through.
+    Inputs are uint8, uint16 (which becomes float), or float in [0, 1]. Images without a channel axis get one.
+    Without `names` the classes are called 0, 1, … up to the greatest label. Other fields pass through.
     """
     splits = [Memory(_tidy(fields)) for fields in (train, test, eval) if fields]
     if len(splits) < 2 + bool(eval):
@@ -77,6 +77,8 @@ def _tidy(fields):
             fields[name] = _labels(value)
         elif name in ("image", "video") and value.dtype.kind != "f" and value.dtype not in (np.uint8, np.uint16):
             raise DataError(f"{name} has type {value.dtype}; give uint8, uint16, or float in [0, 1]")
+        elif name in ("image", "video") and value.dtype == np.uint16:
+            fields[name] = value.astype(np.float32) / 65535
         elif value.dtype.kind == "f":
             fields[name] = value.astype(np.float32)
         elif value.dtype.itemsize == 8:

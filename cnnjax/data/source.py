@@ -184,10 +184,10 @@ def _spread(count, most):
 
 
 def statistics(values):
-    """Mean and standard deviation per channel (last axis) in units of the whole range; () for tokens."""
+    """Mean and standard deviation per channel (last axis) uint8 counting from 0 to 1; () for tokens."""
     if values.ndim < 3:
         return (), ()
-    channels, scale = values.shape[-1], whole(values.dtype)
+    channels, scale = values.shape[-1], 255.0 if values.dtype == np.uint8 else 1.0
     total = square = 0.0
     for first in range(0, len(values), 512):
         rows = values[first : first + 512].astype(np.float64)
@@ -198,11 +198,6 @@ def statistics(values):
     with np.errstate(invalid="ignore"):  # values that are not finite are refused by `check`, with their names
         std = np.sqrt(np.maximum(square - mean * mean, 0))
     return tuple((mean / scale).tolist()), tuple((std / scale).tolist())
-
-
-def whole(dtype):
-    """What stands for 1.0 in an input of this type."""
-    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.unsignedinteger) else 1.0
 
 
 def check(source: Source, batch: int):

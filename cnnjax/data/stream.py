@@ -32,9 +32,9 @@ class Stream:
 
     `accumulate` = k > 0 lays every batch out in k microbatches, (k, batch/k, ...). `part` = (p, P) gives host p of P
     its slice of the last batch axis, so that the hosts' slices of a microbatch together are that microbatch.
-    Where `resident` ("auto": as the split says) is false, examples are decoded by `workers` processes (-1: one per core,
-    16 at most; 0: a thread of this process), `ahead` steps before they are asked for, and come with the batches.
-    Files found broken are listed in the file `bad_records`.
+    Where `resident` ("auto": as the split says) is false, examples are decoded by `workers` processes (-1: one per
+    core, 16 at most; 0: a thread of this process), `ahead` steps before they are asked for, and come with the
+    batches. Files found broken are listed in the file `bad_records`.
     """
 
     def __init__(
@@ -161,6 +161,8 @@ def _passed(ledger, fields, back, futures):
 
 
 def _stacked(batches):
+    if len(batches) == 1:
+        return {name: value[None] for name, value in batches[0].items()}
     return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
 
 

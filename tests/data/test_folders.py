@@ -204,8 +204,9 @@ def test_sixteen_bits_and_one_channel_on_request(tmp_path):
             Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / name / f"{number}.png")
     source = folder(root=str(tmp_path), depth=16, channels=1)
     assert source.facts.shape == (8, 8, 1)
-    np.testing.assert_allclose(source.facts.mean, (1000 + 60_000) / 2 / 65535)
-    assert set(np.unique(source.train.arrays["image"])) == {1000, 60_000}
+    np.testing.assert_allclose(source.facts.mean, (1000 + 60_000) / 2 / 65535, rtol=1e-6)
+    assert source.train.arrays["image"].dtype == np.float32
+    assert set(np.unique(source.train.arrays["image"]) * 65535) == {1000, 60_000}
 
 
 @pytest.mark.parametrize(

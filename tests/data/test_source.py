@@ -29,7 +29,7 @@ def test_statistics_are_those_of_the_training_images_in_units_of_white():
     np.testing.assert_allclose(facts.mean, train["image"].reshape(-1, 3).mean(0) / 255, rtol=1e-12)
     np.testing.assert_allclose(facts.std, train["image"].reshape(-1, 3).std(0) / 255, rtol=1e-9)
     deep = {**train, "image": train["image"].astype(np.uint16) * 257}
-    np.testing.assert_allclose(from_arrays(deep, deep).facts.mean, facts.mean, rtol=1e-12)
+    np.testing.assert_allclose(from_arrays(deep, deep).facts.mean, facts.mean, rtol=1e-6)
     floating = {**train, "image": train["image"] / 255}
     np.testing.assert_allclose(from_arrays(floating, floating).facts.std, facts.std, rtol=1e-6)
 
