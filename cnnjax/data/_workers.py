@@ -113,6 +113,7 @@ class _Worker:
                 [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the main process
             )
         self._line = Connection(ours.detach())
 
