@@ -204,11 +204,7 @@ class _Loop:
         if rollbacks >= self.plan.rollbacks:
             self.report.event(good, "diverged", {"tripped": tripped, "rollbacks": rollbacks, "bad_updates": bad})
             write_status(self.workdir, "diverged", step=good, detail={"tripped": tripped, "rollbacks": rollbacks})
-            lower = f"lower optimizer.lr ({float(state.hparams['optimizer.lr']):g})" if "optimizer.lr" in state.hparams else ""
-            raise Diverged(
-                f"{story}it was the second time in this run" if rollbacks == 2 else f"{story}roll-back {rollbacks}"
-                f"; the last good state is at step {good}\n{lower or 'change the optimizer'}, set optimizer.clip, or look at those examples"
-            )
+            raise Diverged(story + _advice(state, good, rollbacks))
         self.report.truncate(good)
         self.report.event(good, "rolled back", {"tripped": tripped, "rollbacks": rollbacks, "bad_updates": bad})
         self.report.note(f"{story}rolled back to step {good} and going on past them")
@@ -233,3 +229,11 @@ class _Loop:
         write_status(self.workdir, "complete", step=step, detail={"steps": step, **metrics})
         self.report.finish(curves=self.job.config["report"]["curves"])
         return Trained(self.job.config, self.workdir, self.job, state, metrics)
+
+
+def _advice(state: State, good: int, rollbacks: int) -> str:
+    """The end of the message of a run that has diverged."""
+    lr = state.hparams.get("optimizer.lr", 0.0)
+    lower = f"lower optimizer.lr ({float(lr):g})" if float(lr) else "change the optimizer"
+    times = "for the second time" if rollbacks == 2 else f"{rollbacks} times now"
+    return f"{times}; the last good state is that of step {good}\n{lower}, set optimizer.clip, or look at those examples"

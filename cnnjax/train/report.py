@@ -258,7 +258,7 @@ class _Progress:
         if metrics:
             self._fields = [f"{name} {readable(value)}" for name, value in metrics.items()]
         if metrics and "step_ms" in speed:
-            self._fields += [f"{speed['examples_per_second']:,.0f} examples/s", f"{speed['step_ms']:.3g} ms/step"]
+            self._fields += [f"{speed['examples_per_second']:,.0f} examples/s", f"{_three(speed['step_ms'])} ms/step"]
         parts = [f"step {step:>{len(str(self._total))}}/{self._total}", *self._fields]
         if step > self._began:
             left = (self._total - step) * self._training() / (step - self._began)
@@ -295,6 +295,11 @@ def _finite(value: Any, name: str, lost: list[str]) -> Any:
             lost.append(name)
         return None
     return value
+
+
+def _three(value: float) -> str:
+    """Three digits that matter, of a number that lives between 0.01 and 10,000."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _clock(seconds: float) -> str:

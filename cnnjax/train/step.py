@@ -121,7 +121,7 @@ def _update(program: Program, parts: tuple, state: State, model_state: dict, gra
     # a skipped step reports nothing: one NaN would hide every other step of its line
     sums = jax.tree.map(lambda s: jnp.where(fine & ~frozen, s, 0).astype(jnp.float32), sums)
     state = state.replace(
-        step=state.step + 1,
+        step=state.step + jnp.where(frozen, 0, 1),  # a frozen state keeps the step at which it froze
         params=params,
         model_state=model_state,
         opt_state=opt_state,

@@ -1,0 +1,99 @@
+"""Updates that are not finite: skipped, rolled back, given up; the parameters never know of them."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import cnnjax
+from cnnjax.config import augmentation, experiment, section
+from cnnjax.data.stream import order
+from cnnjax.train.loop import Diverged
+
+COUNT, BATCH = 1437, 64
+
+
+def config(*, steps=40, data_seed=0, **spoil):
+    """A short run whose batches are spoiled as the options of `spoil` say."""
+    made = experiment(
+        data=section("data", "digits", seed=data_seed),
+        model=section("models", "lenet5", activation="relu", norm="batch"),
+        task=section("tasks", "classification"),
+        augment=augmentation(
+            train=("normalize", "tests.train.poison:spoil"), eval=("normalize",), **({"spoil": spoil} if spoil else {})
+        ),
+        optimizer=section("optimizers", "adam", lr=2e-3),
+        schedule=section("schedules", "constant"),
+        train={"steps": steps, "batch": BATCH, "devices": 1},
+        eval={"steps": 20},
+        checkpoint={"steps": 8},
+        report={"steps": 4, "quiet": True, "tensorboard": False, "curves": False},
+    )
+    return made
+
+
+def spoiled(first, count):
+    """Options that spoil one example in each of `count` batches from step `first` on; all lie in one epoch."""
+    index, epoch = zip(*(order(COUNT, BATCH, first + i, seed=0) for i in range(count)), strict=True)
+    assert len(set(np.concatenate(epoch))) == 1
+    return {"epoch": int(epoch[0][0]), "last": int(epoch[0][0]), "examples": tuple(int(rows[0]) for rows in index)}
+
+
+def finite(state):
+    return all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves((state.params, state.model_state)))
+
+
+def events(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines() if '"event"' in line]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_bad_updates_fewer_than_three_in_a_row_are_skipped_and_counted(count, tmp_path):
+    trained = cnnjax.run(config(**spoiled(10, count)), tmp_path)
+    assert finite(trained.state)
+    assert (int(trained.state.bad), int(trained.state.rollbacks), int(trained.state.step)) == (count, 0, 40)
+
+
+def test_three_in_a_row_roll_back_to_the_last_good_state_and_go_on_past_them(tmp_path):
+    trained = cnnjax.run(config(**spoiled(10, 3)), tmp_path)
+    assert finite(trained.state)
+    # the checkpoint of step 8 is the last good one; the batches of steps 8 to 12 are gone past
+    assert int(trained.state.rollbacks) == 1
+    assert int(trained.state.skipped) == 13 - 8
+    (event,) = events(tmp_path)
+    assert (event["step"], event["name"], event["tripped"]) == (8, "rolled back", 13)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if '"train"' in line]
+    assert steps == list(range(4, 41, 4))
+
+
+def test_a_bad_window_before_the_first_checkpoint_rolls_back_to_the_start(tmp_path):
+    trained = cnnjax.run(config(**spoiled(1, 3)), tmp_path)
+    assert int(trained.state.skipped) == 4
+    assert finite(trained.state)
+
+
+def test_bad_batches_for_ever_end_with_exit_code_4_and_a_good_state(tmp_path):
+    with pytest.raises(Diverged, match=r"3 updates in a row were not finite, steps \d+ to \d+ \(examples ") as caught:
+        cnnjax.run(config(epoch=0, last=10**6), tmp_path)
+    assert caught.value.exit_code == 4
+    assert json.loads((tmp_path / "status.json").read_text())["status"] == "diverged"
+
+
+def test_a_learning_rate_that_blows_up_never_leaves_a_parameter_that_is_not_finite(tmp_path):
+    made = config()
+    with made.unlocked():
+        made.optimizer = section("optimizers", "sgd", lr=1e30)
+    with pytest.raises(Diverged, match=r"lower optimizer.lr \(1e\+30\)"):
+        cnnjax.run(made, tmp_path)
+
+
+def test_the_numbers_after_a_roll_back_do_not_depend_on_when_it_is_noticed(tmp_path):
+    states = []
+    for every in (1, 8):
+        made = config(**spoiled(10, 3))
+        with made.unlocked():
+            made.report.steps = every
+        states.append(cnnjax.run(made, tmp_path / str(every)).state)
+    for a, b in zip(jax.tree.leaves(states[0].params), jax.tree.leaves(states[1].params), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,0 +1,146 @@
+"""A run that stops and goes on is the run that never stopped: the same state, the same lines, bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import cnnjax
+from cnnjax.config import augmentation, experiment, section
+from cnnjax.train.loop import Preempted
+
+STEPS = 24
+
+
+def config(**changes):
+    """Everything that could remember something: batch norm, dropout, crops, mixup, averages, momentum."""
+    made = experiment(
+        data=section("data", "digits", holdout=100),
+        model=section("models", "lenet5", activation="relu", norm="batch", dropout=0.3),
+        task=section("tasks", "classification", smoothing=0.1),
+        augment=augmentation(train=("crop", "normalize", "mixup"), eval=("normalize",), crop={"padding": 3}),
+        optimizer=section("optimizers", "adamw", lr=0.01, ema=0.9),
+        schedule=section("schedules", "cosine", warmup_steps=3),
+        train={"steps": STEPS, "batch": 64, "devices": 1},
+        eval={"steps": 8},
+        checkpoint={"steps": 5},
+        report={"steps": 4, "quiet": True, "tensorboard": False, "curves": False},
+    )
+    with made.unlocked():
+        for path, value in changes.items():
+            room, key = path.split("__")
+            made[room][key] = value
+    return made
+
+
+def lines(workdir):
+    """The metric lines, but for what a clock says."""
+    text = (Path(workdir) / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in text]
+
+
+def same(a, b):
+    """Asserts that two states are equal, leaf by leaf and bit by bit."""
+    theirs = dict(jax.tree_util.tree_leaves_with_path(b))
+    for name, value in jax.tree_util.tree_leaves_with_path(a):
+        np.testing.assert_array_equal(np.asarray(value), np.asarray(theirs[name]), jax.tree_util.keystr(name))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The run that nothing disturbs."""
+    workdir = tmp_path_factory.mktemp("straight")
+    return cnnjax.run(config(), workdir), lines(workdir)
+
+
+class StopAt:
+    """Asks the loop to stop before a step, as a signal would: by sending one."""
+
+    def __init__(self, step, monkeypatch):
+        from cnnjax.data.stream import Stream
+
+        original = Stream.batches
+
+        def batches(stream, t, count=1):
+            if t == step - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+            return original(stream, t, count)
+
+        monkeypatch.setattr(Stream, "batches", batches)
+
+
+@pytest.mark.parametrize("step", [1, 6, 8, 21, 22, STEPS - 1])
+def test_a_run_stopped_at_any_step_and_resumed_is_the_same_bit_for_bit(step, straight, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        StopAt(step, patch)
+        with pytest.raises(Preempted, match=f"at step {step} of {STEPS}"):
+            cnnjax.run(config(), tmp_path)
+    assert json.loads((tmp_path / "status.json").read_text())["status"] == "interrupted"
+    resumed = cnnjax.run(config(), tmp_path)
+    same(resumed.state, straight[0].state)
+    assert lines(tmp_path) == straight[1]
+
+
+def test_a_complete_run_called_again_trains_nothing_and_keeps_its_lines(straight):
+    workdir, before = straight[0].workdir, straight[1]
+    same(cnnjax.run(config(), workdir).state, straight[0].state)
+    assert lines(workdir) == before
+
+
+COMMAND = """
+import sys; sys.path.insert(0, {root!r})
+import cnnjax
+from tests.train.test_resume import config
+cnnjax.run(config(), {workdir!r})
+"""
+
+
+def test_killed_again_and_again_it_still_ends_with_the_same_state(straight, tmp_path):
+    command = COMMAND.format(root=str(Path(__file__).parents[2]), workdir=str(tmp_path))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    for lines_before_kill in (2, 5, 8):
+        process = subprocess.Popen([sys.executable, "-c", command], env=environment, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 90
+        metrics = tmp_path / "metrics.jsonl"
+        while process.poll() is None and time.monotonic() < deadline:
+            if metrics.exists() and len(metrics.read_text().splitlines()) >= lines_before_kill:
+                process.kill()
+            time.sleep(0.002)
+        process.wait()
+        process.stderr.close()
+        assert process.returncode in (0, -signal.SIGKILL)
+    same(cnnjax.run(config(), tmp_path).state, straight[0].state)
+    assert lines(tmp_path) == straight[1]
+
+
+def test_a_changed_config_is_refused_with_both_values_and_the_way_out(straight):
+    with pytest.raises(ValueError, match=r"optimizer.lr: 0.01 → 0.02\n.*--allow_changes"):
+        cnnjax.run(config(optimizer__lr=0.02), straight[0].workdir)
+
+
+def test_harmless_changes_are_recorded(straight, tmp_path):
+    cnnjax.run(config(train__steps=6, eval__steps=6), tmp_path)
+    cnnjax.run(config(train__steps=6, eval__steps=6, report__steps=2), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["before"] == [{"report.steps": 4}]
+
+
+def test_the_best_checkpoint_is_of_the_eval_split_and_loads_with_its_metrics(straight):
+    evals = {line["step"]: line["accuracy"] for line in straight[1] if line.get("split") == "eval"}
+    loaded = cnnjax.load(straight[0].workdir)
+    assert int(loaded.state.step) in evals or int(loaded.state.step) % 5 == 0
+    measured = loaded.measure("eval")
+    assert measured["accuracy"] == pytest.approx(loaded.metrics["eval"]["accuracy"])
+
+
+def test_evaluate_measures_every_split_of_a_workdir(straight):
+    metrics = cnnjax.evaluate(straight[0].workdir, split="test", checkpoint="last")
+    assert metrics["step"] == STEPS
+    assert metrics["accuracy"] == straight[1][-1]["accuracy"]
