@@ -102,10 +102,17 @@ def read_json(path: str | Path) -> Any:
 def write_status(workdir: str | Path, status: str, *, step: int = 0, detail: Mapping[str, Any] = _NONE) -> None:
     """Writes `status.json`: how far the run is (`running`, `complete`, `interrupted`, `diverged`, …), and details.
 
-    Of several processes that train together, the first writes.
+    Of several processes that train together, the first writes. A full disk is a line on stderr: what was trained
+    is worth more than the word that it was.
     """
     if jax.process_index() == 0:
-        write_json(Path(workdir) / "status.json", {"status": status, "step": step, "at": _now(), **detail})
+        try:
+            write_json(Path(workdir) / "status.json", {"status": status, "step": step, "at": _now(), **detail})
+        except OSError as error:
+            print(
+                f"status.json can't be written: {error.strerror}; the status is {status} at step {step}",
+                file=sys.stderr,
+            )
 
 
 def read_status(workdir: str | Path) -> dict[str, Any]:

@@ -263,7 +263,7 @@ def test_elsewhere_than_on_a_terminal_every_report_is_a_line(tmp_path, capsys):
         train(report, 0, 20)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "compiled in 3.2 s"
-    assert lines[1].startswith("step 10/40  loss 0.1000  accuracy 0.2500  1,280 examples/s  50 ms/step  0:")
+    assert lines[1].startswith("step 10/40  loss 0.1000  accuracy 0.2500  1,280 examples/s  50.0 ms/step  0:")
     assert lines[1].endswith(" left")
     assert lines[3] == "eval 20/40  loss 0.1000  accuracy 0.4000"
     assert len(lines) == 4

@@ -176,6 +176,15 @@ def test_a_status_says_how_far_the_run_is(tmp_path):
     assert status == {"status": "diverged", "step": 12, "rollbacks": 2, "loss": None}
 
 
+def test_a_status_that_can_not_be_written_is_a_line(tmp_path, capsys):
+    (tmp_path / "status.json").mkdir()
+    write_status(tmp_path, "complete", step=12)
+    assert (
+        capsys.readouterr().err == "status.json can't be written: Is a directory; the status is complete at step 12\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+
+
 def test_the_story_of_an_error_is_kept(tmp_path):
     for number in range(2):
         with pytest.raises(KeyError) as caught:
