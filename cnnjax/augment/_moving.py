@@ -105,7 +105,7 @@ def _after(a, b):
 def source(move, samples=1):
     """(height, width, 2): where each output pixel is read."""
     points = grid(move.size, samples)
-    places = place(move.matrix, points)
+    places = place(jax.lax.optimization_barrier(move.matrix), points)  # else sines are taken anew for every pixel
     if isinstance(move.field, tuple):
         return places
     return places + (move.field if samples == 1 else read(move.field, points, "edge"))
@@ -145,7 +145,8 @@ def apply(move, facts, example):
 
 def _sampled(image, places, move):
     """The float image read at `places`, the mean of `samples`² places a pixel."""
-    out = read(image, places, move.border, move.method or "bilinear", move.fill)
+    # Kept apart from what follows: fused with colours, every channel of every pixel would be read again and again.
+    out = jax.lax.optimization_barrier(read(image, places, move.border, move.method or "bilinear", move.fill))
     if move.samples == 1:
         return out
     (height, width), n = move.size, move.samples

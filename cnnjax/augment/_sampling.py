@@ -32,7 +32,8 @@ def read(image, places, border="edge", method="bilinear", fill=0.0):
     for row, weight in rows:
         line = 0
         for column, share in columns:
-            line += padded.at[row, column].get(mode="promise_in_bounds").astype(dtype) * share[..., None].astype(dtype)
+            pixel = padded.at[row, column].get(mode="promise_in_bounds", wrap_negative_indices=False)
+            line += pixel.astype(dtype) * share[..., None].astype(dtype)
         out += line * weight[..., None].astype(dtype)
     out = out / 255 if image.dtype == jnp.uint8 else out
     if margin:
@@ -43,7 +44,8 @@ def read(image, places, border="edge", method="bilinear", fill=0.0):
 def _fold(position, length, border):
     """Positions brought back into the image: to its edge, or mirrored at the centre of its last pixel."""
     if border == "reflect" and length > 1:
-        position = (length - 1) - jnp.abs(jnp.abs(position) % (2 * (length - 1)) - (length - 1))
+        period = 2 * (length - 1)
+        position = (length - 1) - jnp.abs(position - period * jnp.floor(position / period) - (length - 1))
     return jnp.clip(position, 0, length - 1)
 
 

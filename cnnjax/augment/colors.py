@@ -34,7 +34,13 @@ def luminance(image):
     """(…, 1) brightness as the eye sees it; the mean of the channels where they are not three."""
     if image.shape[-1] != 3:
         return image.mean(-1, keepdims=True)
-    return jnp.sum(image * jnp.asarray(LUMA, image.dtype), axis=-1, keepdims=True)
+    # Slices: a sum over three channels, or a product, is four times slower on CPU.
+    return sum(image[..., i : i + 1] * weight for i, weight in enumerate(LUMA))
+
+
+def mean_luminance(image):
+    """The mean of an image's luminance: that of its mean colour, which needs one pass in the order of memory."""
+    return luminance(image.mean(tuple(range(image.ndim - 1))))[0]
 
 
 def blended(image, other, share):
@@ -69,7 +75,7 @@ def brightness(key, facts, example, strength, *, amount: float = 0.4):
 def contrast(key, facts, example, strength, *, amount: float = 0.4):
     """The image's distance to its mean luminance times a factor in 1 ± amount."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
-    return repainted(example, lambda x: cut(blended(luminance(x).mean(), x, factor)))
+    return repainted(example, lambda x: cut(blended(mean_luminance(x), x, factor)))
 
 
 def saturation(key, facts, example, strength, *, amount: float = 0.4):

@@ -5,7 +5,17 @@ import jax.numpy as jnp
 
 from cnnjax.augment._moving import Move, product
 from cnnjax.augment._options import outside, repainted
-from cnnjax.augment.colors import ABOVE, blended, cut, equalized, luminance, posterized, solarized, stretched
+from cnnjax.augment.colors import (
+    ABOVE,
+    blended,
+    cut,
+    equalized,
+    luminance,
+    mean_luminance,
+    posterized,
+    solarized,
+    stretched,
+)
 from cnnjax.augment.moves import centred
 from cnnjax.augment.textures import smoothed
 
@@ -51,7 +61,7 @@ def _recolored(image, chosen, amount, strength, factor, bits, least):
     """`image` after one draw: itself, exactly, unless it is one of the eight colours."""
     grey = luminance(image)
     poor = jnp.zeros_like(image)
-    for name, other in (("saturation", grey), ("contrast", grey.mean()), ("sharpness", smoothed(image))):
+    for name, other in (("saturation", grey), ("contrast", mean_luminance(image)), ("sharpness", smoothed(image))):
         poor = jnp.where(chosen == _number(name), other, poor)
     enhanced = (chosen >= _number("brightness")) & (chosen <= _number("sharpness"))
     image = cut(blended(poor, image, jnp.where(enhanced, 1 + factor * amount, 1.0)))
