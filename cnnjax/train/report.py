@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from cnnjax.train._loggers import Lines, TensorBoard, Terminal, Wandb
 from cnnjax.train.curves import draw_curves
@@ -122,8 +124,12 @@ class Report:
         self._show("say", text)
 
     def has(self, step: int, split: str) -> bool:
-        """Whether the metrics of a split (`train`, `eval`, `test`) at `step` are reported."""
-        return (step, split) in self._written
+        """Whether the metrics of a split (`train`, `eval`, `test`) at `step` are reported.
+
+        Of several processes the first alone knows; all must ask together, and measure together what is missing.
+        """
+        known = (step, split) in self._written
+        return bool(multihost_utils.broadcast_one_to_all(np.asarray(known))) if jax.process_count() > 1 else known
 
     def last(self, split: str) -> dict[str, Any]:
         """The metrics of a split that were reported last; {} if there are none. What is not finite is None."""
