@@ -18,6 +18,7 @@ from cnnjax._listing import listing
 from cnnjax._sections import NOTHING, PLAIN, is_section, leaves
 
 __all__ = [
+    "ROOMS",
     "ConfigError",
     "augmentation",
     "call",

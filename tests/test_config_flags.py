@@ -24,7 +24,8 @@ def refused(*flags, path=DIGITS) -> str:
 
 
 def test_flags_are_taken_apart_from_the_programs_own():
-    words = ["--config=a.py:b", "--workdir=x", "--config.p.q=1", "--config.r.s", "2", "--noconfig.t.u", "--config.v.w", "--dry_run"]
+    words = ["--config=a.py:b", "--workdir=x", "--config.p.q=1", "--config.r.s", "2"]
+    words += ["--noconfig.t.u", "--config.v.w", "--dry_run"]
     assert configs.split(words) == (
         "a.py:b",
         ["--config.p.q=1", "--config.r.s=2", "--noconfig.t.u", "--config.v.w"],

@@ -1,0 +1,299 @@
+"""The rules of the house, as far as a machine can see them."""
+
+import ast
+import functools
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cnnjax
+from cnnjax import config as configs
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path for folder in ("cnnjax", "experiments", "configs") for path in (ROOT / folder).rglob("*.py"))
+ROOMS = ("ops", "layers", "models", "augment", "data", "tasks", "train", "sweep", "analysis", "weights")
+FORBIDDEN = ("utils", "util", "common", "base", "helpers", "helper", "misc")
+MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may know
+    "ops": (),
+    "layers": ("ops",),
+    "models": ("layers", "ops"),
+    "augment": ("ops",),
+    "data": (),
+    "tasks": ("ops",),
+    "weights": (),
+    "train": ("tasks.contract", "data.source", "data.stream", "augment.pipeline", "config", "ops", "weights"),
+    "sweep": ("train", "config", "models", "ops"),
+    "analysis": ("train", "config", "models", "ops"),
+    "config": ("train.options",),  # where the rooms' own options stand; entries are found by name
+    "configs": ("config", "sweep.space"),
+}
+OPEN = {"section", "augmentation", "call"}  # of config: their keywords are those of the entry they are told
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT).parts
+    if parts[0] != "cnnjax":
+        return parts[0]
+    return parts[1] if parts[1] in ROOMS else "config" if parts[1] != "__init__.py" else ""
+
+
+def imports(path: Path):
+    """(line, what of cnnjax is imported, dotted, without cnnjax itself) for every import, those in functions too."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = inside if node.module in ("cnnjax", *(f"cnnjax.{name}" for name in ROOMS)) else [node.module]
+        else:
+            assert not isinstance(node, ast.ImportFrom), f"{path}:{node.lineno} imports relatively"
+            continue
+        for name in names:
+            if name.startswith("cnnjax."):
+                yield node.lineno, name.removeprefix("cnnjax.")
+
+
+def functions(path: Path):
+    return [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def public_functions(path: Path):
+    """Functions that others may call: not private, not inside another function, in a class that is not private."""
+    stack = list(tree(path).body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            stack += node.body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node
+
+
+def python(code: str) -> str:
+    """What a fresh Python prints for this code."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def told(problems: list[str]) -> None:
+    assert not problems, "\n" + "\n".join(problems)
+
+
+def place(path: Path, line: int = 0) -> str:
+    return f"{path.relative_to(ROOT)}" + (f":{line}" if line else "")
+
+
+def test_imports_point_down_only():
+    problems = []
+    for path in FILES:
+        here = room(path)
+        allowed = MAY_IMPORT.get(here)
+        for line, name in imports(path):
+            there = name.partition(".")[0]
+            if allowed is None or there == here or there in ("Static", "__version__"):
+                continue
+            if here == "config" and (there == "config" or there.startswith("_")):
+                continue
+            if not any(name == known or name.startswith(f"{known}.") for known in allowed):
+                known = ", ".join(allowed) or "nothing"
+                problems.append(f"{place(path, line)}: {here} may not import {name}; only {known}")
+    told(problems)
+
+
+def test_rooms_are_imported_by_others_without_their_private_files():
+    problems = []
+    for path in FILES:
+        for line, name in imports(path):
+            parts = name.split(".")
+            if parts[0] in ROOMS and parts[0] != room(path) and any(part.startswith("_") for part in parts[1:]):
+                problems.append(f"{place(path, line)} imports {name}, which is private to its room")
+    told(problems)
+
+
+def test_a_rooms_front_is_one_star_import_per_file():
+    problems = []
+    for name in ROOMS:
+        front = ROOT / "cnnjax" / name / "__init__.py"
+        if not front.exists():
+            continue
+        for node in tree(front).body:
+            star = isinstance(node, ast.ImportFrom) and [alias.name for alias in node.names] == ["*"]
+            docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            if not (star or docstring) and name in ("models", "augment", "data", "tasks", "ops", "layers"):
+                problems.append(f"{place(front, node.lineno)} does more than import the room's files")
+    told(problems)
+
+
+def test_files_have_at_most_400_lines():
+    sizes = {path: len(path.read_text().splitlines()) for path in FILES}
+    told([f"{place(path)} has {size} lines" for path, size in sizes.items() if size > 400])
+
+
+def test_functions_have_at_most_60_lines():
+    problems = []
+    for path in FILES:
+        for node in functions(path):
+            size = node.end_lineno - node.lineno + 1
+            if size > 60:
+                problems.append(f"{place(path, node.lineno)} {node.name} has {size} lines")
+    told(problems)
+
+
+def test_no_file_or_folder_is_a_drawer_for_odds_and_ends():
+    told([place(path) for path in FILES if {part.strip("_") for part in (*path.parts, path.stem)} & set(FORBIDDEN)])
+
+
+def test_no_file_has_the_name_of_a_public_function():
+    """A room's front imports functions by name: one of a file's name would hide the file, or the file the function."""
+    problems = []
+    for path in FILES:
+        if room(path) in ROOMS and not path.name.startswith("_"):
+            module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            if getattr(sys.modules[module.__package__], path.stem) is not module:
+                problems.append(f"{place(path)} has the name of something that its room exports")
+    told(problems)
+
+
+def test_every_public_file_says_what_it_exports():
+    problems = []
+    for path in FILES:
+        if room(path) in ROOMS and not path.name.startswith("_"):
+            assigned = [ast.unparse(node.targets[0]) for node in tree(path).body if isinstance(node, ast.Assign)]
+            if "__all__" not in assigned:
+                problems.append(f"{place(path)} has no __all__")
+    told(problems)
+
+
+def test_every_file_and_public_function_has_a_docstring():
+    problems = []
+    for path in FILES:
+        if path.name.startswith("_") and path.name != "__init__.py":
+            continue
+        if not ast.get_docstring(tree(path)):
+            problems.append(f"{place(path)} has no docstring")
+        for node in tree(path).body if "benchmarks" not in path.parts else ():
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if public and not ast.get_docstring(node):
+                problems.append(f"{place(path, node.lineno)} {node.name} has no docstring")
+    told(problems)
+
+
+def test_public_functions_have_no_none_defaults_and_no_open_keywords():
+    problems = []
+    for path in FILES:
+        if path.name.startswith("_"):
+            continue
+        for node in public_functions(path):
+            method = node not in tree(path).body
+            defaults = [*node.args.defaults, *filter(None, node.args.kw_defaults)]
+            if any(isinstance(default, ast.Constant) and default.value is None for default in defaults):
+                problems.append(f"{place(path, node.lineno)} {node.name} has a default None")
+            if node.args.kwarg and not method and not (room(path) == "config" and node.name in OPEN):
+                problems.append(f"{place(path, node.lineno)} {node.name} takes **{node.args.kwarg.arg}")
+    told(problems)
+
+
+def test_random_functions_take_their_key_first_and_call_it_key():
+    problems = []
+    for path in FILES:
+        for node in functions(path):
+            names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args) if argument.arg != "self"]
+            if "rng" in names or ("key" in names[1:] and room(path) == "ops" and not node.name.startswith("_")):
+                problems.append(f"{place(path, node.lineno)} {node.name}({', '.join(names)})")
+    told(problems)
+
+
+def test_asserts_are_for_proofs_not_for_users():
+    told([place(path, node.lineno) for path in FILES for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)])
+
+
+def test_annotations_stay_readable_by_reflection():
+    told([place(path) for path in FILES if "from __future__ import annotations" in path.read_text()])
+
+
+def test_only_one_file_knows_the_checkpoint_library_and_only_one_knows_devices():
+    def users(word):
+        return {place(path) for path in FILES if word in path.read_text()}
+
+    assert users("import orbax") | users("from orbax") <= {"cnnjax/train/checkpoint.py"}
+    assert users("shard_map(") | users("jax.pmap(") <= {"cnnjax/train/parallel.py"}
+
+
+def test_nothing_global_is_bound_anew():
+    told([place(path, node.lineno) for path in FILES for node in ast.walk(tree(path)) if isinstance(node, ast.Global)])
+
+
+def test_the_step_takes_numbers_as_arguments():
+    """Not from closures that optax would have to be asked for, and no dropout that can't take a traced rate."""
+    for path in FILES:
+        text = path.read_text()
+        assert "inject_hyperparams(" not in text, place(path)
+        assert "nn.Dropout(" not in text, place(path)
+
+
+@pytest.mark.parametrize("name", configs.ROOMS)
+def test_every_entry_has_the_signature_of_its_room(name):
+    functions = configs.entries(name)
+    assert functions, f"cnnjax.{name} has no entry"
+    problems = []
+    for entry, function in functions.items():
+        assert inspect.getdoc(function), f"{entry} has no docstring"
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.annotation is parameter.empty:
+                problems.append(f"{entry}: {parameter.name} has no annotation")
+            if parameter.kind is parameter.VAR_KEYWORD:
+                problems.append(f"{entry} takes **{parameter.name}")
+            if isinstance(parameter.default, list | dict | set):
+                problems.append(f"{entry}: the default of {parameter.name} can be changed by anyone; make it a tuple")
+    told(problems)
+
+
+@pytest.mark.parametrize("name", configs.ROOMS)
+def test_every_entry_fills_a_section_from_its_defaults(name):
+    for entry in configs.entries(name):
+        if name == "augment":
+            assert configs.augmentation(train=(entry,)).train == (entry,)
+        else:
+            assert configs.section(name, entry).name == entry
+
+
+def test_importing_the_package_costs_nothing_and_does_not_import_jax():
+    code = (
+        "import sys, time; start = time.perf_counter(); import cnnjax; took = time.perf_counter() - start; "
+        "print(took, 'jax' in sys.modules, 'numpy' in sys.modules, cnnjax.__version__)"
+    )
+    took, jax, numpy, version = min(python(code).split() for _ in range(3))
+    assert float(took) < 0.1
+    assert (jax, numpy, version) == ("False", "False", cnnjax.__version__)
+
+
+def test_rooms_load_on_first_use():
+    code = (
+        "import sys, cnnjax; assert 'cnnjax.ops' not in sys.modules; cnnjax.ops; assert 'cnnjax.ops' in sys.modules; "
+        "assert 'models' in dir(cnnjax)\n"
+        "try: cnnjax.modles\nexcept AttributeError as error: print(error)"
+    )
+    assert "has no attribute 'modles'" in python(code)
+
+
+def test_the_command_line_starts_without_jax():
+    code = "import sys, experiments.train, experiments.evaluate; print('jax' in sys.modules)"
+    assert python(code).strip() == "False"
+
+
+def test_the_lock_holds_hashes_and_no_addresses():
+    text = (ROOT / "requirements.lock").read_text()
+    packages = [line for line in text.splitlines() if line[:1].isalpha()]
+    assert len(packages) > 50
+    assert text.count("--hash=sha256:") > len(packages)
+    assert all("==" in line for line in packages)
+    for word in ("://", "index-url", "find-links", " @ "):
+        assert word not in text
