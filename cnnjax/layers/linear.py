@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax import ops
+from cnnjax.layers._parameters import parameter
 from cnnjax.layers.initializers import initializer
 
 __all__ = ["Conv", "ConvTranspose", "Dense"]
@@ -17,9 +18,12 @@ def _bias(module, init, features, fan_in):
     """The bias: zeros, or PyTorch's uniform ±1/√fan-in of the kernel beside it."""
     if init == "torch":
         bound = 1.0 / max(fan_in, 1) ** 0.5
-        return module.param("bias", lambda key, shape: bound * (2.0 * nn.initializers.uniform(1.0)(key, shape) - 1.0),
-                            (features,))
-    return module.param("bias", initializer(init), (features,))
+
+        def uniform(key, shape):
+            return bound * (2.0 * nn.initializers.uniform(1.0)(key, shape) - 1.0)
+
+        return parameter(module, "bias", uniform, (features,))
+    return parameter(module, "bias", initializer(init), (features,))
 
 
 class Conv(nn.Module):
@@ -42,7 +46,7 @@ class Conv(nn.Module):
     def __call__(self, x):
         window = _window(self.window, x)
         inputs = x.shape[-1] // self.groups
-        kernel = self.param("kernel", initializer(self.kernel_init), (*window, inputs, self.features))
+        kernel = parameter(self, "kernel", initializer(self.kernel_init), (*window, inputs, self.features))
         y = ops.conv(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,
                      dilation=self.dilation, groups=self.groups)
         if self.bias:
@@ -76,11 +80,11 @@ class ConvTranspose(nn.Module):
         def init(key, shape):  # fan-in is counted on the side of this layer's inputs
             return jnp.swapaxes(initializer(self.kernel_init)(key, (*shape[:-2], shape[-1], shape[-2])), -1, -2)
 
-        kernel = self.param("kernel", init, shape)
+        kernel = parameter(self, "kernel", init, shape)
         y = ops.conv_transpose(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,
                                output_padding=self.output_padding, dilation=self.dilation, groups=self.groups)
         if self.bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
+            y = y + parameter(self, "bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
         return y
 
 
@@ -94,7 +98,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        kernel = self.param("kernel", initializer(self.kernel_init), (x.shape[-1], self.features))
+        kernel = parameter(self, "kernel", initializer(self.kernel_init), (x.shape[-1], self.features))
         y = jnp.dot(x, kernel.astype(x.dtype))
         if self.bias:
             y = y + _bias(self, self.bias_init, self.features, x.shape[-1]).astype(y.dtype)

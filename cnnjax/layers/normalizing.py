@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax import ops
+from cnnjax.layers._parameters import parameter
 from cnnjax.ops import axes
 from cnnjax.ops.shapes import choice
 
@@ -17,7 +18,8 @@ _STARTS = {"ones": nn.initializers.ones, "zeros": nn.initializers.zeros}
 def _affine(module, x):
     """Scale and bias (C,) of a normalisation layer."""
     shape = (x.shape[-1],)
-    return module.param("scale", _STARTS[module.scale_init], shape), module.param("bias", nn.initializers.zeros, shape)
+    scale = parameter(module, "scale", _STARTS[module.scale_init], shape)
+    return scale, parameter(module, "bias", nn.initializers.zeros, shape)
 
 
 class BatchNorm(nn.Module):

@@ -61,7 +61,7 @@ def resnet1d(
     """Residual net for series (Wang 2017): `blocks` are the widths of the blocks, in units of `width`, at full length.
 
     Each block has a convolution of every window; padding is SAME, so an even window looks further ahead than back.
-    (`resnet18` and its kin take series as well, and shorten them.)
+    `resnet18` and its kin take series as well, and shorten them.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     return ResNet1D(outputs, width, tuple(blocks), tuple(windows), dropout, style)

@@ -1,0 +1,129 @@
+"""Files of named tensors: safetensors, NumPy's .npz and PyTorch's .pth, read without running anything."""
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from cnnjax.weights._pickles import RefusedError
+from cnnjax.weights._torch_files import read_archive, read_legacy
+
+__all__ = ["RefusedError", "read", "write"]
+
+_SAFE = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64,
+    "I32": np.int32, "I16": np.int16, "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16,
+    "U8": np.uint8, "BOOL": np.bool_,
+}
+_LONGEST_HEADER = 100_000_000
+_HOLDERS = ("state_dict", "model_state_dict", "model", "model_ema", "net", "params")
+_WRAPPERS = ("module.", "_orig_mod.")
+
+
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The tensors of a file by name; what kind of file it is, its first bytes say.
+
+    Of a training checkpoint the state dict is taken, prefixes that wrappers leave (`module.`) fall away. Anything but
+    tensors and dicts of them is refused.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[:4] == b"PK\x03\x04":
+        tensors = _from_zip(path)
+    elif start[:1] == b"\x80" and start[8:] != b"{":  # a safetensors header may happen to be as long
+        tensors = _state_dict(read_legacy(path), path)
+    else:
+        tensors = _from_safetensors(path)
+    for prefix in _WRAPPERS:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] = {}) -> None:
+    """Writes a safetensors file: the tensors by name, and notes that are text."""
+    names = {np.dtype(dtype): name for name, dtype in _SAFE.items()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
+    offset = 0
+    arrays = {name: np.ascontiguousarray(np.asarray(value)).reshape(np.shape(value)) for name, value in tensors.items()}
+    for name, array in arrays.items():
+        if array.dtype not in names:
+            raise ValueError(f"{name} is {array.dtype}; safetensors holds {', '.join(_SAFE)}")
+        spans = [offset, offset + array.nbytes]
+        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": spans}
+        offset += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    target = Path(path)
+    partial = target.with_name(f"{target.name}.partial")
+    with partial.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for array in arrays.values():
+            file.write(array.tobytes())
+    partial.replace(target)
+
+
+def _from_zip(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("data.pkl") for name in names):
+        return _state_dict(read_archive(path), path)
+    if not all(name.endswith(".npy") for name in names):
+        raise RefusedError(f"{path} is an archive, but neither NumPy's nor PyTorch's")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except ValueError as error:
+        raise RefusedError(f"{path} can't be read: {error}") from None
+
+
+def _from_safetensors(path: Path) -> dict[str, np.ndarray]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+            raise RefusedError(f"{path} is no file of weights: neither safetensors, .npz nor PyTorch's")
+        try:
+            header = json.loads(file.read(length))
+            entries = {name: value for name, value in header.items() if name != "__metadata__"}
+            plan = {name: _entry(name, value, size - 8 - length) for name, value in entries.items()}
+        except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+            raise RefusedError(f"{path} has a header that can't be read: {error}") from None
+        tensors = {}
+        for name, (dtype, shape, start) in plan.items():
+            file.seek(8 + length + start)
+            count = math.prod(shape)
+            tensors[name] = np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype).reshape(shape)
+    return tensors
+
+
+def _entry(name: str, value: dict, size: int) -> tuple:
+    """Dtype, shape and first byte of a tensor of a safetensors file, checked."""
+    start, stop = value["data_offsets"]
+    shape = tuple(value["shape"])
+    if value["dtype"] not in _SAFE:
+        raise RefusedError(f"{name} is {value['dtype']}; read are {', '.join(_SAFE)}")
+    whole = all(isinstance(n, int) and n >= 0 for n in (*shape, start, stop))
+    if not whole or stop > size or stop - start != math.prod(shape) * np.dtype(_SAFE[value["dtype"]]).itemsize:
+        raise RefusedError(f"{name} of shape {shape} is said to lie in bytes {start} to {stop} of {size}")
+    return _SAFE[value["dtype"]], shape, start
+
+
+def _state_dict(value: Any, path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file by name, looked for in the dicts that training scripts wrap them in."""
+    if isinstance(value, dict):
+        tensors = {str(name): part for name, part in value.items() if isinstance(part, np.ndarray)}
+        if tensors:
+            return tensors
+        for holder in _HOLDERS:
+            if isinstance(value.get(holder), dict):
+                return _state_dict(value[holder], path)
+    raise RefusedError(f"{path} holds no dict of tensors")

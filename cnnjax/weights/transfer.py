@@ -1,0 +1,163 @@
+"""Variables of a net filled from a file, and written to one."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnnjax.weights import _names
+from cnnjax.weights.files import read, write
+
+__all__ = ["WeightsError", "load", "save"]
+
+_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+_GAINS = {"torchvision": "layer_scale", "timm": "gamma"}
+_COUNTERS = ".num_batches_tracked"
+
+
+class WeightsError(ValueError):
+    """A file whose tensors do not fit the net."""
+
+    exit_code = 2
+
+
+def load(net: Any, variables: Mapping, path: str | os.PathLike, *, head: str = "file", dialect: str = "any") -> dict:
+    """The variables of a net with every number from a file, in float32: safetensors, .npz or PyTorch's .pth.
+
+    The names may be our own, torchvision's or timm's (`dialect` says which; "any" takes the one that fits best).
+    `head="fresh"` keeps the output layer of `variables`, whose size may then be new. What the net needs and the file
+    lacks, or has in another shape, is an error that lists it; what only the file has is listed in a warning.
+    """
+    _one_of("head", head, ("file", "fresh"))
+    _one_of("dialect", dialect, ("any", *_names.DIALECTS))
+    tensors = {_names.renamed(name): value for name, value in read(path).items() if not name.endswith(_COUNTERS)}
+    leaves = _leaves(variables)
+    kept = _outputs(leaves) if head == "fresh" else set()
+    choices = _names.DIALECTS if dialect == "any" else (dialect,)
+    plans = {choice: plan for choice in choices if (plan := _plan(net, leaves, choice))}
+    if not plans:
+        raise WeightsError(f"{dialect} has no names for {type(net).__name__}; the file can be in our own names")
+    fits = {choice: sum(name in tensors for name, _ in plan.values()) for choice, plan in plans.items()}
+    dialect = max(fits, key=fits.get)
+    plan = plans[dialect]
+    filled, missing, misshapen = dict(leaves), [], []
+    for leaf, (name, sides) in plan.items():
+        if leaf in kept:
+            continue
+        if name not in tensors:
+            missing.append(f"{name} for {'/'.join(leaf)} {tuple(leaves[leaf].shape)}")
+            continue
+        value, shape = tensors[name], tuple(leaves[leaf].shape)
+        if dialect != "native":
+            value = _ours(value, leaf[-1], shape, sides)
+        if value is None or value.shape != shape:
+            misshapen.append(f"{name} {tensors[name].shape} for {'/'.join(leaf)} {shape}")
+        else:
+            filled[leaf] = value.astype(np.float32)
+    unused = sorted(set(tensors) - {name for name, _ in plan.values()})
+    if missing or misshapen:
+        raise WeightsError(_report(path, net, missing, misshapen, unused))
+    if unused:
+        warnings.warn(f"{path}: {len(unused)} tensors are not used: {_some(unused)}", stacklevel=2)
+    return _tree(variables, filled)
+
+
+def save(net: Any, variables: Mapping, path: str | os.PathLike, *, dialect: str = "native") -> None:
+    """Writes the variables of a net as safetensors under our own names, or those of torchvision or timm.
+
+    Under their names the layout is PyTorch's, and the state dict loads there.
+    """
+    _one_of("dialect", dialect, _names.DIALECTS)
+    leaves = _leaves(variables)
+    plan = _plan(net, leaves, dialect)
+    if not plan:
+        raise WeightsError(f"{dialect} has no names for {type(net).__name__}; dialect='native' saves it under our own")
+    tensors = {}
+    for leaf, (name, sides) in plan.items():
+        value = np.asarray(leaves[leaf])
+        tensors[name] = value if dialect == "native" else _theirs(value, leaf[-1], sides, dialect)
+    write(path, tensors, metadata={"net": type(net).__name__, "names": dialect})
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def _leaves(variables: Mapping) -> dict[tuple[str, ...], Any]:
+    """Every array by its path: collection, modules, name."""
+    found = jax.tree_util.tree_flatten_with_path(variables)[0]
+    return {tuple(key.key for key in path): leaf for path, leaf in found}
+
+
+def _tree(variables: Mapping, leaves: Mapping) -> dict:
+    order, structure = jax.tree_util.tree_flatten_with_path(variables)
+    values = [leaves[tuple(key.key for key in path)] for path, _ in order]
+    return jax.tree_util.tree_unflatten(structure, [jax.numpy.asarray(value) for value in values])
+
+
+def _outputs(leaves: Mapping) -> set:
+    """The leaves of the output layers: those called `output`, or the head where it is one layer."""
+    named = {leaf for leaf in leaves if "output" in leaf[1:-1]}
+    return named or {leaf for leaf in leaves if leaf[1] == "head"}
+
+
+def _plan(net: Any, leaves: Mapping, dialect: str) -> dict:
+    """For every leaf its name in a dialect, and the sides of the map that its layer reads flattened."""
+    rule = _names.rule(net, dialect)
+    paths = frozenset("/".join(leaf[1:-1]) for leaf in leaves)
+    plan = {}
+    for leaf in leaves if rule else ():
+        *modules, last = leaf[1:]
+        sides = _names.FLATTENED.get((type(net).__name__, "/".join(modules)), ())
+        try:
+            module = rule(modules, paths)
+        except (KeyError, AttributeError, TypeError, ValueError):
+            return {}  # a variant that the dialect has no names for: AlexNet with normalisation, say
+        if dialect == "native":
+            plan[leaf] = (f"{module}.{last}" if module else last, ())
+        else:
+            plan[leaf] = (f"{module}.{_GAINS[dialect] if last == 'gain' else _LEAVES[last]}", sides)
+    return plan
+
+
+def _ours(value: np.ndarray, last: str, shape: tuple[int, ...], sides: tuple[int, ...]) -> np.ndarray | None:
+    """A tensor of PyTorch in our layout and shape, or None where it does not fit."""
+    if last != "kernel":
+        return value.reshape(shape) if value.size == np.prod(shape, dtype=int) else None
+    if value.ndim < 2:
+        return None
+    if sides and value.ndim == 2 and value.shape[1] % (sides[0] * sides[1]) == 0:
+        value = value.reshape(value.shape[0], -1, *sides)  # PyTorch flattens channels first
+    value = np.moveaxis(value, (0, 1), (-1, -2))
+    dense = len(shape) == 2 or value.ndim == 2  # 1×1 convolutions and dense layers stand for one another
+    fits = value.shape == shape or (dense and value.size == np.prod(shape) and value.shape[-1] == shape[-1])
+    return value.reshape(shape) if fits else None
+
+
+def _theirs(value: np.ndarray, last: str, sides: tuple[int, ...], dialect: str) -> np.ndarray:
+    """An array of ours in PyTorch's layout."""
+    if last == "gain" and dialect == "torchvision":
+        return value.reshape(-1, 1, 1)
+    if last != "kernel":
+        return value
+    if sides:
+        value = value.reshape(*sides, -1, value.shape[-1])
+    moved = np.moveaxis(value, (-1, -2), (0, 1))
+    return moved.reshape(moved.shape[0], -1) if sides else moved
+
+
+def _report(path, net, missing, misshapen, unused) -> str:
+    lines = [f"{path} does not fit {type(net).__name__}"]
+    lines += [f"missing: {_some(missing)}"] if missing else []
+    lines += [f"of another shape: {_some(misshapen)}"] if misshapen else []
+    lines += [f"not used: {_some(unused)}"] if unused else []
+    return "\n".join(lines)
+
+
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(names[:12]) + rest

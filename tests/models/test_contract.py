@@ -1,0 +1,188 @@
+"""Every net keeps the contract of the room: all of them abstractly, a tiny one of each family for real."""
+
+import inspect
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax.config import section
+from tests.models.variants import (
+    DEEP,
+    ENTRIES,
+    SLOW_TINY,
+    TINY,
+    abstract_variables,
+    flat,
+    outputs_of,
+    shape_of,
+    tiny,
+)
+
+QUICK = [pytest.param(name, marks=pytest.mark.proofs) if name in DEEP else name for name in ENTRIES]
+REAL = [*TINY, *(pytest.param(name, marks=pytest.mark.proofs) for name in SLOW_TINY)]
+NOISE = {"noise": jax.random.key(3)}
+
+
+def main(outputs):
+    return next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_net_has_explicit_names_float32_parameters_and_ordered_maps(name):
+    net, shape = ENTRIES[name](outputs=outputs_of(name)), shape_of(name)
+    image = jax.ShapeDtypeStruct((2, *shape), jnp.bfloat16)
+    out, variables = jax.eval_shape(lambda key, x: net.init_with_output(key, x, train=False), jax.random.key(0), image)
+    paths = flat(variables["params"])
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", part) for path in paths for part in path.split("/"))
+    assert {leaf.dtype for leaf in flat(variables).values()} == {jnp.dtype("float32")}
+    assert set(variables) <= {"params", "batch_stats"}
+    assert main(out).shape[0] == 2
+    assert main(out).shape[-1] == outputs_of(name)
+    assert main(out).dtype == jnp.bfloat16
+    maps = features(net, variables, image)
+    assert len(maps) == len(net.strides)
+    assert list(net.strides) == sorted(net.strides)
+    areas = [np.prod(leaf.shape[1:-1]) for leaf in maps.values()]
+    assert areas == sorted(areas, reverse=True)
+    for leaf, stride in zip(maps.values(), net.strides, strict=True):
+        assert leaf.dtype == jnp.bfloat16
+        if stride:
+            side = shape[1] if len(shape) == 4 else shape[0]  # of video, space
+            found = leaf.shape[2] if len(shape) == 4 else leaf.shape[1]
+            assert found <= -(-side // stride) + 1
+
+
+def features(net, variables, image):
+    """The maps of a net in their order, which a traced dict would lose."""
+    names = []
+
+    def run(variables, x):
+        maps = net.apply(variables, x, method="features")
+        names.extend(maps)
+        return list(maps.values())
+
+    leaves = jax.eval_shape(run, variables, image)
+    return dict(zip(names, leaves, strict=True))
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_entry_is_a_documented_function_of_keywords_whose_defaults_a_config_can_hold(name):
+    entry = ENTRIES[name]
+    assert inspect.isfunction(entry)
+    assert entry.__name__ == name
+    assert entry.__doc__.strip().endswith(".")
+    config = section("models", name)
+    for parameter in inspect.signature(entry).parameters.values():
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        if parameter.name != "outputs":
+            assert parameter.default is not None
+            assert config[parameter.name] == parameter.default
+
+
+@pytest.mark.parametrize("family", REAL)
+def test_numeric_options_may_be_traced(family):
+    name, options, shape = {**TINY, **SLOW_TINY}[family]
+    parameters = inspect.signature(ENTRIES[name]).parameters
+    numbers = {p.name: 0.1 for p in parameters.values() if p.annotation is float}
+    options = {**options, "norm": "batch"} if "norm" in parameters else options
+    variables = abstract_variables(tiny(family, **options)[0], shape)
+
+    def run(numbers, variables, x):
+        net = ENTRIES[name](**{"outputs": outputs_of(name), **options, **numbers})
+        return net.apply(variables, x, train=True, rngs=NOISE, mutable=["batch_stats"])
+
+    image = jax.ShapeDtypeStruct((4, *shape), jnp.float32)
+    traced = jax.jit(run).trace(numbers, variables, image)
+    used = {e for eqn in traced.jaxpr.jaxpr.eqns for e in eqn.invars if not hasattr(e, "val")}
+    for variable, number in zip(traced.jaxpr.jaxpr.invars, sorted(numbers), strict=False):
+        assert variable in used or number == "auxiliary_dropout", f"{number} changes nothing"
+
+
+def _trained(net, family):
+    """A function of variables and images: a loss that every parameter plays a part in, with the outputs."""
+
+    def loss(params, stats, x):
+        variables = {"params": params, **stats}
+        kwargs = {"train": True, "rngs": NOISE, "mutable": ["batch_stats"]}
+        if family == "dcgan":
+            z = jax.random.normal(jax.random.key(5), (4, net.latent))
+            made, _ = net.apply(variables, z, method="generator", **kwargs)
+            out, _ = net.apply(variables, made, method="discriminator", **kwargs)
+        else:
+            out, _ = net.apply(variables, x, **kwargs)
+        leaves = jax.tree.leaves(out)
+        weights = [jax.random.normal(jax.random.key(i), leaf.shape) for i, leaf in enumerate(leaves)]
+        return sum(jnp.sum(leaf * weight) for leaf, weight in zip(leaves, weights, strict=True))
+
+    return loss
+
+
+@pytest.mark.parametrize("family", REAL)
+def test_every_parameter_gets_a_finite_gradient(family):
+    net, x = tiny(family)
+    variables = jax.jit(net.init, static_argnames="train")(jax.random.key(1), x, train=False)
+    params = variables.pop("params")
+    gradients = jax.jit(jax.grad(_trained(net, family)))(params, variables, x)
+    for path, leaf in flat(gradients).items():
+        assert np.isfinite(leaf).all(), path
+        assert np.abs(leaf).max() > 0, path
+
+
+@pytest.mark.parametrize("family", REAL)
+def test_evaluation_is_independent_of_batch_mates_and_the_same_in_bfloat16_to_its_precision(family):
+    net, x = tiny(family)
+    variables = jax.jit(net.init, static_argnames="train")(jax.random.key(1), x, train=False)
+    run = jax.jit(lambda variables, x: jax.tree.leaves(net.apply(variables, x))[0])
+    first, other = run(variables, x), run(variables, x.at[1:].set(1 - x[1:]))
+    np.testing.assert_allclose(first[0], other[0], rtol=1e-5, atol=1e-6)
+    assert np.abs(first[1] - other[1]).max() > 0 or family == "dcgan"
+    half = run(variables, x.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+    assert np.abs(half - first).max() <= 0.1 * np.abs(first).max() + 1e-3
+
+
+@pytest.mark.parametrize("family", ["mlp", "lenet5", "convnet", "tdnn", "convnext", "dcgan"])
+def test_a_net_gives_the_same_under_jit(family):
+    net, x = tiny(family)
+    variables = net.init(jax.random.key(1), x, train=False)
+    for got, want in zip(jax.tree.leaves(jax.jit(net.apply)(variables, x)), jax.tree.leaves(net.apply(variables, x)),
+                         strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("family", REAL)
+def test_without_outputs_the_head_is_left_off_and_nothing_else(family):
+    name, options, shape = {**TINY, **SLOW_TINY}[family]
+    whole = flat(abstract_variables(tiny(family)[0], shape)["params"])
+    bare = flat(abstract_variables(ENTRIES[name](**{**options, "outputs": 0}), shape)["params"])
+    assert set(bare) <= set(whole)
+    assert all(bare[path].shape == whole[path].shape for path in bare)
+    if family != "lenet5_1998":  # its output has fixed weights
+        assert set(bare) != set(whole)
+
+
+@pytest.mark.parametrize("family", [f for f in TINY if "norm" in inspect.signature(ENTRIES[TINY[f][0]]).parameters])
+def test_every_normalisation_can_be_had(family):
+    name, _, shape = TINY[family]
+    for norm in ("batch", "group", "layer", "instance", "none"):
+        if norm == "instance" and name == "mlp":
+            continue  # a vector has no places
+        variables = abstract_variables(tiny(family, norm=norm)[0], shape)
+        assert ("batch_stats" in variables) == (norm == "batch")
+    with pytest.raises(ValueError, match=r"norm is 'bach'; it must be one of .*did you mean 'batch'"):
+        abstract_variables(tiny(family, norm="bach")[0], shape)
+
+
+@pytest.mark.parametrize("family", ["resnet", "densenet", "efficientnet", "convnext"])
+def test_recomputing_blocks_changes_neither_names_nor_numbers(family):
+    net, x = tiny(family)
+    variables = jax.jit(net.init, static_argnames="train")(jax.random.key(1), x, train=False)
+    again = tiny(family, remat=True)[0]
+    shapes = abstract_variables(again, x.shape[1:])
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(lambda leaf: leaf.shape, shapes)
+    params = variables.pop("params")
+    plain, saved = (jax.jit(jax.grad(_trained(each, family)))(params, variables, x) for each in (net, again))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), plain, saved)

@@ -1,0 +1,86 @@
+"""Every entry of the room with an input that it takes, and a tiny member of each family."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.config import entries
+
+ENTRIES = entries("models")
+
+# whose tracing alone takes seconds; they differ from their siblings in numbers only
+DEEP = frozenset({
+    "convnext_base", "convnext_large", "convnext_small", "densenet100_12", "densenet100_24", "densenet161",
+    "densenet169", "densenet201", "densenet_bc100_12", "densenet_bc190_40", "densenet_bc250_24", "efficientnet_b1",
+    "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "resnet101", "resnet101_v2", "resnet101d", "resnet110",
+    "resnet152", "resnet152_v2", "resnet152d", "resnet34_v2", "resnet34d", "resnet44", "resnet56", "resnext101_32x8d",
+    "resnext101_64x4d", "wide_resnet101_2", "wrn40_2", "wrn40_4",
+})
+
+_SHAPES = {"series": (48, 3), "videos": (16, 64, 64, 3), "lenets": (28, 28, 1), "gans": (28, 28, 1)}
+_NAMED = {"inception_v3": (107, 107, 3), "alexnet_2012": (99, 99, 3), "unet_2015": (204, 204, 1)}
+
+
+def shape_of(name: str) -> tuple[int, ...]:
+    """The shape of one example for an entry."""
+    family = ENTRIES[name].__module__.rpartition(".")[2]
+    return _NAMED.get(name) or _SHAPES.get(family, (64, 64, 3))
+
+
+def outputs_of(name: str) -> int:
+    return 1 if name == "dcgan" else 10
+
+
+# one small net a family: entry, options that shrink it, shape of an example
+TINY = {
+    "mlp": ("mlp", {"hidden": (8, 6)}, (6, 6, 1)),
+    "lenet5": ("lenet5", {"dropout": 0.1}, (28, 28, 1)),
+    "lenet5_1998": ("lenet5_1998", {}, (28, 28, 1)),
+    "convnet": ("convnet", {"layers": (("conv", 4, 3), ("pool", 2), ("dense", 8))}, (8, 8, 3)),
+    "all_cnn": ("all_cnn_c", {"width": 4}, (12, 12, 3)),
+    "alexnet": ("alexnet", {"hidden": 8}, (63, 63, 3)),
+    "vgg": ("vgg11_bn", {"width": 2, "hidden": 8}, (32, 32, 3)),
+    "resnet": ("resnet", {"blocks": (1, 2), "width": 4, "drop_path": 0.1}, (32, 32, 3)),
+    "resnet_bottleneck": ("resnet", {"blocks": (1, 1), "width": 4, "bottleneck": True, "groups": 2, "group_width": 32,
+                                     "stem": "deep", "shortcut": "D"}, (32, 32, 3)),
+    "wrn": ("wrn16_4", {"blocks": (1, 1), "width": 4, "block_dropout": 0.1}, (8, 8, 3)),
+    "densenet": ("densenet", {"blocks": (2, 2), "growth": 4, "stem": "cifar", "stem_width": 8}, (8, 8, 3)),
+    "unet": ("unet", {"width": 4, "depth": 2}, (12, 12, 3)),
+    "unet_backbone": ("unet", {"width": 4, "backbone": "lenet5", "up": "resize"}, (28, 28, 1)),
+    "efficientnet": ("efficientnet", {"multiplier": 0.25, "depth": 0.1}, (32, 32, 3)),
+    "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2}, (16, 16, 3)),
+    "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
+    "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),
+    "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
+    "r2plus1d": ("r2plus1d_18", {"blocks": (1, 1), "width": 4}, (4, 16, 16, 3)),
+    "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
+}
+# whose compilation takes longer than a quick test may
+SLOW_TINY = {
+    "alexnet_2012": ("alexnet_2012", {"hidden": 8}, (67, 67, 3)),
+    "googlenet": ("googlenet", {"auxiliary": True}, (64, 64, 3)),
+    "googlenet_2014": ("googlenet_2014", {"auxiliary": True}, (64, 64, 3)),
+    "inception_v3": ("inception_v3", {"auxiliary": True}, (299, 299, 3)),
+    "mobilenet_v2": ("mobilenet_v2", {"multiplier": 0.25}, (32, 32, 3)),
+    "mobilenet_v3": ("mobilenet_v3_small", {"multiplier": 0.5}, (32, 32, 3)),
+}
+
+
+def tiny(family: str, **changes):
+    """The tiny net of a family and a batch of four examples."""
+    name, options, shape = {**TINY, **SLOW_TINY}[family]
+    net = ENTRIES[name](**{"outputs": outputs_of(name), **options, **changes})
+    return net, jax.random.uniform(jax.random.key(7), (4, *shape))
+
+
+def abstract_variables(net, shape, dtype=jnp.float32):
+    """Shapes of the variables of a net for one example of a shape."""
+    image = jax.ShapeDtypeStruct((1, *shape), dtype)
+    return jax.eval_shape(functools.partial(net.init, train=False), jax.random.key(0), image)
+
+
+def flat(tree) -> dict:
+    """Leaves by path."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {"/".join(key.key for key in path): leaf for path, leaf in leaves}
