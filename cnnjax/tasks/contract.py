@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-
 __all__ = ["Task", "count", "main_output", "supervised"]
 
 type Batch = Mapping[str, jax.Array]
@@ -25,8 +24,9 @@ class Task:
     loss(net, params, batch, key, hparams) -> numerators (B,), weights (B,), (outputs, model_state): the step minimises
     total(numerators) / total(weights) over all devices and microbatches.
     `net(params, fields, key, train=…, part="")` -> (outputs, model_state) is bound by the step.
-    predict(outputs) -> fields; tally(outputs, batch) -> sums (padding counts nothing); rows(outputs, batch) -> fields (B, …);
-    summarize(sums, rows) -> metrics. `metric` is the headline metric, `higher` says that more of it is better.
+    predict(outputs) -> fields; tally(outputs, batch) -> sums, to which padding adds nothing;
+    rows(outputs, batch) -> fields (B, …); summarize(sums, rows) -> metrics.
+    `metric` is the headline metric, `higher` says that more of it is better.
     `parts` are the top-level groups of parameters that have an optimizer, a clip and a NaN check of their own.
     """
 
@@ -47,9 +47,9 @@ def main_output(outputs: Outputs) -> jax.Array:
 
 
 def supervised(criterion: Callable[[Outputs, Batch], tuple[jax.Array, jax.Array]]) -> Callable:
-    """The loss of a task that passes its batch through the net once: criterion(outputs, batch) -> numerators (B,), weights (B,).
+    """The loss of a task that passes its batch through the net once, made of its criterion.
 
-    Padding is taken out here, so that no criterion has to know of it.
+    criterion(outputs, batch) -> numerators (B,), weights (B,). No criterion has to know of padding.
     """
 
     def loss(net, params, batch, key, hparams):
@@ -65,5 +65,3 @@ def supervised(criterion: Callable[[Outputs, Batch], tuple[jax.Array, jax.Array]
 def count(values: jax.Array, valid: jax.Array) -> jax.Array:
     """Sum of values (B,) over the examples that are valid."""
     return jnp.sum(jnp.where(valid > 0, values.astype(jnp.float32), 0.0))
-
-

@@ -13,14 +13,15 @@ def gan(facts, *, latent: int = 64, smoothing: float = 0.1) -> Task:
     """Two networks in one: images from noise (B, latent), and a critic of them, each with its own part of one loss.
 
     The non-saturating loss of Goodfellow 2014; real images count as 1 − `smoothing` for the critic. Two stop-gradients
-    give each half its own gradient in one backward pass. The net takes `part="generator"` and `part="discriminator"`.
+    give each half its own gradient in one backward pass. The net takes `part="generator"` and `part="discriminator"`,
+    and images in [−1, 1]: the pipeline must leave them in [0, 1], where predictions are too.
     """
 
     def draw(key, n):
         return jax.vmap(lambda k: jax.random.normal(k, (latent,)))(example_keys(key, n))
 
     def loss(net, params, batch, key, hparams):
-        real = batch[facts.input]
+        real = 2 * batch[facts.input] - 1
         noise_key, *keys = jax.random.split(key, 5)
         noise = draw(noise_key, real.shape[0])
         fake, state = net(params, {facts.input: noise}, keys[0], train=True, part="generator")
@@ -29,7 +30,9 @@ def gan(facts, *, latent: int = 64, smoothing: float = 0.1) -> Task:
         on_fake, state = net(
             params, {facts.input: jax.lax.stop_gradient(fake)}, keys[2], train=True, part="discriminator", state=state
         )
-        judged, _ = net({**params, "discriminator": fixed}, {facts.input: fake}, keys[3], train=True, part="discriminator")
+        judged, _ = net(
+            {**params, "discriminator": fixed}, {facts.input: fake}, keys[3], train=True, part="discriminator"
+        )
         critic = (1 - smoothing) * _softplus(-on_real) + smoothing * _softplus(on_real) + _softplus(on_fake)
         losses = critic + _softplus(-judged)
         valid = batch["valid"].astype(jnp.float32)
@@ -52,7 +55,7 @@ def gan(facts, *, latent: int = 64, smoothing: float = 0.1) -> Task:
     return Task(
         outputs=facts.shape[-1],
         loss=loss,
-        predict=lambda outputs: {"image": outputs["main"]},
+        predict=lambda outputs: {"image": (outputs["main"] + 1) / 2},
         tally=tally,
         summarize=summarize,
         metric="balance",

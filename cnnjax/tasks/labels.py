@@ -14,7 +14,7 @@ _CRITERIA = ("cross_entropy", "squared_error", "binary_cross_entropy")
 def classification(
     facts, *, criterion: str = "cross_entropy", smoothing: float = 0.0, auxiliary: float = 0.3, top: int = 0
 ) -> Task:
-    """One of `facts.classes` for each example; metrics: loss, accuracy, and the accuracy within the first `top` if given.
+    """One of `facts.classes` for each example; metrics: loss, accuracy, and accuracy within the first `top` if given.
 
     A batch's `target` (a distribution, written by mixing) wins over its `label`. Further outputs beside `main` are
     auxiliary heads, whose losses count `auxiliary` times.
@@ -22,7 +22,9 @@ def classification(
     if criterion not in _CRITERIA:
         raise ValueError(f"task.criterion is {criterion!r}; it must be one of {', '.join(_CRITERIA)}")
     if facts.classes < 2:
-        raise ValueError(f"task.name is 'classification', but the data has {facts.classes} classes; it needs at least 2")
+        raise ValueError(
+            f"task.name is 'classification', but the data has {facts.classes} classes; it needs at least 2"
+        )
     if top >= facts.classes:
         raise ValueError(f"task.top is {top}; it must be below the number of classes, {facts.classes}")
 
@@ -46,7 +48,10 @@ def classification(
     def tally(outputs, batch):
         logits, valid = main_output(outputs), batch["valid"]
         label = jnp.argmax(batch["target"], -1) if "target" in batch else batch["label"]
-        sums = {"correct": count(jnp.argmax(logits, -1) == label, valid), "examples": count(jnp.ones_like(label), valid)}
+        sums = {
+            "correct": count(jnp.argmax(logits, -1) == label, valid),
+            "examples": count(jnp.ones_like(label), valid),
+        }
         if top:
             best = jax.lax.top_k(logits, top)[1]
             sums[f"top{top}"] = count(jnp.any(best == label[:, None], -1), valid)

@@ -28,7 +28,9 @@ def segmentation(facts, *, ignore: int = 255, dice: float = 0.0) -> Task:
         labels = jnp.where(known, segments, 0).astype(jnp.int32)
         each = jnp.where(known, losses.softmax_cross_entropy(logits, labels), 0.0)
         pixels = jnp.sum(known, (1, 2)).astype(jnp.float32)
-        overlap = losses.dice_loss(jax.nn.softmax(logits), jax.nn.one_hot(labels, classes), weights=known.astype(jnp.float32))
+        overlap = losses.dice_loss(
+            jax.nn.softmax(logits), jax.nn.one_hot(labels, classes), weights=known.astype(jnp.float32)
+        )
         # the dice term is per example; times its pixels it has the same scale as the sum of cross-entropies
         return jnp.sum(each, (1, 2)) + dice * jnp.mean(overlap, -1) * pixels, pixels
 
@@ -71,6 +73,8 @@ def segmentation(facts, *, ignore: int = 255, dice: float = 0.0) -> Task:
 def _centre(segments: jax.Array, size: tuple[int, int]) -> jax.Array:
     """The middle (B, h, w) of segments (B, H, W)."""
     if segments.shape[1] < size[0] or segments.shape[2] < size[1]:
-        raise ValueError(f"the net's output {size} is larger than the segments {segments.shape[1:3]}; choose a smaller one")
+        raise ValueError(
+            f"the net's output {size} is larger than the segments {segments.shape[1:3]}; choose a smaller one"
+        )
     top, left = ((have - want) // 2 for have, want in zip(segments.shape[1:3], size, strict=True))
     return segments[:, top : top + size[0], left : left + size[1]]

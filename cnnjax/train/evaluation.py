@@ -59,7 +59,7 @@ class Trained:
         return {path: float(value) for path, value in self.state.hparams.items()}
 
     def predict(self, inputs: np.ndarray, *, batch: int = 256) -> dict[str, np.ndarray]:
-        """What the task reads off the outputs for inputs (N, …) as the data set stores them: `label`, `probabilities`, …"""
+        """What the task reads off the outputs (`label`, `probabilities`, …) for inputs (N, …) as the data has them."""
         apply = self._applied()
         found = []
         for start in range(0, len(inputs), batch):
@@ -88,7 +88,10 @@ class Trained:
 
 
 def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
-    """The network that a workdir holds: its `best` checkpoint by the eval split (the last where nothing selects), `last`, or a step."""
+    """The network that a workdir holds, from its `best` checkpoint, its `last`, or that of a step.
+
+    The best is so by the eval split; where nothing was held out to select by, it is the last.
+    """
     config = sections.from_json(json.dumps(recorded(workdir)["config"]))
     job = prepare(config)
     like = job.layout.replicate(job.start())

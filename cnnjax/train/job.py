@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.source import Memory, Part, Source, check
-from cnnjax.data.stream import Stream, passes
+from cnnjax.data.source import Part, Source, check
+from cnnjax.data.stream import Stream, into_memory, passes
 from cnnjax.train.parallel import Layout
 from cnnjax.train.plan import Plan, resolve
 from cnnjax.train.program import Program
@@ -33,8 +33,8 @@ class Job:
     step: Callable
     measure: Callable
 
-    def batches(self, split) -> Stream:
-        """The training batches of a split, this process's part of them."""
+    def batches(self, split, bad_records: str = "") -> Stream:
+        """The training batches of a split, this process's part of them; broken files are listed in `bad_records`."""
         data = self.config["data"]
         return Stream(
             split,
@@ -43,6 +43,7 @@ class Job:
             accumulate=self.plan.accumulate,
             workers=data["workers"],
             part=(jax.process_index(), jax.process_count()),
+            bad_records=bad_records,
         )
 
     def store(self, split) -> dict:
@@ -99,7 +100,14 @@ class Job:
         params, model_state, memory, ema = jax.jit(make)(seed, hparams, fields)
         counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
         state = State(
-            seed=seed, params=params, model_state=model_state, opt_state=memory, ema=ema, hparams=hparams, sums={}, **counters
+            seed=seed,
+            params=params,
+            model_state=model_state,
+            opt_state=memory,
+            ema=ema,
+            hparams=hparams,
+            sums={},
+            **counters,
         )
         return state.replace(sums=self._no_sums(state, fields))
 
@@ -113,7 +121,7 @@ class Job:
 
 def prepare(config: Mapping) -> Job:
     """The job that a config describes, on the devices at hand; whatever is wrong with it is said here."""
-    source = _housed(sections.call("data", config["data"]), config["data"]["resident"])
+    source = _housed(sections.call("data", config["data"]), config["data"])
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
@@ -123,14 +131,14 @@ def prepare(config: Mapping) -> Job:
     return Job(config, source, plan, program, layout, step, layout.compile_evaluation(eval_step(program)))
 
 
-def _housed(source: Source, wanted: str) -> Source:
-    """The source with its splits on the device (`yes`), streamed (`no`), or as they come (`auto`)."""
+def _housed(source: Source, options: Mapping) -> Source:
+    """The source with its splits on the device (`resident` yes), streamed (no), or as they come (auto)."""
+    wanted = options["resident"]
     if wanted == "auto":
         return source
 
     def housed(split):
-        everything = np.arange(len(split))
-        return Memory(split.read(everything)) if wanted == "yes" else Part(split, everything)
+        return into_memory(split, workers=options["workers"]) if wanted == "yes" else Part(split, np.arange(len(split)))
 
     train, test = housed(source.train), housed(source.test)
     # eval stays the very same object as test where nothing is held out: that is how selection knows

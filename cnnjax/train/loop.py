@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.data.stream import order
-from cnnjax.train.checkpoint import Checkpoints
+from cnnjax.train.checkpoint import CheckpointError, Checkpoints
 from cnnjax.train.evaluation import Trained
 from cnnjax.train.job import Job, prepare
 from cnnjax.train.record import accept
@@ -73,7 +73,7 @@ class _Loop:
             state = self._resumed()
             if changes:
                 self.report.note(changes)
-            self.stream = self.job.batches(self.job.source.train)
+            self.stream = self.job.batches(self.job.source.train, str(self.workdir / "bad_records.jsonl"))
             self.store = self.job.store(self.job.source.train)
             self.eval_store = self.job.store(self.job.source.eval)
             state = self._train(state)
@@ -107,6 +107,7 @@ class _Loop:
         first, last_marker, began = True, None, time.perf_counter()
         while step < plan.steps:
             self._heed(state, step)
+            self._saved_or_said()
             count = min(plan.dispatch, plan.next_stop(step) - step)
             batches = self._padded(self.stream.batches(step + skipped, count))
             state, marker = self.job.step(state, self.store, self.job.layout.share(batches, 2), np.int32(count))
@@ -138,8 +139,14 @@ class _Loop:
         metrics = self._evaluate(state, step) if self._due(step, plan.evaluate) else {}
         if self._due(step, plan.save):
             self.checkpoints.save(step, state, metrics)
-        self.checkpoints.poll()
         return state
+
+    def _saved_or_said(self) -> None:
+        """Says that a save has failed (a full disk, say) and goes on: the one before is whole, the next may work."""
+        try:
+            self.checkpoints.poll()
+        except CheckpointError as error:
+            self.report.note(str(error))
 
     def _due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.plan.steps
@@ -236,4 +243,6 @@ def _advice(state: State, good: int, rollbacks: int) -> str:
     lr = state.hparams.get("optimizer.lr", 0.0)
     lower = f"lower optimizer.lr ({float(lr):g})" if float(lr) else "change the optimizer"
     times = "for the second time" if rollbacks == 2 else f"{rollbacks} times now"
-    return f"{times}; the last good state is that of step {good}\n{lower}, set optimizer.clip, or look at those examples"
+    return (
+        f"{times}; the last good state is that of step {good}\n{lower}, set optimizer.clip, or look at those examples"
+    )

@@ -1,8 +1,8 @@
 """Optimizers by name: optax transformations whose numeric options may be tracers.
 
 Each ends in a multiplication by the learning rate; the step multiplies its updates by the schedule's factor.
-Weight decay is decoupled from the gradient only where the paper says so (adamw, lion, lamb, lars); `decay_on` says which
-parameters it touches: `all`, or `kernels` (more than one dimension: no biases, no norm layers).
+Weight decay is decoupled from the gradient only where the paper says so (adamw, lion, lamb, lars); `decay_on` says
+which parameters it touches: `all`, or `kernels` (more than one dimension: no biases, no norm layers).
 """
 
 import jax
@@ -36,7 +36,13 @@ def sgd(
 
 
 def adam(
-    *, lr: float = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.0, decay_on: str = "all"
+    *,
+    lr: float = 1e-3,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    decay: float = 0.0,
+    decay_on: str = "all",
 ) -> optax.GradientTransformation:
     """Adam (Kingma 2015); decay is added to the gradient."""
     return optax.chain(
@@ -47,14 +53,26 @@ def adam(
 
 
 def adamw(
-    *, lr: float = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, decay: float = 0.05, decay_on: str = "kernels"
+    *,
+    lr: float = 1e-3,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    decay: float = 0.05,
+    decay_on: str = "kernels",
 ) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov 2019)."""
     return optax.adamw(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
 
 
 def lamb(
-    *, lr: float = 5e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6, decay: float = 0.02, decay_on: str = "kernels"
+    *,
+    lr: float = 5e-3,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-6,
+    decay: float = 0.02,
+    decay_on: str = "kernels",
 ) -> optax.GradientTransformation:
     """Layer-wise adaptive Adam for large batches (You 2020)."""
     return optax.lamb(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
@@ -76,7 +94,13 @@ def lion(
 
 
 def rmsprop(
-    *, lr: float = 1e-2, b2: float = 0.9, momentum: float = 0.9, eps: float = 1e-3, decay: float = 0.0, decay_on: str = "kernels"
+    *,
+    lr: float = 1e-2,
+    b2: float = 0.9,
+    momentum: float = 0.9,
+    eps: float = 1e-3,
+    decay: float = 0.0,
+    decay_on: str = "kernels",
 ) -> optax.GradientTransformation:
     """RMSProp with momentum as MobileNet and EfficientNet use it (eps inside the root)."""
     return optax.chain(

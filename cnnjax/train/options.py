@@ -2,7 +2,7 @@
 
 Each function's keyword-only options and defaults are the schema of the config section with its name
 (`config.train.batch`); none of them is ever called for a result but `bounds`.
-Durations come in three units, `steps`, `epochs`, `examples` (with a prefix where a room has several): 0 means not given.
+Durations come in three units, `steps`, `epochs`, `examples` (with a prefix where a room has several): 0 is not given.
 """
 
 import math

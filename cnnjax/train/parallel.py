@@ -38,7 +38,9 @@ class Layout:
         sharding = NamedSharding(self.mesh, P())
         if jax.process_count() == 1:
             return jax.device_put(tree, sharding)
-        return jax.tree.map(lambda x: jax.make_array_from_callback(np.shape(x), sharding, np.asarray(x).__getitem__), tree)
+        return jax.tree.map(
+            lambda x: jax.make_array_from_callback(np.shape(x), sharding, np.asarray(x).__getitem__), tree
+        )
 
     def share(self, batches: Mapping, axis: int) -> dict:
         """Batches with `axis` cut over the devices; each process gives its own slice of it."""
@@ -48,15 +50,17 @@ class Layout:
         return {name: jax.make_array_from_process_local_data(sharding, np.asarray(a)) for name, a in batches.items()}
 
     def compile_training(self, step: Callable, dispatch: int) -> Callable:
-        """run(state, store, batches, count) -> (state after `count` steps, marker); batches (N, K, B, …), state is donated.
+        """run(state, store, batches, count) -> (state after `count` steps, marker); batches are (N, K, B, …).
 
-        With several steps per dispatch every step goes through the same loop of a traced length, a lone one too.
-        The marker is there to wait for: the state will be gone by then.
+        The state is donated; the marker is there to wait for when it is gone. With several steps per dispatch every
+        step goes through the same loop of a traced length, a lone one too.
         """
 
         def run(state: State, store, batches, count):
             def body(i, state):
-                batch = {name: jax.lax.dynamic_index_in_dim(array, i, keepdims=False) for name, array in batches.items()}
+                batch = {
+                    name: jax.lax.dynamic_index_in_dim(array, i, keepdims=False) for name, array in batches.items()
+                }
                 return _accumulated(step, state, store, batch)
 
             if dispatch == 1:

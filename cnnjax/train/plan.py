@@ -55,7 +55,9 @@ def _parallel(wanted: str, devices: int, processes: int) -> str:
     if wanted == "auto":
         return "shard_map" if processes > 1 else "jit" if devices == 1 else "pmap"
     if wanted == "pmap" and processes > 1:
-        raise ValueError("train.parallel is 'pmap', which works in one process; use 'shard_map' or 'auto' across processes")
+        raise ValueError(
+            "train.parallel is 'pmap', which works in one process; use 'shard_map' or 'auto' across processes"
+        )
     return wanted
 
 
@@ -70,7 +72,7 @@ _DISPATCH = {"cpu": 1, "gpu": 16, "tpu": 16}
 
 
 def _dispatch(wanted: int, platform: str, report: int) -> int:
-    """Steps per dispatch: what was asked for, or the largest divisor of the report cadence that the backend profits from."""
+    """Steps per dispatch: what was asked for, or as many as the backend profits from and the report cadence allows."""
     most = wanted or _DISPATCH.get(platform, 1)
     return most if wanted else max(n for n in range(1, most + 1) if report % n == 0)
 

@@ -1,6 +1,6 @@
 """From sections to functions: what a config names, called with the current values of its numeric options.
 
-All methods may be called while the step is traced: `hparams` holds the numeric options as (traced) scalars by dotted path.
+All methods may be called while the step is traced: `hparams` holds the numeric options by dotted path, traced or not.
 """
 
 import dataclasses
@@ -44,7 +44,9 @@ class Program:
     def augment(self, hparams: Mapping, split: str) -> Callable:
         """apply(key, batch) -> batch, by the pipeline that the config names for `train` or `eval`."""
         options = self._options(hparams)["augment"]
-        return compose(self.facts, options[split], {name: dict(options[sections.label(name)]) for name in options[split]})
+        return compose(
+            self.facts, options[split], {name: dict(options[sections.label(name)]) for name in options[split]}
+        )
 
     def factor(self, hparams: Mapping, step: jax.Array) -> jax.Array:
         """Learning-rate factor at a step: a linear warm-up, then the schedule over what is left."""
@@ -54,9 +56,9 @@ class Program:
         return jax.numpy.where(step < warmup, (step + 1) / max(1, warmup), factor).astype("float32")
 
     def optimizer(self, hparams: Mapping, part: str) -> optax.GradientTransformation:
-        """The transformation of one part's parameters: its section, its groups, its frozen and slowed-down parameters."""
+        """The transformation of one part's parameters: its section, its groups, what is frozen or slowed down."""
         options = self._options(hparams)["optimizer"]
-        section = options[part] if part in options else options
+        section = options.get(part, options)
         transformation = sections.call("optimizers", section)
         if not (self.plan.freeze or self.plan.groups or self.plan.factors):
             return transformation

@@ -16,7 +16,16 @@ from cnnjax.train.workdir import write_json
 
 __all__ = ["accept", "recorded"]
 
-_HARMLESS = ("report.", "checkpoint.", "eval.", "data.workers", "data.resident", "data.root", "train.devices", "train.parallel")
+_HARMLESS = (
+    "report.",
+    "checkpoint.",
+    "eval.",
+    "data.workers",
+    "data.resident",
+    "data.root",
+    "train.devices",
+    "train.parallel",
+)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy")
 
 
@@ -30,7 +39,9 @@ def recorded(workdir: str | Path) -> dict:
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is not JSON any more (line {error.lineno}); restore it or start in another workdir") from None
+        raise ConfigError(
+            f"{path} is not JSON any more (line {error.lineno}); restore it or start in another workdir"
+        ) from None
 
 
 def accept(workdir: str | Path, config: Mapping, *, allow_changes: bool = False) -> str:
@@ -86,8 +97,12 @@ def _commit() -> str:
     """The commit that the package runs from, with a + where files differ from it; "" outside a checkout."""
     git = ["git", "-C", str(Path(cnnjax.__file__).parent)]
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True).stdout
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True)
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return commit.strip() + ("+" if changes.stdout.strip() else "")

@@ -43,7 +43,6 @@ def bind(program: Program, hparams: Mapping, model_state: Mapping) -> Callable:
 
 def train_step(program: Program) -> Callable:
     """step(state, store, batch) -> (state, sums); batch holds microbatches (K, B, …), sums are over all devices."""
-    plan = program.plan
 
     def step(state: State, store: Mapping, batch: Mapping) -> tuple[State, dict]:
         hparams, task = state.hparams, program.task(state.hparams)
@@ -91,44 +90,52 @@ def _over_microbatches(microbatch: Callable, model_state: dict, batch: Mapping) 
     return model_state, gradient, sums
 
 
-def _update(program: Program, parts: tuple, state: State, model_state: dict, gradient: dict, sums: dict) -> tuple[State, dict]:
-    """The state after one update of every part; a part whose update is not finite keeps its parameters and memory."""
-    plan, hparams = program.plan, state.hparams
+def _update(program: Program, parts: tuple, state: State, model_state: dict, gradient: dict, sums: dict) -> tuple:
+    """(state, sums) after one update of every part; a part whose update is not finite keeps what it had."""
+    hparams = state.hparams
     factor = program.factor(hparams, state.step)
-    clip = hparams["optimizer.clip"]
-    params, opt_state, norms, fine = dict(state.params), {}, {}, jnp.isfinite(sums["loss"])
-    frozen = state.streak >= plan.nonfinite
+    frozen = state.streak >= program.plan.nonfinite
+    fine = jnp.isfinite(sums["loss"]) & _finite(model_state)
+    params, opt_state, norms = dict(state.params), {}, {}
     for part in parts:
-        old = {part: state.params[part]} if part else state.params
-        gradient_part = {part: gradient[part]} if part else gradient
-        norm = optax.tree.norm(gradient_part)
-        scale = jnp.where((clip > 0) & (norm > clip), clip / norm, 1.0)
-        scaled = jax.tree.map(lambda g: g * scale.astype(g.dtype), gradient_part)
-        updates, memory = program.optimizer(hparams, part).update(scaled, state.opt_state[part], old)
-        updates = jax.tree.map(lambda u: u * factor.astype(u.dtype), updates)
-        new = optax.apply_updates(old, updates)
-        good = jnp.isfinite(norm) & _finite(new) & _finite(memory) & jnp.isfinite(sums["loss"])
-        params |= _keep(good & ~frozen, new, old)
-        opt_state[part] = _keep(good & ~frozen, memory, state.opt_state[part])
+        moved, memory, good, found = _moved(program, part, state, gradient, factor)
+        good &= jnp.isfinite(sums["loss"]) & ~frozen
+        params |= _keep(good, moved, _of(part, state.params))
+        opt_state[part] = _keep(good, memory, state.opt_state[part])
         fine &= good
-        prefix = f"{part}_" if part else ""
-        norms |= {f"{prefix}gradient_norm": norm, f"{prefix}update_norm": optax.tree.norm(updates)}
-    fine &= _finite(model_state)
+        norms |= {f"{part}_{name}" if part else name: value for name, value in found.items()}
     norms["parameter_norm"] = optax.tree.norm(params)
-    params, model_state = dict(params), _keep(fine & ~frozen, model_state, state.model_state)
     lr = {"lr": hparams["optimizer.lr"] * factor} if "optimizer.lr" in hparams else {}
     sums = {**sums, "step": {"count": jnp.float32(1.0), **norms, **lr}}
     # a skipped step reports nothing: one NaN would hide every other step of its line
-    sums = jax.tree.map(lambda s: jnp.where(fine & ~frozen, s, 0).astype(jnp.float32), sums)
+    sums = jax.tree.map(lambda s: jnp.where(fine, s, 0).astype(jnp.float32), sums)
     state = state.replace(
         step=state.step + jnp.where(frozen, 0, 1),  # a frozen state keeps the step at which it froze
         params=params,
-        model_state=model_state,
+        model_state=_keep(fine, model_state, state.model_state),
         opt_state=opt_state,
         streak=jnp.where(frozen, state.streak, jnp.where(fine, 0, state.streak + 1)),
         bad=state.bad + jnp.where(fine | frozen, 0, 1),
     )
-    return state.replace(ema=_averaged(program, state, fine & ~frozen)), sums
+    return state.replace(ema=_averaged(program, state, fine)), sums
+
+
+def _moved(program: Program, part: str, state: State, gradient: dict, factor: jax.Array) -> tuple:
+    """(parameters, memory, whether both are finite, norms) of one part after its optimizer has moved it."""
+    clip, gradient, old = state.hparams["optimizer.clip"], _of(part, gradient), _of(part, state.params)
+    norm = optax.tree.norm(gradient)
+    scale = jnp.where((clip > 0) & (norm > clip), clip / norm, 1.0)
+    gradient = jax.tree.map(lambda g: g * scale.astype(g.dtype), gradient)
+    updates, memory = program.optimizer(state.hparams, part).update(gradient, state.opt_state[part], old)
+    updates = jax.tree.map(lambda u: u * factor.astype(u.dtype), updates)
+    new = optax.apply_updates(old, updates)
+    good = jnp.isfinite(norm) & _finite(new) & _finite(memory)
+    return new, memory, good, {"gradient_norm": norm, "update_norm": optax.tree.norm(updates)}
+
+
+def _of(part: str, params: dict) -> dict:
+    """The parameters of one part, under its name; all of them for the part without a name."""
+    return {part: params[part]} if part else params
 
 
 def _averaged(program: Program, state: State, fine: jax.Array) -> dict:

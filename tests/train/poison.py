@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 
 def spoil(key, facts, example, *, epoch: int = 0, last: int = 0, examples: tuple[int, ...] = ()):
-    """The example with a NaN in it, in the given epochs, where it is one of the given examples (all, if none is given)."""
+    """The example with a NaN in it, in the given epochs, where it is one of `examples` (any, if none is given)."""
     hit = jnp.isin(example["index"], jnp.array(examples)) if examples else True
     hit &= (example["epoch"] >= epoch) & (example["epoch"] <= last)
     image = example["image"]

@@ -16,7 +16,7 @@ COUNT, BATCH = 1437, 64
 
 def config(*, steps=40, data_seed=0, **spoil):
     """A short run whose batches are spoiled as the options of `spoil` say."""
-    made = experiment(
+    return experiment(
         data=section("data", "digits", seed=data_seed),
         model=section("models", "lenet5", activation="relu", norm="batch"),
         task=section("tasks", "classification"),
@@ -30,7 +30,6 @@ def config(*, steps=40, data_seed=0, **spoil):
         checkpoint={"steps": 8},
         report={"steps": 4, "quiet": True, "tensorboard": False, "curves": False},
     )
-    return made
 
 
 def spoiled(first, count):
@@ -63,7 +62,9 @@ def test_three_in_a_row_roll_back_to_the_last_good_state_and_go_on_past_them(tmp
     assert int(trained.state.skipped) == 13 - 8
     (event,) = events(tmp_path)
     assert (event["step"], event["name"], event["tripped"]) == (8, "rolled back", 13)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if '"train"' in line]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if '"train"' in line
+    ]
     assert steps == list(range(4, 41, 4))
 
 

@@ -7,7 +7,16 @@ import pytest
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.train.job import prepare
 
-WAYS = [("jit", 1), ("jit", 2), ("jit", 8), ("pmap", 2), ("pmap", 8), ("shard_map", 1), ("shard_map", 2), ("shard_map", 8)]
+WAYS = [
+    ("jit", 1),
+    ("jit", 2),
+    ("jit", 8),
+    ("pmap", 2),
+    ("pmap", 8),
+    ("shard_map", 1),
+    ("shard_map", 2),
+    ("shard_map", 8),
+]
 
 
 def config(**train):

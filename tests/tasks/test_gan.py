@@ -1,0 +1,79 @@
+"""Two networks in one: the same step that trains a classifier trains a generator against its critic."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import linalg
+
+import cnnjax
+from cnnjax.config import load
+
+QUIET = ("--config.report.quiet=true", "--config.report.tensorboard=false", "--config.train.devices=1")
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory, root):
+    """LeNet-5, which reads at least 98 % of the test digits."""
+    config = load(str(root / "configs/digits.py"), (*QUIET, "--config.train.epochs=20"))
+    trained = cnnjax.run(config, tmp_path_factory.mktemp("classifier"))
+    assert trained.metrics["test"]["accuracy"] >= 0.98
+    return trained
+
+
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory, root):
+    """The generator, trained to the end and for one hundredth of that."""
+    config = load(str(root / "configs/digits_gan.py"), QUIET)
+    early = load(str(root / "configs/digits_gan.py"), (*QUIET, f"--config.train.steps={config.train.steps // 100}"))
+    workdir = tmp_path_factory.mktemp("gan")
+    return cnnjax.run(config, workdir / "late"), cnnjax.run(early, workdir / "early")
+
+
+def samples(trained, count=1000):
+    """Digits (N, 28, 28, 1) as the classifier's data set stores them, from noise."""
+    noise = jax.random.normal(jax.random.key(1), (count, 32))
+    images = jax.jit(lambda v, z: trained.net.apply(v, z, method="generator"))(trained.variables, noise)
+    return np.asarray((images + 1) * 127.5).round().astype(np.uint8)
+
+
+def features(classifier, images):
+    """What the last hidden layer (N, 84) of the classifier says of images."""
+    net = cnnjax.models.lenet5(outputs=0, activation="relu", pool="max")
+    facts = classifier.facts
+    params = {name: value for name, value in classifier.variables["params"].items() if name != "head"}
+    return np.asarray(net.apply({"params": params}, (images / 255 - facts.mean[0]) / facts.std[0]), np.float64)
+
+
+def frechet(a, b):
+    """The Fréchet distance between two clouds of points (N, D), taken as Gaussians."""
+    difference = a.mean(0) - b.mean(0)
+    first, second = np.cov(a.T), np.cov(b.T)
+    root = linalg.sqrtm(first @ second + 1e-6 * np.eye(len(first))).real
+    return difference @ difference + np.trace(first + second - 2 * root)
+
+
+def test_a_classifier_sees_at_least_eight_digits_in_what_was_made(classifier, gan, at_home):
+    seen = classifier.predict(samples(gan[0]))
+    share = np.bincount(seen["label"], minlength=10) / 1000
+    assert (share >= 0.03).sum() >= 8, share
+    assert seen["probabilities"].max(-1).mean() >= 0.8
+
+
+def test_what_was_made_comes_nearer_to_the_digits_by_training(classifier, gan):
+    real = features(classifier, classifier.source.train.arrays["image"])
+    late, early = (frechet(real, features(classifier, samples(trained))) for trained in gan)
+    assert late <= early / 2, (late, early)
+
+
+def test_each_half_is_moved_by_its_own_optimizer(gan):
+    assert set(gan[0].state.opt_state) == {"generator", "discriminator"}
+    assert set(gan[0].state.opt_state["generator"][1].mu) == {"generator"}
+
+
+def test_a_half_with_a_learning_rate_of_zero_stays_as_it_was(tmp_path, at_home):
+    flags = ("--config.train.steps=3", "--config.optimizer.generator.lr=0", "--config.optimizer.ema=0")
+    trained = cnnjax.run(load("configs/digits_gan.py", (*QUIET, *flags)), tmp_path)
+    before = trained.job.start().params
+    for half, moved in (("generator", False), ("discriminator", True)):
+        pairs = zip(jax.tree.leaves(before[half]), jax.tree.leaves(trained.state.params[half]), strict=True)
+        assert any((np.asarray(a) != np.asarray(b)).any() for a, b in pairs) == moved

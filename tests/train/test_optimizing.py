@@ -1,0 +1,105 @@
+"""What surrounds the optimizer: groups, frozen parts, factors, clipping, microbatches, warm-up."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax.config import augmentation, experiment, section
+from cnnjax.train.job import prepare
+
+
+def config(*, steps=4, batch=32, **optimizer):
+    return experiment(
+        data=section("data", "digits"),
+        model=section("models", "lenet5", activation="relu"),
+        task=section("tasks", "classification"),
+        augment=augmentation(train=("normalize",), eval=("normalize",)),
+        optimizer=section("optimizers", "sgd", **{"lr": 0.1, **optimizer}),
+        schedule=section("schedules", "constant"),
+        train={"steps": steps, "batch": batch, "devices": 1},
+    )
+
+
+def moved(made):
+    """Parameters before and after the run's first step, and its sums."""
+    job = prepare(made)
+    state = job.layout.replicate(job.start())
+    before = jax.tree.map(np.asarray, state.params)
+    batches = job.layout.share(job.batches(job.source.train).batches(0, 1), 2)
+    state, _ = job.step(state, job.store(job.source.train), batches, np.int32(1))
+    return before, jax.tree.map(np.asarray, state.params), jax.tree.map(np.asarray, state.sums)
+
+
+def distance(before, after):
+    return {
+        name: float(
+            sum(
+                np.abs(a - b).sum()
+                for a, b in zip(jax.tree.leaves(before[name]), jax.tree.leaves(after[name]), strict=True)
+            )
+        )
+        for name in before
+    }
+
+
+def test_frozen_parameters_stay_and_the_others_move():
+    before, after, _ = moved(config(freeze=("c1", "*/bias")))
+    assert distance(before, after)["c1"] == 0
+    assert distance(before, after)["c3"] > 0
+    assert (before["head"]["bias"] == after["head"]["bias"]).all()
+
+
+def test_factors_scale_the_learning_rate_of_what_they_fit():
+    plain, slow = (distance(*moved(config(factors=factors))[:2]) for factors in ((), (("head", 0.1),)))
+    assert slow["head"] == pytest.approx(0.1 * plain["head"], rel=1e-3)
+    assert slow["c3"] == pytest.approx(plain["c3"], rel=1e-5)
+
+
+def test_a_group_has_an_optimizer_of_its_own():
+    made = config(groups=(("*/bias", "biases"),), biases=section("optimizers", "sgd", lr=0.0))
+    before, after, _ = moved(made)
+    assert all((before[name]["bias"] == after[name]["bias"]).all() for name in before)
+    assert distance(before, after)["c3"] > 0
+
+
+def test_clipping_bounds_the_update():
+    _before, _after, sums = moved(config(clip=0.01, momentum=0.0))
+    assert float(sums["step"]["gradient_norm"]) > 0.01
+    assert float(sums["step"]["update_norm"]) == pytest.approx(0.1 * 0.01, rel=1e-4)
+
+
+def test_microbatches_give_the_gradient_of_the_whole_batch():
+    whole, parts = (moved(config(accumulate=k))[1] for k in (1, 4))
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_the_learning_rate_warms_up_and_then_follows_its_schedule():
+    made = config(steps=10).copy_and_resolve_references()
+    with made.unlocked():
+        made.schedule = section("schedules", "linear", warmup_steps=2)
+    program = prepare(made).program
+    factors = [float(program.factor({}, jnp.int32(t))) for t in range(11)]
+    np.testing.assert_allclose(factors, [0.5, 1.0, *np.linspace(1, 0, 9)], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"steps": 0}, "train.steps, train.epochs and train.examples are all 0"),
+        ({"batch": 2000}, "train.batch is 2000, but the training split has 1437 examples"),
+        (
+            {"batch": 30, "devices": 8},
+            "train.batch is 30, which 8 devices don't divide; the nearest that fit: 24 or 32",
+        ),
+        ({"devices": 9}, "train.devices is 9; 8 available here"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused_before_anything_compiles(train, words):
+    made = config().copy_and_resolve_references()
+    with made.unlocked():
+        for key, value in train.items():
+            made.train[key] = value
+    with pytest.raises(ValueError, match=words):
+        prepare(made)
