@@ -150,7 +150,7 @@ def repeat(key, facts, batch, *, times: int = 3):
     """
     rows = _rows(batch)
     if times < 1 or times > rows:
-        raise ValueError(f"augment.repeat.times is {times}; it must be between 1 and a device's {rows} examples")
+        raise ValueError(f"augment.repeat.times is {times}; it must be 1 to the {rows} examples of a device")
     place = axes.first(rows) + jnp.arange(rows)
     back = place % times
 
