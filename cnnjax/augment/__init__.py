@@ -8,3 +8,4 @@ from cnnjax.augment.pipeline import *
 from cnnjax.augment.policies import *
 from cnnjax.augment.temporal import *
 from cnnjax.augment.textures import *
+from cnnjax.augment.views import *

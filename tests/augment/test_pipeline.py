@@ -15,6 +15,7 @@ def test_a_name_is_an_entry_with_or_without_a_number_or_an_import_path():
 
 
 ONE, ONLY = "it must be one of", "has only 16×16 pixels"
+EIGHT = "it must be 1 to the 8 examples of a device"
 HAS = "the batch has epoch, image, index, label, valid"
 
 
@@ -31,7 +32,7 @@ HAS = "the batch has epoch, image, index, label, valid"
             "moves that are read together need one border",
         ),
         (("normalize", "hue"), {}, "augment: 'hue' works on colours in [0, 1]; name it before 'normalize'"),
-        (("crop",), {"crop": {"border": "zero"}}, f"augment.crop.border is 'zero'; {ONE} constant, mean, edge, reflect"),
+        (("crop",), {"crop": {"border": "x"}}, f"augment.crop.border is 'x'; {ONE} constant, mean, edge, reflect"),
         (("zoom",), {"zoom": {"method": "linear"}}, f"augment.zoom.method is 'linear'; {ONE} bilinear, cubic"),
         (("flip",), {"flip": {"mode": "odd"}}, f"augment.flip.mode is 'odd'; {ONE} random, alternate"),
         (("center_crop",), {}, f"augment.center_crop.side is 224; the image {ONLY}"),
@@ -40,7 +41,7 @@ HAS = "the batch has epoch, image, index, label, valid"
         (("erase",), {"erase": {"content": "zero"}}, f"augment.erase.content is 'zero'; {ONE} constant, mean, noise"),
         (("series_mask",), {}, f"augment.series_mask needs `series`; {HAS}"),
         (("temporal_crop",), {}, f"augment.temporal_crop needs `video` or `series`; {HAS}"),
-        (("repeat",), {"repeat": {"times": 9}}, "augment.repeat.times is 9; it must be 1 to the 8 examples of a device"),
+        (("repeat",), {"repeat": {"times": 9}}, f"augment.repeat.times is 9; {EIGHT}"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_config_path(names, options, message):
@@ -123,7 +124,7 @@ def test_repeated_examples_are_augmented_apart():
     assert len({row.tobytes() for row in out["image"][:4]}) == 2
 
 
-NAMES = ("repeat", "rotate", "flip", "erase", "normalize", "mix")
+NAMES = ("repeat", "rotate", "flip", "normalize", "mixup")
 DEVICES = {"repeat": {"times": 3}, "flip": {"mode": "alternate"}}
 
 

@@ -1,0 +1,149 @@
+"""Test-time augmentation: the same example seen several ways, and the outputs averaged.
+
+A view's name is a function of the image's size; several names are every combination of theirs.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax import ops
+
+__all__ = ["View", "averaged", "five_crop", "mirror", "scales", "shifts", "ten_crop"]
+
+OF = ("probabilities", "outputs")
+
+
+class View(NamedTuple):
+    """One way to see images: `look` (B, H, W, C) → (B, h, w, C), and `back` maps a dense output (B, h, w, K) back.
+
+    Where `back` has nothing to say it is zero; `weight` is the view's share of the average.
+    """
+
+    weight: float
+    look: Callable
+    back: Callable
+
+
+def _same(x):
+    return x
+
+
+def mirror(size):
+    """The image and its mirror image, left and right exchanged."""
+    return [View(0.5, _same, _same), View(0.5, lambda x: x[:, :, ::-1], lambda x: x[:, :, ::-1])]
+
+
+def shifts(size, *, pixels: int = 1):
+    """The image (half of the weight) and it moved by `pixels` along both axes, either way, its borders reflected."""
+    height, width = size
+
+    def moved(start):
+        def look(x):
+            padded = jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
+            return padded[:, start : start + height, start : start + width]
+
+        def back(x):
+            padded = jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
+            return padded[:, 2 * pixels - start :][:, :height, 2 * pixels - start :][:, :, :width]
+
+        return View(0.25, look, back)
+
+    return [View(0.5, _same, _same), moved(0), moved(2 * pixels)]
+
+
+def five_crop(size, *, side: int = 224):
+    """The four corners and the middle, `side`×`side` pixels each."""
+    (height, width), spare = size, [n - side for n in size]
+    if min(spare) < 0 or side < 1:
+        raise ValueError(f"eval.views: a crop of side {side} does not fit an image of {height}×{width} pixels")
+    middle = (spare[0] // 2, spare[1] // 2)
+    corners = [(y, x) for y in (0, spare[0]) for x in (0, spare[1])]
+
+    def at(y, x):
+        def back(out):
+            return jnp.pad(out, ((0, 0), (y, spare[0] - y), (x, spare[1] - x), (0, 0)))
+
+        return View(0.2, lambda image: image[:, y : y + side, x : x + side], back)
+
+    return [at(*corner) for corner in (*corners, middle)]
+
+
+def ten_crop(size, *, side: int = 224):
+    """The four corners, the middle and the mirror images of all five (Krizhevsky 2012)."""
+    return _both(five_crop(size, side=side), lambda view, side_size: mirror(side_size), size)
+
+
+def scales(size, *, factors: tuple = (0.75, 1.0, 1.25)):
+    """The image at several sizes, for nets that take any; a dense output is brought back to the image's size."""
+
+    def at(factor):
+        small = tuple(max(1, round(n * factor)) for n in size)
+        return View(
+            1 / len(factors),
+            lambda x: x if small == tuple(size) else ops.resize(x, small),
+            lambda x: x if tuple(x.shape[1:3]) == tuple(size) else ops.resize(x, size),
+        )
+
+    return [at(factor) for factor in factors]
+
+
+def _both(views, more, size):
+    """Every view, and after it each of the views that `more` gives of what it shows."""
+    out = []
+    for view in views:
+        shown = jax.eval_shape(view.look, jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)).shape[1:3]
+        for after in more(view, shown):
+            out.append(
+                View(
+                    view.weight * after.weight,
+                    lambda x, first=view, then=after: then.look(first.look(x)),
+                    lambda x, first=view, then=after: first.back(then.back(x)),
+                )
+            )
+    return out
+
+
+def _named(name, size, options):
+    known = {function.__name__: function for function in (five_crop, mirror, scales, shifts, ten_crop)}
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        raise ValueError(f"eval.views has no view {name!r}; {hint}")
+    return known[name](size, **options.get(name, {}))
+
+
+def averaged(predict, image, names, options, *, of: str = "probabilities", dense: bool = False):
+    """What `predict` (images → outputs) says on average over every combination of the named views.
+
+    `of="probabilities"`: outputs are logits along the last axis; their softmax is averaged and the logarithm of
+    that returned, so that it stands in for logits. `of="outputs"`: outputs are averaged as they are.
+    `dense`: outputs (B, h, w, K) as large as the view are mapped back to the image before.
+    Views of one shape are one loop over one network.
+    """
+    if of not in OF:
+        raise ValueError(f"eval.views: of is {of!r}; it must be one of {', '.join(OF)}")
+    size = tuple(image.shape[1:3])
+    views = [View(1.0, _same, _same)]
+    for name in names:
+        views = _both(views, lambda view, shown, name=name: _named(name, shown, options), size)
+    shapes = {}
+    for view in views:
+        shapes.setdefault(jax.eval_shape(view.look, image).shape, []).append(view)
+
+    def outcome(x):
+        out = predict(x)
+        return jax.nn.softmax(out) if of == "probabilities" else out
+
+    total, seen = 0.0, 0.0
+    for alike in shapes.values():
+        shown = jnp.stack([view.look(image) for view in alike])
+        outputs = jax.lax.map(outcome, shown) if len(alike) > 1 else outcome(shown[0])[None]
+        for view, output in zip(alike, outputs, strict=True):
+            total += view.weight * (view.back(output) if dense else output)
+            seen += view.weight * (view.back(jnp.ones_like(output[..., :1])) if dense else 1.0)
+    mean = total / seen
+    return jnp.log(jnp.maximum(mean, 1e-30)) if of == "probabilities" else mean
