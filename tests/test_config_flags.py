@@ -149,9 +149,8 @@ def test_what_cannot_be_meant_is_refused_in_words(flag, text):
 
 
 def test_a_missing_file_is_refused_with_the_nearest():
-    assert refused(path="configs/digit.py") == (
-        "--config=configs/digit.py: there is no file configs/digit.py; nearest: configs/digits.py"
-    )
+    text = "--config=configs/digit.py: there is no file configs/digit.py; nearest: configs/digits.py"
+    assert refused(path="configs/digit.py").startswith(text)
     assert "nearest: configs/digits.py" in refused(path="digits.py")
     assert "configs/digits.py" in refused(path="")
 
