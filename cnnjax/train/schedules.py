@@ -29,7 +29,7 @@ def polynomial(progress: jax.Array, *, power: float = 0.9, floor: float = 0.0) -
 
 def exponential(progress: jax.Array, *, last: float = 0.01) -> jax.Array:
     """A constant rate of decay that reaches `last` at the end."""
-    return optax.exponential_decay(1.0, 1, last)(progress)
+    return jnp.power(last, progress)  # optax.exponential_decay asks `if` of its rate, which may be traced
 
 
 def multistep(progress: jax.Array, *, milestones: tuple = (0.5, 0.75), gamma: float = 0.1) -> jax.Array:

@@ -18,7 +18,7 @@ def config(*, steps=40, data_seed=0, **spoil):
     """A short run whose batches are spoiled as the options of `spoil` say."""
     return experiment(
         data=section("data", "digits", seed=data_seed),
-        model=section("models", "lenet5", activation="relu", norm="batch"),
+        model=section("models", "mlp", hidden=(32,), norm="batch"),
         task=section("tasks", "classification"),
         augment=augmentation(
             train=("normalize", "tests.train.poison:spoil"), eval=("normalize",), **({"spoil": spoil} if spoil else {})
