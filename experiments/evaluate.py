@@ -35,9 +35,11 @@ def main(argv: list[str]) -> None:
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory of a run, --workdir=runs/a")
     _main.connect(FLAGS)
+    from cnnjax.train.tables import tabulate  # imports jax, which --help can do without
+
     metrics = cnnjax.evaluate(FLAGS.workdir, split=FLAGS.split, checkpoint=FLAGS.checkpoint)
     if FLAGS.process == 0:
-        print(json.dumps(metrics) if FLAGS.json else cnnjax.train.tables.tabulate({FLAGS.split: metrics}))
+        print(json.dumps(metrics) if FLAGS.json else tabulate({FLAGS.split: metrics}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""What the README tells a stranger to type works in a fresh clone, in the order in which it stands there.
+
+`bash` blocks run as they are, but `make test` itself; `python` blocks that begin with a file's name (`# my_nets.py`)
+become that file, others run. A block after the comment `<!-- not run: reason -->` is left out.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n+)?```(bash|python)\n(.*?)```\n", re.DOTALL)
+_FILE = re.compile(r"# ([\w/]+\.py)\n")
+
+
+class Block(NamedTuple):
+    """A piece of the README: its language, its text, the line it stands on."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(text: str) -> list[Block]:
+    """What is to be typed, in order."""
+    found = []
+    for match in _BLOCK.finditer(text):
+        if not match[1]:
+            lines = [line for line in match[3].splitlines() if line.strip() != "make test"]
+            if any(line.strip() for line in lines):
+                found.append(Block(match[2], "\n".join(lines) + "\n", text[: match.start()].count("\n") + 1))
+    return found
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """The last commit in a folder of its own; with this checkout's environment, where `make` has made it."""
+    folder = tmp_path_factory.mktemp("front_door") / "cnnjax"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    if (ROOT / ".venv" / "installed").exists():
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        for path in ("requirements.lock", ".ci/install"):
+            os.utime(folder / path, (0, 0))  # older than .venv/installed: nothing to install
+    return folder
+
+
+def typed(block: Block, folder: Path) -> None:
+    """Does what a block says; says which one where it fails."""
+    file = _FILE.match(block.text) if block.language == "python" else None
+    if file:
+        (folder / file[1]).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file[1]).write_text(block.text)
+        return
+    command = block.text if block.language == "bash" else f"python -c {shlex.quote(block.text)}\n"
+    environment = {key: value for key, value in os.environ.items() if key not in ("XLA_FLAGS", "JAX_PLATFORMS")}
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", f"[ ! -d .venv ] || . .venv/bin/activate\n{command}"],
+        cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400,
+    )
+    told = f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert done.returncode == 0, f"README.md, line {block.line}, ended with {done.returncode}:\n{block.text}\n{told}"
+    assert "Traceback" not in told, f"README.md, line {block.line}:\n{told}"
+
+
+def test_blocks_are_found_in_order_with_their_lines_and_without_those_left_out():
+    text = "a\n```bash\nmake test\n```\n<!-- not run: needs a pod -->\n```bash\nx\n```\n```python\n# a/b.py\ny\n```\n"
+    text += "```bash\nmake test\nz\n```\n```\nprose\n```\n"
+    assert blocks(text) == [Block("python", "# a/b.py\ny\n", 9), Block("bash", "z\n", 13)]
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="there is no README.md")
+def test_every_command_of_the_readme_works_in_a_fresh_clone(clone):
+    found = blocks((clone / "README.md").read_text())
+    assert any("make train" in block.text for block in found)
+    for block in found:
+        typed(block, clone)
+    status = json.loads((clone / "runs" / "digits" / "status.json").read_text())
+    assert status["status"] == "complete"
+    assert status["test"]["accuracy"] >= 0.98
