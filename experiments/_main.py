@@ -93,7 +93,7 @@ def command(program: str) -> str:
 def _explained(error: BaseException, values: flags.FlagValues) -> int:
     """Prints what the user needs to know of an error, keeps the rest in error.log, and gives the exit code."""
     code = exit_code(error)
-    workdir = Path(values.workdir) if values.is_parsed() and values.workdir else Path()
+    workdir = Path(getattr(values, "workdir", "")) if values.is_parsed() else Path()
     story = ""
     if code != 7 and workdir != Path() and workdir.is_dir():
         from cnnjax.train.workdir import record_error
