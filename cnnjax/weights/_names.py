@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["DIALECTS", "FLATTENED", "renamed", "rule"]
+__all__ = ["CONVOLVED", "DIALECTS", "FLATTENED", "family", "renamed", "rule"]
 
 Rule = Callable[[list[str], frozenset[str]], str]
 
@@ -12,6 +12,15 @@ FLATTENED = {
     ("AlexNet", "dense1"): (6, 6), ("VGG", "dense1"): (7, 7), ("GoogLeNet", "auxiliary1/dense"): (4, 4),
     ("GoogLeNet", "auxiliary2/dense"): (4, 4),
 }
+
+# dense layers that timm has as convolutions
+CONVOLVED = {("VGG", "dense1"), ("VGG", "dense2"), ("MobileNet", "head/hidden"), ("PreactivatedResNet", "head/output")}
+
+
+def family(net) -> str:
+    """The family of a net; pre-activated residual nets are one of their own."""
+    name = type(net).__name__
+    return f"Preactivated{name}" if name == "ResNet" and net.shape["version"] == "2" else name
 
 
 def _number(word: str) -> int:
@@ -269,21 +278,19 @@ _TORCHVISION: Mapping[str, Rule] = {
     "VideoResNet": _video_resnet,
 }
 _TIMM: Mapping[str, Rule] = {
-    "VGG": _vgg_timm, "ConvNeXt": _convnext_timm, "EfficientNet": _efficientnet_timm,
+    "VGG": _vgg_timm, "ConvNeXt": _convnext_timm, "EfficientNet": _efficientnet_timm, "ResNet": _resnet,
+    "PreactivatedResNet": _resnet_v2, "DenseNet": _densenet, "InceptionV3": _inception,
 }
 DIALECTS = ("native", "torchvision", "timm")
 
 
 def rule(net, dialect: str) -> Rule | None:
     """How a dialect names the layers of a net: from the parts of our path and all our paths; None where it does not."""
-    family = type(net).__name__
     if dialect == "native":
         return lambda path, _: ".".join(path)
-    if family == "ResNet" and net.shape["version"] == "2":
-        return _resnet_v2 if dialect == "timm" else None
     if dialect == "torchvision":
-        return _TORCHVISION.get(family)
-    return _mobilenet_timm(net) if family == "MobileNet" else _TIMM.get(family)
+        return _TORCHVISION.get(family(net))
+    return _mobilenet_timm(net) if family(net) == "MobileNet" else _TIMM.get(family(net))
 
 
 def renamed(name: str) -> str:

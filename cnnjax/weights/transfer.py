@@ -78,7 +78,12 @@ def save(net: Any, variables: Mapping, path: str | os.PathLike, *, dialect: str 
     tensors = {}
     for leaf, (name, sides) in plan.items():
         value = np.asarray(leaves[leaf])
-        tensors[name] = value if dialect == "native" else _theirs(value, leaf[-1], sides, dialect)
+        if dialect != "native":
+            value = _theirs(value, leaf[-1], sides, dialect)
+        layer = (_names.family(net), "/".join(leaf[1:-1]))
+        if dialect == "timm" and leaf[-1] == "kernel" and layer in _names.CONVOLVED:
+            value = value.reshape(*value.shape[:1], -1, *(sides or (1, 1)))
+        tensors[name] = value
     write(path, tensors, metadata={"net": type(net).__name__, "names": dialect})
 
 
@@ -112,7 +117,7 @@ def _plan(net: Any, leaves: Mapping, dialect: str) -> dict:
     plan = {}
     for leaf in leaves if rule else ():
         *modules, last = leaf[1:]
-        sides = _names.FLATTENED.get((type(net).__name__, "/".join(modules)), ())
+        sides = _names.FLATTENED.get((_names.family(net), "/".join(modules)), ())
         try:
             module = rule(modules, paths)
         except (KeyError, AttributeError, TypeError, ValueError):

@@ -15,14 +15,16 @@ from tests.models.variants import (
     SLOW_TINY,
     TINY,
     abstract_variables,
+    filled,
     flat,
     outputs_of,
+    quickly,
     shape_of,
     tiny,
 )
 
 QUICK = [pytest.param(name, marks=pytest.mark.proofs) if name in DEEP else name for name in ENTRIES]
-REAL = [*TINY, *(pytest.param(name, marks=pytest.mark.proofs) for name in SLOW_TINY)]
+REAL = [*TINY, *(pytest.param(name, marks=pytest.mark.proofs) for name in SLOW_TINY)]  # their compilation is slow
 NOISE = {"noise": jax.random.key(3)}
 
 
@@ -121,36 +123,33 @@ def _trained(net, family):
 
 
 @pytest.mark.parametrize("family", REAL)
-def test_every_parameter_gets_a_finite_gradient(family):
+def test_every_parameter_gets_a_finite_gradient_and_evaluation_is_independent_of_batch_mates(family):
     net, x = tiny(family)
-    variables = jax.jit(net.init, static_argnames="train")(jax.random.key(1), x, train=False)
+    variables = filled(net, x.shape[1:])
     params = variables.pop("params")
-    gradients = jax.jit(jax.grad(_trained(net, family)))(params, variables, x)
+
+    def both(params, stats, x):
+        return jax.grad(_trained(net, family))(params, stats, x), main(net.apply({"params": params, **stats}, x))
+
+    run = quickly(both, params, variables, x)
+    gradients, first = run(params, variables, x)
     for path, leaf in flat(gradients).items():
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
-
-
-@pytest.mark.parametrize("family", REAL)
-def test_evaluation_is_independent_of_batch_mates_and_the_same_in_bfloat16_to_its_precision(family):
-    net, x = tiny(family)
-    variables = jax.jit(net.init, static_argnames="train")(jax.random.key(1), x, train=False)
-    run = jax.jit(lambda variables, x: jax.tree.leaves(net.apply(variables, x))[0])
-    first, other = run(variables, x), run(variables, x.at[1:].set(1 - x[1:]))
+    _, other = run(params, variables, x.at[1:].set(1 - x[1:]))
     np.testing.assert_allclose(first[0], other[0], rtol=1e-5, atol=1e-6)
-    assert np.abs(first[1] - other[1]).max() > 0 or family == "dcgan"
-    half = run(variables, x.astype(jnp.bfloat16))
-    assert half.dtype == jnp.bfloat16
-    assert np.abs(half - first).max() <= 0.1 * np.abs(first).max() + 1e-3
+    assert np.abs(first[1] - other[1]).max() > 0
 
 
-@pytest.mark.parametrize("family", ["mlp", "lenet5", "convnet", "tdnn", "convnext", "dcgan"])
-def test_a_net_gives_the_same_under_jit(family):
+@pytest.mark.parametrize("family", ["lenet5", "convnext"])
+def test_a_net_gives_the_same_under_jit_and_in_bfloat16_to_its_precision(family):
     net, x = tiny(family)
-    variables = net.init(jax.random.key(1), x, train=False)
-    for got, want in zip(jax.tree.leaves(jax.jit(net.apply)(variables, x)), jax.tree.leaves(net.apply(variables, x)),
-                         strict=True):
-        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+    variables = filled(net, x.shape[1:])
+    plain = net.apply(variables, x)
+    np.testing.assert_allclose(jax.jit(net.apply)(variables, x), plain, rtol=1e-4, atol=1e-5)
+    half = jax.jit(net.apply)(variables, x.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+    assert np.abs(half - plain).max() <= 0.05 * np.abs(plain).max()
 
 
 @pytest.mark.parametrize("family", REAL)
@@ -176,13 +175,12 @@ def test_every_normalisation_can_be_had(family):
         abstract_variables(tiny(family, norm="bach")[0], shape)
 
 
-@pytest.mark.parametrize("family", ["resnet", "densenet", "efficientnet", "convnext"])
+@pytest.mark.parametrize("family", ["resnet", "densenet"])
 def test_recomputing_blocks_changes_neither_names_nor_numbers(family):
     net, x = tiny(family)
-    variables = jax.jit(net.init, static_argnames="train")(jax.random.key(1), x, train=False)
     again = tiny(family, remat=True)[0]
-    shapes = abstract_variables(again, x.shape[1:])
-    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(lambda leaf: leaf.shape, shapes)
-    params = variables.pop("params")
-    plain, saved = (jax.jit(jax.grad(_trained(each, family)))(params, variables, x) for each in (net, again))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), plain, saved)
+    variables = filled(net, x.shape[1:])
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, filled(again, x.shape[1:]))
+    arguments = (variables.pop("params"), variables, x)
+    plain, saved = (quickly(jax.grad(_trained(each, family)), *arguments)(*arguments) for each in (net, again))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), plain, saved)

@@ -1,9 +1,11 @@
 """Every entry of the room with an input that it takes, and a tiny member of each family."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnnjax.config import entries
 
@@ -42,22 +44,22 @@ TINY = {
     "alexnet": ("alexnet", {"hidden": 8}, (63, 63, 3)),
     "vgg": ("vgg11_bn", {"width": 2, "hidden": 8}, (32, 32, 3)),
     "resnet": ("resnet", {"blocks": (1, 2), "width": 4, "drop_path": 0.1}, (32, 32, 3)),
-    "resnet_bottleneck": ("resnet", {"blocks": (1, 1), "width": 4, "bottleneck": True, "groups": 2, "group_width": 32,
-                                     "stem": "deep", "shortcut": "D"}, (32, 32, 3)),
-    "wrn": ("wrn16_4", {"blocks": (1, 1), "width": 4, "block_dropout": 0.1}, (8, 8, 3)),
     "densenet": ("densenet", {"blocks": (2, 2), "growth": 4, "stem": "cifar", "stem_width": 8}, (8, 8, 3)),
     "unet": ("unet", {"width": 4, "depth": 2}, (12, 12, 3)),
-    "unet_backbone": ("unet", {"width": 4, "backbone": "lenet5", "up": "resize"}, (28, 28, 1)),
-    "efficientnet": ("efficientnet", {"multiplier": 0.25, "depth": 0.1}, (32, 32, 3)),
     "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2}, (16, 16, 3)),
     "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
     "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
-    "r2plus1d": ("r2plus1d_18", {"blocks": (1, 1), "width": 4}, (4, 16, 16, 3)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
 }
 # whose compilation takes longer than a quick test may
 SLOW_TINY = {
+    "resnet_bottleneck": ("resnet", {"blocks": (1, 1), "width": 4, "bottleneck": True, "groups": 2, "group_width": 32,
+                                     "stem": "deep", "shortcut": "D"}, (32, 32, 3)),
+    "wrn": ("wrn16_4", {"blocks": (1, 1), "width": 4, "block_dropout": 0.1}, (8, 8, 3)),
+    "unet_backbone": ("unet", {"width": 4, "backbone": "lenet5", "up": "resize"}, (28, 28, 1)),
+    "efficientnet": ("efficientnet", {"multiplier": 0.25, "depth": 0.1}, (32, 32, 3)),
+    "r2plus1d": ("r2plus1d_18", {"blocks": (1, 1), "width": 4}, (4, 16, 16, 3)),
     "alexnet_2012": ("alexnet_2012", {"hidden": 8}, (67, 67, 3)),
     "googlenet": ("googlenet", {"auxiliary": True}, (64, 64, 3)),
     "googlenet_2014": ("googlenet_2014", {"auxiliary": True}, (64, 64, 3)),
@@ -84,3 +86,21 @@ def flat(tree) -> dict:
     """Leaves by path."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {"/".join(key.key for key in path): leaf for path, leaf in leaves}
+
+
+def filled(net, shape) -> dict:
+    """Variables with sensible random numbers, made without compiling the net's own initialisation."""
+    rng, values = np.random.default_rng(0), {}
+    variables = abstract_variables(net, shape)
+    for path, leaf in flat(variables).items():
+        fan = math.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 1
+        noise = rng.normal(0, math.sqrt(2 / fan) if len(leaf.shape) > 1 else 0.1, leaf.shape)
+        values[path] = np.float32(noise + path.endswith(("scale", "var")))
+    leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
+    return jax.tree_util.tree_unflatten(structure, [values["/".join(k.key for k in path)] for path, _ in leaves])
+
+
+def quickly(function, *arguments):
+    """The compiled function, made for few runs: XLA's costly passes are left out."""
+    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    return jax.jit(function).lower(*arguments).compile(compiler_options=options)

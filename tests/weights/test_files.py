@@ -1,0 +1,187 @@
+"""Files are read without running anything, and refused where they hold more than tensors."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+from cnnjax import weights
+from cnnjax.weights import _pickles
+
+
+@pytest.fixture
+def folder(root):
+    return root / "tests/fixtures/weights"
+
+
+class Trap:
+    """An object that makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def archive(path, pickled, **stored):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", pickled)
+        for name, value in stored.items():
+            file.writestr(f"archive/data/{name}", value)
+    return path
+
+
+@pytest.mark.parametrize("name", ["tensors.pth", "tensors_old.pth"])
+def test_both_layouts_of_pytorch_give_the_tensors(folder, name):
+    tensors = weights.read(folder / name)
+    whole = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    for key, value in {"whole": whole, "tied": whole, "view": whole[1, :, 1:3], "turned": whole.T}.items():
+        np.testing.assert_array_equal(tensors[key], value if key != "turned" else whole.transpose(2, 1, 0))
+    np.testing.assert_array_equal(tensors["half"], np.array([1.5, -2], np.float16))
+    np.testing.assert_array_equal(tensors["brain"].astype(np.float32), [1.5, -2])
+    np.testing.assert_array_equal(tensors["flags"], [True, False])
+    assert tensors["count"] == 7
+    assert tensors["empty"].shape == (0, 3)
+
+
+def test_the_state_dict_is_found_in_a_training_checkpoint(folder):
+    assert set(weights.read(folder / "checkpoint.pth")) >= {"0.weight", "0.bias", "1.running_mean"}
+
+
+def test_a_parameter_is_a_tensor(folder):
+    np.testing.assert_array_equal(weights.read(folder / "parameter.pth")["weight"], np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["module.pth", "module_old.pth"])
+def test_a_whole_module_is_refused(folder, name):
+    with pytest.raises(weights.RefusedError, match=r"names torch.nn.modules.container.Sequential; only tensors"):
+        weights.read(folder / name)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickle_that_calls_something_is_refused_and_does_not_run(tmp_path, protocol):
+    trap = tmp_path / "sprung"
+    dangerous = pickle.dumps({"weight": Trap(trap)}, protocol=protocol)
+    (tmp_path / "bare.pth").write_bytes(dangerous)
+    for path in (tmp_path / "bare.pth", archive(tmp_path / "zip.pth", dangerous)):
+        with pytest.raises(weights.RefusedError):
+            weights.read(path)
+    assert not trap.exists()
+    pickle.loads(dangerous)
+    assert trap.exists()  # the trap works where pickles run
+
+
+@pytest.mark.parametrize("text", [
+    b"cos\nsystem\n(S'true'\ntR.", b"cbuiltins\neval\n(S'1'\ntR.", b"ctorch._utils\n_rebuild_tensor_v2\n(tR.",
+    b"\x80\x02}q\x00X\x01\x00\x00\x00aq\x01h\x05s.", b"(i__main__\nThing\n.", b"\x80\x02]K\x01b.", b"\x80\x04\x95",
+    b"\x80\x02K\x01K\x02R.", b"\x80\x02(.", b"\x80\x02}}a.", b"\x80\x02\x82\x01.", b"\x80\x02}(K\x01u.",
+])
+def test_damaged_and_strange_pickles_are_refused(text):
+    with pytest.raises(_pickles.RefusedError):
+        _pickles.loaded(io.BytesIO(text))
+
+
+def test_ordinary_values_are_read_as_pickle_reads_them():
+    value = {"a": [1, -2, 3.5, None, True, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)], "b": OrderedDict(c="ü" * 300),
+             "long": 2**80, "self": {}}
+    for protocol in (2, 3, 4, 5):
+        assert _pickles.loaded(io.BytesIO(pickle.dumps(value, protocol=protocol))) == value
+
+
+def rebuilt(storage_size, offset, size, stride, key="0"):
+    """The pickle of a dict with one tensor."""
+    text = b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storage"
+    text += b"ctorch\nFloatStorage\n"
+    text += b"X%c\x00\x00\x00%bX\x03\x00\x00\x00cpu" % (len(key), key.encode())
+    numbers = pickle.dumps((storage_size,), 2)[2:-2].removesuffix(b"\x85")
+    text += numbers.split(b"\x85")[0] + b"tQ"
+    for value in (offset, size, stride):
+        text += pickle.dumps(value, 2)[2:-1]
+    return text + b"\x89NtRs."
+
+
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path):
+    good = archive(tmp_path / "good.pth", rebuilt(4, 0, (2, 2), (2, 1)), **{"0": np.arange(4.0, dtype="f4").tobytes()})
+    np.testing.assert_array_equal(weights.read(good)["w"], [[0, 1], [2, 3]])
+    for name, pickled, message in [
+        ("far", rebuilt(4, 1, (2, 2), (2, 1)), "reaches beyond its storage of 4 numbers"),
+        ("negative", rebuilt(4, 0, (2, 2), (-2, 1)), "stride"),
+        ("short", rebuilt(5, 0, (2, 2), (2, 1)), "has 16 bytes; 5 Float were declared"),
+        ("away", rebuilt(4, 0, (2, 2), (2, 1), key="../../etc"), "lacks archive/data/../../etc"),
+    ]:
+        path = archive(tmp_path / f"{name}.pth", pickled, **{"0": bytes(16)})
+        with pytest.raises(weights.RefusedError, match=message):
+            weights.read(path)
+
+
+def test_safetensors_and_npz_come_back_as_they_were_written(tmp_path):
+    rng = np.random.default_rng(0)
+    tensors = {f"a.{dtype}": rng.integers(0, 2, (2, 3)).astype(dtype) for dtype in ("f4", "f2", "f8", "i8", "u1", "?")}
+    tensors |= {"scalar": np.float32(3), "none": np.zeros((0, 4), np.float32), "turned": rng.random((3, 4)).T}
+    weights.write(tmp_path / "a.safetensors", tensors, metadata={"net": "x"})
+    np.savez(tmp_path / "a.npz", **tensors)
+    for name in ("a.safetensors", "a.npz"):
+        back = weights.read(tmp_path / name)
+        assert set(back) == set(tensors)
+        for key, value in tensors.items():
+            np.testing.assert_array_equal(back[key], value)
+            assert back[key].dtype == value.dtype
+            assert back[key].shape == value.shape
+
+
+def test_a_header_of_any_length_is_read(tmp_path):
+    """A length whose first byte is that of a pickle must not be taken for one."""
+    for count in range(1, 60):
+        weights.write(tmp_path / "a.safetensors", {f"w{i}": np.zeros(1, np.float32) for i in range(count)})
+        assert len(weights.read(tmp_path / "a.safetensors")) == count
+
+
+@pytest.mark.parametrize(("header", "message"), [
+    ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 800]}}, "bytes 0 to 800 of 8"),
+    ({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, "of shape"),
+    ({"w": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, "of shape"),
+    ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}, "of shape"),
+    ({"w": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, "is C64; read are F64"),
+    ({"w": {"dtype": "F32", "shape": [2]}}, "can't be read"),
+    ({"w": [1]}, "can't be read"),
+    ([1, 2], "can't be read"),
+])
+def test_a_false_header_is_refused(tmp_path, header, message):
+    text = json.dumps(header).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    with pytest.raises(weights.RefusedError, match=message):
+        weights.read(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("start", [(2**63).to_bytes(8, "little"), b"", b"\x10", b"\x00" * 8 + b"{", b"GIF89a" * 3])
+def test_what_is_no_file_of_weights_is_refused(tmp_path, start):
+    (tmp_path / "a").write_bytes(start)
+    with pytest.raises(weights.RefusedError):
+        weights.read(tmp_path / "a")
+
+
+def test_an_npz_with_objects_in_it_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", w=np.array([Trap(tmp_path / "sprung")], dtype=object))
+    with pytest.raises(weights.RefusedError, match="can't be read"):
+        weights.read(tmp_path / "a.npz")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("../outside.txt", "x")
+    with pytest.raises(weights.RefusedError, match="neither NumPy's nor PyTorch's"):
+        weights.read(tmp_path / "a.zip")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    weights.write(tmp_path / "a.safetensors", {"w": np.zeros(2, np.float32)})
+    with pytest.raises(ValueError, match="w is complex64; safetensors holds"):
+        weights.write(tmp_path / "a.safetensors", {"w": np.zeros(2, np.complex64)})
+    assert weights.read(tmp_path / "a.safetensors")["w"].dtype == np.float32
