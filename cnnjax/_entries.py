@@ -26,6 +26,14 @@ _POSITIONAL = {  # what stands before the options; a tuple of tuples: one of the
     "optimizers": ((),),
     "schedules": (("progress",),),
 }
+_SHAPES = {  # the same in words
+    "data": "(*, option: int = 0, …) -> Source",
+    "models": "(*, outputs: int, option: int = 0, …), every option with a default",
+    "tasks": "(facts, *, option: float = 0.0, …), every option with a default",
+    "optimizers": "(*, lr: float = 0.1, …), every option with a default",
+    "schedules": "(progress, *, option: float = 0.0, …), every option with a default",
+    "augment": "(key, facts, size or example or batch, strength, *, option: float = 0.0, …)",
+}
 _WORKS_ON = (("size",), ("example",), ("batch",))  # third parameter of an augment entry
 
 
@@ -98,7 +106,7 @@ def entry(room: str, name: str, *, path: str = "") -> Callable:
         raise ConfigError(f"{path} is {name!r}; it must name an entry of cnnjax.{room}")
     bare = name.partition("#")[0]
     if ":" in bare:
-        return _imported(bare, path)
+        return _imported(room, bare, path)
     functions = entries(room)
     if bare not in functions:
         every = f"`python -m experiments.train --list` shows all {len(functions)}"
@@ -169,7 +177,7 @@ def _option(annotation: Any, default: Any) -> Option:
     return Option(annotation, default, numeric=annotation is float)
 
 
-def _imported(name: str, path: str) -> Callable:
+def _imported(room: str, name: str, path: str) -> Callable:
     module, _, function = name.partition(":")
     try:
         loaded = importlib.import_module(module)
@@ -178,4 +186,6 @@ def _imported(name: str, path: str) -> Callable:
     public = [word for word, value in vars(loaded).items() if callable(value) and not word.startswith("_")]
     if not callable(getattr(loaded, function, None)):
         raise ConfigError(f"{path} is {name!r}; {module} has no such function{suggestion(function, public)}")
+    if not is_entry(room, getattr(loaded, function)):
+        raise ConfigError(f"{path} is {name!r}, which has not the signature of cnnjax.{room}: {_SHAPES[room]}")
     return getattr(loaded, function)

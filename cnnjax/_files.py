@@ -22,6 +22,8 @@ def read(path: str) -> dict:
         raise ConfigError(f"--config={path}: there is no file {file}{_hint(file)}")
     if file.suffix == ".json":
         return _from_run(file)
+    if file.suffix != ".py":
+        raise ConfigError(f"--config={path}: {file} is neither a .py file with get_config(variant) nor a config.json")
     return _run(file, variant)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from cnnjax import _values
 from cnnjax._entries import ROOMS, ConfigError, Option, entry, options_of, room_of, room_options
-from cnnjax._sections import LISTS, entry_at, filled, is_section, leaves, refill_augment, refill_groups, refilled
+from cnnjax._sections import LISTS, PLAIN, entry_at, filled, is_section, leaves, refill_augment, refill_groups, refilled
 
 _UNITS = ("steps", "epochs", "examples")
 _FLAG = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
@@ -95,7 +95,7 @@ def _at(config: dict, path: str) -> object:
 
 def _names(config: dict, path: str) -> bool:
     """Whether a flag of this path names entries."""
-    if path in LISTS or path.endswith(".name") or path in ROOMS.values() or is_section(_at(config, path)):
+    if path in LISTS or path.endswith(".name") or is_section(_at(config, path)):
         return True
     return any(leaf.path == path and leaf.option.room for leaf in leaves(config))
 
@@ -113,6 +113,9 @@ def _rename(config: dict, path: str, text: str | None) -> None:
     stem = path.removesuffix(".name")
     rooms = {section: room for room, section in ROOMS.items() if section != "augment"}
     top, *inner = stem.split(".")
+    if stem in PLAIN or stem == "augment":
+        keys = ", ".join(key for key in config[stem] if not is_section(config[stem][key]))
+        raise ConfigError(f"{stem} is a section; write --config.{stem}.option=value, option being one of {keys}")
     if top not in rooms:
         raise _values.unknown(f"{stem}.name", [f"{section}.name" for section in rooms])
     if not inner:

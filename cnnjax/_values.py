@@ -156,6 +156,8 @@ def _allowed(path: str, value: Any) -> Any:
         return value
     if not math.isfinite(value):
         raise ConfigError(f"{path} is {value}; it must be a finite number")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ConfigError(f"{path} is {value}; it must fit into 64 bits")
     low, high, closed = options.bounds(path)
     if value < low or value > high or (value == high and not closed and math.isfinite(high)):
         raise ConfigError(f"{path} is {value}; it must be {_range(low, high, closed)}")
@@ -164,9 +166,9 @@ def _allowed(path: str, value: Any) -> Any:
 
 def _range(low: float, high: float, closed: bool) -> str:
     if math.isinf(high):
-        return f"≥ {low:g}"
-    below = f"{'≤' if closed else '<'} {high:g}"
-    return below if math.isinf(low) else f"≥ {low:g} and {below}"
+        return f"≥ {low:.15g}"
+    below = f"{'≤' if closed else '<'} {high:.15g}"
+    return below if math.isinf(low) else f"≥ {low:.15g} and {below}"
 
 
 def _shown(value: Any) -> str:

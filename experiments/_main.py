@@ -51,7 +51,7 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
     try:
         left = values([sys.argv[0], *argv])[1:]
     except flags.UnrecognizedFlagError as error:
-        hint = f"; write --config.{error.flagname}=…" if "." in error.flagname else ""
+        hint = f"; write --config.{error.flagname}=…" if "." in error.flagname.strip(".") else ""
         close = [f"--{name}" for name in difflib.get_close_matches(error.flagname, [*values, "config"])]
         hint = hint or (f"; nearest: {', '.join(close)}" if close else "; --help shows the flags")
         raise ConfigError(f"--{error.flagname} is not a flag{hint}") from error

@@ -141,6 +141,11 @@ def test_a_duration_by_flag_takes_back_the_other_units():
         ("--config.optimizer.wieght=1", "optimizer.wieght is not an option of adamw"),
         ("--config.augment.train=shift,crob", "augment.train has 'crob'; nearest: crop"),
         ("--config.augment.crop.padding=1", "augment.crop.padding is not an option"),
+        ("--config.train=3", "train is a section; write --config.train.option=value, option being one of batch, "),
+        ("--config.augment=flip", "augment is a section; write --config.augment.option=value, option being one of"),
+        ("--config.seed=99999999999", "seed is 99999999999; it must be ≥ 0 and < 4294967296"),
+        ("--config.model.width=99999999999999999999", "model.width is 99999999999999999999; it must fit into 64 bits"),
+        ("--config.model.name=os:system", "model.name is 'os:system', which has not the signature of cnnjax.models"),
         ("--config.model.width.depth=1", "model.width.depth is not an option"),
     ],
 )
@@ -152,6 +157,7 @@ def test_a_missing_file_is_refused_with_the_nearest():
     text = "--config=configs/digit.py: there is no file configs/digit.py; nearest: configs/digits.py"
     assert refused(path="configs/digit.py").startswith(text)
     assert "nearest: configs/digits.py" in refused(path="digits.py")
+    assert "Makefile is neither a .py file" in refused(path="Makefile")
     assert "configs/digits.py" in refused(path="")
 
 
