@@ -20,5 +20,5 @@ lint: .venv/installed
 
 # Needs uv. The lock holds versions and hashes, never where they come from; it serves Python 3.12 and 3.13.
 lock:
-	@uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-annotate --no-emit-index-url \
-	  --no-emit-find-links --custom-compile-command "make lock" --extra dev pyproject.toml -o requirements.lock
+	@uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" --extra dev pyproject.toml -o requirements.lock
