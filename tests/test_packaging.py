@@ -20,7 +20,7 @@ def test_the_lock_holds_hashes_and_no_addresses():
     assert all("==" in line for line in packages)
     assert "://" not in text
     assert " @ " not in text
-    assert not [line for line in text.splitlines() if line.startswith("-")], "options would say where packages come from"
+    assert not [line for line in text.splitlines() if line.startswith("-")]  # options would say where from
 
 
 def test_the_lock_has_everything_that_the_project_asks_for():
