@@ -1,0 +1,110 @@
+"""Receptive fields: the published ones, and arithmetic against the gradient."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax import models
+from cnnjax.analysis import jacobian_field, receptive_fields
+from tests.models.variants import abstract_variables
+
+
+@pytest.mark.parametrize(("name", "options", "shape", "where", "side", "stride"), [
+    ("alexnet", {}, (1, 224, 224, 3), "pool5", 195, 32),
+    ("vgg16", {}, (1, 224, 224, 3), "pool5", 212, 32),
+    ("resnet50", {}, (1, 224, 224, 3), "stage4", 427, 32),
+    ("resnet50", {"version": "1"}, (1, 224, 224, 3), "stage4", 483, 32),
+    ("lenet5_1998", {"padding": 0}, (1, 32, 32, 1), "c5", 32, 4),
+    ("resnet20", {}, (1, 32, 32, 3), "stage3", 81, 4),
+])
+def test_the_published_fields_come_out(name, options, shape, where, side, stride):
+    field = receptive_fields(getattr(models, name)(outputs=10, **options), shape)[where]
+    assert field.size == field.least == (side, side)
+    assert field.stride == (stride, stride)
+
+
+def test_the_field_of_a_u_net_depends_on_the_phase_of_the_pixel():
+    field = receptive_fields(models.unet_2015(outputs=2, width=2), (1, 572, 572, 1))["output"]
+    assert (field.least, field.size, field.stride) == ((188, 188), (204, 204), (1, 1))
+
+
+@pytest.mark.parametrize(("name", "options", "shape"), [
+    ("resnet18", {}, (64, 64, 3)), ("mobilenet_v2", {}, (64, 64, 3)),
+    pytest.param("densenet121", {}, (64, 64, 3), marks=pytest.mark.proofs),
+    pytest.param("convnext_tiny", {}, (64, 64, 3), marks=pytest.mark.proofs),
+    pytest.param("googlenet", {}, (64, 64, 3), marks=pytest.mark.proofs),
+    pytest.param("inception_v3", {}, (107, 107, 3), marks=pytest.mark.proofs),
+    ("all_cnn_c", {}, (32, 32, 3)), ("convnet", {}, (28, 28, 1)), ("lenet5", {}, (28, 28, 1)),
+    ("unet", {"width": 4, "depth": 2}, (32, 32, 3)), ("tdnn", {}, (100, 3)),
+])
+def test_total_strides_are_those_that_the_net_declares_and_fields_only_grow(name, options, shape):
+    net = getattr(models, name)(outputs=5, **options)
+    fields = receptive_fields(net, (1, *shape))
+    fields.pop("output", None)
+    assert [field.stride[0] for field in fields.values()] == list(net.strides)
+    if name != "unet":  # a decoder's finest map sees the most
+        sides = [field.size[0] for field in fields.values()]
+        assert sides == sorted(sides)
+
+
+def test_a_net_that_looks_at_the_whole_image_has_an_infinite_field():
+    for net in (models.mlp(outputs=3), models.efficientnet(outputs=3, multiplier=0.25, depth=0.1),
+                models.convnet(outputs=3, norm="group")):
+        fields = receptive_fields(net, (1, 32, 32, 3))
+        assert list(fields.values())[-1].size[0] == math.inf
+
+
+# smooth and averaging, so that the gradient reaches every pixel that arithmetic allows
+SMOOTH = [
+    ("convnet", {"layers": (("conv", 4, 3), ("pool", 3, 2), ("conv", 4, 5), ("pool", 2))}, (33, 33, 1)),
+    ("convnet", {"layers": (("conv", 4, 3, 2), ("conv", 4, 3, 2))}, (32, 32, 2)),
+    ("resnet", {"blocks": (1, 1), "width": 4, "stem": "cifar"}, (33, 33, 3)),
+    ("resnet", {"blocks": (1, 1), "width": 4, "stem": "cifar", "shortcut": "A", "version": "2"}, (32, 32, 3)),
+    ("unet", {"width": 3, "depth": 1, "up": "resize"}, (48, 48, 1)),
+    *(pytest.param(*case, marks=pytest.mark.proofs) for case in (
+        ("densenet", {"blocks": (2, 1), "growth": 4, "stem": "cifar", "stem_width": 4}, (33, 33, 3)),
+        ("unet", {"width": 3, "depth": 2}, (64, 64, 1)),
+        ("unet", {"width": 3, "depth": 1, "padding": "valid"}, (48, 48, 1)),
+        ("resnet20", {"width": 2}, (240, 240, 3)),
+        ("vgg16", {"width": 1}, (544, 544, 3)),
+        ("resnet50", {"width": 2}, (1024, 1024, 3)),
+        ("alexnet", {}, (544, 544, 3)),
+    )),
+    ("tdnn", {"layers": ((4, 5, 1), (4, 3, 2), (4, 3, 3))}, (60, 3)),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "shape"), SMOOTH)
+def test_arithmetic_and_gradient_agree(name, options, shape):
+    smooth = {"pool": "avg"} if name not in ("tdnn",) else {}
+    net = getattr(models, name)(outputs=2, activation="softplus", **options, **smooth)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: np.float32(0.05 + rng.random(leaf.shape)) / max(1, leaf.size) ** 0.5,
+                             abstract_variables(net, shape))
+    where = list(receptive_fields(net, (1, *shape)))[-1]
+    field = receptive_fields(net, (1, *shape))[where]
+    image = jnp.asarray(rng.random((1, *shape)), jnp.float32)
+    sides = set()
+    for shift in range(4):  # every phase of the pixel
+        maps = net.apply(variables, image, method="features")
+        out = {**maps, "output": net.apply(variables, image)}[where]
+        unit = tuple(size // 2 + shift if where == "output" else size // 2 for size in out.shape[1:-1])
+        seen = np.asarray(jacobian_field(net, variables, image, where, unit=unit)) > 0
+        rows = np.flatnonzero(seen.reshape(seen.shape[0], -1).any(1))
+        sides.add(int(rows[-1] - rows[0] + 1))
+    assert max(sides) == field.size[0]
+    assert min(sides) == field.least[0]
+
+
+def test_a_maximum_shows_only_part_of_the_field():
+    net = models.convnet(outputs=2, layers=(("conv", 2, 3), ("pool", 2)), activation="none")
+    shape = (12, 12, 1)
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), abstract_variables(net, shape))
+    image = jax.random.uniform(jax.random.key(0), (1, *shape))
+    seen = np.asarray(jacobian_field(net, variables, image, "conv1"))
+    assert (seen > 0).sum() == 9
+    many = jax.random.uniform(jax.random.key(1), (64, *shape))
+    assert ((np.asarray(jacobian_field(net, variables, many, "conv1")) > 0) == (seen > 0)).all()

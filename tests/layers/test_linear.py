@@ -1,0 +1,90 @@
+"""Layers with a kernel."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax import ops
+from cnnjax.layers import Conv, ConvTranspose, Dense, activation, initializer, pooling
+
+
+def made(layer, x):
+    return layer.init_with_output(jax.random.key(0), x)
+
+
+@pytest.mark.parametrize(("shape", "window"), [((2, 9, 3), (3,)), ((2, 9, 8, 3), (3, 3)), ((2, 5, 6, 7, 3), (3, 3, 3))])
+def test_a_convolution_has_as_many_dimensions_as_its_input(shape, window):
+    x = jax.random.normal(jax.random.key(1), shape)
+    out, variables = made(Conv(4, 3, padding=1), x)
+    kernel, bias = variables["params"]["kernel"], variables["params"]["bias"]
+    assert kernel.shape == (*window, 3, 4)
+    np.testing.assert_allclose(out, ops.conv(x, kernel, padding=1) + bias, rtol=1e-6)
+
+
+def test_a_transposed_convolution_doubles_the_size_and_its_kernel_is_that_of_the_adjoint():
+    x = jax.random.normal(jax.random.key(1), (2, 5, 6, 8))
+    out, variables = made(ConvTranspose(3, 2, 2), x)
+    assert out.shape == (2, 10, 12, 3)
+    assert variables["params"]["kernel"].shape == (2, 2, 3, 8)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float16])
+@pytest.mark.parametrize("layer", [Conv(4, 3), ConvTranspose(4, 2), Dense(4)])
+def test_the_compute_dtype_is_that_of_the_input_and_parameters_stay_float32(layer, dtype):
+    out, variables = made(layer, jnp.ones((1, 4, 4, 2), dtype))
+    assert out.dtype == dtype
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+def test_parameters_of_another_shape_are_refused_by_their_path():
+    layer = Dense(4)
+    variables = layer.init(jax.random.key(0), jnp.ones((1, 3)))
+    message = r"parameter kernel has shape \(3, 4\); for this input and net it must be \(5, 4\)"
+    with pytest.raises(ValueError, match=message):
+        layer.apply(variables, jnp.ones((1, 5)))
+
+
+@pytest.mark.parametrize(("name", "deviation"), [
+    ("he_normal", (2 / 72) ** 0.5), ("he_fan_out", (2 / (9 * 64)) ** 0.5), ("lecun_normal", (1 / 72) ** 0.5),
+    ("glorot_uniform", (2 / (72 + 576)) ** 0.5), ("torch", (1 / 72) ** 0.5 / 3**0.5), ("normal_001", 0.01),
+    ("zeros", 0.0),
+])
+def test_first_weights_have_the_deviation_of_their_rule(name, deviation):
+    kernel = initializer(name)(jax.random.key(0), (3, 3, 8, 64))
+    assert abs(float(jnp.std(kernel)) - deviation) <= 0.05 * deviation
+
+
+def test_fan_in_counts_one_group():
+    layer = Conv(64, 3, groups=8, kernel_init="lecun_normal")
+    kernel = layer.init(jax.random.key(0), jnp.ones((1, 3, 3, 64)))["params"]["kernel"]
+    assert abs(float(jnp.std(kernel)) - 72**-0.5) < 0.05 * 72**-0.5
+
+
+def test_the_bias_of_pytorch_is_uniform_within_one_over_the_root_of_fan_in():
+    layer = Dense(4000, kernel_init="torch", bias_init="torch")
+    bias = layer.init(jax.random.key(0), jnp.ones((1, 25)))["params"]["bias"]
+    assert 0.19 < float(jnp.abs(bias).max()) <= 0.2
+    assert abs(float(bias.mean())) < 0.01
+
+
+def test_a_dirac_kernel_starts_as_the_identity():
+    x = jax.random.normal(jax.random.key(1), (2, 6, 6, 4))
+    out, _ = made(Conv(6, 3, padding=1, kernel_init="dirac"), x)
+    np.testing.assert_allclose(out[..., :4], x, atol=1e-6)
+    assert float(jnp.abs(out[..., 4:]).max()) > 0
+
+
+@pytest.mark.parametrize(("choose", "message"), [
+    (lambda: initializer("he_norml"), "init is 'he_norml'; it must be one of .*did you mean 'he_normal'"),
+    (lambda: activation("rellu"), "activation is 'rellu'; it must be one of .*did you mean 'relu'"),
+    (lambda: pooling("maxx"), "pool is 'maxx'; it must be one of 'avg', 'max', 'lp'; did you mean 'max'"),
+])
+def test_an_unknown_name_is_an_error_with_the_nearest_one(choose, message):
+    with pytest.raises(ValueError, match=message):
+        choose()
+
+
+def test_the_scaled_tanh_of_1998_is_one_at_one():
+    values = activation("scaled_tanh")(jnp.array([-1.0, 0.0, 1.0]))
+    np.testing.assert_allclose(values, [-1, 0, 1], atol=1e-4)
