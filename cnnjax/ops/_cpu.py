@@ -1,0 +1,128 @@
+"""Which lowering a convolution gets on a CPU, by its shape; README.md has the measurements behind each line."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.ops import _canonical, _dots, _winograd
+from cnnjax.ops._plain import input_edges, swapped
+from cnnjax.ops._trilinear import Geometry
+
+_NARROW = 8  # channels up to which bands beat blocked convolution
+_WIDE = 32  # channels from which Winograd's products are large enough
+_RUN = 96  # outputs of a band: its block times its channels
+_MEMBERS = 16  # members of a vmap that are written out one after the other, more are a loop
+_GROUPS = 32  # likewise groups
+
+
+def output_of(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> jax.Array:
+    return _split(_output, x, kernel, geometry)
+
+
+def input_of(kernel: jax.Array, y: jax.Array, *, geometry: Geometry) -> jax.Array:
+    return _split(_input, kernel, y, geometry)
+
+
+def kernel_of(x: jax.Array, y: jax.Array, *, geometry: Geometry) -> jax.Array:
+    return _split(_kernel, x, y, geometry)
+
+
+def _output(x, kernel, geometry):
+    way = _way(geometry, x.shape[-1], kernel.shape[-1], x.dtype)
+    if way == "winograd":
+        return _winograd.output_of(x, kernel, geometry.padding, geometry.dilation)
+    if way == "bands" and not (geometry.n == 2 and max(geometry.stride) > 1):
+        return _bands(x, kernel, geometry)
+    return _FORWARDS.get(way, _canonical.output_of)(x, kernel, geometry)
+
+
+def _input(kernel, y, geometry):
+    inputs = kernel.shape[-2] * geometry.groups
+    way = _way(geometry, inputs, kernel.shape[-1], y.dtype)
+    if way == "winograd":
+        turned = jax.lax.rev(swapped(kernel, 1), range(geometry.n))
+        return _winograd.output_of(y, turned, input_edges(geometry), geometry.dilation)
+    if way == "bands":
+        return _dots.transposed_input(_bands, kernel, y, geometry)
+    if way in _FORWARDS:
+        return _dots.transposed_input(_FORWARDS[way], kernel, y, geometry)
+    return _canonical.input_of(kernel, y, geometry)
+
+
+def _kernel(x, y, geometry):
+    way = _way(geometry, x.shape[-1], y.shape[-1], x.dtype)
+    if way == "winograd":
+        return _winograd.kernel_of(x, y, geometry.padding, geometry.dilation)
+    if way == "bands" and (geometry.n == 3 or x.shape[-1] <= 3):
+        return _dots.transposed_kernel(_bands, x, y, geometry)
+    if way in _FORWARDS:
+        return _dots.transposed_kernel(_FORWARDS[way], x, y, geometry)
+    return _canonical.kernel_of(x, y, geometry)
+
+
+_FORWARDS = {"shifts": _dots.shifted, "tiles": _dots.tiled, "patches": lambda *args: _dots.banded(*args, 1)}
+
+
+def _way(geometry: Geometry, inputs: int, outputs: int, dtype) -> str:
+    """The name of the lowering for a convolution of `inputs` to `outputs` channels."""
+    if geometry.groups > 1:
+        return "shifts"
+    dims = list(zip(geometry.window, geometry.stride, geometry.dilation, strict=True))
+    if all(k == 1 or (k <= s and d == 1) for k, s, d in dims):
+        return "tiles"
+    if dtype != jnp.float32:
+        return "patches"  # XLA's blocked kernels are for float32 alone
+    if inputs <= _NARROW:
+        return "bands"
+    if all(k == 3 and s == 1 for k, s, _ in dims) and min(inputs, outputs) >= _WIDE and _saves(geometry):
+        return "winograd"
+    return "blocks"
+
+
+def _saves(geometry: Geometry) -> bool:
+    """Whether whole tiles of 2 outputs waste less than Winograd saves."""
+    tiled = math.prod(4 * -(-place // (2 * d)) * d for place, d in zip(geometry.places, geometry.dilation, strict=True))
+    return tiled * 1.2 <= math.prod(3 * place for place in geometry.places)
+
+
+def _bands(x, kernel, geometry):
+    runs = max(1, round(geometry.places[-1] * kernel.shape[-1] / _RUN))
+    return _dots.banded(x, kernel, geometry, -(-geometry.places[-1] // runs))
+
+
+def _split(one, a, b, geometry):
+    """`one` for each member of a vmap and each group, in float32 for the narrow types."""
+    if a.dtype in (jnp.bfloat16, jnp.float16):
+        wide = _split(one, a.astype(jnp.float32), b.astype(jnp.float32), geometry)
+        return wide.astype(a.dtype)
+    members = b.ndim > geometry.n + 2 if one is _kernel else max(a.ndim, b.ndim) > geometry.n + 2
+    if members:
+        if a.shape[0] > _MEMBERS:
+            return jax.lax.map(lambda pair: _split(one, *pair, geometry), (a, b))
+        return jnp.stack([_split(one, a[i], b[i], geometry) for i in range(a.shape[0])])
+    depthwise = _depthwise(one, a, b, geometry)
+    if geometry.groups == 1 or depthwise:
+        return one(a, b, geometry)
+    return _by_groups(one, a, b, geometry)
+
+
+def _depthwise(one, a, b, geometry):
+    inner = a.shape[-1] // geometry.groups if one is not _input else a.shape[-2]
+    return inner == 1
+
+
+def _by_groups(one, a, b, geometry):
+    """One dense convolution a group."""
+    groups, alone = geometry.groups, dataclasses.replace(geometry, groups=1)
+
+    def parts(value, axis):
+        return jnp.stack(jnp.split(value, groups, axis))
+
+    a, b = parts(a, -1), parts(b, -1)
+    if groups <= _GROUPS:
+        out = jnp.stack([one(a[i], b[i], alone) for i in range(groups)])
+    else:
+        out = jax.lax.map(lambda pair: one(*pair, alone), (a, b))
+    return jnp.moveaxis(out, 0, -2).reshape(*out.shape[1:-1], -1)

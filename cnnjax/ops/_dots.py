@@ -1,0 +1,104 @@
+"""Convolutions as matrix products, and depthwise ones as shifted multiplies; each written forwards only.
+
+What they leave to JAX is their transposition: slices become pads, products products, so the gradients are products too.
+"""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnnjax.ops._trilinear import Geometry
+
+
+def transposed_input(output_of, kernel, y, geometry):
+    """The input's gradient of a lowering that is written forwards."""
+    shape = (y.shape[0], *geometry.sizes, kernel.shape[-2] * geometry.groups)
+    x = jax.ShapeDtypeStruct(shape, y.dtype)
+    return jax.linear_transpose(lambda x: output_of(x, kernel, geometry), x)(y)[0]
+
+
+def transposed_kernel(output_of, x, y, geometry):
+    """The kernel's gradient of a lowering that is written forwards."""
+    shape = (*geometry.window, x.shape[-1] // geometry.groups, y.shape[-1])
+    kernel = jax.ShapeDtypeStruct(shape, x.dtype)
+    return jax.linear_transpose(lambda kernel: output_of(x, kernel, geometry), kernel)(y)[0]
+
+
+def _framed(x: jax.Array, geometry: Geometry, lengths: list[int]) -> jax.Array:
+    """x with its padding, cut or filled with zeros at the end to these lengths."""
+    sizes = zip(geometry.sizes, geometry.padding, lengths, strict=True)
+    edges = [(low, length - size - low, 0) for size, (low, _), length in sizes]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def tiled(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    """Where windows do not overlap (1×1, patches): cut into tiles, one product."""
+    n = geometry.n
+    dims = list(zip(geometry.places, geometry.stride, strict=True))
+    x = _framed(x, geometry, [place * s for place, s in dims])
+    x = x.reshape(x.shape[0], *(size for dim in dims for size in dim), x.shape[-1])
+    x = x[(slice(None), *(index for k in geometry.window for index in (slice(None), slice(0, k))))]
+    x = x.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
+    rows = x.reshape(-1, math.prod(x.shape[n + 1 :]))
+    return (rows @ kernel.reshape(rows.shape[-1], -1)).reshape(x.shape[0], *geometry.places, -1)
+
+
+def banded(x: jax.Array, kernel: jax.Array, geometry: Geometry, block: int) -> jax.Array:
+    """Where there are few channels: runs of `block` outputs of a line at a time.
+
+    What such a run reads of each line of the input stands together in memory; all of it times one banded matrix
+    (the kernel, moved along by a stride for each output of the run) is one product, wide enough to be fast.
+    """
+    batch, channels = x.shape[0], x.shape[-1]
+    *lead, (places, window, stride, dilation) = zip(
+        geometry.places, geometry.window, geometry.stride, geometry.dilation, strict=True
+    )
+    reach = (block - 1) * stride + (window - 1) * dilation + 1
+    runs = -(-places // block)
+    lengths = [(place - 1) * s + (k - 1) * d + 1 for place, k, s, d in lead]
+    x = _framed(x, geometry, [*lengths, (runs - 1) * block * stride + reach])
+    lines = x.reshape(*x.shape[:-2], -1)
+    shifted = []
+    for offset in itertools.product(*(range(k) for _, k, _, _ in lead)):
+        part = lines
+        for axis, (i, (place, _, s, d)) in enumerate(zip(offset, lead, strict=True), 1):
+            part = lax.slice_in_dim(part, i * d, i * d + (place - 1) * s + 1, s, axis)
+        shifted.append(part)
+    starts = [run * block * stride * channels for run in range(runs)]
+    patches = jnp.stack(
+        [jnp.concatenate([part[..., at : at + reach * channels] for part in shifted], -1) for at in starts], -2
+    )
+    band = _band(kernel, geometry.n, block, reach, stride, dilation).astype(x.dtype)
+    y = patches.reshape(-1, patches.shape[-1]) @ band
+    return y.reshape(batch, *geometry.places[:-1], runs * block, -1)[..., :places, :]
+
+
+def _band(kernel, n, block, reach, stride, dilation):
+    """(*lines, reach, inputs, block, outputs), flat: the kernel once for each output of a run, a stride further on."""
+    kept = (dilation * (kernel.shape[n - 1] - 1)) + 1
+    copies = []
+    for j in range(block):
+        edges = [(0, 0, 0)] * kernel.ndim
+        edges[n - 1] = (j * stride, reach - kept - j * stride, dilation - 1)
+        copies.append(lax.pad(kernel, jnp.zeros((), kernel.dtype), edges))
+    band = jnp.stack(copies, -2)
+    return band.reshape(math.prod(band.shape[: n + 1]), -1)
+
+
+def shifted(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    """Depthwise convolution: for each place of the window the shifted input times its weights, added up."""
+    inputs, outputs = x.shape[-1], kernel.shape[-1]
+    dims = list(zip(geometry.places, geometry.window, geometry.stride, geometry.dilation, strict=True))
+    x = _framed(x, geometry, [(place - 1) * s + (k - 1) * d + 1 for place, k, s, d in dims])
+    if outputs > inputs:
+        x = jnp.repeat(x, outputs // inputs, -1)
+    total = 0
+    for offset in itertools.product(*(range(k) for _, k, _, _ in dims)):
+        part = x
+        for axis, (i, (place, _, s, d)) in enumerate(zip(offset, dims, strict=True), 1):
+            part = lax.slice_in_dim(part, i * d, i * d + (place - 1) * s + 1, s, axis)
+        total = total + part * kernel[(*offset, 0)]
+    return total
