@@ -86,17 +86,18 @@ def _fields(net, shape, sizes):
 
 def _field(span, shape, sizes):
     largest, least, stride = [], [], []
-    for axis, size in enumerate(sizes):
+    for axis in range(len(sizes)):
         low, high = np.broadcast_arrays(span.low[axis], span.high[axis])
         if low.ndim == len(shape):
             others = tuple(i for i in range(low.ndim) if i != axis + 1)
             low, high = low.min(others), high.max(others)
         low, high = low.reshape(-1), high.reshape(-1)
-        inside = np.flatnonzero((low > 0) & (high < size - 1))
+        first, last = low.min(), high.max()  # not always the image's: a valid convolution may leave pixels over
+        inside = np.flatnonzero((low > first) & (high < last))
         sides = (high - low + 1)[inside]
         largest.append(int(sides.max()) if len(inside) else math.inf)
         least.append(int(sides.min()) if len(inside) else math.inf)
-        whole = ((low <= 0) & (high >= size - 1)).all()
+        whole = ((low == first) & (high == last)).all()
         at = inside if len(inside) > 1 else np.array([0, len(low) - 1])
         step = (low + high)[at[-1]] / 2 - (low + high)[at[0]] / 2
         stride.append(math.inf if whole or len(low) < 2 else round(step / (at[-1] - at[0])))
