@@ -6,11 +6,11 @@ train: .venv/installed
 	@$(PYTHON) -m experiments.train --config=configs/digits.py --workdir=runs/digits
 
 test: .venv/installed
-	@$(PYTHON) -m pytest -q -n 2
+	@$(PYTHON) -m pytest -q -n 2 --dist worksteal
 
 # The long proofs: every variant of every network for real, recipes, runs that are killed and resumed.
 proofs: .venv/installed
-	@$(PYTHON) -m pytest -q -n 2 -m proofs
+	@$(PYTHON) -m pytest -q -n 2 --dist worksteal -m proofs
 
 lint: .venv/installed
 	@$(PYTHON) -m ruff check .
