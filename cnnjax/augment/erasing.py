@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._options import happens, plane, repainted, signed, within
+from cnnjax.augment._options import plane, repainted, within
 
 __all__ = ["cutout", "erase"]
 
@@ -61,17 +61,18 @@ def erase(
 
     The ratio of its sides is log-uniform in 1/aspect … aspect. Strength scales the probability.
     """
-    chance, area, ratio, corner, pixels = jax.random.split(key, 5)
+    draws, pixels = jax.random.split(key)
+    chance, area, ratio, *corner = jax.random.uniform(draws, (5,))
     height, width = plane(example)
-    area = height * width * jax.random.uniform(area, minval=smallest, maxval=largest)
-    root = jnp.exp(0.5 * signed(ratio) * jnp.log(aspect))
+    area = height * width * (smallest + (largest - smallest) * area)
+    root = jnp.exp((ratio - 0.5) * jnp.log(aspect))
     sides = [
         jnp.clip(jnp.round(side), 1, size)
         for side, size in ((jnp.sqrt(area) * root, height), (jnp.sqrt(area) / root, width))
     ]
     rows, columns = (
         _lines(jnp.floor(draw * (size - side + 1)), side, size)
-        for draw, side, size in zip(jax.random.uniform(corner, (2,)), sides, (height, width), strict=True)
+        for draw, side, size in zip(corner, sides, (height, width), strict=True)
     )
-    rows = rows & happens(chance, probability * strength)
+    rows = rows & (chance < probability * strength)
     return _without(example, rows, columns, _contents("erase", pixels, facts, content, fill))

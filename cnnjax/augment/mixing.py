@@ -45,15 +45,15 @@ def _gamma(key, alpha):
 
     `jax.random.beta` is a loop that takes seconds to compile; here 1 draw in 10¹⁰ finds no accepted try.
     """
-    normal, uniform, power = jax.random.split(key, 3)
+    normal, uniform = jax.random.split(key)
+    *chance, power = jnp.log(jax.random.uniform(uniform, (TRIES + 1,), minval=1e-30))
     x = jax.random.normal(normal, (TRIES,))
     d = alpha + 2 / 3
     v = (1 + x / jnp.sqrt(9 * d)) ** 3
     safe = jnp.maximum(v, 1e-12)
-    chance = jnp.log(jax.random.uniform(uniform, (TRIES,), minval=1e-30))
-    accepted = (v > 0) & (chance < x**2 / 2 + d - d * safe + d * jnp.log(safe))
+    accepted = (v > 0) & (jnp.stack(chance) < x**2 / 2 + d - d * safe + d * jnp.log(safe))
     boosted = jnp.log(d * safe[jnp.argmax(accepted)])
-    return boosted + jnp.log(jax.random.uniform(power, minval=1e-30)) / alpha
+    return boosted + power / alpha
 
 
 def _beta(key, alpha):

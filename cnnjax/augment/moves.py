@@ -45,10 +45,9 @@ def centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
     return rows(*[[sum(p * inner[k][j] for k, p in enumerate(row)) for j in range(3)] for row in about])
 
 
-def _between(key, low, high):
-    """A whole number, uniform in low … high, both traced and included."""
-    draw = low + jnp.floor(jax.random.uniform(key) * (high - low + 1))
-    return jnp.minimum(draw, high)
+def _between(draw, low, high):
+    """The whole number in low … high (traced, both included) that a draw from 0 … 1 falls on."""
+    return jnp.minimum(low + jnp.floor(draw * (high - low + 1)), high)
 
 
 def flip(
@@ -86,7 +85,7 @@ def flip(
 def shift(key, facts, size, strength, *, pixels: int = 2, border: str = "constant", fill: float = 0.0):
     """The image moved by up to `pixels` whole pixels along both axes; strengths above 1 are 1."""
     most = jnp.round(pixels * jnp.minimum(strength, 1.0))
-    y, x = (_between(part, -most, most) for part in jax.random.split(key))
+    y, x = (_between(draw, -most, most) for draw in jax.random.uniform(key, (2,)))
     matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
     return Move(matrix, whole=True, reach=pixels, **outside("shift", facts, border, fill))
 
@@ -99,10 +98,10 @@ def crop(key, facts, size, strength, *, padding: int = 4, side: int = 0, border:
     out, spare = _window("crop", size, side, padding)
     strength = jnp.minimum(strength, 1.0)
     starts = []
-    for part, room in zip(jax.random.split(key), spare, strict=True):
+    for draw, room in zip(jax.random.uniform(key, (2,)), spare, strict=True):
         middle = room // 2
         low, high = middle - jnp.round(strength * middle), middle + jnp.round(strength * (room - middle))
-        starts.append(_between(part, low, high) - padding)
+        starts.append(_between(draw, low, high) - padding)
     matrix = rows((1, 0, starts[0]), (0, 1, starts[1]), (0, 0, 1))
     return Move(matrix, size=out, whole=True, reach=padding, **outside("crop", facts, border, fill))
 
@@ -140,12 +139,11 @@ def random_resized_crop(
     zero strength is the whole image.
     """
     out = (side, side) if side else tuple(size)
-    area, ratio, corner = jax.random.split(key, 3)
-    share = jnp.sqrt(jnp.clip(1 - strength * (1 - jax.random.uniform(area, minval=smallest, maxval=largest)), 1e-4, 1))
-    root = jnp.exp(0.5 * strength * signed(ratio) * jnp.log(aspect))
+    area, ratio, *corner = jax.random.uniform(key, (4,))
+    share = jnp.sqrt(jnp.clip(1 - strength * (1 - smallest - (largest - smallest) * area), 1e-4, 1))
+    root = jnp.exp(strength * (ratio - 0.5) * jnp.log(aspect))
     scales, starts = [], []
-    draws = jax.random.uniform(corner, (2,))
-    for draw, part, length, new in zip(draws, (share / root, share * root), size, out, strict=True):
+    for draw, part, length, new in zip(corner, (share / root, share * root), size, out, strict=True):
         part = jnp.minimum(part, 1.0)
         scales.append(part * (length / new))
         starts.append(draw * length * (1 - part) + (scales[-1] - 1) / 2)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._options import happens, repainted, signed, within
+from cnnjax.augment._options import repainted, signed, within
 
 __all__ = ["series_mask", "series_scale", "series_shift", "temporal_crop"]
 
@@ -42,9 +42,9 @@ def series_scale(key, facts, example, strength, *, factor: float = 1.25):
 def series_mask(key, facts, example, strength, *, share: float = 0.1, probability: float = 1.0, fill: float = 0.0):
     """A stretch of up to `share` of the time set to `fill` in all channels."""
     length = _length("series_mask", example)
-    width, start, chance = jax.random.split(key, 3)
-    hidden = jnp.round(jax.random.uniform(width) * share * strength * length) * happens(chance, probability)
-    first = jnp.floor(jax.random.uniform(start) * (length - hidden + 1))
+    width, start, chance = jax.random.uniform(key, (3,))
+    hidden = jnp.round(width * share * strength * length) * (chance < probability)
+    first = jnp.floor(start * (length - hidden + 1))
     time = jnp.arange(length)
     mask = (time >= first) & (time < first + hidden)
     return repainted(example, lambda x: jnp.where(mask[:, None], jnp.asarray(fill, x.dtype), x), ("series",))
