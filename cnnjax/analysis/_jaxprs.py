@@ -1,6 +1,7 @@
 """Walking through the equations of a traced function with the layer that each belongs to."""
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -27,6 +28,18 @@ def marked(shapes: dict):
 
     with nn.intercept_methods(interceptor):
         yield
+
+
+def unrolled(net: nn.Module) -> nn.Module:
+    """The net with its blocks one by one, where it would run them as a loop in which layers lose their paths."""
+    changes = {}
+    for field in dataclasses.fields(net):
+        value = getattr(net, field.name, None)
+        if field.name == "stack" and value is True:
+            changes["stack"] = False
+        elif isinstance(value, nn.Module) and field.name not in ("parent", "name"):
+            changes[field.name] = unrolled(value)
+    return net.clone(**changes) if changes else net
 
 
 def inner(equation) -> list[Jaxpr]:

@@ -53,6 +53,7 @@ def cost(net: nn.Module, shape: tuple[int, ...], *, train: bool = False) -> Cost
     MACs are the multiplies of convolutions and dense layers alone, padding's zeros included. With `train` those of the
     training mode (auxiliary heads run). Nothing is computed: the net is traced.
     """
+    net = _jaxprs.unrolled(net)
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     variables = jax.eval_shape(lambda key, x: net.init(key, x, train=False), key, image)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.analysis import _intervals
+from cnnjax.analysis import _intervals, _jaxprs
 
 __all__ = ["Field", "jacobian_field", "receptive_fields"]
 
@@ -35,6 +35,7 @@ def receptive_fields(net: nn.Module, shape: tuple[int, ...]) -> dict[str, Field]
     It follows the first and last pixel through every operation of the traced net, on an image enlarged until the fields
     fit into it. What multiplies by zero weights or loses to a larger neighbour still counts.
     """
+    net = _jaxprs.unrolled(net)
     sizes = tuple(max(size, 256) for size in shape[1:-1])
     fields = _fields(net, shape, sizes)
     if fields is None:

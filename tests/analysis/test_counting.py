@@ -58,8 +58,9 @@ def test_resizing_is_no_layer_and_costs_no_multiplies():
 
 
 def test_recomputed_and_looped_blocks_count_as_plain_ones():
-    plain, remat = (cost(models.resnet20(outputs=10, remat=on), (1, 32, 32, 3)) for on in (False, True))
-    assert plain.layers == remat.layers
+    plain = cost(models.resnet20(outputs=10), (1, 32, 32, 3))
+    for options in ({"remat": True}, {"stack": True}, {"remat": True, "stack": True}):
+        assert cost(models.resnet20(outputs=10, **options), (1, 32, 32, 3)).layers == plain.layers
 
 
 def test_auxiliary_heads_are_counted_where_they_run():

@@ -175,6 +175,45 @@ def test_every_normalisation_can_be_had(family):
         abstract_variables(tiny(family, norm="bach")[0], shape)
 
 
+@pytest.mark.parametrize("family", ["resnet", "convnext"])
+def test_equal_blocks_run_as_a_loop_change_neither_names_nor_numbers(family):
+    options = {"blocks": (1, 4), "drop_path": 0.0}  # noise is drawn anew in a loop
+    net, x = tiny(family, **options)
+    loop, _ = tiny(family, **options, stack=True)
+    variables = filled(net, x.shape[1:])
+    params = variables.pop("params")
+
+    def both(net):
+        def run(params, stats, x):
+            out, kept = net.apply({"params": params, **stats}, x, train=True, mutable=["batch_stats"])
+            return jnp.sum(jnp.square(out)), kept
+
+        return quickly(jax.value_and_grad(run, has_aux=True), params, variables, x)(params, variables, x)
+
+    plain, stacked = both(net), both(loop)
+    assert jax.tree.structure(plain) == jax.tree.structure(stacked)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(a).max()), plain, stacked)
+
+
+def test_a_loop_makes_the_program_shorter():
+    def lines(net):
+        variables = abstract_variables(net, (32, 32, 3))
+        return jax.jit(net.apply).lower(variables, jnp.zeros((1, 32, 32, 3))).as_text().count("\n")
+
+    plain, loop = (lines(tiny("resnet", blocks=(1, 24), stack=stack)[0]) for stack in (False, True))
+    assert loop < 0.4 * plain
+
+
+def test_noise_in_looped_blocks_has_the_rate_of_each():
+    net, x = tiny("resnet", blocks=(1, 5), stack=True, drop_path=0.5)
+    variables = filled(net, x.shape[1:])
+    run = quickly(lambda key: net.apply(variables, x, train=True, rngs={"noise": key}, mutable=["batch_stats"])[0],
+                  jax.random.key(0))
+    first, again, other = (run(jax.random.key(i)) for i in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0
+
+
 @pytest.mark.parametrize("family", ["resnet", "densenet"])
 def test_recomputing_blocks_changes_neither_names_nor_numbers(family):
     net, x = tiny(family)
