@@ -22,20 +22,23 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from cnnjax import models
 from cnnjax.augment import compose
+from cnnjax.config import ConfigError
 from cnnjax.data.source import Facts
 from cnnjax.train.tables import tabulate
+from experiments import _main
 
-ROUNDS = flags.DEFINE_integer("rounds", 3, "interleaved rounds", 1)
-PIPELINES = flags.DEFINE_list("pipelines", ["cifar", "ten", "imagenet"], "which pipelines")
-LIBRARIES = flags.DEFINE_list("libraries", ["torchvision", "albumentations", "kornia"], "which peers")
-PYTHON = flags.DEFINE_string("peers", ".venv-augment/bin/python", "the Python that has the peers")
-SECONDS = flags.DEFINE_float("seconds", 3.0, "of every measurement", 0.5)
-TABLE = flags.DEFINE_bool("table", False, "single transforms too")
-SHARE = flags.DEFINE_bool("share", True, "the share of a training step too")
+FLAGS = flags.FlagValues()
+flags.DEFINE_integer("rounds", 3, "interleaved rounds", 1, flag_values=FLAGS)
+flags.DEFINE_list("pipelines", ["cifar", "ten", "imagenet"], "which pipelines", flag_values=FLAGS)
+flags.DEFINE_list("libraries", ["torchvision", "albumentations", "kornia"], "which peers", flag_values=FLAGS)
+flags.DEFINE_string("peers", ".venv-augment/bin/python", "the Python that has the peers", flag_values=FLAGS)
+flags.DEFINE_float("seconds", 3.0, "of every measurement", 0.01, flag_values=FLAGS)
+flags.DEFINE_bool("table", False, "single transforms too", flag_values=FLAGS)
+flags.DEFINE_bool("share", True, "the share of a training step too", flag_values=FLAGS)
 
 FACTS = Facts("image", (32, 32, 3), 10, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 JITTER = ("brightness", "contrast", "saturation")
@@ -76,7 +79,7 @@ def ours(name: str, runs: dict) -> tuple[float, float]:
         runs[name] = pipeline(name)
     run, rows = runs[name]
     steps, start, busy = 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - start < SECONDS.value:
+    while time.perf_counter() - start < FLAGS.seconds:
         run(steps)
         steps += 1
     return rows * steps / (time.perf_counter() - start), rows * steps / (time.process_time() - busy)
@@ -85,8 +88,8 @@ def ours(name: str, runs: dict) -> tuple[float, float]:
 def theirs(library: str, name: str) -> tuple[float, float]:
     """The same of a peer; zeros where it fails."""
     peer = Path(__file__).with_name("augment_peer.py")
-    command = [PYTHON.value, "-W", "ignore", str(peer), f"--library={library}", f"--pipeline={name}"]
-    done = subprocess.run([*command, f"--seconds={SECONDS.value}"], capture_output=True, text=True, check=False)
+    command = [FLAGS.peers, "-W", "ignore", str(peer), f"--library={library}", f"--pipeline={name}"]
+    done = subprocess.run([*command, f"--seconds={FLAGS.seconds}"], capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"{library} {name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
         return 0.0, 0.0
@@ -100,15 +103,15 @@ def compared(names: list[str]) -> tuple[dict, dict]:
     Twice: by the clock, and by the time that cores spent.
     """
     tables, runs = ({name: {} for name in names}, {name: {} for name in names}), {}
-    for _ in range(ROUNDS.value):
+    for _ in range(FLAGS.rounds):
         for name in names:
-            found = {"cnnjax": ours(name, runs)} | {library: theirs(library, name) for library in LIBRARIES.value}
+            found = {"cnnjax": ours(name, runs)} | {library: theirs(library, name) for library in FLAGS.libraries}
             for which, table in enumerate(tables):
                 for library, rates in found.items():
                     table[name][library] = max(rates[which], table[name].get(library, 0.0))
     for table in tables:
         for row in table.values():
-            best = max([row[library] for library in LIBRARIES.value], default=0.0)
+            best = max([row[library] for library in FLAGS.libraries], default=0.0)
             row["ratio"] = row["cnnjax"] / best if best else float("nan")
     return tables
 
@@ -147,13 +150,13 @@ def _fastest(run, times: int) -> float:
     return 1e3 * best
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"{argv[1]!r} is not a flag")
-    if not Path(PYTHON.value).exists():
-        raise app.UsageError(f"{PYTHON.value} is not there; the first lines of this file say how to make it")
-    names = list(PIPELINES.value)
-    names += [f"{step}@{side}" for side in (32, 224) for step in SINGLE] if TABLE.value else []
+def main(argv: list[str]) -> None:
+    """Does what the arguments ask for."""
+    _main.read(FLAGS, argv)
+    if FLAGS.libraries and not Path(FLAGS.peers).exists():
+        raise ConfigError(f"--peers is {FLAGS.peers!r}, which is not there; --help says how to make it")
+    names = list(FLAGS.pipelines)
+    names += [f"{step}@{side}" for side in (32, 224) for step in SINGLE] if FLAGS.table else []
     rates, per_core = compared(names)
     for title, table in (("images a second", rates), ("images per core second", per_core)):
         rounded = {name: {library: round(rate, 2) for library, rate in row.items()} for name, row in table.items()}
@@ -164,7 +167,7 @@ def main(argv):
             print(f"{name}: {ratio:.2f} × the best peer (goal {goal}): {'reached' if ratio >= goal else 'MISSED'}")
     result = {"date": str(datetime.date.today()), "cores": os.cpu_count(), "jax": jax.__version__}
     result |= {"load": os.getloadavg()[0], "images_per_second": rates, "images_per_core_second": per_core}
-    if SHARE.value:
+    if FLAGS.share:
         result["resnet18_step"] = share()
         print("augmentation's share of a ResNet-18 step: {share:.2%}".format(**result["resnet18_step"]))
     path = Path(__file__).parent / "results" / f"augment_{jax.default_backend()}.json"
@@ -173,4 +176,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    _main.start(main, __doc__, FLAGS)
