@@ -9,7 +9,9 @@ ROOT = Path(__file__).parents[1]
 if "jax" in sys.modules:
     raise RuntimeError("jax was imported before tests/conftest.py could ask for eight devices")
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+# Tests compile a thousand programs and run each for a moment: at this level LLVM takes a third of its time.
+_FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 
 # The same small programs are compiled by many tests and by the processes that they start.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "xla"))

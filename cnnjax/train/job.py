@@ -113,8 +113,9 @@ class Job:
 
     def _no_sums(self, state: State, fields: Mapping) -> dict:
         """Zeros of the shapes of what the step adds up."""
-        one = {name: jnp.asarray(value)[None, :1] for name, value in fields.items()}
-        batch = one | {"epoch": jnp.zeros((1, 1), jnp.int32)}
+        many = self.plan.batch // self.plan.accumulate  # whole: groups of statistics count examples
+        fields = {name: jnp.asarray(value) for name, value in fields.items()} | {"epoch": np.zeros(1, np.int32)}
+        batch = {name: jax.ShapeDtypeStruct((1, many, *v.shape[1:]), v.dtype) for name, v in fields.items()}
         shapes = jax.eval_shape(train_step(self.program), state, {}, batch)[1]
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 

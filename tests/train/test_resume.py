@@ -23,7 +23,7 @@ def config(**changes):
     """Everything that could remember something: batch norm, dropout, crops, mixup, averages, momentum."""
     made = experiment(
         data=section("data", "digits", holdout=100),
-        model=section("models", "lenet5", activation="relu", norm="batch", dropout=0.3),
+        model=section("models", "tests.train.nets:small"),
         task=section("tasks", "classification", smoothing=0.1),
         augment=augmentation(train=("crop", "normalize", "mixup"), eval=("normalize",), crop={"padding": 3}),
         optimizer=section("optimizers", "adamw", lr=0.01, ema=0.9),
