@@ -1,9 +1,8 @@
+import difflib
 import importlib
 import inspect
 
 import flax.linen as nn
-
-from cnnjax.ops.shapes import choice
 
 __all__ = ["backbone_net"]
 
@@ -19,5 +18,9 @@ def backbone_net(backbone) -> nn.Module | None:
         return None
     where, _, function = backbone.rpartition(":")
     room = importlib.import_module(where or "cnnjax.models")
-    choice("backbone", function, [name for name, value in vars(room).items() if inspect.isfunction(value)])
+    known = [name for name, value in vars(room).items() if inspect.isfunction(value)]
+    if function not in known:  # the whole list would be a page
+        near = difflib.get_close_matches(function, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"backbone is {backbone!r}; it must be a net of cnnjax.models or module:function{hint}")
     return getattr(room, function)(outputs=0)
