@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from cnnjax.analysis import _jaxprs
-from cnnjax.ops import _trilinear
 from cnnjax.ops.shapes import output_size
 
 NOTHING = 1 << 40  # first pixel of what depends on none; the last is minus that
@@ -390,5 +389,5 @@ _RULES = {
     "stack": _stack, "transpose": _transpose,
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "argmax", "argmin"), _reduce),
     **dict.fromkeys(("reduce_window", "reduce_window_max", "reduce_window_min", "reduce_window_sum"), _reduce_window),
-    _trilinear.output_p.name: _conv, _trilinear.input_p.name: _conv_transpose,
+    "conv_output": _conv, "conv_input": _conv_transpose,
 }

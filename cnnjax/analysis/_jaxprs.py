@@ -10,6 +10,8 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 _MARK = "layer:"
+# the primitives of `ops.conv` and its derivatives, with the places of x and the kernel among operands and result
+_CONVOLUTIONS = {"conv_output": (0, 1), "conv_input": (2, 0), "conv_kernel": (0, 2)}
 
 
 @contextlib.contextmanager
@@ -77,8 +79,6 @@ def _path(equation) -> str:
 
 def products(equation) -> int:
     """The multiplies of an equation where it is a convolution or a matrix product, otherwise 0."""
-    from cnnjax.ops._trilinear import multiplies
-
     name = equation.primitive.name
     if name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
@@ -88,4 +88,9 @@ def products(equation) -> int:
         kernel = equation.invars[1].aval.shape
         outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
         return math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // outputs
-    return multiplies(equation)
+    if name not in _CONVOLUTIONS:
+        return 0
+    geometry = equation.params["geometry"]
+    arrays = [value.aval.shape for value in (*equation.invars, *equation.outvars)]
+    x, kernel = (arrays[i] for i in _CONVOLUTIONS[name])
+    return math.prod(kernel) * math.prod(geometry.places) * x[-geometry.n - 2]
