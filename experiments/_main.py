@@ -85,9 +85,16 @@ def connect(values: flags.FlagValues) -> None:
         raise ConfigError(f"--processes={values.processes} needs --coordinator=host:port of process 0")
 
 
-def command(program: str) -> str:
-    """The command that this process was started with, as one would type it."""
-    return shlex.join(["python", "-m", program, *sys.argv[1:]])
+def command(program: str, *arguments: str) -> str:
+    """A program's command as one would type it here, with these arguments, or those that this process was given."""
+    return shlex.join([_python(), "-m", program, *(arguments or sys.argv[1:])])
+
+
+def _python() -> str:
+    """The word that starts this Python: its path where it is that of an environment below that is not active."""
+    here, executable = Path.cwd(), Path(sys.executable)
+    active = os.environ.get("VIRTUAL_ENV", "") == sys.prefix
+    return str(executable.relative_to(here)) if executable.is_relative_to(here) and not active else "python"
 
 
 def _explained(error: BaseException, values: flags.FlagValues) -> int:

@@ -70,9 +70,10 @@ def main(argv: list[str]) -> None:
     cnnjax.run(config, FLAGS.workdir, allow_changes=FLAGS.allow_changes)
     if FLAGS.process:
         return
+    where = FLAGS.workdir
     print(
-        f"look at it   {FLAGS.workdir}/curves.png, or: tensorboard --logdir={FLAGS.workdir}\n"
-        f"evaluate     python -m experiments.evaluate --workdir={FLAGS.workdir}\n"
+        f"look at it   {where}/curves.png and {where}/metrics.jsonl; tensorboard --logdir={where} where it is installed\n"
+        f"evaluate     {_main.command('experiments.evaluate', f'--workdir={where}')}\n"
         f"resume       {_main.command('experiments.train')}"
     )
 
