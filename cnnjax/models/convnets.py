@@ -20,7 +20,7 @@ def convnet(
 
     ("conv", features, window, stride) and ("pool", window, stride) may leave out what stands at the end: a window of 3
     and a stride of 1 for "conv", a stride that is the window for "pool". ("dense", features) flattens; dropout follows.
-    `pool` "none" leaves poolings out and gives their stride to the convolution before.
+    `pool` "none" leaves poolings out and gives their stride to the convolution before. First weights: He's normal.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     choice("padding", padding, ("same", "valid"))
@@ -117,7 +117,7 @@ def all_cnn(
 
     model: "A" one 5×5 a group, "B" a 5×5 and a 1×1, "C" two 3×3. kind, how a group is halved: "base" by 3×3/2 max
     pooling, "strided" by its last convolution, "pool" by another 3×3 convolution and pooling, "all" by a 3×3/2
-    convolution. Dropout stands on the input and after each halving.
+    convolution. Dropout stands on the input and after each halving. First weights: He's normal by fan-in.
     """
     choice("model", model, ("A", "B", "C"))
     choice("kind", kind, ("base", "strided", "pool", "all"))

@@ -20,7 +20,8 @@ def densenet(
 
     A layer is a 1×1 convolution to `bottleneck · growth` maps (left out where `bottleneck` is 0) and a 3×3. Between
     blocks a 1×1 keeps the share `compression` of the maps and pooling halves them. `stem` is "imagenet" (7×7/2, pooled)
-    or "cifar" (3×3). `remat` recomputes layers in the backward pass, which stores the maps once.
+    or "cifar" (3×3). `remat` recomputes layers in the backward pass, which stores the maps once. First weights: He's
+    normal by fan-in, as in the paper; the output layer uniform in ±1/√fan-in.
     """
     choice("stem", stem, ("imagenet", "cifar"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)

@@ -18,7 +18,8 @@ def dcgan(
 
     The generator starts at a quarter of `size` and doubles twice. Called on images, the net gives {"main": scores
     (B, K), "generated": images made from a zero z}, so that `init` makes the parameters of both halves. Under batch
-    normalisation real and made images are best scored in calls of their own, as in the paper.
+    normalisation real and made images are best scored in calls of their own, as in the paper. First weights: normal
+    with deviation 0.02.
     """
     if size % 4:
         raise ValueError(f"size is {size}; the generator doubles twice, so it must be a multiple of 4")

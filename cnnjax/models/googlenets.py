@@ -27,7 +27,8 @@ def googlenet(
 ) -> nn.Module:
     """GoogLeNet with batch normalisation, 3×3 where the paper has 5×5: torchvision's, without its input transformation.
 
-    With `auxiliary` the outputs in training are {"main", "auxiliary1", "auxiliary2"}, each (B, K).
+    With `auxiliary` the outputs in training are {"main", "auxiliary1", "auxiliary2"}, each (B, K). First weights:
+    normal with deviation 0.01.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
     return GoogLeNet(outputs, style, 3, False, auxiliary, dropout, auxiliary_dropout, pool)

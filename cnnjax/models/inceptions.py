@@ -18,7 +18,8 @@ def inception_v3(
 ) -> nn.Module:
     """Inception v3 as torchvision defines it, for 299×299 (75 at least), without its input transformation.
 
-    With `auxiliary` the outputs in training are {"main", "auxiliary"}, each (B, K).
+    With `auxiliary` the outputs in training are {"main", "auxiliary"}, each (B, K). First weights: normal with
+    deviation 0.1, cut off at two deviations.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
     return InceptionV3(outputs, style, auxiliary, dropout, pool)

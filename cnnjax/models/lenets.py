@@ -24,7 +24,7 @@ def lenet5(
 ) -> nn.Module:
     """LeNet-5 as it is taught: dense C3, plain pooling, a linear output layer for softmax; 28×28 is padded to 32×32.
 
-    `width` is the number of C1's maps; C3 has width · 8 // 3 of them (6 → 16).
+    `width` is the number of C1's maps; C3 has width · 8 // 3 of them (6 → 16). First weights: Glorot's uniform.
     """
     return LeNet(outputs, Style(norm=norm, act=activation, init=init, group=norm_group), pool, dropout, padding, width)
 

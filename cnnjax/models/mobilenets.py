@@ -56,7 +56,10 @@ def mobilenet_v3_large(
     norm: str = "batch", norm_group: int = 0, momentum: float = 0.99, eps: Static[float] = 1e-3,
     init: str = "he_fan_out", remat: bool = False,
 ) -> nn.Module:
-    """MobileNet v3 large: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images."""
+    """MobileNet v3 large: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images.
+
+    First weights as in `mobilenet_v2`.
+    """
     style = Style(norm=norm, act="hard_swish", init=init, group=norm_group, momentum=momentum, eps=eps)
     return _third(outputs, style, _LARGE, multiplier, 1280, stride, dropout, drop_path, remat)
 
@@ -66,7 +69,10 @@ def mobilenet_v3_small(
     norm: str = "batch", norm_group: int = 0, momentum: float = 0.99, eps: Static[float] = 1e-3,
     init: str = "he_fan_out", remat: bool = False,
 ) -> nn.Module:
-    """MobileNet v3 small: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images."""
+    """MobileNet v3 small: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images.
+
+    First weights as in `mobilenet_v2`.
+    """
     style = Style(norm=norm, act="hard_swish", init=init, group=norm_group, momentum=momentum, eps=eps)
     return _third(outputs, style, _SMALL, multiplier, 1024, stride, dropout, drop_path, remat)
 

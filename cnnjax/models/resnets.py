@@ -23,7 +23,8 @@ def resnet(
     first 1×1 of a bottleneck, "1.5" in its 3×3, "2" activates before the convolutions. shortcut where the shape
     changes: "A" subsampling and zeros, "B" 1×1 convolution, "C" that everywhere, "D" average pooling and a 1×1.
     The rate of `drop_path` grows linearly over the blocks. `remat` recomputes blocks in the backward pass; `stack` runs
-    the equal blocks of a stage as one loop, which compiles faster.
+    the equal blocks of a stage as one loop, which compiles faster. First weights: He's normal by fan-out, the output
+    layer uniform in ±1/√fan-in (torchvision's); the nets for CIFAR count fan-in, as the paper does.
     """
     choice("stem", stem, ("imagenet", "deep", "cifar"))
     choice("version", version, ("1", "1.5", "2"))

@@ -15,7 +15,7 @@ def tdnn(
 ) -> nn.Module:
     """Time-delay net (Waibel 1989): convolutions over time, (features, window, dilation) each, pooled over all of it.
 
-    `padding` is that of every layer; 0 uses only what was heard.
+    `padding` is that of every layer; 0 uses only what was heard. First weights: He's normal by fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     return TDNN(outputs, tuple(tuple(layer) for layer in layers), padding, dropout, pool, style)
@@ -61,7 +61,7 @@ def resnet1d(
     """Residual net for series (Wang 2017): `blocks` are the widths of the blocks, in units of `width`, at full length.
 
     Each block has a convolution of every window; padding is SAME, so an even window looks further ahead than back.
-    `resnet18` and its kin take series as well, and shorten them.
+    `resnet18` and its kin take series as well, and shorten them. First weights: He's uniform by fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     return ResNet1D(outputs, width, tuple(blocks), tuple(windows), dropout, style)

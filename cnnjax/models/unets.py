@@ -25,6 +25,7 @@ def unet(
     encoder has `depth` poolings and two 3×3 convolutions a level. The decoder is `width` wide at the finest map and
     twice as wide a level down, 16 times at most. `up` is "transpose" (learned 2×2) or "resize". With padding "valid"
     skips are cropped to their middle and the output is smaller than the input. Dropout stands at the coarsest map.
+    First weights: He's normal by fan-in, as in the paper.
     """
     choice("padding", padding, ("same", "valid"))
     choice("up", up, ("transpose", "resize"))

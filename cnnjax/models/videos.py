@@ -16,7 +16,7 @@ def c3d(
     """C3D: 3×3×3 convolutions, every stage pooled by 2, the first over space alone (`keep_time`); 16×112×112 is usual.
 
     The dense layers of `hidden` see the flattened map, one pixel of padding making 8×8 of 7×7; with none of them the
-    map is averaged.
+    map is averaged. First weights: He's normal by fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     stages = tuple(tuple(stage) for stage in stages)
@@ -83,7 +83,7 @@ def video_resnet(
 ) -> nn.Module:
     """Residual net over space and time; `factored` splits every 3×3×3 into space and time with a nonlinearity between.
 
-    Time is halved wherever space is, but not by the stem. 16×112×112 is usual.
+    Time is halved wherever space is, but not by the stem. 16×112×112 is usual. First weights: He's normal by fan-out.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     return VideoResNet(outputs, tuple(blocks), width, factored, zero_init, dropout, style)
