@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
         return
     where = FLAGS.workdir
     print(
-        f"look at it   {where}/curves.png and {where}/metrics.jsonl; tensorboard --logdir={where} where it is installed\n"
+        f"look at it   {where}/curves.png and {where}/metrics.jsonl; tensorboard --logdir={where} if installed\n"
         f"evaluate     {_main.command('experiments.evaluate', f'--workdir={where}')}\n"
         f"resume       {_main.command('experiments.train')}"
     )
