@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.ops import _canonical, _dots, _winograd
-from cnnjax.ops._plain import input_edges, swapped
+from cnnjax.ops._plain import input_edges
 from cnnjax.ops._trilinear import Geometry
 
 _NARROW = 8  # channels up to which bands beat blocked convolution
@@ -15,6 +15,7 @@ _WIDE = 32  # channels from which Winograd's products are large enough
 _RUN = 96  # outputs of a band: its block times its channels
 _MEMBERS = 16  # members of a vmap that are written out one after the other, more are a loop
 _GROUPS = 32  # likewise groups
+_SMALL, _LARGE = 2_000_000, 100_000_000  # multiplies from which bands and Winograd are worth their compilation
 
 
 def output_of(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> jax.Array:
@@ -30,7 +31,7 @@ def kernel_of(x: jax.Array, y: jax.Array, *, geometry: Geometry) -> jax.Array:
 
 
 def _output(x, kernel, geometry):
-    way = _way(geometry, x.shape[-1], kernel.shape[-1], x.dtype)
+    way = _way(geometry, x.shape[0], x.shape[-1], kernel.shape[-1], x.dtype)
     if way == "winograd":
         return _winograd.output_of(x, kernel, geometry.padding, geometry.dilation)
     if way == "bands" and not (geometry.n == 2 and max(geometry.stride) > 1):
@@ -40,10 +41,9 @@ def _output(x, kernel, geometry):
 
 def _input(kernel, y, geometry):
     inputs = kernel.shape[-2] * geometry.groups
-    way = _way(geometry, inputs, kernel.shape[-1], y.dtype)
+    way = _way(geometry, y.shape[0], inputs, kernel.shape[-1], y.dtype)
     if way == "winograd":
-        turned = jax.lax.rev(swapped(kernel, 1), range(geometry.n))
-        return _winograd.output_of(y, turned, input_edges(geometry), geometry.dilation)
+        return _winograd.output_of(y, kernel, input_edges(geometry), geometry.dilation, turned=True)
     if way == "bands":
         return _dots.transposed_input(_bands, kernel, y, geometry)
     if way in _FORWARDS:
@@ -52,7 +52,7 @@ def _input(kernel, y, geometry):
 
 
 def _kernel(x, y, geometry):
-    way = _way(geometry, x.shape[-1], y.shape[-1], x.dtype)
+    way = _way(geometry, x.shape[0], x.shape[-1], y.shape[-1], x.dtype)
     if way == "winograd":
         return _winograd.kernel_of(x, y, geometry.padding, geometry.dilation)
     if way == "bands" and (geometry.n == 3 or x.shape[-1] <= 3):
@@ -65,8 +65,8 @@ def _kernel(x, y, geometry):
 _FORWARDS = {"shifts": _dots.shifted, "tiles": _dots.tiled, "patches": lambda *args: _dots.banded(*args, 1)}
 
 
-def _way(geometry: Geometry, inputs: int, outputs: int, dtype) -> str:
-    """The name of the lowering for a convolution of `inputs` to `outputs` channels."""
+def _way(geometry: Geometry, batch: int, inputs: int, outputs: int, dtype) -> str:
+    """The name of the lowering for a convolution of `batch` examples from `inputs` to `outputs` channels."""
     if geometry.groups > 1:
         return "shifts"
     dims = list(zip(geometry.window, geometry.stride, geometry.dilation, strict=True))
@@ -74,9 +74,11 @@ def _way(geometry: Geometry, inputs: int, outputs: int, dtype) -> str:
         return "tiles"
     if dtype != jnp.float32:
         return "patches"  # XLA's blocked kernels are for float32 alone
-    if inputs <= _NARROW:
+    work = batch * math.prod(geometry.places) * math.prod(geometry.window) * inputs * outputs
+    if inputs <= _NARROW and work >= _SMALL:
         return "bands"
-    if all(k == 3 and s == 1 for k, s, _ in dims) and min(inputs, outputs) >= _WIDE and _saves(geometry):
+    threes = all(k == 3 and s == 1 for k, s, _ in dims)
+    if threes and min(inputs, outputs) >= _WIDE and work >= _LARGE and _saves(geometry):
         return "winograd"
     return "blocks"
 
@@ -88,8 +90,14 @@ def _saves(geometry: Geometry) -> bool:
 
 
 def _bands(x, kernel, geometry):
-    runs = max(1, round(geometry.places[-1] * kernel.shape[-1] / _RUN))
-    return _dots.banded(x, kernel, geometry, -(-geometry.places[-1] // runs))
+    """Bands of about `_RUN` outputs, that divide the line where they can: a ragged one costs a copy of the output."""
+    places = geometry.places[-1]
+    wanted = _RUN / kernel.shape[-1]
+    even = [k for k in range(1, places + 1) if places % k == 0]
+    block = max(even, key=lambda k: (min(k / wanted, wanted / k), k))
+    if not 0.4 < block / wanted < 2.5:
+        block = -(-places // max(1, round(places / wanted)))
+    return _dots.banded(x, kernel, geometry, block)
 
 
 def _split(one, a, b, geometry):

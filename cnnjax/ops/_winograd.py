@@ -16,23 +16,30 @@ from jax import lax
 _CACHE = 3 << 19  # bytes of transformed tiles at a time
 
 
-def output_of(x: jax.Array, kernel: jax.Array, edges: list[tuple[int, int]], dilation: tuple[int, ...]) -> jax.Array:
-    """x (B, *sizes, C) padded by `edges` (negative: cut) and convolved with kernel (3, …, 3, C, K)."""
+def output_of(
+    x: jax.Array, kernel: jax.Array, edges: list[tuple[int, int]], dilation: tuple[int, ...], turned: bool = False
+) -> jax.Array:
+    """x (B, *sizes, C) padded by `edges` (negative: cut) and convolved with kernel (3, …, 3, C, K).
+
+    With `turned` the kernel is (3, …, 3, K, C) and turned round in space: the input's gradient.
+    """
     n = x.ndim - 2
     if max(dilation) > 1:
         places = _places(x, edges, dilation)
-        y = output_of(_phases(x, edges, dilation), kernel, [(0, 0)] * n, (1,) * n)
+        y = output_of(_phases(x, edges, dilation), kernel, [(0, 0)] * n, (1,) * n, turned)
         return _joined_phases(y, dilation)[(slice(None), *(slice(0, place) for place in places))]
     places = _places(x, edges, dilation)
     frame = _Frame(x.shape[0], places, *kernel.shape[-2:])
     tiles = frame.padded(x, [low for low, _ in edges], 2)
-    mixed = [leaf.reshape(leaf.shape[n:]) for leaf in _nested(kernel, range(n), _mix_kernel)]
+    mixed = jnp.stack(_nested(kernel, range(n), _mix_turned if turned else _mix_kernel))
+    mixed = mixed.reshape(-1, *kernel.shape[n:])
+    contract = ((n + 2,), (2 if turned else 1,)), ((0,), (0,))
 
     def part(i):
         rows = frame.part(tiles, i, 2)
-        leaves = _nested(rows, range(1, n + 1), _mix_tiles)
-        products = [jnp.dot(leaf, weights) for leaf, weights in zip(leaves, mixed, strict=True)]
-        return _interleaved(_unmixed(products, n, _unmix_outputs), n)
+        leaves = jnp.stack(_nested(rows, range(1, n + 1), _mix_tiles))
+        products = lax.dot_general(leaves, mixed, contract)
+        return _interleaved(_unmixed(list(products), n, _unmix_outputs), n)
 
     y = frame.joined(lax.map(part, jnp.arange(frame.parts)) if frame.parts > 1 else part(0)[None])
     return y[(slice(None), *(slice(0, place) for place in places))]
@@ -151,6 +158,11 @@ def _mix_outputs(y, axis):
 def _mix_kernel(kernel, axis):
     a, b, c = (lax.slice_in_dim(kernel, i, i + 1, axis=axis) for i in range(3))
     return a, (a + b + c) / 2, (a - b + c) / 2, c
+
+
+def _mix_turned(kernel, axis):
+    a, b, c, d = _mix_kernel(kernel, axis)
+    return d, b, c, a
 
 
 def _unmix_outputs(a, b, c, d):

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 
 __all__ = ["compiler_options"]
 
-# XLA's YNNPACK library is on by default. Its convolutions are slower than XLA's own on the CPUs measured, its products
-# no faster, and its elementwise kernels keep XLA from fusing slices with sums; its reductions are kept (README.md).
-_WISHES = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}}
+# XLA's YNNPACK library is on by default. Its convolutions are slower than XLA's own on the CPUs measured, and its
+# elementwise kernels keep XLA from fusing slices with sums; its products and reductions are kept (README.md).
+_WISHES = {
+    "cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"},
+}
 
 
 def compiler_options(platform: str) -> dict[str, str]:

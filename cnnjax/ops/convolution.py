@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-import cnnjax.ops._lowering
-from cnnjax.ops._trilinear import Geometry, input_of, output_of
+from cnnjax.ops._lowering import Geometry, input_of, multiplies, output_of
 from cnnjax.ops.shapes import output_size, pad_pairs, per_dimension, transposed_size
 
-__all__ = ["conv", "conv_transpose", "separable_conv"]
+__all__ = ["conv", "conv_transpose", "multiplies", "separable_conv"]
 
 Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
@@ -55,7 +54,7 @@ def conv_transpose(
     dilation: Ints = 1,
     groups: int = 1,
 ) -> jax.Array:
-    """The adjoint of the convolution with this kernel (*window, outputs // groups, C): (B, *sizes, C) → (B, *sizes', outputs).
+    """The adjoint of the convolution with this kernel (*window, outputs // groups, C), from (B, *sizes, C) to outputs.
 
     sizes' = (sizes − 1) · stride − padding + dilation · (window − 1) + 1 + output_padding, PyTorch's rule.
     """
