@@ -1,7 +1,8 @@
 """`--config.…` flags: names before values, each value read by the annotation of the option it changes."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from cnnjax import _values
 from cnnjax._entries import ROOMS, ConfigError, Option, entry, options_of, room_of, room_options
@@ -43,9 +44,25 @@ def durations(paths: Iterable[str]) -> Iterator[list[str]]:
                 yield units
 
 
-def apply(config: dict, argv: list[str]) -> None:
-    """Changes the config as the flags say: entries' names first, then everything else, then what a duration clears."""
-    given = dict(_read(argument) for argument in argv)
+def parsed(argv: Sequence[str]) -> dict[str, str]:
+    """The texts that `--config.…` flags give, by dotted path; the last one of a path counts."""
+    given = {}
+    for argument in argv:
+        match = _FLAG.fullmatch(argument)
+        if not match:
+            raise ConfigError(f"{argument!r} is not a config flag; write --config.section.option=value")
+        negated, path, text = match.groups()
+        if negated and text is not None:
+            raise ConfigError(f"{argument!r} has a value; write --config.{path}={text} or --noconfig.{path}")
+        given[path] = "false" if negated else text
+    return given
+
+
+def apply(config: dict, given: Mapping[str, Any]) -> None:
+    """Changes the config at these paths: entries' names first, then everything else, then what a duration clears.
+
+    A value is text, read as its option's kind, or already of that kind; None is the text of a flag without any.
+    """
     values = []
     for path in sorted(given, key=lambda path: (path.count("."), not path.endswith(".name"))):
         if _names(config, path):
@@ -54,35 +71,28 @@ def apply(config: dict, argv: list[str]) -> None:
             values.append(path)
     known = {leaf.path: leaf for leaf in leaves(config)}
     for path in values:
-        text = given[path]
         if path not in known:
             raise _values.unknown(path, list(known), entry=entry_at(config, path))
-        leaf = known[path]
-        if text is None and leaf.option.kind is not bool:
+        leaf, value = known[path], given[path]
+        if value is None and leaf.option.kind is not bool:
             raise ConfigError(f"{path} has no value; write --config.{path}={leaf.option.default}")
-        leaf.holder[leaf.key] = _values.parsed(path, "true" if text is None else text, leaf.option)
+        leaf.holder[leaf.key] = _read(path, "true" if value is None else value, leaf.option)
     _clear(known, given)
 
 
-def _clear(known: dict, given: dict) -> None:
-    """A duration given by flag in one unit takes back what the config said in the others."""
+def _read(path: str, value: Any, option: Option) -> Any:
+    return (_values.parsed if isinstance(value, str) else _values.checked)(path, value, option)
+
+
+def _clear(known: Mapping, given: Mapping) -> None:
+    """A duration given in one unit takes back what the config said in the others."""
     for units in durations(known):
         flagged = [path for path in units if path in given and known[path].holder[known[path].key]]
         if len(flagged) > 1:
-            raise ConfigError(f"{' and '.join(flagged)} are both given by flag; give one")
+            raise ConfigError(f"{' and '.join(flagged)} are both given; give one")
         for path in units:
             if flagged and path not in flagged:
                 known[path].holder[known[path].key] = known[path].option.default * 0
-
-
-def _read(argument: str) -> tuple[str, str | None]:
-    match = _FLAG.fullmatch(argument)
-    if not match:
-        raise ConfigError(f"{argument!r} is not a config flag; write --config.section.option=value")
-    negated, path, text = match.groups()
-    if negated and text is not None:
-        raise ConfigError(f"{argument!r} has a value; write --config.{path}={text} or --noconfig.{path}")
-    return path, "false" if negated else text
 
 
 def _at(config: dict, path: str) -> object:
@@ -100,14 +110,14 @@ def _names(config: dict, path: str) -> bool:
     return any(leaf.path == path and leaf.option.room for leaf in leaves(config))
 
 
-def _rename(config: dict, path: str, text: str | None) -> None:
-    """Puts another entry's section, or sections for other names, where a flag says so."""
-    if text is None:
+def _rename(config: dict, path: str, name: Any) -> None:
+    """Puts another entry's section, or sections for other names, where the path says so."""
+    if name is None:
         raise ConfigError(f"{path} has no value; write --config.{path}=name")
     if path in LISTS:
         section, key = path.split(".")
         kind = tuple[tuple, ...] if key == "groups" else tuple[str, ...]
-        config[section][key] = _values.parsed(path, text, Option(kind, ()))
+        config[section][key] = _read(path, name, Option(kind, ()))
         refill_groups(config[section]) if key == "groups" else refill_augment(config[section])
         return
     stem = path.removesuffix(".name")
@@ -119,13 +129,13 @@ def _rename(config: dict, path: str, text: str | None) -> None:
     if top not in rooms:
         raise _values.unknown(f"{stem}.name", [f"{section}.name" for section in rooms])
     if not inner:
-        if text != config[top]["name"]:
-            config[top] = refilled(top, rooms[top], text, config[top])
+        if name != config[top]["name"]:
+            config[top] = refilled(top, rooms[top], name, config[top])
         return
-    _rename_nested(config[top], rooms[top], inner, stem, text)
+    _rename_nested(config[top], rooms[top], inner, stem, name)
 
 
-def _rename_nested(section: dict, room: str, inner: list[str], stem: str, text: str) -> None:
+def _rename_nested(section: dict, room: str, inner: list[str], stem: str, name: str) -> None:
     """The same for an entry inside another entry's section (`model.backbone.name`, `optimizer.body.name`)."""
     path = stem.split(".")[0]
     for key in inner:
@@ -136,5 +146,5 @@ def _rename_nested(section: dict, room: str, inner: list[str], stem: str, text: 
             known = [f"{path.rpartition('.')[0]}.{word}.name" for word in options if options[word].room]
             raise _values.unknown(f"{path}.name", known)
         room = room_of(option, room)
-    if not is_section(section) or section["name"] != text:
-        holder[inner[-1]] = filled(path, room, text, {})
+    if not is_section(section) or section["name"] != name:
+        holder[inner[-1]] = filled(path, room, name, {})

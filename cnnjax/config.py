@@ -22,6 +22,7 @@ __all__ = [
     "ConfigError",
     "augmentation",
     "call",
+    "change",
     "entries",
     "entry",
     "experiment",
@@ -129,7 +130,7 @@ def validate(config: Mapping) -> None:
     known = {leaf.path: leaf for leaf in leaves(config)}
     for path in _sections.paths(config):
         if path not in known:
-            raise _values.unknown(path, list(known), entry=_sections.entry_at(config, path))
+            raise _unfitting(config, path, list(known))
     for path, leaf in known.items():
         if leaf.key not in leaf.holder:
             raise ConfigError(f"{path} is missing; its default is {leaf.option.default!r}")
@@ -146,8 +147,15 @@ def load(path: str, argv: Sequence[str] = ()) -> ConfigDict:
     Flags that name entries come first, whatever their order, and bring those entries' defaults.
     """
     config = _files.read(path)
-    _flags.apply(config, list(argv))
+    _flags.apply(config, _flags.parsed(argv))
     return _locked(config)
+
+
+def change(config: Mapping, changes: Mapping[str, Any]) -> ConfigDict:
+    """The config with other values at dotted paths (`{"model.name": "mlp", "train.steps": 9}`), as flags change it."""
+    copy = _sections.plain(config)
+    _flags.apply(copy, changes)
+    return _locked(copy)
 
 
 def to_json(config: Mapping) -> str:
@@ -158,6 +166,15 @@ def to_json(config: Mapping) -> str:
 def from_json(text: str) -> ConfigDict:
     """The config that `to_json` wrote; options that did not exist then take their defaults."""
     return _locked(_sections.completed(json.loads(text)))
+
+
+def _unfitting(config: Mapping, path: str, known: list[str]) -> ConfigError:
+    """The error for a path that is none of a config's options, perhaps because only the entry's name was changed."""
+    name = _sections.entry_at(config, path)
+    error = _values.unknown(path, known, entry=name)
+    room = {section: room for room, section in ROOMS.items()}.get(path.partition(".")[0])
+    hint = f"\nsection({room!r}, {name!r}) makes a section with all its options"
+    return ConfigError(f"{error}{hint}") if name else error
 
 
 def _locked(config: Mapping) -> ConfigDict:

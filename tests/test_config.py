@@ -199,6 +199,20 @@ def test_a_name_changed_without_its_options_is_told_what_does_not_fit():
     config.model.name = "mlp"
     text = refused(configs.validate, config)
     assert "is not an option of mlp" in text
+    assert text.endswith("\nsection('models', 'mlp') makes a section with all its options")
+    config.model = section("models", "mlp")
+    configs.validate(config)
+
+
+def test_a_change_by_paths_is_a_change_by_flags():
+    config = whole()
+    changed = configs.change(config, {"model.hidden": (8,), "model.name": "mlp", "train.steps": 9})
+    assert (changed.model.hidden, changed.train.steps, changed.train.epochs) == ((8,), 9, 0.0)
+    assert configs.change(config, {"optimizer.lr": "0.5"}).optimizer.lr == 0.5
+    assert config.model.name == "lenet5"
+    assert "train.steps is 2.5; it must be a whole number" in refused(configs.change, config, {"train.steps": 2.5})
+    pipeline = configs.change(config, {"augment.train": ("flip", "normalize"), "augment.flip.axis": "height"})
+    assert pipeline.augment.flip.axis == "height"
 
 
 def test_a_missing_section_is_named():

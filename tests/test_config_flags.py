@@ -113,7 +113,7 @@ def test_a_duration_by_flag_takes_back_the_other_units():
     schedule = load("--config.schedule.warmup_examples=500").schedule
     assert (schedule.warmup_examples, schedule.warmup_epochs) == (500, 0.0)
     text = refused("--config.train.steps=10", "--config.train.epochs=1")
-    assert text == "train.steps and train.epochs are both given by flag; give one"
+    assert text == "train.steps and train.epochs are both given; give one"
     assert load("--config.train.steps=10", "--config.train.epochs=0").train.steps == 10
 
 
