@@ -74,6 +74,8 @@ def _way(geometry: Geometry, batch: int, inputs: int, outputs: int, dtype) -> st
         return "tiles"
     if dtype != jnp.float32:
         return "patches"  # XLA's blocked kernels are for float32 alone
+    if not isinstance(batch, int):
+        return "blocks"  # an export for any batch
     work = batch * math.prod(geometry.places) * math.prod(geometry.window) * inputs * outputs
     if inputs <= _NARROW and work >= _SMALL:
         return "bands"

@@ -1,0 +1,195 @@
+"""Convolution against loops, the lectures, its own adjoint, and what it says when it is asked for nonsense."""
+
+import json
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from cnnjax import ops
+from tests.ops.references import conv as looped
+
+
+@st.composite
+def problems(draw, floats=(np.float32,)):
+    """x, kernel, cotangent seed and the options of a convolution that fits."""
+    n = draw(st.integers(1, 3))
+    side = st.integers(1, 3)
+    window, stride, dilation = (tuple(draw(side) for _ in range(n)) for _ in range(3))
+    pairs = tuple((draw(st.integers(0, 3)), draw(st.integers(0, 3))) for _ in range(n))
+    least = [max(1, (k - 1) * d + 1 - a - b) for k, d, (a, b) in zip(window, dilation, pairs, strict=True)]
+    sizes = [draw(st.integers(m, m + 4)) for m in least]
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    inputs, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 3)) * groups
+    numbers = np.random.default_rng(draw(st.integers(0, 99)))
+    x = numbers.normal(size=(draw(st.integers(1, 2)), *sizes, inputs * groups)).astype(np.float32)
+    kernel = numbers.normal(size=(*window, inputs, outputs)).astype(np.float32)
+    return x, kernel, {"stride": stride, "padding": pairs, "dilation": dilation, "groups": groups}
+
+
+@hypothesis.given(problems())
+def test_convolution_is_the_loop_that_defines_it(problem):
+    x, kernel, options = problem
+    expected = looped(x, kernel, options["stride"], options["padding"], options["dilation"], options["groups"])
+    np.testing.assert_allclose(ops.conv(x, kernel, **options), expected, rtol=1e-4, atol=1e-4)
+
+
+@hypothesis.given(problems())
+def test_the_transposed_convolution_is_the_exact_adjoint(problem):
+    x, kernel, options = problem
+    y = ops.conv(x, kernel, **options)
+    other = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
+    rests = [
+        m + a + b - (k - 1) * d - 1 - (p - 1) * s
+        for m, (a, b), k, d, s, p in zip(
+            x.shape[1:-1], options["padding"], kernel.shape, options["dilation"], options["stride"], y.shape[1:-1],
+            strict=False,
+        )
+    ]  # fmt: skip
+    hypothesis.assume(min(rests) >= 0)
+    back = ops.conv_transpose(other, kernel, output_padding=rests, **options)
+    assert back.shape == x.shape
+    np.testing.assert_allclose(jnp.vdot(y, other), jnp.vdot(x, back), rtol=1e-3, atol=1e-3)
+
+
+@hypothesis.given(problems())
+def test_gradients_are_those_of_xla(problem):
+    x, kernel, options = problem
+    n = kernel.ndim - 2
+    letters = "DHW"[3 - n :]
+
+    def plain(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, options["stride"], options["padding"], rhs_dilation=options["dilation"],
+            feature_group_count=options["groups"], dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+        )  # fmt: skip
+
+    y, ours = jax.vjp(lambda x, kernel: ops.conv(x, kernel, **options), x, kernel)
+    _, theirs = jax.vjp(plain, x, kernel)
+    seed = np.random.default_rng(2).normal(size=y.shape).astype(np.float32)
+    for one, other in zip(ours(seed), theirs(seed), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@hypothesis.given(st.integers(0, 4), st.integers(0, 4))
+def test_a_shifted_image_gives_shifted_outputs(down, right):
+    numbers = np.random.default_rng(0)
+    image = np.zeros((1, 20, 20, 2), np.float32)
+    image[:, 6:10, 6:10] = numbers.normal(size=(1, 4, 4, 2))
+    kernel = numbers.normal(size=(3, 3, 2, 4)).astype(np.float32)
+    moved = np.roll(image, (down, right), (1, 2))
+    y = ops.conv(image, kernel, padding="same")
+    np.testing.assert_allclose(
+        ops.conv(moved, kernel, padding="same"), np.roll(y, (down, right), (1, 2)), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_every_dtype_stays_itself_in_value_and_gradients(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 3)), dtype)
+        kernel = jnp.asarray(np.random.default_rng(1).normal(size=(3, 3, 3, 4)), dtype)
+        y, back = jax.vjp(lambda x, kernel: ops.conv(x, kernel, padding=1), x, kernel)
+        assert [y.dtype, *(g.dtype for g in back(y))] == [dtype] * 3
+        exact = looped(np.float64(x), np.float64(kernel), (1, 1), ((1, 1),) * 2, (1, 1), 1)
+        tolerance = {"float32": 1e-5, "bfloat16": 3e-2, "float64": 1e-13}[dtype]
+        np.testing.assert_allclose(np.float64(y), exact, rtol=tolerance, atol=tolerance * np.abs(exact).max())
+
+
+def test_derivatives_of_every_order_agree_with_differences():
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 5, 4, 2)))
+        kernel = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2, 1, 4)))
+        f = lambda x, kernel: jnp.sin(ops.conv(x, kernel, stride=(2, 1), padding=1, groups=2))  # noqa: E731
+        check_grads(f, (x, kernel), 2)
+
+
+def test_the_lecture_of_three_by_three_comes_out():
+    x = jnp.arange(9.0).reshape(1, 3, 3, 1)
+    kernel = jnp.arange(4.0).reshape(2, 2, 1, 1)
+    assert ops.conv(x, kernel)[0, ..., 0].tolist() == [[19, 25], [37, 43]]
+    assert ops.conv(x, kernel, flip=True)[0, ..., 0].tolist() == [[5, 11], [23, 29]]
+    both = ops.conv(jnp.concatenate([x, x + 1], -1), jnp.concatenate([kernel, kernel + 1], 2))
+    assert float(both[0, 0, 0, 0]) == 56
+
+
+def test_the_volume_of_the_course_notes_comes_out(root):
+    demo = json.loads((root / "tests/fixtures/ops/lecture_convolution.json").read_text())
+    x, kernel = np.float32(demo["input_hwc"])[None], np.float32(demo["kernel_hwio"])
+    y = ops.conv(x, kernel, stride=2, padding=1)[0] + np.float32(demo["bias"])
+    assert y.tolist() == demo["output_hwc"]
+
+
+def test_a_moving_average_is_a_convolution():
+    series = np.random.default_rng(0).normal(size=9).astype(np.float32)
+    y = ops.conv(series[None, :, None], jnp.full((2, 1, 1), 0.5))
+    np.testing.assert_allclose(y[0, :, 0], (series[1:] + series[:-1]) / 2, rtol=1e-6)
+
+
+def test_a_causal_convolution_keeps_the_length_and_never_sees_the_future():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 10, 2)), jnp.float32)
+    kernel = jnp.ones((3, 2, 4))
+    padding = ops.causal_padding(3, dilation=2)
+    f = lambda x: ops.conv(x, kernel, padding=padding, dilation=2)  # noqa: E731
+    assert f(x).shape == (1, 10, 4)
+    np.testing.assert_array_equal(f(x)[:, :6], f(x.at[:, 6:].set(9.0))[:, :6])
+
+
+def test_separable_convolution_is_two_convolutions():
+    x, depth = jnp.ones((1, 5, 5, 3)), jnp.ones((3, 3, 1, 6))
+    point = jnp.ones((1, 1, 6, 2))
+    assert float(ops.separable_conv(x, depth, point)[0, 0, 0, 0]) == 54
+
+
+def test_named_paddings_have_the_sizes_of_the_lectures():
+    x, kernel = jnp.ones((1, 8, 8, 1)), jnp.ones((3, 3, 1, 1))
+    sizes = [ops.conv(x, kernel, padding=name).shape[1] for name in ("full", "same", "valid")]
+    assert sizes == [10, 8, 6]
+    assert ops.conv(x, kernel, padding="same", stride=2).shape[1] == 4
+
+
+def _said(call):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the text is read by the caller)
+        call()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "options", "words"),
+    [
+        ((1, 8, 8, 3), (3, 3, 4, 5), {}, ["groups is 1", "(1, 8, 8, 3)", "(3, 3, 4, 5)"]),
+        ((1, 8, 8, 4), (3, 3, 2, 5), {"groups": 2}, ["groups is 2", "5 outputs"]),
+        ((1, 8, 3), (3, 3, 3, 5), {}, ["x (1, 8, 3)", "kernel (3, 3, 3, 5)", "4 dimensions, not 3"]),
+        ((1, 2, 2, 3), (3, 3, 3, 5), {}, ["does not fit", "3", "2"]),
+        ((1, 8, 8, 3), (3, 3, 3, 5), {"stride": 0}, ["stride is 0", "at least 1"]),
+        ((1, 8, 8, 3), (3, 3, 3, 5), {"stride": (1, 2, 3)}, ["stride is (1, 2, 3)", "2 spatial dimensions"]),
+        ((1, 8, 8, 3), (3, 3, 3, 5), {"padding": "sane"}, ["'sane'", "did you mean 'same'"]),
+        ((1, 8, 8, 3), (3, 3, 3, 5), {"padding": -1}, ["padding is -1", "at least 0"]),
+        ((1, 8, 8, 3), (3, 3, 3, 5), {"dilation": 1.5}, ["dilation is 1.5", "int"]),
+        ((1, 8, 8, 3), (3, 3, 3, 3, 3, 5), {}, ["kernel has shape", "1, 2 or 3"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_when_it_is_traced(x, kernel, options, words):
+    def call():
+        jax.eval_shape(lambda x, k: ops.conv(x, k, **options), jnp.zeros(x), jnp.zeros(kernel))
+
+    said = _said(call)
+    assert all(word in said for word in words), said
+
+
+def test_transposed_convolution_says_what_it_cannot_give():
+    x, kernel = jnp.zeros((1, 4, 4, 3)), jnp.zeros((2, 2, 5, 3))
+    assert "output_padding is 2" in _said(lambda: ops.conv_transpose(x, kernel, stride=2, output_padding=2))
+    assert "padding is 'same'" in _said(lambda: ops.conv_transpose(x, kernel, padding="same"))
+    assert "leaves nothing" in _said(lambda: ops.conv_transpose(x, kernel, padding=3))
+    assert "reads 5" in _said(lambda: ops.conv_transpose(x, kernel.swapaxes(2, 3)))
+
+
+def test_multiplies_are_counted_from_one_equation():
+    jaxpr = jax.make_jaxpr(lambda x, k: ops.conv(x, k, padding=2))(jnp.zeros((1, 32, 32, 3)), jnp.zeros((5, 5, 3, 10)))
+    counts = [ops.multiplies(equation) for equation in jaxpr.eqns]
+    assert [count for count in counts if count] == [32 * 32 * 10 * 75]

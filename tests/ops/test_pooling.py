@@ -1,0 +1,146 @@
+"""Pooling against loops over windows, and the worked examples of the lectures."""
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from cnnjax import ops
+from tests.ops.references import pool as looped
+
+
+@st.composite
+def problems(draw):
+    n = draw(st.integers(1, 3))
+    side = st.integers(1, 3)
+    window, stride, dilation = (tuple(draw(side) for _ in range(n)) for _ in range(3))
+    pads = tuple(draw(st.integers(0, (k - 1) * d // 2)) for k, d in zip(window, dilation, strict=True))
+    sizes = [
+        draw(st.integers(max(1, (k - 1) * d + 1 - 2 * p), 7)) for k, d, p in zip(window, dilation, pads, strict=True)
+    ]
+    numbers = np.random.default_rng(draw(st.integers(0, 99)))
+    x = numbers.normal(size=(draw(st.integers(1, 2)), *sizes, draw(st.integers(1, 3)))).astype(np.float32)
+    return x, window, {"stride": stride, "padding": pads, "dilation": dilation}, draw(st.booleans())
+
+
+def _pairs(x, window, options, ceil):
+    """The padding with which every window is whole, and the number of places, counted by walking."""
+    pairs = []
+    for m, k, s, p, d in zip(
+        x.shape[1:-1], window, options["stride"], options["padding"], options["dilation"], strict=True
+    ):
+        starts = [i for i in range(0, m + 2 * p, s) if i + (k - 1) * d + 1 <= m + 2 * p]
+        following = starts[-1] + s
+        if ceil and following < m + p and following <= m + 2 * p - ((k - 1) * d + 1) + s - 1:
+            starts.append(following)
+        pairs.append((p, max(p, starts[-1] + (k - 1) * d + 1 - m - p)))
+    return pairs
+
+
+@hypothesis.given(problems())
+def test_pools_are_the_loops_that_define_them(problem):
+    x, window, options, ceil = problem
+    pairs = _pairs(x, window, options, ceil)
+    for f, reduce, fill in (
+        (ops.max_pool, lambda patch: patch.max(1), -np.inf),
+        (ops.lp_pool, lambda patch: np.sqrt((patch**2).sum(1)), 0),
+    ):
+        expected = looped(x, reduce, window, options["stride"], pairs, options["dilation"], fill)
+        np.testing.assert_allclose(f(x, window, ceil=ceil, **options), expected, rtol=1e-5, atol=1e-5)
+
+
+@hypothesis.given(problems(), st.booleans())
+def test_an_average_counts_pixels_or_the_asked_padding_but_never_the_overhang(problem, count_padding):
+    x, window, options, ceil = problem
+    pairs = _pairs(x, window, options, ceil)
+    real = np.ones_like(x)
+    counted = np.pad(real, [(0, 0), *((p, p) for p in options["padding"]), (0, 0)]) * 0 + 1 if count_padding else real
+    kept = [(a - p, b - p) for (a, b), p in zip(pairs, options["padding"], strict=True)] if count_padding else pairs
+    total = looped(x, lambda patch: patch.sum(1), window, options["stride"], pairs, options["dilation"], 0)
+    count = looped(counted, lambda patch: patch.sum(1), window, options["stride"], kept, options["dilation"], 0)
+    y = ops.avg_pool(x, window, ceil=ceil, count_padding=count_padding, **options)
+    np.testing.assert_allclose(y, total / np.maximum(count, 1), rtol=1e-5, atol=1e-5)
+
+
+def test_the_lectures_two_by_two_pool_comes_out():
+    x = jnp.arange(9.0).reshape(1, 3, 3, 1)
+    assert ops.max_pool(x, 2, stride=1)[0, ..., 0].tolist() == [[4, 5], [7, 8]]
+    assert ops.max_pool(jnp.zeros((1, 224, 224, 64)), 2).shape == (1, 112, 112, 64)
+    assert ops.max_pool(x, 2, ceil=True)[0, ..., 0].tolist() == [[4, 5], [7, 8]]
+
+
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (2, 1)])
+def test_of_equal_values_the_first_in_window_order_has_the_whole_gradient(window, stride):
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (2, 7, 7, 3)), jnp.float32)
+    y, back = jax.vjp(lambda x: ops.max_pool(x, window, stride=stride), x)
+    seed = np.random.default_rng(1).normal(size=y.shape)
+    expected = np.zeros(x.shape)
+    for b, i, j, c in np.ndindex(*y.shape):
+        patch = np.asarray(x[b, i * stride : i * stride + window, j * stride : j * stride + window, c])
+        di, dj = np.unravel_index(patch.argmax(), patch.shape)
+        expected[b, i * stride + di, j * stride + dj, c] += seed[b, i, j, c]
+    np.testing.assert_allclose(back(jnp.asarray(seed, jnp.float32))[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_pool_of_nan_is_nan():
+    x = jnp.asarray([1.0, jnp.nan, 2.0, 3.0]).reshape(1, 4, 1)
+    assert np.isnan(ops.max_pool(x, 2)[0, :, 0]).tolist() == [True, False]
+
+
+def test_the_norm_of_a_dead_window_has_no_gradient():
+    x = jnp.zeros((1, 4, 4, 1))
+    assert float(jnp.abs(jax.grad(lambda x: ops.lp_pool(x, 2).sum())(x)).max()) == 0
+    assert float(jnp.abs(jax.grad(lambda x: ops.global_pool(x, "lp").sum())(x)).max()) == 0
+    with jax.enable_x64(True):
+        alive = jnp.arange(16.0, dtype="float64").reshape(x.shape) + 1
+        check_grads(lambda x: ops.lp_pool(x, 2, p=3.0), (alive,), 2)
+
+
+def test_three_turned_filters_under_one_maximum_answer_alike():
+    five = np.array([[0, 1, 0], [0, 1, 1], [0, 0, 1]], np.float32)
+    turns = np.stack([np.rot90(five, i) for i in range(3)], -1)[:, :, None]
+    answers = [
+        ops.channel_pool(ops.conv(turn[None, :, :, None], turns), 1) for turn in np.moveaxis(turns[:, :, 0], -1, 0)
+    ]
+    assert [float(answer[0, 0, 0, 0]) for answer in answers] == [4.0] * 3
+
+
+def test_adaptive_bins_cover_the_input_as_in_pytorch():
+    x = jnp.arange(7.0).reshape(1, 7, 1)
+    assert ops.adaptive_pool(x, 3, "max")[0, :, 0].tolist() == [2, 4, 6]
+    assert ops.adaptive_pool(x, 3)[0, :, 0].tolist() == [1, 3, 5]
+    assert ops.adaptive_pool(jnp.ones((2, 5, 9, 3)), (1, 4)).shape == (2, 1, 4, 3)
+
+
+def test_pyramids_and_global_pools_take_any_size():
+    for sizes in ((4, 4), (9, 5)):
+        assert ops.pyramid_pool(jnp.ones((2, *sizes, 3))).shape == (2, 21 * 3)
+        assert ops.global_pool(jnp.ones((2, *sizes, 3))).shape == (2, 3)
+    assert float(ops.global_pool(jnp.arange(6.0).reshape(1, 6, 1), "max")[0, 0]) == 5
+
+
+def test_weights_that_decay_with_age_smooth_a_sensor():
+    weights = jnp.asarray([0.1, 0.3, 0.6])
+    series = jnp.arange(5.0).reshape(1, 5, 1)
+    np.testing.assert_allclose(ops.weighted_pool(series, weights)[0, :, 0], [1.5, 2.5, 3.5], rtol=1e-6)
+    np.testing.assert_allclose(ops.gaussian_window((3, 5), 1.0).sum(), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: ops.max_pool(x, 9), "window does not fit"),
+        (lambda x: ops.max_pool(x, 0), "window is 0"),
+        (lambda x: ops.max_pool(x, 2, stride=-1), "stride is -1"),
+        (lambda x: ops.max_pool(x[0, 0], 2), "x has shape (8, 4)"),
+        (lambda x: ops.global_pool(x, "mean"), "kind is 'mean'"),
+        (lambda x: ops.channel_pool(x, 3), "groups is 3; it must divide the 4 channels"),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused(call, words):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (read below)
+        call(jnp.zeros((1, 8, 8, 4)))
+    assert words in str(caught.value)
