@@ -102,7 +102,7 @@ def test_no_naive_convolution_hides_in_a_loop_body(name):
 
 
 def test_a_step_in_a_scan_costs_what_a_step_alone_costs():
-    _, batch, inputs, outputs, geometry = CASES["blocks 5x5"]
+    _, _, inputs, outputs, geometry = CASES["blocks 5x5"]
     x, kernel, _ = _arrays(32, inputs, outputs, geometry)
 
     def step(kernel, _):

@@ -1,0 +1,144 @@
+"""Times one training step of each network: cnnjax, plain Flax linen, and PyTorch's modes, in one run, in turns.
+
+    python -m experiments.benchmarks.steps --peer=.venv-torch/bin/python --json=experiments/benchmarks/steps.json
+
+Beside the step alone, the same step four times inside a scan, and eight LeNets as members of one vmapped program.
+On a machine that others use, `--threads=1` and the processor times are what can be compared.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+from absl import app, flags
+
+from cnnjax import ops
+from experiments.benchmarks import timing
+from experiments.benchmarks.networks import LINEN, NETS, OURS
+
+_NETS = flags.DEFINE_list("nets", list(NETS), "networks to measure")
+_PEER = flags.DEFINE_string("peer", "", "Python of an environment with PyTorch; empty: without that peer")
+_MODES = flags.DEFINE_list("modes", ["eager", "eager_cl", "compile", "compile_cl"], "modes of the peer")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "turns of each contestant")
+_STEPS = flags.DEFINE_integer("steps", 3, "steps a turn")
+_THREADS = flags.DEFINE_integer("threads", 0, "processors to use; 0 = all")
+_SCAN = flags.DEFINE_boolean("scan", True, "measure the step inside a scan as well")
+_MEMBERS = flags.DEFINE_integer("members", 8, "LeNets to train as one program; 0 = none")
+_JSON = flags.DEFINE_string("json", "", "file for the result")
+
+
+def step_of(name: str, kit):
+    """(step, state, batch) of a network: forward, loss, backward, SGD with momentum in float32, train mode."""
+    build, batch, shape, classes, dense = NETS[name]
+    net = build(kit)
+    x = jax.random.normal(jax.random.key(0), (batch, *shape))
+    label = jax.random.randint(jax.random.key(1), (batch, *shape[:-1]) if dense else (batch,), 0, classes)
+    variables = jax.jit(net.init)(jax.random.key(2), x)
+    params, stats = variables["params"], variables.get("batch_stats", {})
+    optimizer = optax.sgd(1e-3, momentum=0.9)
+
+    def step(state, x, label):
+        params, stats, moments = state
+
+        def loss(params):
+            outputs, new = net.apply({"params": params, "batch_stats": stats}, x, mutable=["batch_stats"])
+            return jnp.mean(ops.softmax_cross_entropy(outputs, label)), new.get("batch_stats", {})
+
+        (_, stats_after), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, moments = optimizer.update(gradients, moments, params)
+        return optax.apply_updates(params, updates), stats_after, moments
+
+    return step, (params, stats, optimizer.init(params)), (x, label)
+
+
+def compiled(step, state, batch, options):
+    """A contestant: `count` calls of the compiled step, each on the state that the last one left."""
+    program = jax.jit(step, compiler_options=options, donate_argnums=0).lower(state, *batch).compile()
+    held = [jax.tree.map(jnp.copy, state)]
+
+    def call():
+        held[0] = program(held[0], *batch)
+        return held[0]
+
+    jax.block_until_ready(call())
+    return functools.partial(timing.timed, call)
+
+
+def contestants(name, peer):
+    options = ops.compiler_options(jax.default_backend())
+    step, state, batch = step_of(name, OURS)
+    found = {"cnnjax": compiled(step, state, batch, options)}
+    if _SCAN.value:
+
+        def four(state, *batch):
+            return jax.lax.scan(lambda state, _: (step(state, *batch), ()), state, None, length=4)[0]
+
+        found["cnnjax, scan of 4"] = compiled(four, state, batch, options)
+    if _MEMBERS.value and name == "lenet5":
+        states = jax.tree.map(lambda a: jnp.stack([a] * _MEMBERS.value), state)
+        many = jax.vmap(step, (0, None, None))
+        found[f"cnnjax, {_MEMBERS.value} members"] = compiled(many, states, batch, options)
+    found["linen"] = compiled(*step_of(name, LINEN), {})
+    for mode in _MODES.value if peer else ():
+        found[f"torch {mode}"] = functools.partial(peer.steps, name, mode)
+    return found
+
+
+def per_step(found, kind):
+    """Milliseconds of one step of one member, by contestant."""
+    each = {name: row[kind] for name, row in found.items()}
+    for name in each:
+        each[name] /= 4 if "scan" in name else _MEMBERS.value if "members" in name else 1
+    return each
+
+
+def main(_):
+    timing.pin(_THREADS.value)
+    peer = timing.Peer(_PEER.value) if _PEER.value else None
+    kind = "processor" if _THREADS.value == 1 else "wall"
+    rows, result = (
+        [],
+        {"machine": timing.machine(), "peer": peer.versions if peer else {}, "compared": kind, "nets": {}},
+    )
+    for name in _NETS.value:
+        each = contestants(name, peer)
+        # a peer's net is built anew when its turn comes: its turns stand together, the others' around them
+        own = {key: steps for key, steps in each.items() if not key.startswith("torch")}
+        found = timing.interleaved(own, _ROUNDS.value, _STEPS.value)
+        for key in each.keys() - own.keys():
+            found |= timing.interleaved({key: each[key]}, 1, _ROUNDS.value * _STEPS.value)
+        found |= {
+            key: row if row["wall_least"] < found[key]["wall_least"] else found[key]
+            for key, row in timing.interleaved(own, 1, _STEPS.value).items()
+        }
+        ms = per_step(found, kind)
+        peers = [value for key, value in ms.items() if key.startswith("torch")]
+        ratios = {
+            "linen": ms["linen"] / ms["cnnjax"], "torch": min(peers) / ms["cnnjax"] if peers else math.nan,
+            **{key: ms["cnnjax"] / value for key, value in ms.items() if key.startswith("cnnjax,")},
+        }  # fmt: skip
+        result["nets"][name] = {"timings": found, "ms": ms, "ratios": ratios}
+        print(name, {key: round(value, 2) for key, value in ms.items()}, flush=True)
+        rows.append(
+            [
+                name,
+                *(f"{ms[key]:.2f}" for key in ("cnnjax", "linen")),
+                f"{min(peers, default=math.nan):.2f}",
+                *(f"{ratios[key]:.2f}" for key in ("linen", "torch")),
+                " ".join(f"{key[8:]} {value:.2f}" for key, value in ratios.items() if key.startswith("cnnjax,")),
+            ]
+        )
+    if peer:
+        peer.close()
+        logs = [math.log(net["ratios"]["torch"]) for net in result["nets"].values()]
+        result["geometric_mean"] = math.exp(sum(logs) / len(logs))
+    header = ["net", "cnnjax ms", "linen ms", "torch's best ms", "× linen", "× torch", "one alone / one of many"]
+    print(timing.table(header, rows), result.get("geometric_mean", ""), sep="\n")
+    if _JSON.value:
+        timing.write(_JSON.value, result)
+
+
+if __name__ == "__main__":
+    app.run(main)

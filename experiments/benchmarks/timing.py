@@ -1,0 +1,102 @@
+"""Interleaved timings, the machine they were taken on, tables and JSON."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+PACKAGES = ("cnnjax", "jax", "jaxlib", "flax", "numpy", "optax")
+
+
+def pin(threads: int) -> None:
+    """Keeps this process and those it starts on that many processors; before JAX starts its threads. 0 = all."""
+    if threads:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def timed(f: Callable, count: int) -> list[list[float]]:
+    """[wall, processor] milliseconds of each of `count` calls; processor time counts this process alone."""
+    rows = []
+    for _ in range(count):
+        wall, processor = time.perf_counter(), time.process_time()
+        jax.block_until_ready(f())
+        rows.append([1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)])
+    return rows
+
+
+class Peer:
+    """A process that makes steps when it is asked to; see `torch_peer.py`."""
+
+    def __init__(self, python: str):
+        script = Path(__file__).with_name("torch_peer.py")
+        self._process = subprocess.Popen([python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.versions = json.loads(self._process.stdout.readline())
+
+    def steps(self, net: str, mode: str, count: int) -> list[list[float]]:
+        self._process.stdin.write(f"{net} {mode} {count}\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the peer stopped at {net} {mode}; its last words are above")
+        return json.loads(line) or []
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def interleaved(contestants: dict[str, Callable[[int], list]], rounds: int, count: int) -> dict[str, dict]:
+    """Each contestant makes `count` steps a round, one after the other: what disturbs the machine disturbs all.
+
+    The median and the smallest of wall and processor milliseconds, by name.
+    """
+    rows = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, steps in contestants.items():
+            rows[name] += steps(count)
+    return {name: summary(each) for name, each in rows.items() if each}
+
+
+def summary(rows: list) -> dict[str, float]:
+    wall, processor = zip(*rows, strict=True)
+    found = {"wall": statistics.median(wall), "wall_least": min(wall), "processor": statistics.median(processor)}
+    return {name: round(value, 3) for name, value in found.items()} | {"steps": len(rows)}
+
+
+def machine() -> dict:
+    """The processor, the versions and the load under which a benchmark ran."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].partition(":")[2].strip() if lines else model
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "processor": model, "cores": len(os.sched_getaffinity(0)), "load": [round(x, 2) for x in os.getloadavg()],
+        "platform": jax.default_backend(), "python": platform.python_version(), "versions": versions,
+    }  # fmt: skip
+
+
+def table(header: list[str], rows: list[list]) -> str:
+    """Rows under a header, in Markdown."""
+    lines = [header, ["---"] * len(header), *[[str(cell) for cell in row] for row in rows]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write(path: str, found: dict) -> None:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,0 +1,142 @@
+"""One training step of PyTorch on the networks of `networks.py`: the peer they are measured against.
+
+It runs in an environment of its own (README.md says how to make it) and answers on standard output, so that its
+steps can stand between those of the others: a line `net mode steps` on standard input gives a line of JSON with the
+wall and processor milliseconds of each step, or null where the net has no such mode. Every step is forward, loss,
+backward and SGD with momentum in float32, train mode.
+"""
+
+import json
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def lenet5():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.Sigmoid(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Sigmoid(),
+        nn.AvgPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(),
+        nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+class Residual(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.conv2, self.norm2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
+
+
+def resnet18_cifar():
+    layers, width = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)], 64
+    for stage in range(4):
+        for block in range(2):
+            layers.append(Residual(width, 64 * 2**stage, 2 if stage and not block else 1))
+            width = 64 * 2**stage
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+
+
+def _double(inputs, outputs):
+    layers = []
+    for c in (inputs, outputs):
+        layers += [nn.Conv2d(c, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    def __init__(self, width=32, depth=4):
+        super().__init__()
+        w = [width * 2**i for i in range(depth + 1)]
+        self.down = nn.ModuleList([_double(w[i - 1] if i else 3, w[i]) for i in range(depth + 1)])
+        self.up = nn.ModuleList([nn.ConvTranspose2d(w[i], w[i - 1], 2, 2) for i in range(depth, 0, -1)])
+        self.merge = nn.ModuleList([_double(w[i], w[i - 1]) for i in range(depth, 0, -1)])
+        self.head = nn.Conv2d(width, 2, 1)
+
+    def forward(self, x):
+        skips = []
+        for i, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if i else x)
+            skips.append(x)
+        for up, merge, skip in zip(self.up, self.merge, skips[-2::-1], strict=True):
+            x = merge(torch.cat([skip, up(x)], 1))
+        return self.head(x)
+
+
+def tdnn():
+    layers, c = [], 40
+    for k, d in ((5, 1), (3, 2), (3, 3), (1, 1)):
+        layers += [nn.Conv1d(c, 256, k, dilation=d), nn.BatchNorm1d(256), nn.ReLU(inplace=True)]
+        c = 256
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(256, 10))
+
+
+def c3d():
+    layers, c = [], 3
+    for o in (32, 64, 128):
+        layers += [nn.Conv3d(c, o, 3, padding=1, bias=False), nn.BatchNorm3d(o), nn.ReLU(inplace=True), nn.MaxPool3d(2)]
+        c = o
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(128, 10))
+
+
+NETS = {  # name: (constructor, batch, shape of one example, classes, a label for each pixel)
+    "lenet5": (lenet5, 128, (1, 28, 28), 10, False),
+    "resnet18_cifar": (resnet18_cifar, 64, (3, 32, 32), 10, False),
+    "unet": (UNet, 4, (3, 128, 128), 2, True),
+    "tdnn": (tdnn, 64, (40, 200), 10, False),
+    "c3d": (c3d, 4, (3, 16, 56, 56), 10, False),
+}
+
+
+def prepare(name, mode):
+    """A function that makes one step; none where the net has no channels-last layout."""
+    build, batch, shape, classes, dense = NETS[name]
+    torch.manual_seed(0)
+    net, x = build().train(), torch.randn(batch, *shape)
+    y = torch.randint(0, classes, (batch, *shape[1:]) if dense else (batch,))
+    if mode.endswith("_cl"):
+        layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+        if layout is None:
+            return None
+        net, x = net.to(memory_format=layout), x.to(memory_format=layout)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+    forward = torch.compile(net) if mode.startswith("compile") else net
+
+    def step():
+        optimizer.zero_grad()
+        F.cross_entropy(forward(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def serve(lines):
+    steps = {}
+    for line in lines:
+        name, mode, count = line.split()
+        if (name, mode) not in steps:
+            steps.clear()  # one net in memory at a time
+            step = steps[name, mode] = prepare(name, mode)
+            for _ in range(2 if step else 0):
+                step()
+        step, rows = steps[name, mode], []
+        for _ in range(int(count) if step else 0):
+            wall, processor = time.perf_counter(), time.process_time()
+            step()
+            rows.append([1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)])
+        print(json.dumps(rows or None), flush=True)
+
+
+if __name__ == "__main__":
+    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
+    serve(sys.stdin)
