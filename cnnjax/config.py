@@ -5,8 +5,9 @@ train eval checkpoint report` and a `seed`. A section's keys are the entry's key
 the room's own (`cnnjax.train.options`). Numbers that follow from other numbers are never in it: the plan has them.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
@@ -21,6 +22,7 @@ __all__ = [
     "ROOMS",
     "ConfigError",
     "augmentation",
+    "blamed",
     "call",
     "change",
     "entries",
@@ -99,7 +101,20 @@ def call(room: str, section: Mapping, *positional: Any, **replacements: Any) -> 
             nested = room_of(option, room)
             head = {"outputs": 0} if nested == "models" else {}
             options[key] = call(nested, options[key], *(positional if nested == room else ()), **head)
-    return function(*positional, **(options | replacements))
+    with blamed(ROOMS[room], options):
+        return function(*positional, **(options | replacements))
+
+
+@contextlib.contextmanager
+def blamed(path: str, options: Mapping) -> Iterator[None]:
+    """Names the config path where a ValueError begins with an option: `norm is …` becomes `model.norm is …`."""
+    try:
+        yield
+    except ValueError as error:
+        word, _, rest = str(error).partition(" ")
+        if word in options and rest.startswith("is ") and not isinstance(error, ConfigError):
+            raise ConfigError(f"{path}.{error}") from error
+        raise
 
 
 def numeric(config: Mapping) -> dict[str, float]:

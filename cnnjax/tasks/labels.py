@@ -57,20 +57,22 @@ def classification(
             sums[f"top{top}"] = count(jnp.any(best == label[:, None], -1), valid)
         return sums
 
-    def summarize(sums, rows):
-        examples = max(float(sums["examples"]), 1.0)
-        metrics = {"accuracy": float(sums["correct"]) / examples}
-        return metrics | ({f"top{top}_accuracy": float(sums[f"top{top}"]) / examples} if top else {})
-
-    def predict(outputs):
-        probabilities = jax.nn.softmax(main_output(outputs))
-        return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
-
     return Task(
         outputs=facts.classes,
         loss=supervised(loss_of),
-        predict=predict,
+        predict=_predicted,
         tally=tally,
-        summarize=summarize,
+        summarize=_accuracies,
         metric="accuracy",
     )
+
+
+def _predicted(outputs) -> dict[str, jax.Array]:
+    probabilities = jax.nn.softmax(main_output(outputs))
+    return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
+
+
+def _accuracies(sums, rows) -> dict[str, float]:
+    examples = max(float(sums["examples"]), 1.0)
+    best = {f"{name}_accuracy": float(value) / examples for name, value in sums.items() if name.startswith("top")}
+    return {"accuracy": float(sums["correct"]) / examples} | best

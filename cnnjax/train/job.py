@@ -82,12 +82,14 @@ class Job:
         def make(seed, hparams, fields):
             fields = self.program.augment(hparams, "eval")(key_for(seed, "augment"), fields)
             net, key = self.program.net(hparams), key_for(seed, "init")
-            variables = net.init({"params": key, "noise": key}, fields[facts.input][:1], train=False)
+            with sections.blamed("model", config["model"]):
+                variables = net.init({"params": key, "noise": key}, fields[facts.input][:1], train=False)
             if wants_images:
                 variables = net.prepare(variables, fields[facts.input])
             params, model_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
             if self.plan.precision == "float64":
                 params, model_state = jax.tree.map(lambda x: x.astype(jnp.float64), (params, model_state))
+            self.program.check(params)
             memory = {}
             for part in task.parts:
                 own = {part: params[part]} if part else params

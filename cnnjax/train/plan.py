@@ -126,5 +126,8 @@ def _indivisible(batch: int, devices: int, accumulate: int) -> str:
     unit = devices * accumulate
     lower, upper = batch // unit * unit, math.ceil(batch / unit) * unit
     fits = f"{lower} or {upper}" if lower else f"{upper}"
-    what = f"{devices} devices" + (f" × optimizer.accumulate={accumulate}" if accumulate > 1 else "")
-    return f"train.batch is {batch}, which {what} don't divide; the nearest that fit: {fits}"
+    several = "s don't" if devices > 1 else " doesn't"
+    what = f"{devices} device{several} divide"
+    if accumulate > 1:
+        what = f"{devices} × optimizer.accumulate={accumulate} don't divide"
+    return f"train.batch is {batch}, which {what}; the nearest that fit: {fits}"

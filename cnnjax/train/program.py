@@ -4,6 +4,7 @@ All methods may be called while the step is traced: `hparams` holds the numeric 
 """
 
 import dataclasses
+import difflib
 import fnmatch
 from collections.abc import Callable, Mapping
 
@@ -66,6 +67,27 @@ class Program:
         for _, name in self.plan.groups:
             transformations[name] = sections.call("optimizers", options[name])
         return optax.chain(optax.partition(transformations, self._labels), _scaled(self.plan.factors))
+
+    def check(self, params) -> None:
+        """Refuses patterns that fit no parameter and sections that nothing names: most likely they are misspelt."""
+        names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        plan, options = self.plan, self.config["optimizer"]
+        asked = [("freeze", pattern) for pattern in plan.freeze]
+        asked += [(key, pattern) for key in ("factors", "groups") for pattern, _ in getattr(plan, key)]
+        for key, pattern in asked:
+            if not any(matches(name, pattern) for name in names):
+                tops = list(dict.fromkeys(name.partition("/")[0] for name in names))
+                near = difflib.get_close_matches(pattern, tops + names, 3, 0.4)
+                hint = f"; nearest: {', '.join(near)}" if near else ""
+                raise ValueError(
+                    f"optimizer.{key} has {pattern!r}, which fits no parameter{hint}; groups: {', '.join(tops)}"
+                )
+        known = {*self.task(sections.numeric(self.config)).parts, *(name for _, name in plan.groups)}
+        for name, section in options.items():
+            if isinstance(section, Mapping) and name not in known:
+                raise ValueError(
+                    f"optimizer.{name} is a section that neither optimizer.groups nor the task's parts name"
+                )
 
     def _labels(self, params) -> dict:
         """The key of the optimizer section that each parameter belongs to."""

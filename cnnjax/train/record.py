@@ -47,11 +47,12 @@ def recorded(workdir: str | Path) -> dict:
 def accept(workdir: str | Path, config: Mapping, *, allow_changes: bool = False) -> str:
     """Writes the config into a new workdir, or compares it with the one there; what has changed comes out as a line.
 
-    Changes that can't touch the result (cadences, loggers, devices) are allowed and recorded, others refused.
+    Changes that can't touch the result (cadences, loggers, devices) are allowed and recorded, others refused. A run
+    that has saved nothing yet is begun anew.
     """
     path = Path(workdir) / "config.json"
     story = {"config": json.loads(sections.to_json(config)), **_origin()}
-    if not path.exists():
+    if not path.exists() or not any(Path(workdir, "checkpoints").glob("[0-9]*")):
         write_json(path, story)
         return ""
     before = recorded(workdir)

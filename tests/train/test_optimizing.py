@@ -103,3 +103,28 @@ def test_numbers_that_do_not_fit_are_refused_before_anything_compiles(train, wor
             made.train[key] = value
     with pytest.raises(ValueError, match=words):
         prepare(made)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        ({"freeze": ("c11",)}, r"optimizer\.freeze has 'c11', which fits no parameter; nearest: c1"),
+        ({"factors": (("haed", 0.1),)}, r"optimizer\.factors has 'haed', which fits no parameter; nearest: head"),
+        ({"groups": (("*/bais", "adam"),)}, r"optimizer\.groups has '\*/bais', which fits no parameter"),
+        (
+            {"biases": section("optimizers", "adam")},
+            r"optimizer\.biases is a section that neither optimizer\.groups nor",
+        ),
+    ],
+)
+def test_patterns_that_fit_nothing_and_sections_nobody_names_are_refused(optimizer, words):
+    with pytest.raises(ValueError, match=words):
+        prepare(config(**optimizer)).start()
+
+
+def test_an_option_that_a_layer_refuses_is_named_by_its_config_path():
+    made = config().copy_and_resolve_references()
+    with made.unlocked():
+        made.model.activation = "rleu"
+    with pytest.raises(ValueError, match=r"^model\.activation is 'rleu'"):
+        prepare(made).start()
