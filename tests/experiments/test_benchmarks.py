@@ -1,0 +1,55 @@
+"""The benchmarks measure the same networks in every kit, and say what they measured."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.benchmarks import convolution, timing
+from experiments.benchmarks.networks import LINEN, NETS, OURS
+from experiments.benchmarks.steps import step_of
+
+WEIGHTS = {"lenet5": 61706, "resnet18_cifar": 11173962}  # as counted by hand and in the literature
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_network_has_the_same_weights_in_every_kit(name):
+    build, _, shape, _, _ = NETS[name]
+    counts = []
+    for kit in (OURS, LINEN):
+        variables = jax.eval_shape(build(kit).init, jax.random.key(0), jnp.zeros((2, *shape)))
+        counts.append(sum(leaf.size for leaf in jax.tree.leaves(variables["params"])))
+    assert counts[0] == counts[1] == WEIGHTS.get(name, counts[0])
+
+
+def test_a_measured_step_trains():
+    step, state, batch = step_of("lenet5", OURS)
+    after = jax.jit(step)(state, *batch)
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state[0], after[0])
+    assert min(jax.tree.leaves(moved)) > 0
+
+
+def test_both_sides_of_the_convolution_benchmark_compute_the_same():
+    for name in ("strided 1x1", "depthwise", "series"):
+        shape, window, options = convolution.CASES[name]
+        x, kernel = jnp.ones((1, *shape[1:])), jnp.ones(window)
+        for which, (ours, arguments) in convolution.programs(
+            lambda x, k, options=options: convolution.ops.conv(x, k, **options), x, kernel
+        ).items():
+            theirs = convolution.programs(lambda x, k, options=options: convolution.plain(x, k, **options), x, kernel)[
+                which
+            ][0]
+            assert jnp.allclose(ours(*arguments), theirs(*arguments), rtol=1e-4), (name, which)
+
+
+def test_timings_are_medians_of_turns_and_are_written_with_the_machine(tmp_path):
+    calls = []
+    turns = {name: lambda count, name=name: calls.append(name) or [[1.0, 2.0]] * count for name in ("a", "b")}
+    found = timing.interleaved(turns, 2, 3)
+    assert calls == ["a", "b", "a", "b"]
+    assert found["a"] == {"wall": 1.0, "wall_least": 1.0, "processor": 2.0, "steps": 6}
+    timing.write(str(tmp_path / "deep" / "found.json"), {"machine": timing.machine()})
+    machine = json.loads((tmp_path / "deep" / "found.json").read_text())["machine"]
+    assert machine["versions"]["jax"] == jax.__version__
+    assert timing.table(["net", "ms"], [["lenet5", 3]]).splitlines()[-1] == "| lenet5 | 3 |"
