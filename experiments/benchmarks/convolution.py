@@ -8,18 +8,16 @@ import math
 
 import jax
 import jax.numpy as jnp
-from absl import app, flags
+from absl import flags
 from jax import lax
 
 from cnnjax import ops
 from cnnjax.ops.shapes import pad_pairs
+from experiments import _main
 from experiments.benchmarks import timing
 
-_ONLY = flags.DEFINE_list("only", [], "names to measure; empty: all")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "turns of each contestant")
-_STEPS = flags.DEFINE_integer("steps", 5, "calls a turn")
-_THREADS = flags.DEFINE_integer("threads", 0, "processors to use; 0 = all")
-_JSON = flags.DEFINE_string("json", "", "file for the result")
+FLAGS = timing.common_flags()
+flags.DEFINE_list("only", [], "names to measure; empty: all", flag_values=FLAGS)
 
 CASES = {  # name: (input, kernel, options)
     "resnet stage 1": ((16, 32, 32, 64), (3, 3, 64, 64), {"padding": 1}),
@@ -75,21 +73,22 @@ def pools(x):
     return (jax.grad(lambda x: jnp.sum(ops.max_pool(x, 2) ** 2)), jax.grad(lambda x: jnp.sum(xla(x) ** 2)))
 
 
-def main(_):
-    timing.pin(_THREADS.value)
-    kind = "processor" if _THREADS.value == 1 else "wall"
+def main(argv: list[str]) -> None:
+    _main.read(FLAGS, argv)
+    timing.pin(FLAGS.threads)
+    kind = "processor" if FLAGS.threads == 1 else "wall"
     options = ops.compiler_options(jax.default_backend())
     rows, result = [], {"machine": timing.machine(), "compared": kind, "cases": {}}
 
     def measure(name, pair, work):
-        found = timing.interleaved(pair, _ROUNDS.value, _STEPS.value)
+        found = timing.interleaved(pair, FLAGS.rounds, FLAGS.steps)
         ours, theirs = (found[key][kind] for key in pair)
         result["cases"][name] = {"timings": found, "ratio": theirs / ours, "gflops": 2e-6 * work / ours}
         rows.append([name, f"{ours:.2f}", f"{theirs:.2f}", f"{theirs / ours:.2f}", f"{2e-6 * work / ours:.0f}"])
         print(*rows[-1], flush=True)
 
     for name, (shape, window, changes) in CASES.items():
-        if _ONLY.value and name not in _ONLY.value:
+        if FLAGS.only and name not in FLAGS.only:
             continue
         x, kernel = (jax.random.normal(jax.random.key(i), each) for i, each in enumerate((shape, window)))
         mine = programs(functools.partial(ops.conv, **changes), x, kernel)
@@ -99,15 +98,15 @@ def main(_):
         for which in mine:
             pair = {"cnnjax": contestant(*mine[which], options), "xla": contestant(*other[which], {})}
             measure(f"{name}, {which}", pair, work)
-    if not _ONLY.value or "max pool" in _ONLY.value:
+    if not FLAGS.only or "max pool" in FLAGS.only:
         x = jax.random.normal(jax.random.key(0), (16, 64, 64, 64))
         mine, other = pools(x)
         pair = {"cnnjax": contestant(mine, (x,), options), "xla": contestant(other, (x,), {})}
         measure("max pool 2×2, gradient", pair, 0)
     print(timing.table(["case", "cnnjax ms", "xla ms", "× xla", "GFLOP/s"], rows))
-    if _JSON.value:
-        timing.write(_JSON.value, result)
+    if FLAGS.json:
+        timing.write(FLAGS.json, result)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    _main.start(main, __doc__, FLAGS)

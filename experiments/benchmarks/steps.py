@@ -12,21 +12,19 @@ import math
 import jax
 import jax.numpy as jnp
 import optax
-from absl import app, flags
+from absl import flags
 
 from cnnjax import ops
+from experiments import _main
 from experiments.benchmarks import timing
 from experiments.benchmarks.networks import LINEN, NETS, OURS
 
-_NETS = flags.DEFINE_list("nets", list(NETS), "networks to measure")
-_PEER = flags.DEFINE_string("peer", "", "Python of an environment with PyTorch; empty: without that peer")
-_MODES = flags.DEFINE_list("modes", ["eager", "eager_cl", "compile", "compile_cl"], "modes of the peer")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "turns of each contestant")
-_STEPS = flags.DEFINE_integer("steps", 3, "steps a turn")
-_THREADS = flags.DEFINE_integer("threads", 0, "processors to use; 0 = all")
-_SCAN = flags.DEFINE_boolean("scan", True, "measure the step inside a scan as well")
-_MEMBERS = flags.DEFINE_integer("members", 8, "LeNets to train as one program; 0 = none")
-_JSON = flags.DEFINE_string("json", "", "file for the result")
+FLAGS = timing.common_flags()
+flags.DEFINE_list("nets", list(NETS), "networks to measure", flag_values=FLAGS)
+flags.DEFINE_string("peer", "", "Python of an environment with PyTorch; empty: without that peer", flag_values=FLAGS)
+flags.DEFINE_list("modes", ["eager", "eager_cl", "compile", "compile_cl"], "modes of the peer", flag_values=FLAGS)
+flags.DEFINE_boolean("scan", True, "measure the step inside a scan as well", flag_values=FLAGS)
+flags.DEFINE_integer("members", 8, "LeNets to train as one program; 0 = none", flag_values=FLAGS)
 
 
 def step_of(name: str, kit):
@@ -70,18 +68,18 @@ def contestants(name, peer):
     options = ops.compiler_options(jax.default_backend())
     step, state, batch = step_of(name, OURS)
     found = {"cnnjax": compiled(step, state, batch, options)}
-    if _SCAN.value:
+    if FLAGS.scan:
 
         def four(state, *batch):
             return jax.lax.scan(lambda state, _: (step(state, *batch), ()), state, None, length=4)[0]
 
         found["cnnjax, scan of 4"] = compiled(four, state, batch, options)
-    if _MEMBERS.value and name == "lenet5":
-        states = jax.tree.map(lambda a: jnp.stack([a] * _MEMBERS.value), state)
+    if FLAGS.members and name == "lenet5":
+        states = jax.tree.map(lambda a: jnp.stack([a] * FLAGS.members), state)
         many = jax.vmap(step, (0, None, None))
-        found[f"cnnjax, {_MEMBERS.value} members"] = compiled(many, states, batch, options)
+        found[f"cnnjax, {FLAGS.members} members"] = compiled(many, states, batch, options)
     found["linen"] = compiled(*step_of(name, LINEN), {})
-    for mode in _MODES.value if peer else ():
+    for mode in FLAGS.modes if peer else ():
         found[f"torch {mode}"] = functools.partial(peer.steps, name, mode)
     return found
 
@@ -90,28 +88,29 @@ def per_step(found, kind):
     """Milliseconds of one step of one member, by contestant."""
     each = {name: row[kind] for name, row in found.items()}
     for name in each:
-        each[name] /= 4 if "scan" in name else _MEMBERS.value if "members" in name else 1
+        each[name] /= 4 if "scan" in name else FLAGS.members if "members" in name else 1
     return each
 
 
-def main(_):
-    timing.pin(_THREADS.value)
-    peer = timing.Peer(_PEER.value) if _PEER.value else None
-    kind = "processor" if _THREADS.value == 1 else "wall"
+def main(argv: list[str]) -> None:
+    _main.read(FLAGS, argv)
+    timing.pin(FLAGS.threads)
+    peer = timing.Peer(FLAGS.peer) if FLAGS.peer else None
+    kind = "processor" if FLAGS.threads == 1 else "wall"
     rows, result = (
         [],
         {"machine": timing.machine(), "peer": peer.versions if peer else {}, "compared": kind, "nets": {}},
     )
-    for name in _NETS.value:
+    for name in FLAGS.nets:
         each = contestants(name, peer)
         # a peer's net is built anew when its turn comes: its turns stand together, the others' around them
         own = {key: steps for key, steps in each.items() if not key.startswith("torch")}
-        found = timing.interleaved(own, _ROUNDS.value, _STEPS.value)
+        found = timing.interleaved(own, FLAGS.rounds, FLAGS.steps)
         for key in each.keys() - own.keys():
-            found |= timing.interleaved({key: each[key]}, 1, _ROUNDS.value * _STEPS.value)
+            found |= timing.interleaved({key: each[key]}, 1, FLAGS.rounds * FLAGS.steps)
         found |= {
             key: row if row["wall_least"] < found[key]["wall_least"] else found[key]
-            for key, row in timing.interleaved(own, 1, _STEPS.value).items()
+            for key, row in timing.interleaved(own, 1, FLAGS.steps).items()
         }
         ms = per_step(found, kind)
         peers = [value for key, value in ms.items() if key.startswith("torch")]
@@ -136,9 +135,9 @@ def main(_):
         result["geometric_mean"] = math.exp(sum(logs) / len(logs))
     header = ["net", "cnnjax ms", "linen ms", "torch's best ms", "× linen", "× torch", "one alone / one of many"]
     print(timing.table(header, rows), result.get("geometric_mean", ""), sep="\n")
-    if _JSON.value:
-        timing.write(_JSON.value, result)
+    if FLAGS.json:
+        timing.write(FLAGS.json, result)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    _main.start(main, __doc__, FLAGS)

@@ -11,6 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+from absl import flags
+
+
+def common_flags() -> flags.FlagValues:
+    """The flags that every benchmark of this kind has."""
+    values = flags.FlagValues()
+    flags.DEFINE_integer("rounds", 3, "turns of each contestant", 1, flag_values=values)
+    flags.DEFINE_integer("steps", 3, "steps, or calls, a turn", 1, flag_values=values)
+    flags.DEFINE_integer("threads", 0, "processors to use; 0 = all", 0, flag_values=values)
+    flags.DEFINE_string("json", "", "file for the result", flag_values=values)
+    return values
+
 
 PACKAGES = ("cnnjax", "jax", "jaxlib", "flax", "numpy", "optax")
 
