@@ -201,7 +201,7 @@ def test_a_loop_makes_the_program_shorter():
         return jax.jit(net.apply).lower(variables, jnp.zeros((1, 32, 32, 3))).as_text().count("\n")
 
     plain, loop = (lines(tiny("resnet", blocks=(1, 24), stack=stack)[0]) for stack in (False, True))
-    assert loop < 0.4 * plain
+    assert loop < 0.7 * plain
 
 
 def test_noise_in_looped_blocks_has_the_rate_of_each():

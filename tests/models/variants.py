@@ -11,13 +11,15 @@ from cnnjax.config import entries
 
 ENTRIES = entries("models")
 
-# whose tracing alone takes seconds; they differ from their siblings in numbers only
+# whose tracing alone takes a second or more; they differ from their siblings in numbers only
 DEEP = frozenset({
-    "convnext_base", "convnext_large", "convnext_small", "densenet100_12", "densenet100_24", "densenet161",
-    "densenet169", "densenet201", "densenet_bc100_12", "densenet_bc190_40", "densenet_bc250_24", "efficientnet_b1",
-    "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "resnet101", "resnet101_v2", "resnet101d", "resnet110",
-    "resnet152", "resnet152_v2", "resnet152d", "resnet34_v2", "resnet34d", "resnet44", "resnet56", "resnext101_32x8d",
-    "resnext101_64x4d", "wide_resnet101_2", "wrn40_2", "wrn40_4",
+    "convnext_base", "convnext_large", "convnext_small", "densenet", "densenet100_12", "densenet100_24", "densenet161",
+    "densenet169", "densenet201", "densenet40_12", "densenet_bc100_12", "densenet_bc190_40", "densenet_bc250_24",
+    "efficientnet", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "googlenet_2014",
+    "mobilenet_v3_large", "resnet101", "resnet101_v2", "resnet101d", "resnet110", "resnet152", "resnet152_v2",
+    "resnet152d", "resnet32", "resnet34", "resnet34_v2", "resnet34d", "resnet44", "resnet50d", "resnet56",
+    "resnext101_32x8d", "resnext101_64x4d", "resnext50_32x4d", "wide_resnet101_2", "wide_resnet50_2", "wrn16_8",
+    "wrn28_10", "wrn28_2", "wrn40_2", "wrn40_4",
 })
 
 _SHAPES = {"series": (48, 3), "videos": (16, 64, 64, 3), "lenets": (28, 28, 1), "gans": (28, 28, 1)}
@@ -46,7 +48,7 @@ TINY = {
     "resnet": ("resnet", {"blocks": (1, 2), "width": 4, "drop_path": 0.1}, (32, 32, 3)),
     "densenet": ("densenet", {"blocks": (2, 2), "growth": 4, "stem": "cifar", "stem_width": 8}, (8, 8, 3)),
     "unet": ("unet", {"width": 4, "depth": 2}, (12, 12, 3)),
-    "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2}, (16, 16, 3)),
+    "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2, "window": 3}, (16, 16, 3)),
     "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
     "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
