@@ -125,14 +125,16 @@ def _unfold_batch(a, many, at):
 
 def _fold_last(a, dim, groups):
     """Merges axis `dim` into the channels, inside each group: channels run group, member, channel."""
-    a = jax.numpy.moveaxis(a, dim, -1)
-    a = a.reshape(*a.shape[:-2], groups, -1, a.shape[-1]).swapaxes(-1, -2)
+    a = jax.numpy.moveaxis(a, dim, -2)
+    a = a.reshape(*a.shape[:-1], groups, -1).swapaxes(-2, -3)
     return a.reshape(*a.shape[:-3], -1)
 
 
 def _unfold_last(a, many, groups):
-    a = a.reshape(*a.shape[:-1], groups, many, -1)
-    moved = jax.numpy.moveaxis(a, -2, 0)
+    """The member axis stays beside the channels where it can: moving it would cost a transpose of the whole array."""
+    if groups == 1:
+        return a.reshape(*a.shape[:-1], many, -1), a.ndim - 1
+    moved = jax.numpy.moveaxis(a.reshape(*a.shape[:-1], groups, many, -1), -2, 0)
     return moved.reshape(*moved.shape[:-2], -1), 0
 
 
@@ -143,8 +145,7 @@ def _fold_inner(a, dim):
 
 
 def _unfold_inner(a, many):
-    a = a.reshape(*a.shape[:-2], many, -1, a.shape[-1])
-    return jax.numpy.moveaxis(a, -3, 0), 0
+    return a.reshape(*a.shape[:-2], many, -1, a.shape[-1]), a.ndim - 2
 
 
 def _batcher(primitive, missing):
