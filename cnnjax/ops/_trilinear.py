@@ -131,9 +131,6 @@ def _fold_last(a, dim, groups):
 
 
 def _unfold_last(a, many, groups):
-    """The member axis stays beside the channels where it can: moving it would cost a transpose of the whole array."""
-    if groups == 1:
-        return a.reshape(*a.shape[:-1], many, -1), a.ndim - 1
     moved = jax.numpy.moveaxis(a.reshape(*a.shape[:-1], groups, many, -1), -2, 0)
     return moved.reshape(*moved.shape[:-2], -1), 0
 
@@ -145,7 +142,8 @@ def _fold_inner(a, dim):
 
 
 def _unfold_inner(a, many):
-    return a.reshape(*a.shape[:-2], many, -1, a.shape[-1]), a.ndim - 2
+    a = a.reshape(*a.shape[:-2], many, -1, a.shape[-1])
+    return jax.numpy.moveaxis(a, -3, 0), 0
 
 
 def _batcher(primitive, missing):
