@@ -1,9 +1,10 @@
 """The smallest net that has everything whose numbers could depend on how a batch is spread, or be lost on the way."""
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from cnnjax.layers import BatchNorm, Conv, Dense, Dropout
-from cnnjax.ops import avg_pool
+from cnnjax.ops import avg_pool, max_pool, pixel_shuffle, pixel_unshuffle
 
 
 def small(*, outputs: int, width: int = 4, norm_group: int = 0, dropout: float = 0.3) -> nn.Module:
@@ -23,3 +24,38 @@ class Small(nn.Module):
         x = nn.relu(BatchNorm(group=self.norm_group, name="norm")(x, train))
         x = Dropout(self.dropout)(avg_pool(x, 4), train)
         return Dense(self.outputs, name="head")(x.reshape(x.shape[0], -1))
+
+
+def scenes(*, outputs: int, width: int = 16) -> nn.Module:
+    """A U-shaped net on pixels folded two by two: logits (B, H, W, K) for a quarter of the multiplies."""
+    return Scenes(outputs, width)
+
+
+class Double(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        for i in (1, 2):
+            x = Conv(self.width, 3, padding=1, bias=False, name=f"conv{i}")(x)
+            x = nn.relu(BatchNorm(name=f"norm{i}")(x, train))
+        return x
+
+
+class Scenes(nn.Module):
+    outputs: int
+    width: int
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        fine = Double(self.width, name="down1")(pixel_unshuffle(x, 2), train)
+        middle = Double(2 * self.width, name="down2")(max_pool(fine, 2), train)
+        coarse = Double(4 * self.width, name="down3")(max_pool(middle, 2), train)
+        middle = Double(2 * self.width, name="up2")(jnp.concatenate([twice(coarse), middle], -1), train)
+        fine = Double(self.width, name="up1")(jnp.concatenate([twice(middle), fine], -1), train)
+        return pixel_shuffle(Conv(4 * self.outputs, 1, name="head")(fine), 2)
+
+
+def twice(x):
+    """x with every pixel repeated two by two."""
+    return x.repeat(2, 1).repeat(2, 2)
