@@ -1,4 +1,4 @@
-"""The ten digits drawn 7 wide and 12 high: the targets of the 84 units before LeNet-5's output (1998, figure 3)."""
+"""The ten digits drawn 7 wide and 12 high, in the manner of figure 3 (LeCun 1998): what LeNet-5's F6 is compared with."""
 
 import numpy as np
 
