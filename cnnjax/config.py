@@ -112,7 +112,7 @@ def blamed(path: str, options: Mapping) -> Iterator[None]:
         yield
     except ValueError as error:
         word, _, rest = str(error).partition(" ")
-        if word in options and rest.startswith("is ") and not isinstance(error, ConfigError):
+        if word in options and rest.startswith("is ") and not hasattr(error, "exit_code"):
             raise ConfigError(f"{path}.{error}") from error
         raise
 

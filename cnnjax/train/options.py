@@ -142,8 +142,6 @@ _BOUNDS = {  # by the last word of the path: lowest, highest, is the highest all
     "holdout": (0, math.inf, False),
     "keep": (1, math.inf, False),
     "seed": (0, 2**32, False),
-    "width": (1, math.inf, False),
-    "depth": (1, math.inf, False),
     "latent": (1, math.inf, False),
     "pixels": (0, math.inf, False),
     "padding": (0, math.inf, False),
@@ -156,6 +154,8 @@ _BOUNDS = {  # by the last word of the path: lowest, highest, is the highest all
     "strength": (0.0, math.inf, False),
     "floor": (0.0, 1.0, True),
 }
+
+_AT_LEAST_ONE = ("train.batch", "model.width", "model.depth")
 
 _CHOICES = {
     "train.parallel": ("auto", "jit", "pmap", "shard_map"),
@@ -171,7 +171,7 @@ def bounds(path: str) -> tuple[float, float, bool]:
         if word.endswith(f"_{unit}"):
             word = unit
     low, high, closed = _BOUNDS.get(word, (-math.inf, math.inf, False))
-    return (1, high, closed) if path == "train.batch" else (low, high, closed)
+    return (1, high, closed) if path in _AT_LEAST_ONE else (low, high, closed)
 
 
 def choices(path: str) -> tuple[str, ...]:
