@@ -1,4 +1,4 @@
-"""The ten digits drawn 7 wide and 12 high, in the manner of figure 3 (LeCun 1998): what LeNet-5's F6 is compared with."""
+"""The ten digits drawn 7 wide and 12 high, after figure 3 (LeCun 1998): what F6 of LeNet-5 is compared with."""
 
 import numpy as np
 
