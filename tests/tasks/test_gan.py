@@ -41,7 +41,8 @@ def features(classifier, images):
     net = cnnjax.models.lenet5(outputs=0, activation="relu", pool="max")
     facts = classifier.facts
     params = {name: value for name, value in classifier.variables["params"].items() if name != "head"}
-    return np.asarray(net.apply({"params": params}, (images / 255 - facts.mean[0]) / facts.std[0]), np.float64)
+    seen = ((images / 255 - facts.mean[0]) / facts.std[0]).astype(np.float32)
+    return np.asarray(net.apply({"params": params}, seen)).astype(np.float64)
 
 
 def frechet(a, b):
