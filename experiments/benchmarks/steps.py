@@ -124,6 +124,8 @@ def main(argv: list[str]) -> None:
         }  # fmt: skip
         result["nets"][name] = {"timings": found, "ms": ms, "ratios": ratios}
         print(name, {key: round(value, 2) for key, value in ms.items()}, flush=True)
+        if FLAGS.json:  # after each net: a long run that is stopped keeps what it found
+            timing.write(FLAGS.json, result)
         rows.append(
             [
                 name,
