@@ -1,6 +1,7 @@
 """Every test sees a CPU with eight devices, and the same draws whenever it runs."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,3 +37,21 @@ def at_home(monkeypatch) -> Path:
     """The test runs in the project's folder, as its commands do."""
     monkeypatch.chdir(ROOT)
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def train_apart():
+    """A function that trains a config of the repository by the command line, in a process of its own, and loads it.
+
+    For trainings of a minute: there LLVM may take its time, and the loops it makes run three times as fast.
+    """
+    import cnnjax
+
+    def train(config, workdir, *flags):
+        environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+        command = [sys.executable, "-m", "experiments.train", f"--config={config}", f"--workdir={workdir}", *flags]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return cnnjax.load(workdir)
+
+    return train

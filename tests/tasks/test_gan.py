@@ -12,21 +12,19 @@ QUIET = ("--config.report.quiet=true", "--config.report.tensorboard=false", "--c
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory, root):
+def classifier(tmp_path_factory, train_apart):
     """LeNet-5, which reads at least 98 % of the test digits."""
-    config = load(str(root / "configs/digits.py"), (*QUIET, "--config.train.epochs=20"))
-    trained = cnnjax.run(config, tmp_path_factory.mktemp("classifier"))
-    assert trained.metrics["test"]["accuracy"] >= 0.98
+    trained = train_apart("configs/digits.py", tmp_path_factory.mktemp("classifier"), "--config.train.epochs=20")
+    assert trained.measure("test")["accuracy"] >= 0.98
     return trained
 
 
 @pytest.fixture(scope="module")
-def gan(tmp_path_factory, root):
+def gan(tmp_path_factory, train_apart, root):
     """The generator, trained to the end and for one hundredth of that."""
-    config = load(str(root / "configs/digits_gan.py"), QUIET)
-    early = load(str(root / "configs/digits_gan.py"), (*QUIET, f"--config.train.steps={config.train.steps // 100}"))
-    workdir = tmp_path_factory.mktemp("gan")
-    return cnnjax.run(config, workdir / "late"), cnnjax.run(early, workdir / "early")
+    workdir, config = tmp_path_factory.mktemp("gan"), "configs/digits_gan.py"
+    few = load(str(root / config)).train.steps // 100
+    return train_apart(config, workdir / "late"), train_apart(config, workdir / "early", f"--config.train.steps={few}")
 
 
 def samples(trained, count=1000):

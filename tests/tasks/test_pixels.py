@@ -4,8 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import cnnjax
-from cnnjax.config import load
 from cnnjax.data import Facts
 from cnnjax.tasks import segmentation
 
@@ -65,8 +63,7 @@ def test_outputs_smaller_than_the_scene_are_compared_with_its_centre():
         metrics(jnp.zeros((2, 6, 6, 3)), batch(scene()))
 
 
-def test_a_small_net_finds_the_shapes_of_scenes_it_has_not_seen(tmp_path, at_home):
-    flags = ("--config.report.quiet=true", "--config.report.tensorboard=false", "--config.train.devices=1")
-    flags += ("--config.model.name=tests.train.nets:scenes", "--config.data.test=256")  # a third of the U-Net's time
-    trained = cnnjax.run(load("configs/shapes.py", flags), tmp_path)
-    assert trained.metrics["test"]["miou"] >= 0.85
+def test_a_small_net_finds_the_shapes_of_scenes_it_has_not_seen(tmp_path, train_apart):
+    flags = ("--config.model.name=tests.train.nets:scenes", "--config.data.test=256")  # a third of the U-Net's time
+    trained = train_apart("configs/shapes.py", tmp_path, *flags)
+    assert trained.measure("test")["miou"] >= 0.85
