@@ -5,6 +5,7 @@ import math
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -270,6 +271,14 @@ def test_elsewhere_than_on_a_terminal_every_report_is_a_line(tmp_path, capsys):
     assert len(lines) == 4
 
 
+def everything(terminal):
+    """All that was written to a pseudo-terminal: it comes in as many pieces as the kernel likes."""
+    shown = b""
+    while select.select([terminal], [], [], 0.5)[0]:
+        shown += os.read(terminal, 100_000)
+    return shown.decode()
+
+
 def test_on_a_terminal_the_line_lives_in_place(tmp_path, monkeypatch):
     master, slave = pty.openpty()
     with open(slave, "w") as terminal, monkeypatch.context() as patch:
@@ -279,7 +288,7 @@ def test_on_a_terminal_the_line_lives_in_place(tmp_path, monkeypatch):
             report.start(0)
             report.compiled(1.0)
             train(report, 0, 30)
-        shown = os.read(master, 100_000).decode()
+        shown = everything(master)
     os.close(master)
     frames = shown.split("\r\x1b[K")
     assert frames[1] == "compiling …"
