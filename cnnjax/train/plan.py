@@ -66,7 +66,7 @@ def _aligned(cadence: int, dispatch: int) -> int:
     return max(dispatch, round(cadence / dispatch) * dispatch)
 
 
-# Steps per dispatch where the config leaves it open. On CPU the loop gains 5 % of LeNet-5's step, too little to wait for
+# Steps per dispatch where the config leaves it open. On CPU the loop gains 5 % of LeNet-5's step, too little to care
 # (experiments/benchmarks/results/dispatch_cpu.json); on accelerators, not measured yet, small nets wait for dispatches.
 _DISPATCH = {"cpu": 1, "gpu": 16, "tpu": 16}
 
