@@ -98,6 +98,8 @@ def resolve(config: Mapping, facts, available: int) -> Plan:
     platform = jax.default_backend()
     dispatch = _dispatch(train["dispatch"], platform, report)
     precision = train["precision"]
+    if precision == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError("train.precision is 'float64', but JAX keeps to 32 bits; set JAX_ENABLE_X64=1")
     eval_batch = config["eval"]["batch"] or batch // accumulate
     return Plan(
         steps=_aligned(steps, dispatch),

@@ -94,6 +94,7 @@ def test_the_learning_rate_warms_up_and_then_follows_its_schedule():
             "train.batch is 30, which 8 devices don't divide; the nearest that fit: 24 or 32",
         ),
         ({"devices": 9}, "train.devices is 9; 8 available here"),
+        ({"precision": "float64"}, "train.precision is 'float64', but JAX keeps to 32 bits; set JAX_ENABLE_X64=1"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused_before_anything_compiles(train, words):
