@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.data.stream import order
+from cnnjax.train.beginning import begun
 from cnnjax.train.checkpoint import CheckpointError, Checkpoints
 from cnnjax.train.evaluation import Trained
 from cnnjax.train.job import Job, prepare
@@ -90,9 +91,11 @@ class _Loop:
 
     def _resumed(self) -> State:
         """The state that the newest usable checkpoint holds, or that of step 0; the report is cut to fit it."""
-        state = self.job.layout.replicate(self.job.start())
-        step, state, _ = self.checkpoints.restore(state)
+        fresh = self.job.layout.replicate(self.job.start())
+        step, state, _ = self.checkpoints.restore(fresh)
         self.report.truncate(step)
+        if state is fresh:
+            return begun(self.job, fresh, self.report.note)
         if step:
             self.report.note(f"resumed at step {step} of {self.plan.steps}")
         return state
@@ -203,6 +206,7 @@ class _Loop:
         examples = self._examples(tripped + int(state.skipped))
         fresh = self.job.layout.replicate(self.job.start())
         good, restored, _ = self.checkpoints.restore(fresh)
+        restored = begun(self.job, fresh, self.report.note) if restored is fresh else restored
         skipped = int(state.skipped) + tripped - good
         story = (
             f"{self.plan.nonfinite} updates in a row were not finite, steps {tripped - self.plan.nonfinite} to "

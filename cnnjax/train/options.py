@@ -18,6 +18,9 @@ def train(
     epochs: Static[float] = 0.0,
     examples: int = 0,
     batch: int = 128,
+    init: str = "",
+    init_head: str = "file",
+    init_channels: str = "file",
     parallel: str = "auto",
     devices: int = 0,
     dispatch: int = 0,
@@ -25,7 +28,11 @@ def train(
     nonfinite: int = 3,
     rollbacks: int = 2,
 ) -> dict:
-    """Length of the training, examples in a global batch, and how the step is compiled.
+    """Length of the training, examples in a global batch, what it begins from, and how the step is compiled.
+
+    `init` is a file of weights (safetensors, .npz, .pth), another run's workdir (its best checkpoint) or one of its
+    checkpoints; "" draws all weights. `init_head` "fresh" draws the output layer alone, whose size may then be new;
+    `init_channels` "adapt" lets the first layer read grey for colour, or colour for grey.
 
     `devices` 0 means all; `dispatch` is the number of steps per dispatch, 0 lets the backend decide;
     `nonfinite` bad updates in a row make one roll-back, `rollbacks` of them end the run.
@@ -158,6 +165,8 @@ _BOUNDS = {  # by the last word of the path: lowest, highest, is the highest all
 _AT_LEAST_ONE = ("train.batch", "model.width", "model.depth")
 
 _CHOICES = {
+    "train.init_head": ("file", "fresh"),
+    "train.init_channels": ("file", "adapt"),
     "train.parallel": ("auto", "jit", "pmap", "shard_map"),
     "train.precision": ("auto", "float32", "bfloat16", "float64"),
     "data.resident": ("auto", "yes", "no"),

@@ -11,7 +11,7 @@ import numpy as np
 from cnnjax.weights import _names
 from cnnjax.weights.files import read, write
 
-__all__ = ["WeightsError", "load", "save"]
+__all__ = ["WeightsError", "fill", "load", "save", "tensors"]
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _GAINS = {"torchvision": "layer_scale", "timm": "gamma"}
@@ -24,44 +24,59 @@ class WeightsError(ValueError):
     exit_code = 2
 
 
-def load(net: Any, variables: Mapping, path: str | os.PathLike, *, head: str = "file", dialect: str = "any") -> dict:
+def load(
+    net: Any, variables: Mapping, path: str | os.PathLike, *, head: str = "file", channels: str = "file",
+    dialect: str = "any",
+) -> dict:
     """The variables of a net with every number from a file, in float32: safetensors, .npz or PyTorch's .pth.
 
     The names may be our own, torchvision's or timm's (`dialect` says which; "any" takes the one that fits best).
-    `head="fresh"` keeps the output layer of `variables`, whose size may then be new. What the net needs and the file
-    lacks, or has in another shape, is an error that lists it; what only the file has is listed in a warning.
+    `head="fresh"` keeps the output layer of `variables`, whose size may then be new. `channels="adapt"` lets the first
+    layer read another number of channels: grey as if it were the same in all colours, colours as their mean. What the
+    net needs and the file lacks, or has in another shape, is an error that lists it; what only the file has is listed
+    in a warning.
     """
-    _one_of("head", head, ("file", "fresh"))
-    _one_of("dialect", dialect, ("any", *_names.DIALECTS))
-    tensors = {_names.renamed(name): value for name, value in read(path).items() if not name.endswith(_COUNTERS)}
+    _known(head, channels, dialect)
+    return fill(net, variables, read(path), head=head, channels=channels, dialect=dialect, source=str(path))
+
+
+def fill(
+    net: Any, variables: Mapping, found: Mapping[str, np.ndarray], *, head: str = "file", channels: str = "file",
+    dialect: str = "any", source: str = "these tensors",
+) -> dict:
+    """The variables of a net with every number from tensors by name: `load` without a file; `source` names them."""
+    _known(head, channels, dialect)
+    found = {_names.renamed(name): value for name, value in found.items() if not name.endswith(_COUNTERS)}
     leaves = _leaves(variables)
     kept = _outputs(leaves) if head == "fresh" else set()
     choices = _names.DIALECTS if dialect == "any" else (dialect,)
     plans = {choice: plan for choice in choices if (plan := _plan(net, leaves, choice))}
     if not plans:
         raise WeightsError(f"{dialect} has no names for {type(net).__name__}; the file can be in our own names")
-    fits = {choice: sum(name in tensors for name, _ in plan.values()) for choice, plan in plans.items()}
+    fits = {choice: sum(name in found for name, _ in plan.values()) for choice, plan in plans.items()}
     dialect = max(fits, key=fits.get)
     plan = plans[dialect]
     filled, missing, misshapen = dict(leaves), [], []
     for leaf, (name, sides) in plan.items():
         if leaf in kept:
             continue
-        if name not in tensors:
+        if name not in found:
             missing.append(f"{name} for {'/'.join(leaf)} {tuple(leaves[leaf].shape)}")
             continue
-        value, shape = tensors[name], tuple(leaves[leaf].shape)
+        value, shape = found[name], tuple(leaves[leaf].shape)
         if dialect != "native":
             value = _ours(value, leaf[-1], shape, sides)
+        if channels == "adapt" and value is not None:
+            value = _recoloured(value, shape)
         if value is None or value.shape != shape:
-            misshapen.append(f"{name} {tensors[name].shape} for {'/'.join(leaf)} {shape}")
+            misshapen.append(f"{name} {found[name].shape} for {'/'.join(leaf)} {shape}")
         else:
             filled[leaf] = value.astype(np.float32)
-    unused = sorted(set(tensors) - {name for name, _ in plan.values()})
+    unused = sorted(set(found) - {name for name, _ in plan.values()})
     if missing or misshapen:
-        raise WeightsError(_report(path, net, missing, misshapen, unused))
+        raise WeightsError(_report(source, net, missing, misshapen, unused))
     if unused:
-        warnings.warn(f"{path}: {len(unused)} tensors are not used: {_some(unused)}", stacklevel=2)
+        warnings.warn(f"{source}: {len(unused)} tensors are not used: {_some(unused)}", stacklevel=3)
     return _tree(variables, filled)
 
 
@@ -70,12 +85,17 @@ def save(net: Any, variables: Mapping, path: str | os.PathLike, *, dialect: str 
 
     Under their names the layout is PyTorch's, and the state dict loads there.
     """
+    write(path, tensors(net, variables, dialect=dialect), metadata={"net": type(net).__name__, "names": dialect})
+
+
+def tensors(net: Any, variables: Mapping, *, dialect: str = "native") -> dict[str, np.ndarray]:
+    """The variables of a net by the names of a dialect, in its layout."""
     _one_of("dialect", dialect, _names.DIALECTS)
     leaves = _leaves(variables)
     plan = _plan(net, leaves, dialect)
     if not plan:
         raise WeightsError(f"{dialect} has no names for {type(net).__name__}; dialect='native' saves it under our own")
-    tensors = {}
+    found = {}
     for leaf, (name, sides) in plan.items():
         value = np.asarray(leaves[leaf])
         if dialect != "native":
@@ -83,8 +103,14 @@ def save(net: Any, variables: Mapping, path: str | os.PathLike, *, dialect: str 
         layer = (_names.family(net), "/".join(leaf[1:-1]))
         if dialect == "timm" and leaf[-1] == "kernel" and layer in _names.CONVOLVED:
             value = value.reshape(*value.shape[:1], -1, *(sides or (1, 1)))
-        tensors[name] = value
-    write(path, tensors, metadata={"net": type(net).__name__, "names": dialect})
+        found[name] = value
+    return found
+
+
+def _known(head: str, channels: str, dialect: str) -> None:
+    _one_of("head", head, ("file", "fresh"))
+    _one_of("channels", channels, ("file", "adapt"))
+    _one_of("dialect", dialect, ("any", *_names.DIALECTS))
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -143,6 +169,16 @@ def _ours(value: np.ndarray, last: str, shape: tuple[int, ...], sides: tuple[int
     return value.reshape(shape) if fits else None
 
 
+def _recoloured(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The kernel of a first layer for another number of channels, or the value as it is where it is none."""
+    here, there = value.shape[-2:-1], tuple(shape[-2:-1])
+    rest = (*value.shape[:-2], value.shape[-1:]) == (*shape[:-2], tuple(shape[-1:]))
+    if value.ndim < 3 or not rest or here == there or (1,) not in (here, there):
+        return value
+    summed = value.astype(np.float32).sum(-2, keepdims=True)
+    return np.repeat(summed / there[0], there[0], -2)
+
+
 def _theirs(value: np.ndarray, last: str, sides: tuple[int, ...], dialect: str) -> np.ndarray:
     """An array of ours in PyTorch's layout."""
     if last == "gain" and dialect == "torchvision":
@@ -155,8 +191,8 @@ def _theirs(value: np.ndarray, last: str, sides: tuple[int, ...], dialect: str) 
     return moved.reshape(moved.shape[0], -1) if sides else moved
 
 
-def _report(path, net, missing, misshapen, unused) -> str:
-    lines = [f"{path} does not fit {type(net).__name__}"]
+def _report(source, net, missing, misshapen, unused) -> str:
+    lines = [f"{source} does not fit {type(net).__name__}"]
     lines += [f"missing: {_some(missing)}"] if missing else []
     lines += [f"of another shape: {_some(misshapen)}"] if misshapen else []
     lines += [f"not used: {_some(unused)}"] if unused else []
