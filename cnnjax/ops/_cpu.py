@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.ops import _canonical, _dots, _winograd
-from cnnjax.ops._plain import input_edges
 from cnnjax.ops._trilinear import Geometry
+from cnnjax.ops.compilation import has_onednn
 
 _NARROW = 8  # channels up to which bands beat blocked convolution
-_WIDE = 32  # channels from which Winograd's products are large enough
+_WIDE = 64  # channels from which Winograd's products are large enough
 _RUN = 96  # outputs of a band: its block times its channels
 _MEMBERS = 16  # members of a vmap that are written out one after the other, more are a loop
 _GROUPS = 32  # likewise groups
@@ -32,57 +32,69 @@ def kernel_of(x: jax.Array, y: jax.Array, *, geometry: Geometry) -> jax.Array:
 
 def _output(x, kernel, geometry):
     way = _way(geometry, x.shape[0], x.shape[-1], kernel.shape[-1], x.dtype)
-    if way == "winograd":
-        return _winograd.output_of(x, kernel, geometry.padding, geometry.dilation)
-    if way == "bands" and not (geometry.n == 2 and max(geometry.stride) > 1):
-        return _bands(x, kernel, geometry)
-    return _FORWARDS.get(way, _canonical.output_of)(x, kernel, geometry)
+    return _FORWARDS[way](x, kernel, geometry)
 
 
 def _input(kernel, y, geometry):
-    inputs = kernel.shape[-2] * geometry.groups
-    way = _way(geometry, y.shape[0], inputs, kernel.shape[-1], y.dtype)
-    if way == "winograd":
-        return _winograd.output_of(y, kernel, input_edges(geometry), geometry.dilation, turned=True)
-    if way == "bands":
-        return _dots.transposed_input(_bands, kernel, y, geometry)
-    if way in _FORWARDS:
-        return _dots.transposed_input(_FORWARDS[way], kernel, y, geometry)
-    return _canonical.input_of(kernel, y, geometry)
+    way = _way(geometry, y.shape[0], kernel.shape[-2] * geometry.groups, kernel.shape[-1], y.dtype)
+    if way == "blocks":
+        return _canonical.input_of(kernel, y, geometry)
+    return _dots.transposed_input(_FORWARDS[way], kernel, y, geometry)
 
 
 def _kernel(x, y, geometry):
-    way = _way(geometry, x.shape[0], x.shape[-1], y.shape[-1], x.dtype)
+    way = _kernel_way(geometry, x.shape[0], x.shape[-1], y.shape[-1], x.dtype)
     if way == "winograd":
         return _winograd.kernel_of(x, y, geometry.padding, geometry.dilation)
-    if way == "bands" and (geometry.n == 3 or x.shape[-1] <= 3):
-        return _dots.transposed_kernel(_bands, x, y, geometry)
-    if way in _FORWARDS:
-        return _dots.transposed_kernel(_FORWARDS[way], x, y, geometry)
-    return _canonical.kernel_of(x, y, geometry)
-
-
-_FORWARDS = {"shifts": _dots.shifted, "tiles": _dots.tiled, "patches": lambda *args: _dots.banded(*args, 1)}
+    if way == "one by one":
+        return _dots.depthwise_kernel(x, y, geometry)
+    if way == "blocks":
+        return _canonical.kernel_of(x, y, geometry)
+    return _dots.transposed_kernel(_FORWARDS[way], x, y, geometry)
 
 
 def _way(geometry: Geometry, batch: int, inputs: int, outputs: int, dtype) -> str:
-    """The name of the lowering for a convolution of `batch` examples from `inputs` to `outputs` channels."""
+    """The name of the lowering for the output or the input of a convolution of `batch` examples."""
     if geometry.groups > 1:
-        return "shifts"
-    dims = list(zip(geometry.window, geometry.stride, geometry.dilation, strict=True))
-    if all(k == 1 or (k <= s and d == 1) for k, s, d in dims):
+        return "blocks" if dtype == jnp.float32 and has_onednn() else "shifts"
+    if _is_tiles(geometry):
         return "tiles"
     if dtype != jnp.float32:
-        return "patches"  # XLA's blocked kernels are for float32 alone
+        return "patches"  # blocked kernels are for float32 alone
+    if not has_onednn() and _is_narrow(geometry, batch, inputs, outputs) and max(geometry.stride) == 1:
+        return "bands"
+    return "blocks"
+
+
+def _kernel_way(geometry: Geometry, batch: int, inputs: int, outputs: int, dtype) -> str:
+    """The name of the lowering for the kernel's gradient."""
+    if geometry.groups > 1:
+        found = isinstance(batch, int) and outputs == inputs and dtype == jnp.float32 and has_onednn()
+        return "one by one" if found else "shifts"
+    if _is_tiles(geometry):
+        return "tiles"
+    if dtype != jnp.float32:
+        return "patches"
     if not isinstance(batch, int):
         return "blocks"  # an export for any batch
-    work = batch * math.prod(geometry.places) * math.prod(geometry.window) * inputs * outputs
-    if inputs <= _NARROW and work >= _SMALL:
+    if _is_narrow(geometry, batch, inputs, outputs) and max(geometry.stride) == 1:
         return "bands"
-    threes = all(k == 3 and s == 1 for k, s, _ in dims)
-    if threes and min(inputs, outputs) >= _WIDE and work >= _LARGE and _saves(geometry):
-        return "winograd"
-    return "blocks"
+    threes = all(k == 3 and s == 1 for k, s in zip(geometry.window, geometry.stride, strict=True))
+    wide = min(inputs, outputs) >= _WIDE and _work(geometry, batch, inputs, outputs) >= _LARGE
+    return "winograd" if threes and wide and _saves(geometry) else "blocks"
+
+
+def _is_tiles(geometry):
+    dims = zip(geometry.window, geometry.stride, geometry.dilation, strict=True)
+    return all(k == 1 or (k <= s and d == 1) for k, s, d in dims)
+
+
+def _is_narrow(geometry, batch, inputs, outputs):
+    return isinstance(batch, int) and inputs <= _NARROW and _work(geometry, batch, inputs, outputs) >= _SMALL
+
+
+def _work(geometry, batch, inputs, outputs):
+    return batch * math.prod(geometry.places) * math.prod(geometry.window) * inputs * outputs
 
 
 def _saves(geometry: Geometry) -> bool:
@@ -102,6 +114,15 @@ def _bands(x, kernel, geometry):
     return _dots.banded(x, kernel, geometry, block)
 
 
+_FORWARDS = {
+    "blocks": _canonical.output_of,
+    "bands": _bands,
+    "shifts": _dots.shifted,
+    "tiles": _dots.tiled,
+    "patches": lambda *args: _dots.banded(*args, 1),
+}
+
+
 def _split(one, a, b, geometry):
     """`one` for each member of a vmap and each group, in float32 for the narrow types."""
     if a.dtype in (jnp.bfloat16, jnp.float16):
@@ -112,8 +133,9 @@ def _split(one, a, b, geometry):
         if a.shape[0] > _MEMBERS:
             return jax.lax.map(lambda pair: _split(one, *pair, geometry), (a, b))
         return jnp.stack([_split(one, a[i], b[i], geometry) for i in range(a.shape[0])])
-    depthwise = _depthwise(one, a, b, geometry)
-    if geometry.groups == 1 or depthwise:
+    if geometry.groups == 1 or _depthwise(one, a, b, geometry):
+        return one(a, b, geometry)
+    if one is not _kernel and a.dtype == jnp.float32 and has_onednn():
         return one(a, b, geometry)
     return _by_groups(one, a, b, geometry)
 

@@ -1,30 +1,38 @@
 """The compiler options a step is compiled with, in one place."""
 
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["compiler_options"]
+__all__ = ["compiler_options", "has_onednn"]
 
-# XLA's YNNPACK library is on by default. Its convolutions are slower than XLA's own on the CPUs measured, and its
-# elementwise kernels keep XLA from fusing slices with sums; its products and reductions are kept (README.md).
+# XLA for x86 holds oneDNN, the library that PyTorch's convolutions run on, and hands it those that it is asked to.
+# XLA's other library, YNNPACK, is on by default: its convolutions are slower, its elementwise kernels keep XLA from
+# fusing slices with sums, its products are no faster than oneDNN's; its reductions are kept (README.md).
 _WISHES = {
-    "cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"},
+    "cpu": {
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+        "xla_cpu_experimental_onednn_custom_call": True,
+    },
 }
 
+# Programs that call oneDNN cannot be written to a disk (jaxlib 0.12); with a cache folder set JAX tells so each time.
+warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
 
-def compiler_options(platform: str) -> dict[str, str]:
+
+def compiler_options(platform: str) -> dict[str, str | bool]:
     """Options for `jax.jit(compiler_options=…)` on a platform; those that this XLA does not know are left out."""
     return dict(_known(platform))
 
 
 @functools.cache
-def _known(platform: str) -> tuple[tuple[str, str], ...]:
+def _known(platform: str) -> tuple[tuple[str, str | bool], ...]:
     return tuple((name, value) for name, value in _WISHES.get(platform, {}).items() if _accepted(platform, name, value))
 
 
-def _accepted(platform: str, name: str, value: str) -> bool:
+def _accepted(platform: str, name: str, value: str | bool) -> bool:
     """Whether this XLA compiles a trivial program with the option: an unknown one raises when it compiles."""
     try:
         device = jax.local_devices(backend=platform)[0]
@@ -33,3 +41,17 @@ def _accepted(platform: str, name: str, value: str) -> bool:
     except (RuntimeError, ValueError):  # JaxRuntimeError is a RuntimeError
         return False
     return True
+
+
+@functools.cache
+def has_onednn() -> bool:
+    """Whether programs compiled for the CPU with `compiler_options` run their convolutions in oneDNN."""
+
+    def convolved(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    x, kernel = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 8, 8, 16), (3, 3, 16, 16)))
+    device = jax.local_devices(backend="cpu")[0]
+    with jax.default_device(device):
+        program = jax.jit(convolved, compiler_options=compiler_options("cpu")).lower(x, kernel).compile()
+    return "__onednn$convolution" in (program.as_text() or "")

@@ -1,6 +1,6 @@
-"""The networks that are measured, each written once over a kit of layers: cnnjax's own, or plain Flax linen.
+"""The networks that are measured, those of `torch_peer.py` layer by layer: one step of each does the same work.
 
-They are the networks of `torch_peer.py`, layer by layer, so that one step of each does the same work.
+Five are written once over a kit of layers: cnnjax's own, or plain Flax linen. The others are those of the zoo.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from cnnjax import layers, ops
+from cnnjax import layers, models, ops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,4 +160,14 @@ NETS = {  # name: (network, batch, shape of one example, classes, a label for ea
     "unet": (UNet, 4, (128, 128, 3), 2, True),
     "tdnn": (TDNN, 64, (200, 40), 10, False),
     "c3d": (C3D, 4, (16, 56, 56, 3), 10, False),
+}
+
+_IMAGENET = (224, 224, 3)
+ZOO = {  # name: (entry, batch, shape of one example)
+    "mobilenet_v2": (models.mobilenet_v2, 8, _IMAGENET),
+    "resnet50": (models.resnet50, 8, _IMAGENET),
+    "densenet121": (models.densenet121, 4, _IMAGENET),
+    "vgg11_bn": (models.vgg11_bn, 4, _IMAGENET),
+    "googlenet": (models.googlenet, 8, _IMAGENET),
+    "alexnet": (models.alexnet, 16, _IMAGENET),
 }

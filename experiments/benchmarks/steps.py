@@ -17,38 +17,48 @@ from absl import flags
 from cnnjax import ops
 from experiments import _main
 from experiments.benchmarks import timing
-from experiments.benchmarks.networks import LINEN, NETS, OURS
+from experiments.benchmarks.networks import LINEN, NETS, OURS, ZOO
 
 FLAGS = timing.common_flags()
-flags.DEFINE_list("nets", list(NETS), "networks to measure", flag_values=FLAGS)
+flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure", flag_values=FLAGS)
 flags.DEFINE_string("peer", "", "Python of an environment with PyTorch; empty: without that peer", flag_values=FLAGS)
 flags.DEFINE_list("modes", ["eager", "eager_cl", "compile", "compile_cl"], "modes of the peer", flag_values=FLAGS)
 flags.DEFINE_boolean("scan", True, "measure the step inside a scan as well", flag_values=FLAGS)
 flags.DEFINE_integer("members", 8, "LeNets to train as one program; 0 = none", flag_values=FLAGS)
 
 
+def network(name: str, kit):
+    """(net, batch, shape of an example, classes, a label for each pixel, options of init, options of apply)."""
+    if name in NETS:
+        build, batch, shape, classes, dense = NETS[name]
+        return build(kit), batch, shape, classes, dense, {}, {}
+    build, batch, shape = ZOO[name]
+    return build(outputs=1000), batch, shape, 1000, False, {"train": False}, {"train": True}
+
+
 def step_of(name: str, kit):
     """(step, state, batch) of a network: forward, loss, backward, SGD with momentum in float32, train mode."""
-    build, batch, shape, classes, dense = NETS[name]
-    net = build(kit)
+    net, batch, shape, classes, dense, first, later = network(name, kit)
     x = jax.random.normal(jax.random.key(0), (batch, *shape))
     label = jax.random.randint(jax.random.key(1), (batch, *shape[:-1]) if dense else (batch,), 0, classes)
-    variables = jax.jit(net.init)(jax.random.key(2), x)
+    variables = jax.jit(functools.partial(net.init, **first))(jax.random.key(2), x)
     params, stats = variables["params"], variables.get("batch_stats", {})
     optimizer = optax.sgd(1e-3, momentum=0.9)
 
     def step(state, x, label):
-        params, stats, moments = state
+        params, stats, moments, key = state
+        key, noise = jax.random.split(key)
 
         def loss(params):
-            outputs, new = net.apply({"params": params, "batch_stats": stats}, x, mutable=["batch_stats"])
+            variables = {"params": params, "batch_stats": stats}
+            outputs, new = net.apply(variables, x, mutable=["batch_stats"], rngs={"noise": noise}, **later)
             return jnp.mean(ops.softmax_cross_entropy(outputs, label)), new.get("batch_stats", {})
 
         (_, stats_after), gradients = jax.value_and_grad(loss, has_aux=True)(params)
         updates, moments = optimizer.update(gradients, moments, params)
-        return optax.apply_updates(params, updates), stats_after, moments
+        return optax.apply_updates(params, updates), stats_after, moments, key
 
-    return step, (params, stats, optimizer.init(params)), (x, label)
+    return step, (params, stats, optimizer.init(params), jax.random.key(3)), (x, label)
 
 
 def compiled(step, state, batch, options):
@@ -68,7 +78,7 @@ def contestants(name, peer):
     options = ops.compiler_options(jax.default_backend())
     step, state, batch = step_of(name, OURS)
     found = {"cnnjax": compiled(step, state, batch, options)}
-    if FLAGS.scan:
+    if FLAGS.scan and name in NETS:
 
         def four(state, *batches):
             return jax.lax.scan(lambda state, batch: (step(state, *batch), ()), state, batches)[0]
@@ -82,7 +92,8 @@ def contestants(name, peer):
         states = jax.tree.map(lambda a: jnp.stack([a] * FLAGS.members), state)
         many = jax.vmap(step, (0, None, None))
         found[f"cnnjax, {FLAGS.members} members"] = compiled(many, states, batch, options)
-    found["linen"] = compiled(*step_of(name, LINEN), {})
+    if name in NETS:
+        found["linen"] = compiled(*step_of(name, LINEN), {})
     for mode in FLAGS.modes if peer else ():
         found[f"torch {mode}"] = functools.partial(peer.steps, name, mode)
     return found
@@ -119,7 +130,8 @@ def main(argv: list[str]) -> None:
         ms = per_step(found, kind)
         peers = [value for key, value in ms.items() if key.startswith("torch")]
         ratios = {
-            "linen": ms["linen"] / ms["cnnjax"], "torch": min(peers) / ms["cnnjax"] if peers else math.nan,
+            "linen": ms.get("linen", math.nan) / ms["cnnjax"],
+            "torch": min(peers, default=math.nan) / ms["cnnjax"],
             **{key: ms["cnnjax"] / value for key, value in ms.items() if key.startswith("cnnjax,")},
         }  # fmt: skip
         result["nets"][name] = {"timings": found, "ms": ms, "ratios": ratios}
@@ -129,7 +141,7 @@ def main(argv: list[str]) -> None:
         rows.append(
             [
                 name,
-                *(f"{ms[key]:.2f}" for key in ("cnnjax", "linen")),
+                *(f"{ms.get(key, math.nan):.2f}" for key in ("cnnjax", "linen")),
                 f"{min(peers, default=math.nan):.2f}",
                 *(f"{ratios[key]:.2f}" for key in ("linen", "torch")),
                 " ".join(f"{key[8:]} {value:.2f}" for key, value in ratios.items() if key.startswith("cnnjax,")),

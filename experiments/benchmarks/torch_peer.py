@@ -14,6 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+# torchvision's wheel is built for CUDA: beside a CPU build of PyTorch its import looks for these two in vain
+_OPERATORS = torch.library.Library("torchvision", "DEF")
+for _name in ("nms", "qnms"):
+    _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from torchvision import models  # noqa: E402
+
 
 def lenet5():
     return nn.Sequential(
@@ -95,6 +101,12 @@ NETS = {  # name: (constructor, batch, shape of one example, classes, a label fo
     "unet": (UNet, 4, (3, 128, 128), 2, True),
     "tdnn": (tdnn, 64, (40, 200), 10, False),
     "c3d": (c3d, 4, (3, 16, 56, 56), 10, False),
+    "mobilenet_v2": (models.mobilenet_v2, 8, (3, 224, 224), 1000, False),
+    "resnet50": (models.resnet50, 8, (3, 224, 224), 1000, False),
+    "densenet121": (models.densenet121, 4, (3, 224, 224), 1000, False),
+    "vgg11_bn": (models.vgg11_bn, 4, (3, 224, 224), 1000, False),
+    "googlenet": (lambda: models.googlenet(aux_logits=False, init_weights=False), 8, (3, 224, 224), 1000, False),
+    "alexnet": (models.alexnet, 16, (3, 224, 224), 1000, False),
 }
 
 
