@@ -98,8 +98,9 @@ def optimizer(
 ) -> dict:
     """What surrounds the optimizer: gradient clipping by global norm, microbatches, averaging, groups of parameters.
 
-    `clip` 0 is off; `ema` 0 is off; `freeze` holds parameter paths or patterns; `factors` pairs of pattern and
-    learning-rate factor; `groups` pairs of pattern and the key of a section of this section.
+    `clip` 0 is off; `ema` 0 is off; `freeze` holds parameter paths or patterns (a norm layer that is frozen runs as in
+    evaluation and keeps its statistics); `factors` pairs of pattern and learning-rate factor;
+    `groups` pairs of pattern and the key of a section of this section.
     """
     return dict(locals())
 

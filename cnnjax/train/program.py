@@ -68,6 +68,10 @@ class Program:
             transformations[name] = sections.call("optimizers", options[name])
         return optax.chain(optax.partition(transformations, self._labels), _scaled(self.plan.factors))
 
+    def frozen(self, path: str) -> bool:
+        """Whether the config freezes the parameter at a path."""
+        return any(matches(path, pattern) for pattern in self.plan.freeze)
+
     def check(self, params) -> None:
         """Refuses patterns that fit no parameter and sections that nothing names: most likely they are misspelt."""
         names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
@@ -94,7 +98,7 @@ class Program:
 
         def label(path, _):
             name = path_name(path)
-            if any(matches(name, pattern) for pattern in self.plan.freeze):
+            if self.frozen(name):
                 return "frozen"
             return next((group for pattern, group in self.plan.groups if matches(name, pattern)), "")
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from cnnjax.ops import axes
+from cnnjax.train._frozen import frozen_statistics, still
 from cnnjax.train.program import Program
 from cnnjax.train.state import State, key_for
 
@@ -30,11 +31,12 @@ def bind(program: Program, hparams: Mapping, model_state: Mapping) -> Callable:
         x = fields[program.facts.input]
         x = x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
         options = {"train": train, "rngs": {"noise": key}} | ({"method": part} if part else {})
-        variables = {"params": params, **state}
-        if train and state:
-            outputs, state = module.apply(variables, x, mutable=list(state), **options)
-        else:
-            outputs = module.apply(variables, x, **options)
+        variables = {"params": still(program, params), **state}
+        with frozen_statistics(program, params):
+            if train and state:
+                outputs, state = module.apply(variables, x, mutable=list(state), **options)
+            else:
+                outputs = module.apply(variables, x, **options)
         wide = jnp.promote_types(dtype, jnp.float32)
         return jax.tree.map(lambda y: y.astype(wide), outputs), state
 

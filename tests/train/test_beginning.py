@@ -11,6 +11,7 @@ from cnnjax import weights
 from cnnjax.config import ConfigError, augmentation, change, experiment, section
 from cnnjax.train.beginning import begun
 from cnnjax.train.job import prepare
+from cnnjax.train.step import bind
 
 FROZEN = ("stem", "stage1")
 
@@ -121,3 +122,63 @@ def test_a_run_that_goes_on_keeps_its_checkpoint_and_needs_its_origin_no_more(tm
     assert not same(first.state.params, digits.state.params)
     with pytest.raises(ConfigError, match=r"train\.init: .* → "):
         cnnjax.run(config(), workdir)
+
+
+def stepped(made):
+    """The variables at a run's step 0 and after its first step."""
+    job = prepare(made)
+    state = job.layout.replicate(job.start())
+    before = jax.tree.map(np.asarray, {"params": state.params, **state.model_state})
+    batches = job.batches(job.source.train).batches(0, 1)
+    store = job.store(job.source.train)
+    state, _ = job.step(state, store, job.layout.share(batches, 2), np.int32(1))
+    return before, jax.tree.map(np.asarray, {"params": state.params, **state.model_state})
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_frozen_parts_keep_their_parameters_and_their_statistics(accumulate):
+    before, after = stepped(config(freeze=FROZEN, decay=0.1, ema=0.5, accumulate=accumulate))
+    for collection in ("params", "batch_stats"):
+        for part in FROZEN:
+            assert same(before[collection][part], after[collection][part]), (collection, part)
+        assert not same(before[collection]["stage2"], after[collection]["stage2"])
+    assert not same(before["params"]["head"], after["params"]["head"])
+
+
+def test_a_frozen_part_answers_in_training_as_in_evaluation():
+    job = prepare(config(freeze=FROZEN))
+    state = job.start()
+    x = jax.random.normal(jax.random.key(1), (8, 28, 28, 1))
+    variables = {"params": state.params, **state.model_state}
+    net = bind(job.program, state.hparams, state.model_state)
+    answers = {}
+    for train in (True, False):
+        maps, _ = net(state.params, {"image": x}, jax.random.key(0), train=train, part="features")
+        answers[train] = jax.tree.map(np.asarray, maps)
+    wanted = job.program.net(state.hparams).apply(variables, x, train=False, method="features")
+    np.testing.assert_array_equal(answers[False]["stage1"], wanted["stage1"])
+    np.testing.assert_array_equal(answers[True]["stage1"], wanted["stage1"])
+    assert not np.array_equal(answers[True]["stage2"], wanted["stage2"])
+
+
+def test_a_norm_layer_trains_where_one_of_its_parameters_does():
+    before, after = stepped(config(freeze=("*/bias",)))
+    assert same(before["params"]["stem"]["norm"]["bias"], after["params"]["stem"]["norm"]["bias"])
+    assert not same(before["params"]["stem"]["norm"]["scale"], after["params"]["stem"]["norm"]["scale"])
+    assert not same(before["batch_stats"]["stem"], after["batch_stats"]["stem"])
+
+
+def test_frozen_parameters_get_no_gradient_that_clipping_could_count():
+    job = prepare(config(freeze=FROZEN))
+    state = job.start()
+    net = bind(job.program, state.hparams, state.model_state)
+    fields = {"image": np.ones((2, 28, 28, 1), np.float32)}
+    found = jax.jit(jax.grad(lambda p: net(p, fields, jax.random.key(0), train=True)[0].std()))(state.params)
+    assert all(not np.any(leaf) for part in FROZEN for leaf in jax.tree.leaves(found[part]))
+    assert np.any(found["head"]["output"]["kernel"])
+
+
+def test_blocks_in_one_loop_are_not_frozen_one_by_one():
+    made = change(config(freeze=("stage1/block3",)), {"model.stack": True, "model.blocks": (4, 1)})
+    with pytest.raises(ConfigError, match=r"optimizer\.freeze can't tell apart .* set model\.stack=false"):
+        prepare(made).start()
