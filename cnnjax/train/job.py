@@ -1,7 +1,7 @@
 """Everything that a run needs before its first step: data, program, compiled step, and the state it starts from."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from cnnjax.train.program import Program
 from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, train_step
 
-__all__ = ["Job", "prepare"]
+__all__ = ["Job", "prepare", "valid_rows"]
 
 _PREPARE_EXAMPLES = 5000  # what data-dependent initialisation looks at
 
@@ -54,15 +54,18 @@ class Job:
         """The task's metrics and the loss over a split, every example counted once."""
         variables = state.ema if averaged else {"params": state.params, "model_state": state.model_state}
         totals, rows = None, []
-        part = (jax.process_index(), jax.process_count())
-        for batch in passes(split, self.plan.eval_batch, part, workers=self.config["data"]["workers"]):
-            valid = batch["valid"]
+        for batch in self.passes(split):
             sums, found = self.measure(variables, state.hparams, store, self.layout.share(batch, 0))
             sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
             totals = sums if totals is None else jax.tree.map(np.add, totals, sums)
             if found:
-                rows.append(self.layout.local_rows({**found, "valid": valid}))
-        return self.metrics(state, totals, _valid_rows(rows))
+                rows.append(self.layout.local_rows({**found, "valid": batch["valid"]}))
+        return self.metrics(state, totals, valid_rows(rows))
+
+    def passes(self, split) -> Iterator[dict]:
+        """The batches of one pass over a split, this process's part of them, every example valid once."""
+        part = (jax.process_index(), jax.process_count())
+        return passes(split, self.plan.eval_batch, part, workers=self.config["data"]["workers"])
 
     def metrics(self, state: State, sums: Mapping, rows: Mapping) -> dict[str, float]:
         """Metrics from sums: the loss, then what the task makes of its own."""
@@ -71,47 +74,63 @@ class Job:
 
     def start(self) -> State:
         """The state before the first step, on the host's default device."""
-        config, facts = self.config, self.source.facts
-        count = min(_PREPARE_EXAMPLES, len(self.source.train))
-        rows = np.linspace(0, len(self.source.train) - 1, count).astype(int)
-        task = self.program.task(sections.numeric(config))
-        wants_images = hasattr(self.program.net(sections.numeric(config)), "prepare")
-        fields = self.source.train.read(rows if wants_images else rows[:1])
-        fields |= {"index": rows[: len(fields[facts.input])], "valid": np.ones(len(fields[facts.input]), np.float32)}
+        return self.initial()(self.config["seed"], sections.numeric(self.config))
+
+    def initial(self) -> Callable:
+        """make(seed, hparams) -> the state before the first step with these; compiled once for any of them."""
+        fields, wants_images = self._looked_at()
 
         def make(seed, hparams, fields):
-            fields = self.program.augment(hparams, "eval")(key_for(seed, "augment"), fields)
-            net, key = self.program.net(hparams), key_for(seed, "init")
-            with sections.blamed("model", config["model"]):
-                variables = net.init({"params": key, "noise": key}, fields[facts.input][:1], train=False)
-            if wants_images:
-                variables = net.prepare(variables, fields[facts.input])
+            variables = self._variables(seed, hparams, fields, wants_images)
             params, model_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
             if self.plan.precision == "float64":
                 params, model_state = jax.tree.map(lambda x: x.astype(jnp.float64), (params, model_state))
             self.program.check(params)
             memory = {}
-            for part in task.parts:
+            for part in self.program.task(hparams).parts:
                 own = {part: params[part]} if part else params
                 memory[part] = self.program.optimizer(hparams, part).init(own)
             ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
             return params, model_state, memory, jax.tree.map(jnp.copy, ema)
 
-        seed = jnp.uint32(config["seed"])
-        hparams = {path: jnp.float32(value) for path, value in sections.numeric(config).items()}
-        params, model_state, memory, ema = jax.jit(make)(seed, hparams, fields)
-        counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
-        state = State(
-            seed=seed,
-            params=params,
-            model_state=model_state,
-            opt_state=memory,
-            ema=ema,
-            hparams=hparams,
-            sums={},
-            **counters,
-        )
-        return state.replace(sums=self._no_sums(state, fields))
+        compiled = jax.jit(make)
+
+        def start(seed: int, hparams: Mapping) -> State:
+            seed = jnp.uint32(seed)
+            hparams = {path: jnp.float32(value) for path, value in hparams.items()}
+            params, model_state, memory, ema = compiled(seed, hparams, fields)
+            counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
+            state = State(
+                seed=seed,
+                params=params,
+                model_state=model_state,
+                opt_state=memory,
+                ema=ema,
+                hparams=hparams,
+                sums={},
+                **counters,
+            )
+            return state.replace(sums=self._no_sums(state, fields))
+
+        return start
+
+    def _looked_at(self) -> tuple[dict, bool]:
+        """The examples that initialisation is shown, and whether it looks at their values."""
+        facts, numbers = self.source.facts, sections.numeric(self.config)
+        count = min(_PREPARE_EXAMPLES, len(self.source.train))
+        rows = np.linspace(0, len(self.source.train) - 1, count).astype(int)
+        wants_images = hasattr(self.program.net(numbers), "prepare")
+        fields = self.source.train.read(rows if wants_images else rows[:1])
+        fields |= {"index": rows[: len(fields[facts.input])], "valid": np.ones(len(fields[facts.input]), np.float32)}
+        return fields, wants_images
+
+    def _variables(self, seed: jax.Array, hparams: Mapping, fields: Mapping, wants_images: bool) -> dict:
+        """The network's variables, drawn by the seed."""
+        fields = self.program.augment(hparams, "eval")(key_for(seed, "augment"), fields)
+        net, key, images = self.program.net(hparams), key_for(seed, "init"), fields[self.source.facts.input]
+        with sections.blamed("model", self.config["model"]):
+            variables = net.init({"params": key, "noise": key}, images[:1], train=False)
+        return net.prepare(variables, images) if wants_images else variables
 
     def _no_sums(self, state: State, fields: Mapping) -> dict:
         """Zeros of the shapes of what the step adds up."""
@@ -148,7 +167,7 @@ def _housed(source: Source, options: Mapping) -> Source:
     return Source(train, test if source.eval is source.test else housed(source.eval), test, source.facts)
 
 
-def _valid_rows(rows: list[dict]) -> dict:
+def valid_rows(rows: list[dict]) -> dict:
     """The rows of examples that are not padding, of all batches."""
     if not rows:
         return {}

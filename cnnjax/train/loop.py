@@ -10,11 +10,11 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.data.stream import order
 from cnnjax.train.beginning import begun
-from cnnjax.train.checkpoint import CheckpointError, Checkpoints
+from cnnjax.train.book import Book, with_raw
+from cnnjax.train.checkpoint import CheckpointError
 from cnnjax.train.evaluation import Trained
 from cnnjax.train.job import Job, prepare
 from cnnjax.train.record import accept
-from cnnjax.train.report import Report
 from cnnjax.train.signals import Stop
 from cnnjax.train.state import State
 from cnnjax.train.workdir import hold, write_status
@@ -51,22 +51,8 @@ class _Loop:
 
     def __init__(self, job: Job, workdir: Path, stop: Stop):
         self.job, self.plan, self.workdir, self.stop = job, job.plan, workdir, stop
-        task = job.program.task(sections.numeric(job.config))
-        settings, report = job.config["checkpoint"], job.config["report"]
-        # eval is the test set where nothing is held out: it is called so, and then nothing may be selected by it
-        self.measured = "test" if job.source.eval is job.source.test else "eval"
-        metric = (settings["metric"] or task.metric) if self.measured == "eval" else ""
-        self.task = task
-        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], metric=metric, higher=task.higher)
-        self.report = Report(
-            workdir,
-            total_steps=self.plan.steps,
-            metric=task.metric,
-            tensorboard=report["tensorboard"],
-            wandb=report["wandb"],
-            quiet=report["quiet"],
-            config=job.config,
-        )
+        self.book = Book(job, workdir)
+        self.checkpoints, self.report, self.measured = self.book.checkpoints, self.book.report, self.book.measured
 
     def finish(self, changes: str) -> Trained:
         """Trains to the end, measures, and leaves the workdir complete."""
@@ -86,8 +72,7 @@ class _Loop:
         finally:
             if hasattr(self, "stream"):
                 self.stream.close()
-            self.checkpoints.close()
-            self.report.close()
+            self.book.close()
 
     def _resumed(self) -> State:
         """The state that the newest usable checkpoint holds, or that of step 0; the report is cut to fit it."""
@@ -179,22 +164,14 @@ class _Loop:
 
     def _report(self, state: State, step: int) -> State:
         """Writes a line of what was summed up since the last one; the state's sums begin anew."""
-        sums = jax.tree.map(lambda x: np.asarray(x, np.float64), state.sums)
-        steps = max(float(sums["step"].pop("count")), 1.0)
-        means = {name: float(value / steps) for name, value in sums.pop("step").items()}
-        metrics = self.job.metrics(state, sums, {}) | means
-        bad = int(state.bad)
-        epoch = step * self.plan.batch / self.job.source.facts.counts["train"]
-        self.report.train(step, metrics | ({"bad_updates": bad} if bad else {}), epoch=epoch, batch=self.plan.batch)
+        self.book.train(step, state)
         return state.replace(sums=jax.tree.map(lambda x: x * 0, state.sums))
 
     def _evaluate(self, state: State, step: int) -> dict[str, float]:
         """Metrics on the eval split: of the averages where they are kept, and of the parameters themselves."""
         split, store = self.job.source.eval, self.eval_store
-        metrics = self.job.evaluate(state, split, store)
-        if self.plan.ema:
-            averaged = self.job.evaluate(state, split, store, averaged=True)
-            metrics = averaged | {f"raw_{name}": value for name, value in metrics.items()}
+        averaged = self.job.evaluate(state, split, store, averaged=True) if self.plan.ema else {}
+        metrics = with_raw(self.job.evaluate(state, split, store), averaged)
         self.report.eval(step, self.measured, metrics)
         return metrics
 
@@ -236,10 +213,7 @@ class _Loop:
         if self.job.config["eval"]["test"] and not self.report.has(step, "test"):
             test = self.job.source.test
             self.report.eval(step, "test", self.job.evaluate(state, test, self.job.store(test), averaged=self.plan.ema))
-        metrics = {split: self.report.last(split) for split in ("train", "eval", "test")}
-        write_status(self.workdir, "complete", step=step, detail={"steps": step, **metrics})
-        self.report.finish(curves=self.job.config["report"]["curves"])
-        return Trained(self.job.config, self.workdir, self.job, state, metrics)
+        return Trained(self.job.config, self.workdir, self.job, state, self.book.complete())
 
 
 def _advice(state: State, good: int, rollbacks: int) -> str:
