@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from cnnjax.ops.compilation import compiler_options
 from cnnjax.train.state import State
 
-__all__ = ["Layout"]
+__all__ = ["WAYS", "Layout", "Members"]
 
 _AXIS = "batch"
 
@@ -56,19 +56,7 @@ class Layout:
         step goes through the same loop of a traced length, a lone one too.
         """
 
-        def run(state: State, store, batches, count):
-            def body(i, state):
-                batch = {
-                    name: jax.lax.dynamic_index_in_dim(array, i, keepdims=False) for name, array in batches.items()
-                }
-                return _accumulated(step, state, store, batch)
-
-            if dispatch == 1:
-                state = _accumulated(step, state, store, {name: array[0] for name, array in batches.items()})
-            else:
-                state = jax.lax.fori_loop(0, count, body, state)
-            return state, state.step + 0
-
+        run = several(step, dispatch)
         return self._wrap(run, axis=2, donate=(0,), batch_argument=2, arguments=4, rows=False)
 
     def compile_evaluation(self, measure: Callable) -> Callable:
@@ -120,6 +108,23 @@ class _Flattened:
         return sums, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
 
 
+def several(step: Callable, dispatch: int) -> Callable:
+    """run(state, store, batches, count) -> (state after `count` steps, marker), per device and not compiled."""
+
+    def run(state: State, store, batches, count):
+        def body(i, state):
+            batch = {name: jax.lax.dynamic_index_in_dim(array, i, keepdims=False) for name, array in batches.items()}
+            return _accumulated(step, state, store, batch)
+
+        if dispatch == 1:
+            state = _accumulated(step, state, store, {name: array[0] for name, array in batches.items()})
+        else:
+            state = jax.lax.fori_loop(0, count, body, state)
+        return state, state.step + 0
+
+    return run
+
+
 def _accumulated(step: Callable, state: State, store, batch) -> State:
     state, sums = step(state, store, batch)
     return state.replace(sums=jax.tree.map(jnp.add, state.sums, sums))
@@ -129,3 +134,112 @@ def _split(array: np.ndarray, axis: int, devices: int) -> np.ndarray:
     """(…, B, …) -> (…, D, B / D, …)"""
     array = np.asarray(array)
     return array.reshape(*array.shape[:axis], devices, array.shape[axis] // devices, *array.shape[axis + 1 :])
+
+
+WAYS = ("turns", "map", "vmap", "devices")
+"""How one program trains several members: one after another by the solo program, by a compiled loop, as one batch of
+states, or spread over devices, each with a compiled loop over its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """`count` states of one program, trained side by side in one of `WAYS`; no axis `batch` is bound.
+
+    `states` is what `join` returns: a list in turns, elsewhere one tree with a leading axis (filled up to a multiple
+    of the devices), and goes through these methods alone.
+    """
+
+    way: str
+    count: int
+    devices: tuple
+
+    def join(self, trees: list):
+        """The states of all members, on their devices."""
+        if self.way == "turns":
+            return jax.device_put(list(trees), self.devices[0])
+        return jax.device_put(self._stacked(trees), self._sharding(P("member")))
+
+    def apart(self, states) -> list:
+        """Each member's tree on the host; views, so copy them before the next step."""
+        found = jax.device_get(states)
+        if self.way == "turns":
+            return found
+        return [jax.tree.map(lambda x, k=k: x[k], found) for k in range(self.count)]
+
+    def each(self, function: Callable, states):
+        """The function of every member's tree; it must not care for a leading axis."""
+        return [function(tree) for tree in states] if self.way == "turns" else function(states)
+
+    def everywhere(self, tree):
+        """A tree that all members read: one copy on every device."""
+        return jax.device_put(tree, self.devices[0] if self.way == "turns" else self._sharding(P()))
+
+    def share(self, batches: Mapping | list):
+        """Batches that all members read, or a list with each member's own, where the program wants them."""
+        if not isinstance(batches, list):
+            return self.everywhere(dict(batches))
+        if self.way == "turns":
+            return jax.device_put(batches, self.devices[0])
+        return jax.device_put(self._stacked(batches), self._sharding(P("member")))
+
+    def training(self, step: Callable, dispatch: int, *, shared: bool) -> Callable:
+        """run(states, store, batches, count) -> (states after `count` steps, marker); batches as from `share`."""
+        alone = several(step, dispatch)
+        if self.way != "turns":
+            return self._compiled(alone, (True, False, not shared, False), donate=(0,))
+        compiled = jax.jit(alone, donate_argnums=(0,), compiler_options=self._options())
+
+        def run(states, store, batches, count):
+            each = [batches] * self.count if shared else batches
+            done = [compiled(state, store, batch, count) for state, batch in zip(states, each, strict=True)]
+            return [state for state, _ in done], [marker for _, marker in done]
+
+        return run
+
+    def evaluation(self, measure: Callable) -> Callable:
+        """measured(variables, hparams, store, batch) -> each member's (sums, rows) on the host."""
+        if self.way == "turns":
+            compiled = jax.jit(measure, compiler_options=self._options())
+
+            def found(variables, hparams, store, batch):
+                return [compiled(*both, store, batch) for both in zip(variables, hparams, strict=True)]
+        else:
+            found = self._compiled(measure, (True, True, False, False), donate=())
+        return lambda variables, hparams, store, batch: self.apart(
+            found(variables, hparams, store, self.everywhere(batch))
+        )
+
+    def _compiled(self, function: Callable, own: tuple, donate: tuple) -> Callable:
+        """The function of all members at once; `own` says of which arguments every member has one of its own."""
+
+        def looped(*arguments):
+            def one(mine):
+                mine = iter(mine)
+                return function(*(next(mine) if o else a for o, a in zip(own, arguments, strict=True)))
+
+            return jax.lax.map(one, tuple(a for o, a in zip(own, arguments, strict=True) if o))
+
+        if self.way == "vmap":
+            mapped = jax.vmap(function, in_axes=tuple(0 if o else None for o in own))
+        elif self.way == "map":
+            mapped = looped
+        else:
+            specs = tuple(P("member") if o else P() for o in own)
+            mapped = jax.shard_map(looped, mesh=self._mesh(), in_specs=specs, out_specs=P("member"), check_vma=False)
+        return jax.jit(mapped, donate_argnums=donate, compiler_options=self._options())
+
+    def _stacked(self, trees: list):
+        missing = -self.count % len(self._placed())
+        return jax.tree.map(lambda *x: np.stack(jax.device_get(x)), *trees, *[trees[-1]] * missing)
+
+    def _placed(self) -> tuple:
+        return self.devices if self.way == "devices" else self.devices[:1]
+
+    def _mesh(self) -> Mesh:
+        return Mesh(np.asarray(self._placed()), ("member",))
+
+    def _sharding(self, spec: P) -> NamedSharding:
+        return NamedSharding(self._mesh(), spec)
+
+    def _options(self) -> dict:
+        return compiler_options(self.devices[0].platform)
