@@ -4,7 +4,9 @@ import importlib.util
 import inspect
 import json
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -49,7 +51,18 @@ def _from_run(file: Path) -> dict:
     return completed(content)
 
 
-def _run(file: Path, variant: str) -> dict:
+def beside(path: str, name: str) -> Any:
+    """What the function `name` of a config file returns, which stands there beside `get_config`."""
+    file = Path(f"{path.partition('.py:')[0]}.py" if ".py:" in path else path)
+    if file.suffix != ".py" or not file.is_file():
+        raise ConfigError(f"--config={path}: {name}() is looked for in a .py file with get_config; there is none here")
+    function = getattr(_module(file), name, None)
+    if function is None:
+        raise ConfigError(f"{file} has no function {name}(); put it beside get_config")
+    return _called(file, name, function)
+
+
+def _module(file: Path) -> Any:
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
     try:
@@ -58,18 +71,26 @@ def _run(file: Path, variant: str) -> dict:
         raise ConfigError(f"{file}: {error}") from error
     except Exception as error:
         raise ConfigError(f"{file} can't be run: {_place(error, file)}") from error
-    make = getattr(module, "get_config", None)
+    return module
+
+
+def _called(file: Path, name: str, function: Callable, *arguments: str) -> Any:
+    try:
+        return function(*arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"{file}: {name} failed: {_place(error, file)}") from error
+
+
+def _run(file: Path, variant: str) -> dict:
+    make = getattr(_module(file), "get_config", None)
     if make is None:
         raise ConfigError(f"{file} has no function get_config(variant) that returns a config")
     takes = len(inspect.signature(make).parameters)
     if variant and not takes:
         raise ConfigError(f"--config={file}:{variant}: {file} has no variants; leave out :{variant}")
-    try:
-        config = make(variant) if variant else make()
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from error
-    except Exception as error:
-        raise ConfigError(f"{file}: get_config failed: {_place(error, file)}") from error
+    config = _called(file, "get_config", make, *((variant,) if variant else ()))
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"{file}: get_config returned a {type(config).__name__}, not what config.experiment returns")
     return plain(config)

@@ -22,6 +22,7 @@ __all__ = [
     "ROOMS",
     "ConfigError",
     "augmentation",
+    "beside",
     "blamed",
     "call",
     "change",
@@ -164,6 +165,11 @@ def load(path: str, argv: Sequence[str] = ()) -> ConfigDict:
     config = _files.read(path)
     _flags.apply(config, _flags.parsed(argv))
     return _locked(config)
+
+
+def beside(path: str, name: str) -> Any:
+    """What the function `name` returns that a config file has beside `get_config`: `sweep()`, say."""
+    return _files.beside(path, name)
 
 
 def change(config: Mapping, changes: Mapping[str, Any]) -> ConfigDict:
