@@ -1,0 +1,3 @@
+"""Sweeps: many trainings as one program, many machines as one queue, and what came of them."""
+
+from cnnjax.sweep.space import *

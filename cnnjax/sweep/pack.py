@@ -1,0 +1,345 @@
+"""Many points in one program: one compile, one order of the data, and for each point the workdir of a solo run."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from cnnjax import config as sections
+from cnnjax.sweep.packing import Pack, Run
+from cnnjax.train.beginning import begun
+from cnnjax.train.book import Book, with_raw
+from cnnjax.train.checkpoint import CheckpointError
+from cnnjax.train.job import Job, prepare, valid_rows
+from cnnjax.train.loop import Preempted
+from cnnjax.train.parallel import WAYS, Members
+from cnnjax.train.record import accept
+from cnnjax.train.signals import Stop
+from cnnjax.train.state import State
+from cnnjax.train.step import eval_step, train_step
+from cnnjax.train.workdir import hold, write_status
+
+__all__ = ["Crew", "Decision", "train_pack"]
+
+_SHORT = 20.0  # seconds: a pack that trains faster in turns is not worth compiling other ways
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What becomes of the members after an evaluation: some end here; each goes on as a copy of `source`, with
+    `hparams` of its own where they are given."""
+
+    ended: tuple[int, ...] = ()
+    source: tuple[int, ...] = ()
+    hparams: tuple[Mapping[str, float], ...] = ()
+
+
+class Member:
+    """A point in its pack: its files, and whether its state still moves."""
+
+    def __init__(self, run: Run, job: Job):
+        self.run = run
+        self.book = Book(
+            dataclasses.replace(job, config=sections.with_numbers(run.config, {})), run.workdir, quiet=True
+        )
+        self.idle = run.done or "frozen" in run.status
+
+    def begin(self, fresh: State, step: int) -> State:
+        """The state at a step that `reached` allows; the files are cut to fit."""
+        self.book.checkpoints.truncate(step)
+        self.book.report.truncate(step)
+        if step:
+            return self.book.checkpoints.restore(fresh, step)[1]
+        return begun(self.book.job, fresh, self.book.report.note)
+
+    def reached(self, fresh: State) -> list[int]:
+        """The steps from which it can go on, the newest that is whole last."""
+        newest, state, _ = self.book.checkpoints.restore(fresh)
+        if int(state.skipped):  # it has rolled back before: its batches are others than those of the pack
+            return []
+        return [0, *(step for step in self.book.checkpoints.steps() if step <= newest)]
+
+    def freeze(self, step: int, limit: int) -> None:
+        """Takes it out of the pack: its last checkpoint stands, and it is to be trained alone from there."""
+        good = max([0, *self.book.checkpoints.steps()])
+        reason = f"{limit} updates in a row were not finite before step {step}"
+        detail = {"steps": self.book.plan.steps, "frozen": {"tripped": step, "reason": reason}}
+        write_status(self.run.workdir, "interrupted", step=good, detail=detail)
+        self.idle = True
+
+
+class Crew:
+    """The members of a pack, their program in one way, and their states."""
+
+    def __init__(self, job: Job, members: Sequence[Member], way: str, *, shared: bool):
+        self.job, self.plan, self.members, self.way, self.shared = job, job.plan, list(members), way, shared
+        devices = tuple(jax.devices()) if way == "devices" else job.layout.devices
+        self.side = Members(way, len(members), devices)
+        self._step = self.side.training(train_step(job.program), self.plan.dispatch, shared=shared)
+        self._measure = self.side.evaluation(eval_step(job.program))
+        self._stores: dict[int, dict] = {}
+        self.states = None
+
+    def store(self, split) -> dict:
+        """A resident split where the program reads it; {} for one that is streamed."""
+        if id(split) not in self._stores:
+            self._stores[id(split)] = self.side.everywhere(split.arrays) if split.resident else {}
+        return self._stores[id(split)]
+
+    def advance(self, batches: Mapping | list, count: int):
+        """Takes `count` steps; what comes back is there to wait for."""
+        shared = self.side.share(batches)
+        self.states, marker = self._step(self.states, self.store(self.job.source.train), shared, np.int32(count))
+        return marker
+
+    def evaluate(self, split) -> list[dict[str, float]]:
+        """Every member's metrics on a split: of the averages where they are kept, and of the parameters themselves."""
+        plain = self._evaluated(split, lambda s: {"params": s.params, "model_state": s.model_state})
+        averaged = self._evaluated(split, lambda s: s.ema) if self.plan.ema else [{}] * len(self.members)
+        return [with_raw(*both) for both in zip(plain, averaged, strict=True)]
+
+    def _evaluated(self, split, variables: Callable) -> list[dict[str, float]]:
+        hparams = self.side.each(lambda s: s.hparams, self.states)
+        variables = self.side.each(variables, self.states)
+        totals, rows = [None] * len(self.members), [[] for _ in self.members]
+        for batch in self.job.passes(split):
+            for k, (sums, found) in enumerate(self._measure(variables, hparams, self.store(split), batch)):
+                sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+                totals[k] = sums if totals[k] is None else jax.tree.map(np.add, totals[k], sums)
+                if found:
+                    rows[k].append({**found, "valid": batch["valid"]})
+        like = self.side.apart(self.side.each(_light, self.states))
+        return [self.job.metrics(*each) for each in zip(like, totals, map(valid_rows, rows), strict=True)]
+
+
+def _light(state: State) -> State:
+    """The state without what is heavy: counters, sums and numbers."""
+    return state.replace(params={}, model_state={}, opt_state={}, ema={})
+
+
+def train_pack(
+    pack: Pack,
+    stop: Stop,
+    *,
+    way: str = "auto",
+    say: Callable[[str], None] = print,
+    chosen: Callable[[str], None] = lambda way: None,
+    decide: Callable = lambda step, members, metrics: Decision(),
+) -> str:
+    """Trains the points of a pack from wherever they stand; the way it took (`auto` tries them) comes out.
+
+    Points that roll back are left frozen, to be trained alone. `chosen(way)` is told before the first step;
+    `decide(step, members, metrics)` is asked after every evaluation.
+    """
+    with contextlib.ExitStack() as stack:
+        job = prepare(sections.change(pack.runs[0].config, {"train.devices": 1}))
+        members = []
+        for run in pack.runs:
+            stack.enter_context(hold(run.workdir))
+            if not run.done:
+                accept(run.workdir, run.config)
+            members.append(Member(run, job))
+            stack.callback(members[-1].book.close)
+        session = _Session(pack, job, members, stop, say, decide)
+        return session.finish(way, chosen)
+
+
+class _Session:
+    """One pack in training."""
+
+    def __init__(self, pack: Pack, job: Job, members: list[Member], stop: Stop, say: Callable, decide: Callable):
+        self.pack, self.job, self.plan, self.stop, self.say, self.decide = pack, job, job.plan, stop, say, decide
+        self.members = members
+        self.streams = {}
+
+    def finish(self, way: str, chosen: Callable[[str], None]) -> str:
+        """Trains to the end, measures, and leaves every workdir complete that can be."""
+        states, step = self._resumed()
+        if all(member.idle for member in self.members):
+            return way
+        for member in self.members:
+            seed = member.run.config["data"]["seed"]
+            if seed not in self.streams:
+                records = str(member.run.workdir / "bad_records.jsonl")
+                self.streams[seed] = member.book.job.batches(self.job.source.train, records)
+        try:
+            self.crew = self._crew(way, states, step)
+            chosen(self.crew.way)
+            if step:
+                self.say(f"resumed at step {step} of {self.plan.steps}")
+            self._train(step)
+            if any(not member.idle for member in self.members):
+                self._close_books()
+        finally:
+            for stream in self.streams.values():
+                stream.close()
+        return self.crew.way
+
+    def _resumed(self) -> tuple[list[State], int]:
+        """Every member's state at the newest step that all of them can go on from; those that can't are idle."""
+        initial = self.job.initial()
+        fresh = [initial(m.run.config["seed"], sections.numeric(m.run.config)) for m in self.members]
+        reached = [[] if m.idle else m.reached(f) for m, f in zip(self.members, fresh, strict=True)]
+        step = min((steps[-1] for steps in reached if steps), default=0)
+        states = []
+        for member, state, steps in zip(self.members, fresh, reached, strict=True):
+            if step in steps:
+                states.append(jax.device_get(member.begin(state, step)))
+            else:  # its place is kept, for the program is that of all members
+                member.idle = True
+                states.append(jax.device_get(state.replace(streak=np.int32(self.plan.nonfinite))))
+        return states, step
+
+    def _crew(self, way: str, states: list[State], step: int) -> Crew:
+        """The members with their program, in the way that was asked for or the fastest."""
+
+        def made(way):
+            crew = Crew(self.job, self.members, way, shared=self.pack.shared)
+            crew.states = crew.side.join(states)
+            return crew
+
+        if way != "auto":
+            return made(way)
+        best, quickest, told = "", float("inf"), []
+        ways = [way for way in WAYS if way != "devices" or len(jax.devices()) > 1]
+        for way in ways:
+            try:
+                seconds = self._timed(made(way), step)
+            except Exception as error:
+                if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
+                    raise
+                told.append(f"{way}: out of memory")
+                continue
+            told.append(f"{way} {1e3 * seconds:.1f} ms")
+            if seconds < quickest:
+                best, quickest = way, seconds
+            if way == "turns" and seconds * (self.plan.steps - step) < _SHORT:
+                break
+        if not best:
+            raise MemoryError(f"no way of training {len(states)} members fits: {', '.join(told)}")
+        self.say(f"a step of all members takes: {', '.join(told)}; training by {best}")
+        return made(best)
+
+    def _timed(self, crew: Crew, step: int, count: int = 3) -> float:
+        """Seconds of a step of all members, once compiled; the states are those of the trial alone."""
+        jax.block_until_ready(crew.advance(*self._batches(step, self.plan.dispatch)))
+        began = time.perf_counter()
+        for _ in range(count):
+            jax.block_until_ready(crew.advance(*self._batches(step, self.plan.dispatch)))
+        return (time.perf_counter() - began) / count / self.plan.dispatch
+
+    def _batches(self, step: int, count: int) -> tuple[Mapping | list, int]:
+        """The batches of the next `count` steps: one for all, or each member's own; as many as a dispatch has."""
+        found = {}
+        for seed, stream in self.streams.items():
+            batches, missing = stream.batches(step, count), self.plan.dispatch - count
+            if missing:  # one shape, one program
+                batches = {name: np.concatenate([a, np.repeat(a[-1:], missing, 0)]) for name, a in batches.items()}
+            found[seed] = batches
+        if self.pack.shared:
+            return next(iter(found.values())), count
+        return [found[member.run.config["data"]["seed"]] for member in self.members], count
+
+    def _train(self, step: int) -> None:
+        plan, crew = self.plan, self.crew
+        if (
+            step
+            and self._due(step, plan.evaluate)
+            and not all(m.book.report.has(step, m.book.measured) for m in self._active())
+        ):
+            self._evaluate(step)
+        before, began = None, time.perf_counter()
+        for member in self._active():
+            member.book.report.start(step)
+        while step < plan.steps and self._active():
+            self._heed(step)
+            count = min(plan.dispatch, plan.next_stop(step) - step)
+            marker = crew.advance(*self._batches(step, count))
+            step += count
+            if before is not None:
+                jax.block_until_ready(before)  # no more than two dispatches ahead of the device
+            before = marker
+            if step == plan.next_stop(step - 1):
+                jax.block_until_ready(marker)
+                self._at_stop(step, time.perf_counter() - began)
+                began = time.perf_counter()
+
+    def _active(self) -> list[Member]:
+        return [member for member in self.members if not member.idle]
+
+    def _due(self, step: int, every: int) -> bool:
+        return step % every == 0 or step == self.plan.steps
+
+    def _at_stop(self, step: int, seconds: float) -> None:
+        """What the host does at a cadence, in the order of a solo run: check, report, evaluate, save."""
+        plan, crew = self.plan, self.crew
+        light = crew.side.apart(crew.side.each(_light, crew.states))
+        for member, state in zip(self.members, light, strict=True):
+            if not member.idle and int(state.streak) >= plan.nonfinite:
+                member.freeze(step, plan.nonfinite)
+                self.say(f"{member.run.name} is frozen before step {step}: it will be trained alone")
+        for member, state in zip(self.members, light, strict=True):
+            if not member.idle:
+                member.book.report.trained(step, seconds)
+                if self._due(step, plan.report):
+                    member.book.train(step, state)
+        if self._due(step, plan.report):
+            crew.states = crew.side.each(lambda s: s.replace(sums=jax.tree.map(lambda x: x * 0, s.sums)), crew.states)
+        metrics = self._evaluate(step) if self._due(step, plan.evaluate) else [{}] * len(self.members)
+        if self._due(step, plan.save):
+            self._save(step, metrics)
+
+    def _evaluate(self, step: int) -> list[dict[str, float]]:
+        found = self.crew.evaluate(self.job.source.eval)
+        for member, metrics in zip(self.members, found, strict=True):
+            if not member.idle:
+                member.book.report.eval(step, member.book.measured, metrics)
+        active = [metrics for member, metrics in zip(self.members, found, strict=True) if not member.idle]
+        if active:
+            book = self.members[0].book
+            values = [metrics[book.task.metric] for metrics in active if book.task.metric in metrics]
+            best = (max if book.task.higher else min)(values) if values else float("nan")
+            self.say(
+                f"step {step:>{len(str(self.plan.steps))}}/{self.plan.steps}  {len(active)} members  "
+                f"best {book.measured} {book.task.metric} {best:.4f}"
+            )
+        return found
+
+    def _save(self, step: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        for member, state, found in zip(self.members, self.crew.side.apart(self.crew.states), metrics, strict=True):
+            if not member.idle:
+                try:
+                    member.book.checkpoints.poll()
+                except CheckpointError as error:  # the one before is whole, the next may work
+                    self.say(f"{member.run.name}: {error}")
+                member.book.checkpoints.save(step, state, found)
+
+    def _heed(self, step: int) -> None:
+        """Saves every member and stops where a signal asked for it."""
+        if not self.stop.wanted:
+            return
+        self._save(step, [{}] * len(self.members))
+        for member in self._active():
+            member.book.checkpoints.wait()
+            write_status(member.run.workdir, "interrupted", step=step, detail={"steps": self.plan.steps})
+        raise Preempted(f"stopped by a signal at step {step} of {self.plan.steps}; all members are saved")
+
+    def _close_books(self) -> None:
+        """The last measures, the last saves, and the words at the end."""
+        step, active = self.plan.steps, self._active()
+        for member in active:
+            member.book.checkpoints.wait()
+        if self.job.config["eval"]["test"] and not all(m.book.report.has(step, "test") for m in active):
+            for member, metrics in zip(self.members, self.crew.evaluate(self.job.source.test), strict=True):
+                if not member.idle:
+                    member.book.report.eval(step, "test", _without_raw(metrics))
+        for member in active:
+            member.book.complete()
+
+
+def _without_raw(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics at the end: those of the averages alone, where they are kept."""
+    return {name: value for name, value in metrics.items() if not name.startswith("raw_")}

@@ -1,0 +1,125 @@
+"""A sweep from its points to the end: packs first, then what has to train alone; the same call goes on."""
+
+import dataclasses
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cnnjax
+from cnnjax.sweep.pack import train_pack
+from cnnjax.sweep.packing import Pack, Run, packs_of
+from cnnjax.train.loop import Preempted
+from cnnjax.train.signals import Stop
+from cnnjax.train.workdir import read_json, record_error, write_json, write_status
+
+__all__ = ["Dead", "SweepFailed", "attempt", "ledger", "run_packs", "train_one"]
+
+
+class SweepFailed(Exception):
+    """Points of a sweep are dead; the others are complete."""
+
+    exit_code = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Dead:
+    """A point that failed as often as it was allowed to: the last words, and the end of its traceback."""
+
+    name: str
+    error: str
+    story: str = ""
+
+
+def run_packs(
+    runs: Sequence[Run],
+    workdir: str | Path,
+    *,
+    way: str = "auto",
+    most: int = 0,
+    retries: int = 1,
+    say: Callable[[str], None] = print,
+) -> list[Dead]:
+    """Trains what is missing of the points, pack by pack in this process; those that are dead come out."""
+    dead = []
+    packs = packs_of(runs, most=most)
+    for number, pack in enumerate(packs, 1):
+        if all(run.done for run in pack.runs):
+            continue
+        say(f"pack {number} of {len(packs)}: {len(pack.runs)} point{'s' if len(pack.runs) > 1 else ''}")
+        dead += attempt(pack, workdir, way=way, retries=retries, say=say)
+    return dead
+
+
+def attempt(pack: Pack, workdir: str | Path, *, way: str, retries: int, say: Callable[[str], None]) -> list[Dead]:
+    """Trains a pack as one program, then alone whatever it has left; those that are dead come out."""
+    if len(pack.runs) > 1:
+        _together(pack, workdir, way, say)
+    dead = []
+    for run in pack.runs:
+        if not run.done:
+            if len(pack.runs) > 1:
+                say(f"{run.name} trains alone")
+            dead += train_one(run, retries=retries, say=say)
+    return dead
+
+
+def _together(pack: Pack, workdir: str | Path, way: str, say: Callable[[str], None]) -> None:
+    """Trains a pack; where that fails, halves of it if memory was short; else its points are left to be tried alone."""
+    ways = ledger(workdir)
+    key = ",".join(pack.names)
+    try:
+        with Stop() as stop:
+            taken = train_pack(
+                pack, stop, way=ways.get(key, way), say=say, chosen=lambda way: _noted(workdir, key, way)
+            )
+        _noted(workdir, key, taken)
+    except Preempted:
+        raise
+    except Exception as error:
+        full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
+        if full and len(pack.runs) > 2:
+            half = len(pack.runs) // 2
+            say(f"{len(pack.runs)} members don't fit in memory; trying {half} at a time")
+            for runs in (pack.runs[:half], pack.runs[half:]):
+                _together(dataclasses.replace(pack, runs=runs), workdir, way, say)
+            return
+        record_error(workdir, error)
+        say(f"the pack failed ({type(error).__name__}: {_line(error)}); its points are tried alone")
+
+
+def train_one(run: Run, *, retries: int, say: Callable[[str], None] = print) -> list[Dead]:
+    """Trains a point by itself, from its checkpoint again where it fails; what it died of comes out."""
+    for left in range(retries, -1, -1):
+        try:
+            cnnjax.run(run.config, run.workdir)
+            return []
+        except Preempted:
+            raise
+        except Exception as error:
+            failure = error
+            if not run.workdir.is_dir():
+                run.workdir.mkdir(parents=True)
+            record_error(run.workdir, error)
+            if run.status.get("status") != "diverged":
+                write_status(run.workdir, "failed", detail={"reason": f"{type(error).__name__}: {_line(error)}"})
+            say(f"{run.name} failed: {_line(error)}" + (f"; {left} more tries" if left else ""))
+    story = "".join(traceback.format_exception(failure))
+    return [Dead(run.name, f"{type(failure).__name__}: {_line(failure)}", story)]
+
+
+def ledger(workdir: str | Path) -> dict[str, str]:
+    """The way that each pack of a sweep has taken, by the names of its points: going on, it takes the same again."""
+    try:
+        return read_json(Path(workdir) / "ways.json")
+    except FileNotFoundError:
+        return {}
+
+
+def _noted(workdir: str | Path, key: str, way: str) -> None:
+    ways = ledger(workdir)
+    if ways.get(key) != way:
+        write_json(Path(workdir) / "ways.json", {**ways, key: way})
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
