@@ -5,6 +5,7 @@ on two cores of an AMD EPYC, jax 0.12.0.1, commit e9422c7, 13 s: 99.44, 100.00, 
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
+from cnnjax.sweep.space import cross, grid, log_uniform, seeds
 
 
 def get_config(variant: str = "lenet5"):
@@ -23,3 +24,13 @@ def get_config(variant: str = "lenet5"):
         schedule=section("schedules", "cosine", warmup_epochs=1.0),
         train={"epochs": 30.0, "batch": 64},
     )
+
+
+def sweep():
+    """Learning rates, decays and seeds: 12 points of one program."""
+    return cross(grid({"optimizer.lr": (5e-4, 2e-3, 8e-3), "optimizer.decay": (0.0, 0.05)}), seeds(2))
+
+
+def search():
+    """Where a search looks: `python -m experiments.sweep --search=tpe`, with examples held out to select by."""
+    return {"optimizer.lr": log_uniform(1e-4, 1e-1), "optimizer.decay": log_uniform(1e-4, 1.0)}

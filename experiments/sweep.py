@@ -5,9 +5,11 @@
   python -m experiments.sweep --workdir=runs/s --table
 
 What to train
-  --config=FILE[:VARIANT]    a file with get_config(variant) and, beside it, sweep(): a list of overrides
+  --config=FILE[:VARIANT]    a file with get_config(variant) and, beside it, sweep(): a list of overrides;
+                             left out, the points are those that the workdir holds
   --config.SECTION.OPTION=V  changes one option of every point
   --workdir=DIR              each point gets a folder in it, as experiments.train would have written it
+  --dry_run                  the table of points and packs; trains nothing
 
 How
   --pack=auto                how points of one program train: turns, map, vmap, devices, or the fastest (auto)
@@ -15,11 +17,24 @@ How
   --retries=1                how often a point that fails is tried again, from its checkpoint
   --devices=N                splits the CPU into N devices
 
+Where
+  --launcher=here            here (this process), local (processes of this machine), ray, slurm
+  --workers=N                processes, tasks or jobs at a time
+  --patience=60              seconds without a metric line (or 20 times the usual, if longer) after which one hangs
+  --address=HOST:PORT        ray: an existing cluster; none starts a local one
+  --cpus=1 --gpus=0          ray: what a task takes
+  --partition=NAME --minutes=N --cluster=slurm
+                             slurm: where, how long; local runs submitit's jobs here
+
 Looking
-  --dry_run                  the table of points and packs; trains nothing
+  --table                    the points with their metrics, best first
+  --sort=NAME --where=NAME=VALUE,…  --csv=FILE --markdown=FILE
+  --html=FILE                pictures of the sweep on one page, which needs nothing else
 
 Exit codes: 0 done · 2 config or usage · 7 workdir in use · 75 stopped by a signal and saved · 1 some points are dead
 """
+
+from pathlib import Path
 
 from absl import flags
 
@@ -28,11 +43,18 @@ from cnnjax.config import ConfigError
 from experiments import _main
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("workdir", "", "where the sweep lives", flag_values=FLAGS)
-flags.DEFINE_string("pack", "auto", "how packs train", flag_values=FLAGS)
-flags.DEFINE_integer("members", 0, "points in a pack at most", 0, flag_values=FLAGS)
-flags.DEFINE_integer("retries", 1, "tries after the first", 0, flag_values=FLAGS)
-flags.DEFINE_bool("dry_run", False, "print the points and stop", flag_values=FLAGS)
+_TEXTS = {
+    "workdir": "", "pack": "auto", "launcher": "here", "address": "", "partition": "", "cluster": "slurm",
+    "sort": "", "where": "", "csv": "", "markdown": "", "html": "", "part": "",
+}  # fmt: skip
+_NUMBERS = {"members": 0, "retries": 1, "workers": 1, "gpus": 0, "cpus": 1, "minutes": 1440}
+for _name, _default in _TEXTS.items():
+    flags.DEFINE_string(_name, _default, "", flag_values=FLAGS)
+for _name, _default in _NUMBERS.items():
+    flags.DEFINE_integer(_name, _default, "", 0, flag_values=FLAGS)
+flags.DEFINE_float("patience", 60.0, "", 0.0, flag_values=FLAGS)
+for _name in ("dry_run", "table"):
+    flags.DEFINE_bool(_name, False, "", flag_values=FLAGS)
 _main.define_devices(FLAGS)
 
 
@@ -43,30 +65,103 @@ def main(argv: list[str]) -> None:
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory for this sweep, --workdir=runs/s")
     configs.one_of(FLAGS.pack, ("auto", "turns", "map", "vmap", "devices"), path="--pack")
-    config = configs.load(path, overrides)
-    points = configs.beside(path, "sweep")
+    configs.one_of(FLAGS.launcher, ("here", "local", "ray", "slurm"), path="--launcher")
+    if FLAGS.table or FLAGS.csv or FLAGS.markdown or FLAGS.html:
+        _look()
+        return
+    if overrides and not path:
+        raise ConfigError(f"{overrides[0]} needs --config=FILE; without it the points stay those of {FLAGS.workdir}")
+    config, points = (configs.load(path, overrides), configs.beside(path, "sweep")) if path else ({}, [])
     _main.connect(FLAGS)
     from cnnjax.sweep.packing import packs_of, preview, resolved
+    from cnnjax.sweep.roster import read_roster
 
-    runs = resolved(config, points, FLAGS.workdir)
+    runs = resolved(config, points, FLAGS.workdir) if path else read_roster(FLAGS.workdir)
     if FLAGS.dry_run:
-        print(preview(packs_of(runs, most=FLAGS.members)))
-        return
-    _train(runs)
+        print(preview(packs_of(runs, most=_most(runs))))
+    elif FLAGS.part:
+        _train_part(runs)
+    else:
+        _train(runs)
+
+
+def _most(runs: list) -> int:
+    """Points in a pack at most: an even share for each worker, where nothing else is said."""
+    if FLAGS.members or FLAGS.launcher == "here":
+        return FLAGS.members
+    return -(-len(runs) // max(1, FLAGS.workers))
 
 
 def _train(runs: list) -> None:
     """Trains what is missing and says what came of it."""
+    from cnnjax.sweep.packing import packs_of
+    from cnnjax.sweep.roster import write_roster
     from cnnjax.sweep.running import SweepFailed, run_packs
     from cnnjax.train.workdir import hold
 
-    with hold(FLAGS.workdir):
-        dead = run_packs(runs, FLAGS.workdir, way=FLAGS.pack, most=FLAGS.members, retries=FLAGS.retries, say=_say)
+    workdir = Path(FLAGS.workdir)
+    with hold(workdir):
+        write_roster(workdir, runs)
+        if FLAGS.launcher == "here":
+            how = {"way": FLAGS.pack, "most": FLAGS.members, "retries": FLAGS.retries}
+            dead = run_packs(runs, workdir, say=_say, **how)
+        else:
+            from cnnjax.sweep.launch import supervise, unit_of
+
+            units = [unit_of(pack, workdir, way=FLAGS.pack) for pack in packs_of(runs, most=_most(runs))]
+            how = {"retries": FLAGS.retries, "patience": FLAGS.patience}
+            dead = supervise(units, _launcher(workdir), workdir, say=_say, **how)
     for point in dead:
         _say(f"{point.name} is dead after {FLAGS.retries + 1} tries: {point.error}\n{point.story}")
     if dead:
         raise SweepFailed(f"{len(dead)} of {len(runs)} points are dead: {', '.join(point.name for point in dead)}")
-    _say(f"{len(runs)} points are complete")
+    _say(f"{len(runs)} points are complete\nlook at them  {_main.command(_PROGRAM, f'--workdir={workdir}', '--table')}")
+
+
+_PROGRAM = "experiments.sweep"
+
+
+def _train_part(runs: list) -> None:
+    """Trains the pack that a file names, for a process that supervises."""
+    import json
+
+    from cnnjax.sweep.packing import packs_of
+    from cnnjax.sweep.roster import points_of
+    from cnnjax.sweep.running import SweepFailed, attempt
+
+    (pack,) = packs_of(points_of(runs, json.loads(Path(FLAGS.part).read_text())))
+    dead = attempt(pack, FLAGS.workdir, way=FLAGS.pack, retries=0, say=_say)
+    if dead:
+        raise SweepFailed(f"dead: {', '.join(point.name for point in dead)}")
+
+
+def _launcher(workdir: Path):
+    """Where the flags say that packs run."""
+    from cnnjax.sweep.launch import Local, RayCluster, Slurm
+
+    workers = max(1, FLAGS.workers)
+    if FLAGS.launcher == "ray":
+        return RayCluster(workers, address=FLAGS.address, cpus=FLAGS.cpus, gpus=FLAGS.gpus)
+    if FLAGS.launcher == "slurm":
+        folder = workdir / "slurm"
+        return Slurm(workers, folder, cluster=FLAGS.cluster, minutes=FLAGS.minutes, partition=FLAGS.partition)
+    return Local(workers, FLAGS.gpus)
+
+
+def _look() -> None:
+    """Prints and writes what came of the sweep."""
+    from cnnjax.sweep.table import as_csv, as_markdown, table_of
+
+    table = table_of(FLAGS.workdir, sort=FLAGS.sort, where=tuple(filter(None, FLAGS.where.split(","))))
+    if FLAGS.csv:
+        Path(FLAGS.csv).write_text(as_csv(table))
+    if FLAGS.markdown:
+        Path(FLAGS.markdown).write_text(as_markdown(table))
+    if FLAGS.html:
+        from cnnjax.sweep.page import write_page
+
+        write_page(table, FLAGS.workdir, FLAGS.html)
+    print(table.text())
 
 
 def _say(text: str) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import cnnjax
 from cnnjax.sweep.pack import train_pack
 from cnnjax.sweep.packing import Pack, Run, packs_of
+from cnnjax.sweep.roster import note_way, way_of
 from cnnjax.train.loop import Preempted
 from cnnjax.train.signals import Stop
-from cnnjax.train.workdir import read_json, record_error, write_json, write_status
+from cnnjax.train.workdir import record_error, write_status
 
-__all__ = ["Dead", "SweepFailed", "attempt", "ledger", "run_packs", "train_one"]
+__all__ = ["Dead", "SweepFailed", "attempt", "run_packs", "train_one"]
 
 
 class SweepFailed(Exception):
@@ -65,14 +66,10 @@ def attempt(pack: Pack, workdir: str | Path, *, way: str, retries: int, say: Cal
 
 def _together(pack: Pack, workdir: str | Path, way: str, say: Callable[[str], None]) -> None:
     """Trains a pack; where that fails, halves of it if memory was short; else its points are left to be tried alone."""
-    ways = ledger(workdir)
-    key = ",".join(pack.names)
     try:
         with Stop() as stop:
-            taken = train_pack(
-                pack, stop, way=ways.get(key, way), say=say, chosen=lambda way: _noted(workdir, key, way)
-            )
-        _noted(workdir, key, taken)
+            known = way_of(workdir, pack.runs, way)
+            train_pack(pack, stop, way=known, say=say, chosen=lambda way: note_way(workdir, pack.runs, way))
     except Preempted:
         raise
     except Exception as error:
@@ -105,20 +102,6 @@ def train_one(run: Run, *, retries: int, say: Callable[[str], None] = print) -> 
             say(f"{run.name} failed: {_line(error)}" + (f"; {left} more tries" if left else ""))
     story = "".join(traceback.format_exception(failure))
     return [Dead(run.name, f"{type(failure).__name__}: {_line(failure)}", story)]
-
-
-def ledger(workdir: str | Path) -> dict[str, str]:
-    """The way that each pack of a sweep has taken, by the names of its points: going on, it takes the same again."""
-    try:
-        return read_json(Path(workdir) / "ways.json")
-    except FileNotFoundError:
-        return {}
-
-
-def _noted(workdir: str | Path, key: str, way: str) -> None:
-    ways = ledger(workdir)
-    if ways.get(key) != way:
-        write_json(Path(workdir) / "ways.json", {**ways, key: way})
 
 
 def _line(error: BaseException) -> str:

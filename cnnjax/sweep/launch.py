@@ -1,0 +1,311 @@
+"""Points and packs in processes of their own: on this machine, on a Ray cluster, on SLURM.
+
+A launcher starts commands and says how they ended; `supervise` gives it work, and tries again what fails or hangs.
+A cluster sees the same files as the process that supervises: points go on from what they find in their folders.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from cnnjax import config as sections
+from cnnjax.sweep._command import run_command
+from cnnjax.sweep.packing import Pack
+from cnnjax.sweep.running import Dead
+from cnnjax.train.loop import Preempted
+from cnnjax.train.signals import Stop
+
+__all__ = ["Launcher", "Local", "RayCluster", "Slurm", "Unit", "supervise", "unit_of"]
+
+
+class Job(Protocol):
+    """A command that runs somewhere."""
+
+    def poll(self) -> int:
+        """Its exit code; -1 while it runs, and -2 where it waits for its turn."""
+
+    def stop(self, *, kill: bool) -> None:
+        """Asks it to save and end, or ends it at once."""
+
+
+class Launcher(Protocol):
+    """Where commands run; at most `slots` at a time are handed to it."""
+
+    slots: int
+
+    def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
+        """Starts a command whose words go to a file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """Something to run: a pack or a point."""
+
+    pack: Pack
+    command: tuple[str, ...]
+    log: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether all its points are."""
+        return all(run.done for run in self.pack.runs)
+
+
+def unit_of(pack: Pack, workdir: Path, *, way: str = "auto") -> Unit:
+    """The command that trains a pack: `experiments.train` for a single point, `experiments.sweep --part` for more."""
+    first = pack.runs[0]
+    folder = workdir / "parts"
+    folder.mkdir(parents=True, exist_ok=True)
+    python = (sys.executable, "-m")
+    if len(pack.runs) == 1:
+        file = folder / f"{first.name}.json"
+        file.write_text(sections.to_json(first.config))
+        command = (*python, "experiments.train", f"--config={file}", f"--workdir={first.workdir}")
+    else:
+        file = folder / f"{first.name} and {len(pack.runs) - 1} more.json"
+        file.write_text(json.dumps([run.name for run in pack.runs]))
+        command = (*python, "experiments.sweep", f"--workdir={workdir}", f"--part={file}", f"--pack={way}")
+    return Unit(pack, command, file.with_suffix(".log"))
+
+
+def supervise(
+    units: Sequence[Unit],
+    launcher: Launcher,
+    workdir: Path,
+    *,
+    retries: int = 1,
+    patience: float = 60.0,
+    say: Callable[[str], None] = print,
+) -> list[Dead]:
+    """Runs the units; those that fail, or hang for `patience` seconds (or 20 times the usual), are tried again.
+
+    A pack that fails too often is taken apart; a point that does is dead, and comes out.
+    """
+    with Stop() as stop:
+        return _Supervisor(units, launcher, workdir, retries, patience, say).finish(stop)
+
+
+class _Supervisor:
+    def __init__(self, units, launcher, workdir, retries, patience, say):
+        self.waiting = deque((unit, 0) for unit in units if not unit.done)
+        self.launcher, self.workdir, self.retries, self.patience, self.say = launcher, workdir, retries, patience, say
+        self.active: dict[int, tuple] = {}  # slot -> unit, tries, job, since
+        self.dead: list[Dead] = []
+
+    def finish(self, stop: Stop) -> list[Dead]:
+        try:
+            while (self.waiting or self.active) and not stop.wanted:
+                free = [slot for slot in range(self.launcher.slots) if slot not in self.active]
+                for slot in free[: len(self.waiting)]:
+                    unit, tries = self.waiting.popleft()
+                    job = self.launcher.submit(unit.command, unit.log, slot)
+                    self.active[slot] = (unit, tries, job, time.time())
+                    self.say(f"started {_title(unit)}" + (f", try {tries + 1}" if tries else ""))
+                for slot in list(self.active):
+                    self._look(slot)
+                time.sleep(0.1)
+        finally:
+            asked = stop.wanted
+            self._end(kill=not asked)
+        if asked:
+            raise Preempted("stopped by a signal; every point is saved")
+        return self.dead
+
+    def _look(self, slot: int) -> None:
+        unit, tries, job, since = self.active[slot]
+        code = job.poll()
+        if code == -2:
+            self.active[slot] = (unit, tries, job, time.time())
+            return
+        silence = 0.0 if code >= 0 else _silence(unit, since, self.patience)
+        if code < 0 and not silence:
+            return
+        del self.active[slot]
+        if silence:
+            job.stop(kill=True)
+        reason = f"no metric line for {silence:.0f} s" if silence else f"ended with exit code {code}"
+        if code == 0 and unit.done:
+            self.say(f"finished {_title(unit)}")
+        elif tries < self.retries:
+            self.say(f"{_title(unit)}: {reason}; tried again from its checkpoint")
+            self.waiting.append((unit, tries + 1))
+        elif len(unit.pack.runs) > 1:
+            self.say(f"{_title(unit)}: {reason}; its points are tried alone")
+            alone = [Pack((run,)) for run in unit.pack.runs if not run.done]
+            self.waiting.extend((unit_of(pack, self.workdir), 0) for pack in alone)
+        else:
+            self.say(f"{_title(unit)}: {reason}; given up")
+            self.dead.append(Dead(unit.pack.runs[0].name, reason, _last_words(unit)))
+
+    def _end(self, *, kill: bool) -> None:
+        for _, _, job, _ in self.active.values():
+            job.stop(kill=kill)
+        deadline = time.monotonic() + 60
+        for _, _, job, _ in self.active.values():
+            while job.poll() < 0 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if job.poll() < 0:
+                job.stop(kill=True)
+
+
+class Local:
+    """Processes of this machine, `slots` at a time, each on its share of the processors or on a GPU of its own."""
+
+    def __init__(self, slots: int, gpus: int = 0):
+        self.slots, self._gpus = slots, gpus
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self._shares = [set(cores[slot::slots]) or set(cores) for slot in range(slots)]
+
+    def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
+        """Starts a process."""
+        environment = dict(os.environ)
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = str(slot % self._gpus)
+        before = os.sched_getaffinity(0) if self._shares[slot] else set()
+        try:
+            if before:
+                os.sched_setaffinity(0, self._shares[slot])  # a child has what its parent had when it was born
+            with open(log, "ab") as words:
+                return _Process(
+                    subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=words,
+                        stderr=words,
+                        env=environment,
+                        start_new_session=True,
+                    )
+                )
+        finally:
+            if before:
+                os.sched_setaffinity(0, before)
+
+
+class _Process:
+    def __init__(self, process: subprocess.Popen):
+        self._process = process
+
+    def poll(self) -> int:
+        code = self._process.poll()
+        return -1 if code is None else code if code >= 0 else 128 - code
+
+    def stop(self, *, kill: bool) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if kill:
+                os.killpg(self._process.pid, signal.SIGKILL)  # its data workers as well
+                self._process.wait()
+            else:
+                self._process.terminate()
+
+
+class RayCluster:
+    """Tasks of a Ray cluster: that at `address`, or a local one; each has its processors and GPUs."""
+
+    def __init__(self, slots: int, *, address: str = "", cpus: float = 1.0, gpus: float = 0.0):
+        try:
+            import ray
+        except ImportError as error:
+            raise sections.ConfigError("--launcher=ray needs Ray: pip install 'cnnjax[ray]'") from error
+        self.slots, self._ray = slots, ray
+        ray.init(address=address or None, log_to_driver=False, include_dashboard=False if not address else None)
+        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(run_command)
+
+    def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
+        """Starts a task."""
+        paths = dict(zip(("PYTHONPATH",), (os.pathsep.join([os.getcwd(), *sys.path[1:]]),), strict=True))
+        return _Task(self._ray, self._task.remote(list(command), str(log.absolute()), os.getcwd(), paths))
+
+
+class _Task:
+    def __init__(self, ray, reference):
+        self._ray, self._reference = ray, reference
+
+    def poll(self) -> int:
+        if not self._ray.wait([self._reference], timeout=0)[0]:
+            return -1
+        try:
+            return self._ray.get(self._reference)
+        except self._ray.exceptions.RayError:
+            return 1
+
+    def stop(self, *, kill: bool) -> None:
+        self._ray.cancel(self._reference, force=kill)
+
+
+class Slurm:
+    """Jobs of SLURM through submitit; `cluster` local runs them here, as its tests do."""
+
+    def __init__(self, slots: int, folder: Path, *, cluster: str = "slurm", minutes: int = 1440, partition: str = ""):
+        try:
+            import submitit
+        except ImportError as error:
+            raise sections.ConfigError("--launcher=slurm needs submitit: pip install 'cnnjax[slurm]'") from error
+        self.slots = slots
+        self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        self._executor.update_parameters(timeout_min=minutes)
+        if partition:
+            self._executor.update_parameters(slurm_partition=partition)
+
+    def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
+        """Submits a job."""
+        return _Submitted(self._executor.submit(run_command, list(command), str(log.absolute()), os.getcwd(), {}))
+
+
+class _Submitted:
+    def __init__(self, job):
+        self._job = job
+
+    def poll(self) -> int:
+        if self._job.state.upper() in ("PENDING", "CONFIGURING"):
+            return -2
+        if not self._job.done():
+            return -1
+        try:
+            return self._job.result()
+        except Exception:
+            return 1
+
+    def stop(self, *, kill: bool) -> None:
+        self._job.cancel(check=False)
+
+
+def _silence(unit: Unit, since: float, patience: float) -> float:
+    """Seconds without a metric line, where that is too long for the unit; 0 where it is not."""
+    newest, pauses = 0.0, []
+    for run in unit.pack.runs:
+        path = run.workdir / "metrics.jsonl"
+        with contextlib.suppress(OSError, ValueError):
+            text = path.read_text().splitlines()[-20:]
+            at = [json.loads(line)["time"]["at"] for line in text if line.endswith("}")]
+            pauses += [b - a for a, b in itertools.pairwise(at) if a >= since]
+            newest = max([newest, *(moment for moment in at if moment >= since)])
+    # before its first line it starts, reads its data and compiles
+    allowed = max(patience, 20 * statistics.median(pauses or [0.0])) if newest else 10 * patience
+    silence = time.time() - max(newest, since)
+    return silence if silence > allowed else 0.0
+
+
+def _last_words(unit: Unit) -> str:
+    """The end of the story of a point: of its traceback, or of what it printed."""
+    for path in (unit.pack.runs[0].workdir / "error.log", unit.log):
+        with contextlib.suppress(OSError):
+            text = path.read_text(errors="replace").strip()
+            if text:
+                return "\n".join(text.splitlines()[-12:])
+    return ""
+
+
+def _title(unit: Unit) -> str:
+    first, more = unit.pack.runs[0].name, len(unit.pack.runs) - 1
+    return f"{first} and {more} more" if more else first

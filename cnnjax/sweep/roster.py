@@ -1,0 +1,67 @@
+"""What a sweep's folder says of it: its points in `sweep.json`, how each pack trains in `packs/`."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnjax import config as sections
+from cnnjax.config import ConfigError
+from cnnjax.sweep.packing import Run
+from cnnjax.train.workdir import read_json, write_json
+
+__all__ = ["note_way", "points_of", "read_roster", "way_of", "write_roster"]
+
+
+def write_roster(workdir: str | Path, runs: Sequence[Run]) -> None:
+    """Writes the points of a sweep; those of an earlier call that are no more among them stay at the end."""
+    path = Path(workdir) / "sweep.json"
+    points = {run.name: _entry(run) for run in runs}
+    earlier = {point["name"]: point for point in read_json(path)["points"]} if path.exists() else {}
+    Path(workdir).mkdir(parents=True, exist_ok=True)
+    write_json(path, {"points": [*points.values(), *(p for name, p in earlier.items() if name not in points)]})
+
+
+def read_roster(workdir: str | Path) -> list[Run]:
+    """The points of a sweep as runs, in their order."""
+    path = Path(workdir) / "sweep.json"
+    if not path.exists():
+        raise ConfigError(
+            f"{workdir} holds no sweep (no sweep.json); give the --workdir of one, or --config to begin it"
+        )
+    try:
+        points = read_json(path)["points"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} can't be read ({error}); give --config to write it anew") from None
+    return [
+        Run(p["name"], p["overrides"], sections.from_json(json.dumps(p["config"])), Path(workdir) / p["name"])
+        for p in points
+    ]
+
+
+def points_of(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
+    """The runs of these names, in the order of the names."""
+    known = {run.name: run for run in runs}
+    return [known[sections.one_of(name, known, path="point")] for name in names]
+
+
+def way_of(workdir: str | Path, runs: Sequence[Run], wanted: str) -> str:
+    """The way that these points have trained together before, for going on takes the same again; else `wanted`."""
+    path = _pack_file(workdir, runs)
+    return read_json(path)["way"] if path.exists() else wanted
+
+
+def note_way(workdir: str | Path, runs: Sequence[Run], way: str) -> None:
+    """Writes down how these points train together."""
+    path = _pack_file(workdir, runs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"way": way, "points": [run.name for run in runs]})
+
+
+def _pack_file(workdir: str | Path, runs: Sequence[Run]) -> Path:
+    names = "\n".join(run.name for run in runs)
+    return Path(workdir) / "packs" / f"{hashlib.sha256(names.encode()).hexdigest()[:12]}.json"
+
+
+def _entry(run: Run) -> dict:
+    return {"name": run.name, "overrides": dict(run.overrides), "config": json.loads(sections.to_json(run.config))}
