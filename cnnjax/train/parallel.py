@@ -5,7 +5,7 @@ Three ways give the same numbers: `jit` (one device, or the compiler's own parti
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -169,6 +169,18 @@ class Members:
     def each(self, function: Callable, states):
         """The function of every member's tree; it must not care for a leading axis."""
         return [function(tree) for tree in states] if self.way == "turns" else function(states)
+
+    def exchange(self, states, source: Sequence[int], hparams: list):
+        """Member k as a copy of member `source[k]` that keeps its own seed and has the numbers `hparams[k]`."""
+        seeds = self.each(lambda s: s.seed, states)
+        if self.way == "turns":
+            copies = [jax.tree.map(jnp.copy, states[k]) for k in source]
+            numbers = jax.device_put(hparams, self.devices[0])
+            mine = zip(copies, seeds, numbers, strict=True)
+            return [state.replace(seed=jnp.copy(seed), hparams=number) for state, seed, number in mine]
+        filled = [*source, *[source[-1]] * (-self.count % len(self._placed()))]
+        copies = jax.tree.map(lambda x: jax.device_put(x[np.asarray(filled)], x.sharding), states)
+        return copies.replace(seed=seeds, hparams=self.join(hparams))
 
     def everywhere(self, tree):
         """A tree that all members read: one copy on every device."""
