@@ -26,6 +26,15 @@ Where
   --partition=NAME --minutes=N --cluster=slurm
                              slurm: where, how long; local runs submitit's jobs here
 
+Search (points that are drawn, where the config file has search(): path -> distribution, beside get_config)
+  --search=NAME              tpe, cma, random (they need Optuna), or population: the worst members become perturbed
+                             copies of the best, in one program
+  --trials=32 --together=8   points in all, and at a time; a population is --trials members
+  --prune=none               median or halving ends points that are behind
+  --storage=URL              Optuna's storage; a journal in the workdir by default
+  --draw=0                   the seed of what is drawn
+  --select_on_test           lets the search look at the official test set where nothing is held out
+
 Looking
   --table                    the points with their metrics, best first
   --sort=NAME --where=NAME=VALUE,…  --csv=FILE --markdown=FILE
@@ -46,14 +55,25 @@ FLAGS = flags.FlagValues()
 _TEXTS = {
     "workdir": "", "pack": "auto", "launcher": "here", "address": "", "partition": "", "cluster": "slurm",
     "sort": "", "where": "", "csv": "", "markdown": "", "html": "", "part": "",
+    "search": "", "prune": "none", "storage": "",
 }  # fmt: skip
-_NUMBERS = {"members": 0, "retries": 1, "workers": 1, "gpus": 0, "cpus": 1, "minutes": 1440}
+_NUMBERS = {
+    "members": 0,
+    "retries": 1,
+    "workers": 1,
+    "gpus": 0,
+    "cpus": 1,
+    "minutes": 1440,
+    "trials": 32,
+    "together": 8,
+    "draw": 0,
+}
 for _name, _default in _TEXTS.items():
     flags.DEFINE_string(_name, _default, "", flag_values=FLAGS)
 for _name, _default in _NUMBERS.items():
     flags.DEFINE_integer(_name, _default, "", 0, flag_values=FLAGS)
 flags.DEFINE_float("patience", 60.0, "", 0.0, flag_values=FLAGS)
-for _name in ("dry_run", "table"):
+for _name in ("dry_run", "table", "select_on_test"):
     flags.DEFINE_bool(_name, False, "", flag_values=FLAGS)
 _main.define_devices(FLAGS)
 
@@ -71,6 +91,9 @@ def main(argv: list[str]) -> None:
         return
     if overrides and not path:
         raise ConfigError(f"{overrides[0]} needs --config=FILE; without it the points stay those of {FLAGS.workdir}")
+    if FLAGS.search:
+        _search(path, configs.load(path, overrides))
+        return
     config, points = (configs.load(path, overrides), configs.beside(path, "sweep")) if path else ({}, [])
     _main.connect(FLAGS)
     from cnnjax.sweep.packing import packs_of, preview, resolved
@@ -96,7 +119,7 @@ def _train(runs: list) -> None:
     """Trains what is missing and says what came of it."""
     from cnnjax.sweep.packing import packs_of
     from cnnjax.sweep.roster import write_roster
-    from cnnjax.sweep.running import SweepFailed, run_packs
+    from cnnjax.sweep.running import run_packs
     from cnnjax.train.workdir import hold
 
     workdir = Path(FLAGS.workdir)
@@ -111,14 +134,41 @@ def _train(runs: list) -> None:
             units = [unit_of(pack, workdir, way=FLAGS.pack) for pack in packs_of(runs, most=_most(runs))]
             how = {"retries": FLAGS.retries, "patience": FLAGS.patience}
             dead = supervise(units, _launcher(workdir), workdir, say=_say, **how)
+    _told(runs, dead)
+
+
+def _search(path: str, config) -> None:
+    """Trains points that are drawn one batch after another, or a population."""
+    configs.one_of(FLAGS.search, ("tpe", "cma", "random", "population"), path="--search")
+    if FLAGS.launcher != "here":
+        raise ConfigError(f"--launcher={FLAGS.launcher}: a search trains its points in this process; leave it out")
+    space = configs.beside(path, "search")
+    _main.connect(FLAGS)
+    from cnnjax.sweep.search import evolve, goal_of, search
+    from cnnjax.train.workdir import hold
+
+    how = {"seed": FLAGS.draw, "way": FLAGS.pack, "retries": FLAGS.retries, "say": _say}
+    with hold(FLAGS.workdir):
+        how["goal"] = goal_of(config, on_test=FLAGS.select_on_test)
+        if FLAGS.search == "population":
+            runs, dead = evolve(config, space, FLAGS.workdir, members=FLAGS.trials, **how)
+        else:
+            asked = {"sampler": FLAGS.search, "pruner": FLAGS.prune, "storage": FLAGS.storage}
+            asked |= {"trials": FLAGS.trials, "together": FLAGS.together}
+            runs, dead = search(config, space, FLAGS.workdir, **asked, **how)
+    _told(runs, dead)
+
+
+def _told(runs: list, dead: list) -> None:
+    """Says what came of the points; those that are dead make the exit code."""
+    from cnnjax.sweep.running import SweepFailed
+
     for point in dead:
         _say(f"{point.name} is dead after {FLAGS.retries + 1} tries: {point.error}\n{point.story}")
     if dead:
         raise SweepFailed(f"{len(dead)} of {len(runs)} points are dead: {', '.join(point.name for point in dead)}")
-    _say(f"{len(runs)} points are complete\nlook at them  {_main.command(_PROGRAM, f'--workdir={workdir}', '--table')}")
-
-
-_PROGRAM = "experiments.sweep"
+    look = _main.command("experiments.sweep", f"--workdir={FLAGS.workdir}", "--table")
+    _say(f"{len(runs)} points are complete\nlook at them  {look}")
 
 
 def _train_part(runs: list) -> None:

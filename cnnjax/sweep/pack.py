@@ -22,19 +22,44 @@ from cnnjax.train.state import State
 from cnnjax.train.step import eval_step, train_step
 from cnnjax.train.workdir import hold, write_status
 
-__all__ = ["Crew", "Decision", "train_pack"]
+__all__ = ["Crew", "Decision", "Judge", "train_pack"]
 
 _SHORT = 20.0  # seconds: a pack that trains faster in turns is not worth compiling other ways
 
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What becomes of the members after an evaluation: some end here; each goes on as a copy of `source`, with
-    `hparams` of its own where they are given."""
+    """What becomes of the members after an evaluation: some end here, each goes on as a copy of another.
+
+    `ended` holds places in the pack; `source[k]`, where it is given, is the member whose state k goes on from, with
+    the numbers `hparams[k]` in place of that member's.
+    """
 
     ended: tuple[int, ...] = ()
     source: tuple[int, ...] = ()
     hparams: tuple[Mapping[str, float], ...] = ()
+
+
+class Judge:
+    """Is asked after every evaluation but the last what becomes of the members; this one lets them be.
+
+    `rescues` says that members whose updates are not finite are left to it, and not taken out of the pack.
+    """
+
+    rescues = False
+
+    def decide(
+        self,
+        step: int,
+        runs: Sequence[Run],
+        metrics: Sequence[Mapping[str, float]],
+        numbers: Sequence[Mapping[str, float]],
+    ) -> Decision:
+        """The decision at a step; metrics of members that have ended or come to nothing are {}."""
+        return Decision()
+
+
+LENIENT = Judge()
 
 
 class Member:
@@ -61,6 +86,12 @@ class Member:
         if int(state.skipped):  # it has rolled back before: its batches are others than those of the pack
             return []
         return [0, *(step for step in self.book.checkpoints.steps() if step <= newest)]
+
+    def end(self, step: int) -> None:
+        """Ends it here, as one that is not worth more steps."""
+        self.book.checkpoints.wait()
+        write_status(self.run.workdir, "pruned", step=step, detail={"steps": self.book.plan.steps})
+        self.idle = True
 
     def freeze(self, step: int, limit: int) -> None:
         """Takes it out of the pack: its last checkpoint stands, and it is to be trained alone from there."""
@@ -127,12 +158,12 @@ def train_pack(
     way: str = "auto",
     say: Callable[[str], None] = print,
     chosen: Callable[[str], None] = lambda way: None,
-    decide: Callable = lambda step, members, metrics: Decision(),
+    judge: Judge = LENIENT,
 ) -> str:
     """Trains the points of a pack from wherever they stand; the way it took (`auto` tries them) comes out.
 
     Points that roll back are left frozen, to be trained alone. `chosen(way)` is told before the first step;
-    `decide(step, members, metrics)` is asked after every evaluation.
+    the judge is asked after every evaluation.
     """
     with contextlib.ExitStack() as stack:
         job = prepare(sections.change(pack.runs[0].config, {"train.devices": 1}))
@@ -143,15 +174,15 @@ def train_pack(
                 accept(run.workdir, run.config)
             members.append(Member(run, job))
             stack.callback(members[-1].book.close)
-        session = _Session(pack, job, members, stop, say, decide)
+        session = _Session(pack, job, members, stop, say, judge)
         return session.finish(way, chosen)
 
 
 class _Session:
     """One pack in training."""
 
-    def __init__(self, pack: Pack, job: Job, members: list[Member], stop: Stop, say: Callable, decide: Callable):
-        self.pack, self.job, self.plan, self.stop, self.say, self.decide = pack, job, job.plan, stop, say, decide
+    def __init__(self, pack: Pack, job: Job, members: list[Member], stop: Stop, say: Callable, judge: Judge):
+        self.pack, self.job, self.plan, self.stop, self.say, self.judge = pack, job, job.plan, stop, say, judge
         self.members = members
         self.streams = {}
 
@@ -160,6 +191,9 @@ class _Session:
         states, step = self._resumed()
         if all(member.idle for member in self.members):
             return way
+        if way != "vmap":  # there alone the numbers of a member depend, in the last bit, on how many there are
+            states = [state for state, member in zip(states, self.members, strict=True) if not member.idle]
+            self.members = self._active()
         for member in self.members:
             seed = member.run.config["data"]["seed"]
             if seed not in self.streams:
@@ -277,20 +311,63 @@ class _Session:
         """What the host does at a cadence, in the order of a solo run: check, report, evaluate, save."""
         plan, crew = self.plan, self.crew
         light = crew.side.apart(crew.side.each(_light, crew.states))
-        for member, state in zip(self.members, light, strict=True):
-            if not member.idle and int(state.streak) >= plan.nonfinite:
+        lost = [int(state.streak) >= plan.nonfinite for state in light]
+        for member, gone in zip(self.members, lost, strict=True):
+            if gone and not member.idle and not self.judge.rescues:
                 member.freeze(step, plan.nonfinite)
                 self.say(f"{member.run.name} is frozen before step {step}: it will be trained alone")
-        for member, state in zip(self.members, light, strict=True):
-            if not member.idle:
+        for member, state, gone in zip(self.members, light, lost, strict=True):
+            if not member.idle and not gone:
                 member.book.report.trained(step, seconds)
                 if self._due(step, plan.report):
                     member.book.train(step, state)
         if self._due(step, plan.report):
             crew.states = crew.side.each(lambda s: s.replace(sums=jax.tree.map(lambda x: x * 0, s.sums)), crew.states)
-        metrics = self._evaluate(step) if self._due(step, plan.evaluate) else [{}] * len(self.members)
+        metrics = [{}] * len(self.members)
+        if self._due(step, plan.evaluate):
+            metrics = self._evaluate(step)
+            if step < plan.steps:
+                metrics, lost = self._judged(step, metrics, lost)
         if self._due(step, plan.save):
-            self._save(step, metrics)
+            self._save(step, metrics, lost)
+        self._shrink()
+
+    def _judged(self, step: int, metrics: list, lost: list[bool]) -> tuple[list, list[bool]]:
+        """The metrics, and which states have come to nothing, after the judge's decision."""
+        seen = [
+            {} if member.idle or gone else found
+            for member, found, gone in zip(self.members, metrics, lost, strict=True)
+        ]
+        light = self.crew.side.apart(self.crew.side.each(_light, self.crew.states))
+        decision = self.judge.decide(
+            step, [member.run for member in self.members], seen, [state.hparams for state in light]
+        )
+        for k in decision.ended:
+            self.say(f"{self.members[k].run.name} ends at step {step}")
+            self._save(step, metrics, [i != k for i in range(len(metrics))])
+            self.members[k].end(step)
+        if not decision.source:
+            return metrics, lost
+        numbers = []
+        for k, (source, changes) in enumerate(zip(decision.source, decision.hparams, strict=True)):
+            numbers.append({**light[source].hparams, **{path: np.float32(value) for path, value in changes.items()}})
+            if source != k:
+                detail = {"source": self.members[source].run.name, **changes}
+                self.members[k].book.report.event(step, "copied", detail)
+        self.crew.states = self.crew.side.exchange(self.crew.states, decision.source, numbers)
+        return [metrics[k] for k in decision.source], [lost[k] for k in decision.source]
+
+    def _shrink(self) -> None:
+        """Lets go of members that have ended, where that saves more than a new program costs."""
+        active = self._active()
+        few = len(active) <= len(self.members) // 2 or (self.crew.way == "turns" and len(active) < len(self.members))
+        if active and few:
+            states = [
+                s for s, m in zip(self.crew.side.apart(self.crew.states), self.members, strict=True) if not m.idle
+            ]
+            self.members = active
+            self.crew = Crew(self.job, active, self.crew.way, shared=self.pack.shared)
+            self.crew.states = self.crew.side.join(jax.tree.map(np.array, states))
 
     def _evaluate(self, step: int) -> list[dict[str, float]]:
         found = self.crew.evaluate(self.job.source.eval)
@@ -308,9 +385,10 @@ class _Session:
             )
         return found
 
-    def _save(self, step: int, metrics: Sequence[Mapping[str, float]]) -> None:
-        for member, state, found in zip(self.members, self.crew.side.apart(self.crew.states), metrics, strict=True):
-            if not member.idle:
+    def _save(self, step: int, metrics: Sequence[Mapping[str, float]], left_out: Sequence[bool]) -> None:
+        states = self.crew.side.apart(self.crew.states)
+        for member, state, found, out in zip(self.members, states, metrics, left_out, strict=True):
+            if not member.idle and not out:
                 try:
                     member.book.checkpoints.poll()
                 except CheckpointError as error:  # the one before is whole, the next may work
@@ -321,7 +399,9 @@ class _Session:
         """Saves every member and stops where a signal asked for it."""
         if not self.stop.wanted:
             return
-        self._save(step, [{}] * len(self.members))
+        light = self.crew.side.apart(self.crew.side.each(_light, self.crew.states))
+        lost = [int(state.streak) >= self.plan.nonfinite for state in light]  # they roll back, not on
+        self._save(step, [{}] * len(self.members), lost)
         for member in self._active():
             member.book.checkpoints.wait()
             write_status(member.run.workdir, "interrupted", step=step, detail={"steps": self.plan.steps})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cnnjax
-from cnnjax.sweep.pack import train_pack
+from cnnjax.sweep.pack import LENIENT, Judge, train_pack
 from cnnjax.sweep.packing import Pack, Run, packs_of
 from cnnjax.sweep.roster import note_way, way_of
 from cnnjax.train.loop import Preempted
@@ -51,10 +51,18 @@ def run_packs(
     return dead
 
 
-def attempt(pack: Pack, workdir: str | Path, *, way: str, retries: int, say: Callable[[str], None]) -> list[Dead]:
+def attempt(
+    pack: Pack,
+    workdir: str | Path,
+    *,
+    way: str,
+    retries: int,
+    say: Callable[[str], None],
+    judge: Judge = LENIENT,
+) -> list[Dead]:
     """Trains a pack as one program, then alone whatever it has left; those that are dead come out."""
     if len(pack.runs) > 1:
-        _together(pack, workdir, way, say)
+        _together(pack, workdir, way, say, judge)
     dead = []
     for run in pack.runs:
         if not run.done:
@@ -64,12 +72,14 @@ def attempt(pack: Pack, workdir: str | Path, *, way: str, retries: int, say: Cal
     return dead
 
 
-def _together(pack: Pack, workdir: str | Path, way: str, say: Callable[[str], None]) -> None:
+def _together(pack: Pack, workdir: str | Path, way: str, say: Callable[[str], None], judge: Judge) -> None:
     """Trains a pack; where that fails, halves of it if memory was short; else its points are left to be tried alone."""
     try:
         with Stop() as stop:
             known = way_of(workdir, pack.runs, way)
-            train_pack(pack, stop, way=known, say=say, chosen=lambda way: note_way(workdir, pack.runs, way))
+            train_pack(
+                pack, stop, way=known, say=say, judge=judge, chosen=lambda way: note_way(workdir, pack.runs, way)
+            )
     except Preempted:
         raise
     except Exception as error:
@@ -78,7 +88,7 @@ def _together(pack: Pack, workdir: str | Path, way: str, say: Callable[[str], No
             half = len(pack.runs) // 2
             say(f"{len(pack.runs)} members don't fit in memory; trying {half} at a time")
             for runs in (pack.runs[:half], pack.runs[half:]):
-                _together(dataclasses.replace(pack, runs=runs), workdir, way, say)
+                _together(dataclasses.replace(pack, runs=runs), workdir, way, say, judge)
             return
         record_error(workdir, error)
         say(f"the pack failed ({type(error).__name__}: {_line(error)}); its points are tried alone")

@@ -1,0 +1,197 @@
+"""What came of a sweep, as rows: overrides, how far each point is, the last metrics of every split. Needs no jax."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnjax import config as sections
+from cnnjax.config import ConfigError
+
+__all__ = ["Table", "as_csv", "as_markdown", "curves_of", "table_of"]
+
+_OURS = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
+_LOWER = ("loss", "error", "distance", "mse", "bad_updates")  # metrics of which less is better
+_CONDITION = re.compile(r"([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of a sweep, the best first by `metric`; `varied` are the paths that the points override."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    varied: tuple[str, ...]
+    metric: str
+    higher: bool
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that any row has something in, in the order of reading."""
+        first = ["point", *self.varied, "status", "step"]
+        rest = sorted({key for row in self.rows for key in row} - set(first), key=lambda key: (key != self.metric, key))
+        return [*first, *rest]
+
+    def text(self) -> str:
+        """The table for a terminal: overrides, status and the metrics of eval and test."""
+        shown = [name for name in self.columns if name != "point" and not name.startswith("train.")]
+        cells = [["point", *shown]] + [
+            [str(row["point"]), *(_readable(row.get(name, "")) for name in shown)] for row in self.rows
+        ]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+            for row in cells
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def over_seeds(self) -> list[dict[str, Any]]:
+        """Rows over seeds: mean, spread (standard deviation) and count of the metric of points equal but for seeds."""
+        groups: dict[tuple, list] = {}
+        paths = [path for path in self.varied if path not in ("seed", "data.seed")]
+        for row in self.rows:
+            if _number(row.get(self.metric)):
+                groups.setdefault(tuple(str(row.get(path)) for path in paths), []).append(row)
+        found = []
+        for rows in groups.values():
+            values = [row[self.metric] for row in rows]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            own = {path: rows[0].get(path) for path in paths}
+            found.append({**own, "mean": statistics.fmean(values), "spread": spread, "count": len(values)})
+        return sorted(found, key=lambda row: -row["mean"] if self.higher else row["mean"])
+
+
+def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) -> Table:
+    """The points of a sweep that fulfil all conditions (`optimizer.lr<0.1`), best first by the column `sort`.
+
+    By default that is the last headline metric of the eval split, or of test where nothing is held out. A minus before
+    `sort` puts the lowest first.
+    """
+    path = Path(workdir) / "sweep.json"
+    if not path.exists():
+        raise ConfigError(f"{workdir} holds no sweep (no sweep.json); give the --workdir of one")
+    points = json.loads(path.read_text())["points"]
+    varied = tuple(dict.fromkeys(name for point in points for name in point["overrides"]))
+    rows = [_row(Path(workdir) / point["name"], point) for point in points]
+    metric = sort.removeprefix("-") or _headline(rows)
+    known = {key for row in rows for key in row} or {"point"}
+    sections.one_of(metric, sorted(known), path="--sort") if sort else None
+    higher = not (sort.startswith("-") or any(word in metric for word in _LOWER))
+    for condition in where:
+        rows = [row for row in rows if _holds(row, condition, known)]
+    rows.sort(key=lambda row: _order(row.get(metric), higher))
+    return Table(tuple(rows), varied, metric, higher)
+
+
+def curves_of(workdir: str | Path, point: str, name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of a metric (`eval.accuracy`, `train.loss`) of a point, from its lines."""
+    split, _, metric = name.partition(".")
+    steps, values = [], []
+    for line in _lines(Path(workdir) / point):
+        if _split_of(line) == split and _number(line.get(metric)):
+            steps.append(line["step"])
+            values.append(line[metric])
+    return steps, values
+
+
+def as_csv(table: Table) -> str:
+    """The table with all its columns as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([[row.get(name, "") for name in table.columns] for row in table.rows])
+    return text.getvalue()
+
+
+def as_markdown(table: Table) -> str:
+    """The table for a README."""
+    shown = [name for name in table.columns if not name.startswith("train.")]
+    lines = [shown, ["---"] * len(shown), *([_readable(row.get(name, "")) for name in shown] for row in table.rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def _row(workdir: Path, point: Mapping) -> dict[str, Any]:
+    status = {}
+    if (workdir / "status.json").exists():
+        status = json.loads((workdir / "status.json").read_text())
+    row: dict[str, Any] = {"point": point["name"], **point["overrides"]}
+    row |= {"status": status.get("status", "new"), "step": 0}
+    for line in _lines(workdir):
+        if line["kind"] in ("train", "eval"):
+            row["step"] = max(row["step"], line["step"])
+            split = _split_of(line)
+            row |= {f"{split}.{name}": value for name, value in line.items() if name not in _OURS}
+    return row
+
+
+def _lines(workdir: Path) -> list[dict]:
+    """The whole lines of `metrics.jsonl`."""
+    found = []
+    try:
+        text = (workdir / "metrics.jsonl").read_text()
+    except FileNotFoundError:
+        return []
+    for line in text.splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:  # it is being written
+            continue
+    return found
+
+
+def _split_of(line: Mapping) -> str:
+    return line.get("split") or line["kind"]
+
+
+def _headline(rows: Sequence[Mapping]) -> str:
+    """The metric that the rows are compared by: of eval where there is one, and not the loss where there is more."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    for split in ("eval.", "test.", "train."):
+        names = [key for key in keys if key.startswith(split) and not key.startswith(f"{split}raw_")]
+        best = [name for name in names if not any(word in name for word in (*_LOWER, "norm", ".lr"))]
+        if names:
+            return best[0] if best else names[0]
+    return "step"
+
+
+def _holds(row: Mapping, condition: str, known: set) -> bool:
+    match = _CONDITION.fullmatch(condition)
+    if not match:
+        raise ConfigError(f"--where={condition}: write NAME=VALUE, NAME<VALUE or NAME>VALUE, several with commas")
+    name, sign, wanted = match.groups()
+    value = row.get(sections.one_of(name, sorted(known), path="--where"))
+    if _number(value):
+        try:
+            wanted = float(wanted)
+        except ValueError:
+            raise ConfigError(f"--where={condition}: {name} is a number, {wanted!r} is none") from None
+    elif sign not in ("=", "!="):
+        return False
+    else:
+        value = str(value)
+    return {
+        "=": value == wanted, "!=": value != wanted, "<": value < wanted, ">": value > wanted,
+        "<=": value <= wanted, ">=": value >= wanted,
+    }[sign]  # fmt: skip
+
+
+def _order(value: Any, higher: bool) -> tuple:
+    """Numbers first, the best of them first."""
+    if not _number(value):
+        return (1, str(value))
+    return (0, -value if higher else value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if 0.001 <= abs(value) < 100 or value == 0 else f"{value:.4g}"
+    return "nan" if value is None else str(value)
