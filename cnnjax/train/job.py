@@ -93,7 +93,7 @@ class Job:
             ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
             return params, model_state, memory, jax.tree.map(jnp.copy, ema)
 
-        compiled = jax.jit(make)
+        compiled, zeros = jax.jit(make), []
 
         def start(seed: int, hparams: Mapping) -> State:
             seed = jnp.uint32(seed)
@@ -110,7 +110,8 @@ class Job:
                 sums={},
                 **counters,
             )
-            return state.replace(sums=self._no_sums(state, fields))
+            zeros[:] = zeros or [self._no_sums(state, fields)]  # tracing the step for its shapes takes a while
+            return state.replace(sums=jax.tree.map(jnp.copy, zeros[0]))
 
         return start
 
