@@ -7,7 +7,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.sweep.pack import Decision, Judge
+from cnnjax.sweep.judging import Decision, Judge
 from cnnjax.sweep.packing import Run
 from cnnjax.sweep.space import Distribution
 
@@ -15,7 +15,7 @@ __all__ = ["Population"]
 
 
 class Population(Judge):
-    """After each evaluation the worst `share` of the members copy one of the best, their numbers times or over `factor`.
+    """After each evaluation the worst `share` of the members copy one of the best, numbers times or over `factor`.
 
     The numbers stay within their distributions. What is copied is a function of the seed, the step and the metrics,
     so that a population that was stopped goes on as it would have.

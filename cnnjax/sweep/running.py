@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cnnjax
-from cnnjax.sweep.pack import LENIENT, Judge, train_pack
+from cnnjax.sweep.judging import LENIENT, Judge
+from cnnjax.sweep.pack import train_pack
 from cnnjax.sweep.packing import Pack, Run, packs_of
 from cnnjax.sweep.roster import note_way, way_of
 from cnnjax.train.loop import Preempted

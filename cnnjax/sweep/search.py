@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.sweep.pack import Decision, Judge
+from cnnjax.sweep.judging import Decision, Judge
 from cnnjax.sweep.packing import Run, packs_of, resolved
 from cnnjax.sweep.population import Population
 from cnnjax.sweep.roster import write_roster

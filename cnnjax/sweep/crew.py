@@ -1,0 +1,108 @@
+"""The members of a pack: the files of each, and their states side by side in one program."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from cnnjax import config as sections
+from cnnjax.sweep.packing import Run
+from cnnjax.train.beginning import begun
+from cnnjax.train.book import Book, with_raw
+from cnnjax.train.job import Job, valid_rows
+from cnnjax.train.parallel import Members
+from cnnjax.train.state import State
+from cnnjax.train.step import eval_step, train_step
+from cnnjax.train.workdir import write_status
+
+__all__ = ["Crew", "Member", "light_of"]
+
+
+class Member:
+    """A point in its pack: its files, and whether its state still moves."""
+
+    def __init__(self, run: Run, job: Job):
+        self.run = run
+        self.book = Book(
+            dataclasses.replace(job, config=sections.with_numbers(run.config, {})), run.workdir, quiet=True
+        )
+        self.idle = run.done or "frozen" in run.status
+
+    def begin(self, fresh: State, step: int) -> State:
+        """The state at a step that `reached` allows; the files are cut to fit."""
+        self.book.checkpoints.truncate(step)
+        self.book.report.truncate(step)
+        if step:
+            return self.book.checkpoints.restore(fresh, step)[1]
+        return begun(self.book.job, fresh, self.book.report.note)
+
+    def reached(self, fresh: State) -> list[int]:
+        """The steps from which it can go on, the newest that is whole last."""
+        newest, state, _ = self.book.checkpoints.restore(fresh)
+        if int(state.skipped):  # it has rolled back before: its batches are others than those of the pack
+            return []
+        return [0, *(step for step in self.book.checkpoints.steps() if step <= newest)]
+
+    def end(self, step: int) -> None:
+        """Ends it here, as one that is not worth more steps."""
+        self.book.checkpoints.wait()
+        write_status(self.run.workdir, "pruned", step=step, detail={"steps": self.book.plan.steps})
+        self.idle = True
+
+    def freeze(self, step: int, limit: int) -> None:
+        """Takes it out of the pack: its last checkpoint stands, and it is to be trained alone from there."""
+        good = max([0, *self.book.checkpoints.steps()])
+        reason = f"{limit} updates in a row were not finite before step {step}"
+        detail = {"steps": self.book.plan.steps, "frozen": {"tripped": step, "reason": reason}}
+        write_status(self.run.workdir, "interrupted", step=good, detail=detail)
+        self.idle = True
+
+
+class Crew:
+    """The members of a pack, their program in one way, and their states."""
+
+    def __init__(self, job: Job, members: Sequence[Member], way: str, *, shared: bool):
+        self.job, self.plan, self.members, self.way, self.shared = job, job.plan, list(members), way, shared
+        devices = tuple(jax.devices()) if way == "devices" else job.layout.devices
+        self.side = Members(way, len(members), devices)
+        self._step = self.side.training(train_step(job.program), self.plan.dispatch, shared=shared)
+        self._measure = self.side.evaluation(eval_step(job.program))
+        self._stores: dict[int, dict] = {}
+        self.states = None
+
+    def store(self, split) -> dict:
+        """A resident split where the program reads it; {} for one that is streamed."""
+        if id(split) not in self._stores:
+            self._stores[id(split)] = self.side.everywhere(split.arrays) if split.resident else {}
+        return self._stores[id(split)]
+
+    def advance(self, batches: Mapping | list, count: int):
+        """Takes `count` steps; what comes back is there to wait for."""
+        shared = self.side.share(batches)
+        self.states, marker = self._step(self.states, self.store(self.job.source.train), shared, np.int32(count))
+        return marker
+
+    def evaluate(self, split) -> list[dict[str, float]]:
+        """Every member's metrics on a split: of the averages where they are kept, and of the parameters themselves."""
+        plain = self._evaluated(split, lambda s: {"params": s.params, "model_state": s.model_state})
+        averaged = self._evaluated(split, lambda s: s.ema) if self.plan.ema else [{}] * len(self.members)
+        return [with_raw(*both) for both in zip(plain, averaged, strict=True)]
+
+    def _evaluated(self, split, variables: Callable) -> list[dict[str, float]]:
+        hparams = self.side.each(lambda s: s.hparams, self.states)
+        variables = self.side.each(variables, self.states)
+        totals, rows = [None] * len(self.members), [[] for _ in self.members]
+        for batch in self.job.passes(split):
+            for k, (sums, found) in enumerate(self._measure(variables, hparams, self.store(split), batch)):
+                sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+                totals[k] = sums if totals[k] is None else jax.tree.map(np.add, totals[k], sums)
+                if found:
+                    rows[k].append({**found, "valid": batch["valid"]})
+        like = self.side.apart(self.side.each(light_of, self.states))
+        return [self.job.metrics(*each) for each in zip(like, totals, map(valid_rows, rows), strict=True)]
+
+
+def light_of(state: State) -> State:
+    """The state without what is heavy: counters, sums and numbers."""
+    return state.replace(params={}, model_state={}, opt_state={}, ema={})

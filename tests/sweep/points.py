@@ -1,0 +1,69 @@
+"""A sweep small enough for tests: a tiny net on digits, with batch norm, dropout and averages to remember."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from cnnjax.config import augmentation, experiment, section
+from cnnjax.sweep.space import cross, grid, log_uniform, seeds
+
+ROOT = Path(__file__).parents[2]
+STEPS = 24
+
+
+def get_config():
+    """A convolution, batch norm and dropout; gradients that are zero but for rounding stay so without Adam."""
+    return experiment(
+        data=section("data", "digits", holdout=100),
+        model=section("models", "tests.train.nets:small"),
+        task=section("tasks", "classification"),
+        augment=augmentation(train=("shift", "normalize"), eval=("normalize",)),
+        optimizer=section("optimizers", "sgd", lr=0.01, ema=0.9),
+        schedule=section("schedules", "cosine", warmup_steps=3),
+        train={"steps": STEPS, "batch": 32, "devices": 1},
+        eval={"steps": 8},
+        checkpoint={"steps": 12},
+        report={"steps": 4, "quiet": True, "tensorboard": False, "curves": False},
+    )
+
+
+def sweep():
+    """Two rates, two seeds: one program."""
+    return cross(grid({"optimizer.lr": (0.003, 0.03)}), seeds(2))
+
+
+def search():
+    """Rates that are too small, right, and too large."""
+    return {"optimizer.lr": log_uniform(1e-4, 1.0)}
+
+
+def lines(workdir):
+    """The metric lines, but for what a clock says."""
+    text = (Path(workdir) / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in text]
+
+
+def start(*flags, config=Path(__file__)):
+    """A process of `experiments.sweep` with these flags."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GLIBC_TUNABLES": ""}
+    command = [sys.executable, "-m", "experiments.sweep", *([f"--config={config}"] if config else []), *flags]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def told(*flags, config=Path(__file__)):
+    """(exit code, words) of `experiments.sweep` with these flags."""
+    process = start(*flags, config=config)
+    words = process.communicate(timeout=300)[0]
+    return process.returncode, words
+
+
+def alike(mine, theirs, *, rel=2e-3, exact=False):
+    """Whether two lists of metric lines say the same: to the last bit, or to rounding."""
+    if exact or len(mine) != len(theirs):
+        return mine == theirs
+    pairs = [(a[key], b[key]) for a, b in zip(mine, theirs, strict=True) for key in a.keys() | b.keys()]
+    return all(a == b or (isinstance(a, float) and abs(a - b) <= rel * abs(b) + 1e-4) for a, b in pairs)

@@ -1,0 +1,91 @@
+"""Points as plain data, their names, and which of them are one program."""
+
+import pytest
+
+from cnnjax.config import ConfigError
+from cnnjax.sweep.packing import packs_of, preview, resolved
+from cnnjax.sweep.space import chain, choice, cross, grid, log_uniform, names_of, sample, seeds, uniform, zipped
+from tests.sweep.points import get_config, sweep
+
+
+def test_a_grid_has_every_combination_with_the_last_path_changing_fastest():
+    assert grid({"a": (1, 2), "b": (3, 4)}) == [{"a": 1, "b": 3}, {"a": 1, "b": 4}, {"a": 2, "b": 3}, {"a": 2, "b": 4}]
+
+
+def test_zipped_lists_go_side_by_side_and_must_be_of_one_length():
+    assert zipped({"a": (1, 2), "b": (3, 4)}) == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]
+    with pytest.raises(ValueError, match="a has 2, b has 1"):
+        zipped({"a": (1, 2), "b": (3,)})
+
+
+def test_cross_joins_points_and_refuses_two_values_for_one_path():
+    assert cross(grid({"a": (1,)}), seeds(2)) == [{"a": 1, "seed": 0}, {"a": 1, "seed": 1}]
+    with pytest.raises(ValueError, match="seed is in two of the lists"):
+        cross(seeds(2), seeds(2))
+
+
+def test_chain_lists_points_one_after_another():
+    assert chain(seeds(1), grid({"a": (1,)})) == [{"seed": 0}, {"a": 1}]
+
+
+def test_samples_lie_in_their_distributions_and_the_first_are_the_same_for_any_count():
+    space = {"lr": log_uniform(1e-4, 1.0), "b": uniform(-1, 1), "c": choice("x", "y")}
+    points = sample(space, 200, seed=3)
+    assert sample(space, 7, seed=3) == points[:7]
+    assert sample(space, 7, seed=4) != points[:7]
+    assert all(1e-4 <= p["lr"] <= 1 and -1 <= p["b"] <= 1 and p["c"] in "xy" for p in points)
+    assert 70 < sum(p["lr"] < 1e-2 for p in points) < 130  # half of the decades
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: log_uniform(0, 1), "the bounds must be > 0"),
+        (lambda: uniform(1, 1), "the first bound must be below the second"),
+        (lambda: choice(), "nothing to choose from"),
+        (lambda: sample({"a": 1.0}, 2), "a is 1.0; write uniform"),
+        (lambda: grid({"a": 3}), "a is 3; give a tuple or list"),
+        (lambda: grid({"a": ()}), "a has no values"),
+        (lambda: names_of([{"a": 1}, {"a": 1}]), "two points of the sweep are the same: a=1"),
+    ],
+)
+def test_what_is_no_space_is_refused_in_a_line(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_names_are_made_of_the_shortest_words_that_tell_paths_apart():
+    points = [{"optimizer.lr": 0.1, "optimizer.generator.lr": 1e-5, "model.name": "mlp", "model.hidden": (64, 32)}]
+    assert names_of(points) == ["optimizer.lr=0.1,generator.lr=1e-05,model=mlp,hidden=64+32"]
+    assert names_of([{}]) == ["base"]
+    assert names_of([{"model.name": "my_nets:tiny"}]) == ["model=my_nets-tiny"]
+
+
+def test_points_that_differ_in_numbers_and_seeds_alone_are_one_program(tmp_path):
+    runs = resolved(get_config(), sweep(), tmp_path)
+    (pack,) = packs_of(runs)
+    assert pack.shared
+    assert [run.config.optimizer.lr for run in runs] == [0.003, 0.003, 0.03, 0.03]
+    assert [len(pack.runs) for pack in packs_of(runs, most=3)] == [3, 1]
+
+
+@pytest.mark.parametrize("path", ["model.width", "train.batch", "optimizer.name", "train.steps"])
+def test_points_that_differ_in_what_shapes_the_program_are_not(path, tmp_path):
+    values = ("adam", "sgd") if path == "optimizer.name" else (8, 16)
+    assert len(packs_of(resolved(get_config(), grid({path: values}), tmp_path))) == 2
+
+
+def test_averaging_on_and_off_are_two_programs(tmp_path):
+    points = grid({"optimizer.ema": (0.0, 0.5, 0.9)})
+    assert [len(pack.runs) for pack in packs_of(resolved(get_config(), points, tmp_path))] == [1, 2]
+
+
+def test_seeds_of_the_data_are_one_program_with_an_order_for_each(tmp_path):
+    (pack,) = packs_of(resolved(get_config(), grid({"data.seed": (0, 1)}), tmp_path))
+    assert not pack.shared
+    assert "2 points train as one program and carry their own indices" in preview([pack])
+
+
+def test_a_wrong_override_is_named_with_its_point(tmp_path):
+    with pytest.raises(ConfigError, match=r"point lrr=0.1: .*optimizer\.lrr.*optimizer\.lr"):
+        resolved(get_config(), [{"optimizer.lrr": 0.1}], tmp_path)
