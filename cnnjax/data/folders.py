@@ -3,15 +3,16 @@
 import difflib
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
-from cnnjax.data._pictures import Pictures, opened, reason, source_of, upright_size, vet
+from cnnjax.data._pictures import Pictures, opened, picture, reason, source_of, upright_size, vet
 from cnnjax.data.source import DataError, Source, every_fifth, within_budget
 
-__all__ = ["folder"]
+__all__ = ["ENDINGS", "folder", "pictures"]
 
-_ENDINGS = (".jpg", ".jpeg", ".png")
+ENDINGS = (".jpg", ".jpeg", ".png")
 _SPLITS = {"train": ("train", "training"), "eval": ("eval", "val", "valid", "validation"), "test": ("test", "testing")}
 
 
@@ -54,6 +55,26 @@ def folder(
         splits["train"], splits["test"] = every_fifth(splits["train"])
     test = splits.get("test", splits.get("eval"))
     return source_of(splits["train"], splits.get("eval", test), test, holdout=holdout, names=names)
+
+
+def pictures(
+    paths: Sequence[str | os.PathLike], shape: tuple[int, int, int], *, fit: str = "crop", depth: int = 8
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Image files as (N, *shape), as `folder` reads them; those that can't be are left out, and listed with the reason.
+
+    Uint8, or with `depth` 16 floats in [0, 1].
+    """
+    vet(size=shape[0], width=shape[1], fit=fit, depth=depth, channels=shape[2])
+    read, bad = [], {}
+    for path in paths:
+        try:
+            read.append(picture(pathlib.Path(path).read_bytes(), shape=tuple(shape), depth=depth, fit=fit))
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a decoder stumbles over in a damaged file
+            bad[str(path)] = reason(error)
+    whole = np.stack(read) if read else np.zeros((0, *shape), np.uint8)
+    return (whole if depth == 8 else whole.astype(np.float32) / 65535), bad
 
 
 class Files(Pictures):
@@ -122,7 +143,7 @@ def _labelled(base, directory, names):
             for file in here
             if not file.startswith(".")
         ]
-        pictures = sorted(str(file.relative_to(base)) for file in files if file.suffix.lower() in _ENDINGS)
+        pictures = sorted(str(file.relative_to(base)) for file in files if file.suffix.lower() in ENDINGS)
         if not pictures:
             others = _few(sorted({file.suffix or file.name for file in files}))
             raise DataError(f"{directory / name} has no .jpg, .jpeg or .png files{f', only {others}' if files else ''}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
@@ -60,26 +61,23 @@ class Trained:
 
     def predict(self, inputs: np.ndarray, *, batch: int = 256) -> dict[str, np.ndarray]:
         """What the task reads off the outputs (`label`, `probabilities`, …) for inputs (N, …) as the data has them."""
-        apply = self._applied()
+        apply = jax.jit(self.answer)
         found = []
         for start in range(0, len(inputs), batch):
             chunk = np.asarray(inputs[start : start + batch])
             missing = (batch - len(chunk)) if len(inputs) > batch else 0  # one shape, one compilation
             padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, 0)]) if missing else chunk
-            found.append({name: np.asarray(value)[: len(chunk)] for name, value in apply(padded).items()})
+            answer = apply(self.variables, padded)
+            found.append({name: np.asarray(value)[: len(chunk)] for name, value in answer.items()})
         return {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
 
-    def _applied(self):
-        program, field, hparams = self.job.program, self.facts.input, self.state.hparams
-
-        @jax.jit
-        def apply(variables, inputs):
-            index = np.arange(len(inputs), dtype=np.int32)
-            batch = {field: inputs, "index": index, "valid": np.ones(len(inputs), np.float32), "epoch": index * 0}
-            fields = program.augment(hparams, "eval")(jax.random.key(0), batch)
-            return self.task.predict(self.net.apply(variables, fields[field], train=False))
-
-        return lambda inputs: apply(self.variables, inputs)
+    def answer(self, variables: Mapping, inputs: jax.Array) -> dict[str, jax.Array]:
+        """What `predict` gives, as a function that can be compiled, differentiated or exported."""
+        program, field, hparams = self.job.program, self.facts.input, self._hparams
+        index = jnp.arange(inputs.shape[0], dtype=jnp.int32)
+        batch = {field: inputs, "index": index, "valid": jnp.ones(inputs.shape[0], jnp.float32), "epoch": index * 0}
+        fields = program.augment(hparams, "eval")(jax.random.key(0), batch)
+        return self.task.predict(self.net.apply(variables, fields[field], train=False))
 
     def measure(self, split: str = "test") -> dict[str, float]:
         """Metrics over a split (train, eval or test), every example counted once."""
