@@ -1,0 +1,126 @@
+"""Work in other processes: what fails, dies or hangs is tried again; what is dead is told with its traceback."""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cnnjax.config import ConfigError
+from cnnjax.sweep.launch import Local, RayCluster, Slurm, Unit, supervise, unit_of
+from cnnjax.sweep.packing import Pack, resolved
+from cnnjax.sweep.roster import write_roster
+from tests.sweep.points import get_config, sweep
+
+# A worker in small: tries are counted in a file; it does what the words say, one word a try, the last for ever.
+WORKER = """
+import json, os, pathlib, signal, sys, time
+workdir, words = pathlib.Path(sys.argv[1]), sys.argv[2].split(",")
+workdir.mkdir(parents=True, exist_ok=True)
+tries = workdir / "tries"
+count = len(tries.read_text()) if tries.exists() else 0
+tries.write_text("x" * (count + 1))
+word = words[min(count, len(words) - 1)]
+for step in range(3):
+    with open(workdir / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": step, "kind": "train", "loss": 1.0, "time": {"at": time.time()}}) + "\\n")
+if word == "hang":
+    time.sleep(1000)
+if word == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+if word == "raise":
+    raise RuntimeError("this point never works")
+if word == "wait":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    time.sleep(1000)
+(workdir / "status.json").write_text(json.dumps({"status": "complete"}))
+"""
+
+
+def unit(run, words):
+    """A point whose worker does what the words say."""
+    run.workdir.parent.mkdir(parents=True, exist_ok=True)
+    command = (sys.executable, "-c", WORKER, str(run.workdir), words)
+    return Unit(Pack((run,)), command, run.workdir.with_suffix(".log"))
+
+
+def tries(run):
+    return len((run.workdir / "tries").read_text())
+
+
+def test_points_that_die_raise_or_hang_are_tried_again_and_those_that_are_dead_are_told_with_their_words(tmp_path):
+    runs = resolved(get_config(), sweep(), tmp_path)
+    words = ("fine", "die,fine", "hang,fine", "raise")
+    units = [unit(run, word) for run, word in zip(runs, words, strict=True)]
+    said = []
+    (dead,) = supervise(units, Local(2), tmp_path, retries=2, patience=1.0, say=said.append)
+    assert [tries(run) for run in runs] == [1, 2, 2, 3]
+    assert [run.done for run in runs] == [True, True, True, False]
+    assert dead.name == runs[3].name
+    assert "exit code 1" in dead.error
+    assert dead.story.endswith("RuntimeError: this point never works")
+    assert any("ended with exit code 137; tried again" in line for line in said)
+    assert any("no metric line for" in line for line in said)
+
+
+def test_a_stop_reaches_every_worker_and_is_told(tmp_path):
+    (run,) = resolved(get_config(), sweep()[:1], tmp_path)
+    code = (
+        "from tests.sweep.test_launch import *\n"
+        "(run,) = resolved(get_config(), sweep()[:1], sys.argv[1])\n"
+        "supervise([unit(run, 'wait')], Local(1), Path(sys.argv[1]))"
+    )
+    import os
+    import subprocess
+
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), "", root], env=environment, stderr=-1, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (run.workdir / "tries").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert "Preempted: stopped by a signal; every point is saved" in process.communicate(timeout=60)[1]
+
+
+def test_a_point_is_trained_by_the_command_that_users_type_and_a_pack_by_its_part(tmp_path):
+    runs = resolved(get_config(), sweep(), tmp_path)
+    write_roster(tmp_path, runs)
+    one, several = unit_of(Pack((runs[0],)), tmp_path), unit_of(Pack(tuple(runs)), tmp_path)
+    assert one.command[1:3] == ("-m", "experiments.train")
+    assert f"--workdir={runs[0].workdir}" in one.command
+    assert several.command[1:3] == ("-m", "experiments.sweep")
+    part = next(word for word in several.command if word.startswith("--part=")).removeprefix("--part=")
+    assert json.loads(Path(part).read_text()) == [run.name for run in runs]
+
+
+def test_slurm_jobs_are_submitted_by_submitit_and_tried_again(tmp_path):
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    runs = resolved(get_config(), sweep()[:2], tmp_path)
+    units = [unit(runs[0], "fine"), unit(runs[1], "die,fine")]
+    assert not supervise(
+        units, Slurm(2, tmp_path / "jobs", cluster="local"), tmp_path, retries=1, say=lambda text: None
+    )
+    assert [tries(run) for run in runs] == [1, 2]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ray_tasks_are_tried_again(tmp_path):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    runs = resolved(get_config(), sweep()[:3], tmp_path)
+    units = [unit(runs[0], "fine"), unit(runs[1], "die,fine"), unit(runs[2], "hang,fine")]
+    launcher = RayCluster(2, cpus=0.5)
+    assert not supervise(units, launcher, tmp_path, retries=1, patience=3.0, say=lambda text: None)
+    assert [tries(run) for run in runs] == [1, 2, 2]
+
+
+@pytest.mark.parametrize(("make", "extra"), [(lambda: RayCluster(1), "ray"), (lambda: Slurm(1, Path("x")), "slurm")])
+def test_a_launcher_without_its_extra_says_what_to_install(make, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, {"ray": "ray", "slurm": "submitit"}[extra], None)
+    with pytest.raises(ConfigError, match=rf"pip install 'cnnjax\[{extra}\]'"):
+        make()

@@ -1,0 +1,110 @@
+"""Points that are drawn: by Optuna, in batches that train as one program, and populations that copy the best."""
+
+import sys
+
+import pytest
+
+from cnnjax.config import ConfigError, change
+from cnnjax.sweep.pack import train_pack
+from cnnjax.sweep.packing import packs_of, resolved
+from cnnjax.sweep.population import Population
+from cnnjax.sweep.search import evolve, goal_of, search
+from cnnjax.sweep.space import choice, log_uniform, sample, uniform
+from cnnjax.sweep.table import table_of
+from cnnjax.train.loop import Preempted
+from cnnjax.train.signals import Stop
+from tests.sweep.points import get_config, lines
+from tests.sweep.points import search as space
+
+SILENT = {"say": lambda text: None}
+GOAL = ("eval.accuracy", True)
+
+
+class StoppedAt(Population):
+    """A population that is told to stop, as by a signal, once it has decided at a step."""
+
+    def __init__(self, stop, step, *arguments):
+        super().__init__(*arguments)
+        self._stop, self._step = stop, step
+
+    def decide(self, step, *rest):
+        self._stop.wanted |= step == self._step
+        return super().decide(step, *rest)
+
+
+def test_a_search_must_not_look_at_the_test_set_unless_told():
+    config = change(get_config(), {"data.holdout": 0})
+    with pytest.raises(ConfigError, match="official test set"):
+        goal_of(config)
+    assert goal_of(config, on_test=True) == ("test.accuracy", True)
+    assert goal_of(get_config()) == ("eval.accuracy", True)
+
+
+def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp_path):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    runs, dead = evolve(get_config(), space(), straight, members=5, goal=GOAL, way="map", **SILENT)
+    assert not dead
+    copies = [line for run in runs for line in lines(run.workdir) if line.get("name") == "copied"]
+    assert {line["step"] for line in copies} == {8, 16}
+    assert all(1e-4 <= line["optimizer.lr"] <= 1 for line in copies)
+    points = [{**point, "seed": k} for k, point in enumerate(sample(space(), 5))]
+    (pack,) = packs_of(resolved(get_config(), points, stopped))
+    with Stop() as stop, pytest.raises(Preempted):
+        train_pack(pack, stop, way="map", judge=StoppedAt(stop, 8, space(), "accuracy"), **SILENT)
+    assert all(run.status["status"] == "interrupted" for run in pack.runs)
+    resumed, _ = evolve(get_config(), space(), stopped, members=5, goal=GOAL, way="map", **SILENT)
+    assert [lines(run.workdir) for run in resumed] == [lines(run.workdir) for run in runs]
+    assert table_of(stopped).text() == table_of(straight).text()
+
+
+def test_a_population_changes_numbers_alone():
+    for path, distribution in (("train.batch", uniform(8, 64)), ("optimizer.lr", choice(0.1, 0.2))):
+        with pytest.raises(ConfigError, match=f"{path} is no number of the compiled step"):
+            Population({path: distribution}, "accuracy").check(get_config())
+
+
+def test_members_that_came_to_nothing_go_on_from_the_best_within_their_bounds():
+    population = Population({"optimizer.lr": log_uniform(0.01, 1.0)}, "accuracy")
+    metrics = [{"accuracy": 0.9}, {}, {"accuracy": 0.5}, {"accuracy": 0.1}]
+    numbers = [{"optimizer.lr": 0.99}] * 4
+    decision = population.decide(8, [None] * 4, metrics, numbers)
+    assert decision.source == (0, 0, 2, 0)
+    assert decision.hparams[0] == decision.hparams[2] == {}
+    assert all(decision.hparams[k]["optimizer.lr"] in (1.0, pytest.approx(0.99 / 1.25)) for k in (1, 3))
+    assert population.decide(8, [None] * 4, metrics, numbers) == decision
+
+
+def test_a_search_without_optuna_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'cnnjax\[search\]'"):
+        search(get_config(), space(), tmp_path)
+
+
+def test_a_search_asks_for_packs_prunes_and_goes_on_where_it_stopped(tmp_path):
+    pytest.importorskip("optuna", reason="the extra search is not installed")
+    said = []
+    options = {"sampler": "tpe", "pruner": "median", "together": 4, "goal": GOAL, "way": "turns", "say": said.append}
+    runs, dead = search(get_config(), space(), tmp_path / "parts", trials=4, **options)
+    assert [run.status["status"] for run in runs] == ["complete"] * 4
+    runs, dead = search(get_config(), space(), tmp_path / "parts", trials=8, **options)
+    assert not dead
+    assert {run.status["status"] for run in runs} == {"complete", "pruned"}
+    assert len(runs) == 8
+    said.clear()
+    search(get_config(), space(), tmp_path / "parts", trials=8, **options)
+    assert not said
+    whole, _ = search(get_config(), space(), tmp_path / "whole", trials=8, **options)
+    assert table_of(tmp_path / "whole").text() == table_of(tmp_path / "parts").text()
+    assert {run.overrides["optimizer.lr"] for run in whole} == {run.overrides["optimizer.lr"] for run in runs}
+
+
+@pytest.mark.parametrize("sampler", ["random", "cma"])
+def test_points_of_every_sampler_lie_in_the_space(sampler, tmp_path):
+    pytest.importorskip("optuna", reason="the extra search is not installed")
+    pytest.importorskip("cmaes", reason="the extra search is not installed")
+    config = change(get_config(), {"train.steps": 2, "eval.test": False})
+    wide = {"optimizer.lr": log_uniform(1e-4, 1e-2), "optimizer.momentum": uniform(0.0, 0.9)}
+    runs, dead = search(config, wide, tmp_path, sampler=sampler, trials=4, together=2, goal=GOAL, way="turns", **SILENT)
+    assert not dead
+    assert all(1e-4 <= run.config.optimizer.lr <= 1e-2 and run.config.optimizer.momentum <= 0.9 for run in runs)
+    assert len({run.config.optimizer.lr for run in runs}) == 4

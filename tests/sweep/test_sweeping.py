@@ -1,0 +1,103 @@
+"""A sweep as users run it: killed at any moment and started again it ends with the same table."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from cnnjax.sweep.packing import resolved
+from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel, share_of_variance
+from cnnjax.sweep.roster import write_roster
+from cnnjax.sweep.running import run_packs
+from cnnjax.sweep.table import as_csv, as_markdown, curves_of, table_of
+from tests.sweep.points import get_config, lines, start, sweep, told
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The sweep that nothing disturbs."""
+    workdir = tmp_path_factory.mktemp("whole")
+    runs = resolved(get_config(), sweep(), workdir)
+    write_roster(workdir, runs)
+    assert not run_packs(runs, workdir, way="turns", say=lambda text: None)
+    return workdir
+
+
+def test_killed_and_started_again_it_has_the_same_table_and_a_second_process_is_told_who_holds_it(whole, tmp_path):
+    names = [row["point"] for row in table_of(whole).rows]
+    process = start(f"--workdir={tmp_path}", "--pack=turns")
+    metrics = tmp_path / names[0] / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and len(metrics.read_text().splitlines()) >= 4:  # between its two saves
+            break
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGSTOP)
+    code, words = told(f"--workdir={tmp_path}")
+    assert (code, f"in use by process {process.pid} on" in words) == (7, True)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert table_of(tmp_path).text() != table_of(whole).text()
+    code, words = told(f"--workdir={tmp_path}", config="")
+    assert code == 0, words
+    assert "resumed at step 12 of 24" in words or "4 points are complete" in words
+    assert table_of(tmp_path).text() == table_of(whole).text()
+    assert {name: lines(tmp_path / name) for name in names} == {name: lines(whole / name) for name in names}
+
+
+def test_a_dry_run_shows_points_and_packs_and_a_complete_sweep_trains_nothing(whole):
+    code, words = told(f"--workdir={whole}", "--dry_run")
+    assert code == 0
+    assert "pack 1: 4 points train as one program and share their batches" in words
+    assert words.count("complete") == 4
+
+
+def test_the_table_is_best_first_and_filtered_and_is_csv_and_markdown(whole):
+    table = table_of(whole)
+    assert table.metric == "eval.accuracy"
+    values = [row["eval.accuracy"] for row in table.rows]
+    assert values == sorted(values, reverse=True)
+    losses = [row["eval.loss"] for row in table_of(whole, sort="eval.loss").rows]
+    assert losses == sorted(losses)
+    assert {row["optimizer.lr"] for row in table_of(whole, where=("optimizer.lr<0.01", "seed=1")).rows} == {0.003}
+    assert as_csv(table).count("\n") == as_markdown(table).count("\n") - 1 == 5
+    assert [row["count"] for row in table.over_seeds()] == [2, 2]
+    with pytest.raises(ValueError, match=r"--sort is 'eval\.acuracy'; nearest: eval\.accuracy"):
+        table_of(whole, sort="eval.acuracy")
+    with pytest.raises(ValueError, match=r"optimizer\.lr is a number, 'x' is none"):
+        table_of(whole, where=("optimizer.lr=x",))
+
+
+def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path):
+    table = table_of(whole)
+    figures = [draw_parallel(table), draw_against(table), draw_learning(table, whole), draw_importance(table)]
+    assert all(figure.axes for figure in figures)
+    assert len(figures[2].axes[0].lines) == 4
+    assert curves_of(whole, table.rows[0]["point"], "eval.accuracy")[0] == [8, 16, 24]
+    shares = share_of_variance(table_of(whole, sort="eval.loss"))
+    assert shares["optimizer.lr"] > shares["seed"]
+    code, words = told(f"--workdir={whole}", f"--html={tmp_path / 'a.html'}", f"--csv={tmp_path / 'a.csv'}", config="")
+    assert code == 0, words
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("<svg") == 4
+    assert "<script" not in page
+    assert "src=" not in page
+    assert (tmp_path / "a.csv").read_text() == as_csv(table)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--pack=vmpa",), r"--pack is 'vmpa'; nearest: vmap"),
+        (("--launcher=locl",), r"--launcher is 'locl'; nearest: local"),
+        (("--search=population", "--config.data.holdout=0"), r"must not select by it\nhold out examples"),
+        (("--search=population", "--launcher=local"), r"a search trains its points in this process"),
+    ],
+)
+def test_a_wrong_flag_is_refused_in_a_line(flags, words, tmp_path):
+    from experiments import sweep as program
+
+    with pytest.raises(ValueError, match=words):
+        program.main([f"--config={get_config.__code__.co_filename}", f"--workdir={tmp_path / 's'}", *flags])
