@@ -1,0 +1,126 @@
+"""Time of a sweep as one program against the same points trained by one process after another.
+
+  python -m experiments.benchmarks.sweeps --epochs=5
+  CNNJAX_DATA=~/tensorflow_datasets python -m experiments.benchmarks.sweeps --epochs=5 --json=sweeps.json
+
+LeNet-5, learning rate × decay × seed: 16 points, on MNIST where CNNJAX_DATA says where it is prepared, else on the
+digits. Both sides write the same files. `without start-up` leaves out of each process what it does before its first
+step has run: importing, reading the data, compiling.
+
+  --points=16  --alone=16    points of the sweep; how many of them are trained alone as well (the time of the rest is
+                             that of their mean)
+  --pack=auto                how the pack trains
+  --epochs=5  --batch=128
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from absl import flags
+
+from cnnjax import config as configs
+from cnnjax.config import augmentation, experiment, section
+from cnnjax.sweep.space import cross, grid, seeds
+from experiments import _main
+from experiments.benchmarks.timing import machine, table, write
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_float("epochs", 5.0, "epochs", 0.0, flag_values=FLAGS)
+flags.DEFINE_integer("batch", 128, "batch", 1, flag_values=FLAGS)
+flags.DEFINE_integer("points", 16, "points", 1, flag_values=FLAGS)
+flags.DEFINE_integer("alone", 16, "points trained alone", 1, flag_values=FLAGS)
+flags.DEFINE_string("pack", "auto", "way", flag_values=FLAGS)
+flags.DEFINE_string("json", "", "file for the result", flag_values=FLAGS)
+
+
+def get_config():
+    """LeNet-5 on MNIST or, where that is not prepared, on the digits."""
+    root = os.environ.get("CNNJAX_DATA", "")
+    data = section("data", "mnist", root=root, holdout=5000) if root else section("data", "digits", holdout=200)
+    return experiment(
+        data=data,
+        model=section("models", "lenet5", activation="relu", pool="max"),
+        task=section("tasks", "classification"),
+        augment=augmentation(train=("normalize",), eval=("normalize",)),
+        optimizer=section("optimizers", "adamw", lr=2e-3),
+        schedule=section("schedules", "cosine", warmup_steps=20),
+        train={"epochs": 5.0, "batch": 128, "devices": 1},
+        eval={"epochs": 1.0},
+        report={"quiet": True},
+    )
+
+
+def sweep():
+    """Four rates, two decays, two seeds."""
+    return cross(grid({"optimizer.lr": (5e-4, 1e-3, 2e-3, 4e-3), "optimizer.decay": (0.01, 0.1)}), seeds(2))
+
+
+def main(argv: list[str]) -> None:
+    """Trains both ways and prints the ratios."""
+    _main.read(FLAGS, argv)
+    with tempfile.TemporaryDirectory() as folder:
+        found = _measured(Path(folder))
+    rows = [[name, *(f"{found[name][key]:.2f}" for key in ("wall", "training"))] for name in ("processes", "sweep")]
+    rows.append(["ratio", f"{found['ratio']:.3f}", f"{found['ratio without start-up']:.3f}"])
+    print(table(["seconds", "in all", "without start-up"], rows))
+    print(f"the pack trained by {found['way']}; largest difference of a last metric: {found['difference']:.2g}")
+    if FLAGS.json:
+        write(FLAGS.json, found)
+
+
+def _measured(folder: Path) -> dict:
+    from cnnjax.sweep.packing import resolved
+    from cnnjax.sweep.roster import write_roster
+
+    changes = {"train.epochs": FLAGS.epochs, "train.batch": FLAGS.batch}
+    config = configs.change(get_config(), changes)
+    together = resolved(config, sweep()[: FLAGS.points], folder / "sweep")
+    single = resolved(config, sweep()[: FLAGS.points], folder / "alone")
+    write_roster(folder / "sweep", together)
+    spread = [single[i * len(single) // FLAGS.alone] for i in range(min(FLAGS.alone, len(single)))]
+    alone = []
+    for run in spread:
+        file = folder / "point.json"
+        file.write_text(configs.to_json(run.config))
+        alone.append(_timed("experiments.train", [run.workdir], f"--config={file}", f"--workdir={run.workdir}"))
+    flags = (f"--workdir={folder / 'sweep'}", f"--pack={FLAGS.pack}")
+    packed = _timed("experiments.sweep", [run.workdir for run in together], *flags)
+    several = len(single) / len(alone)
+    processes = {key: several * sum(each[key] for each in alone) for key in ("wall", "training")}
+    ways = [json.loads(path.read_text())["way"] for path in (folder / "sweep" / "packs").glob("*.json")]
+    return {
+        "points": len(together), "trained alone": len(alone), "epochs": FLAGS.epochs, "batch": FLAGS.batch,
+        "data": config.data.name, "way": ",".join(ways), "processes": processes, "sweep": packed,
+        "ratio": packed["wall"] / processes["wall"],
+        "ratio without start-up": packed["training"] / processes["training"],
+        "difference": max(_difference(run.workdir, folder / "sweep" / run.name) for run in spread),
+        "machine": machine(),
+    }  # fmt: skip
+
+
+def _timed(program: str, workdirs: list[Path], *arguments: str) -> dict:
+    """Seconds of a process, and of its training: from its first metric line on, the steps before at that pace."""
+    began, clock = time.time(), time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", program, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{program} ended with {done.returncode}: {done.stderr[-1000:]}")
+    wall = time.perf_counter() - clock
+    lines = [json.loads(line) for line in (workdirs[-1] / "metrics.jsonl").read_text().splitlines()]
+    first = lines[0]
+    share = first["step"] / lines[-1]["step"]
+    return {"wall": wall, "training": (began + wall - first["time"]["at"]) / (1 - share)}
+
+
+def _difference(one: Path, other: Path) -> float:
+    """The largest difference between the last metrics of two runs."""
+    last = [json.loads((path / "status.json").read_text())["test"] for path in (one, other)]
+    return max(abs(last[0][key] - last[1][key]) for key in last[0])
+
+
+if __name__ == "__main__":
+    _main.start(main, __doc__, FLAGS)
