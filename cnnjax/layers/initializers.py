@@ -18,6 +18,12 @@ def _dirac(key, shape, dtype=jnp.float32):
     return kernel.at[(*centre, index, index)].set(1.0)
 
 
+def _unit_torch(key, shape, dtype=jnp.float32):
+    """ "torch" divided by its own standard deviation."""
+    kernel = _BY_NAME["torch"](key, shape, dtype)
+    return kernel / jnp.std(kernel)
+
+
 _BY_NAME = {
     "he_normal": jin.variance_scaling(2.0, "fan_in", "truncated_normal"),
     "he_uniform": jin.variance_scaling(2.0, "fan_in", "uniform"),
@@ -35,6 +41,7 @@ _BY_NAME = {
     "truncated_01": jin.truncated_normal(0.1),
     "orthogonal": jin.orthogonal(),
     "dirac": _dirac,
+    "unit_torch": _unit_torch,
     "zeros": jin.zeros,
     "ones": jin.ones,
 }
@@ -43,6 +50,7 @@ _BY_NAME = {
 def initializer(name: str):
     """The function `(key, shape, dtype) -> array` called `name`; fan-in counts the window and the inputs of one group.
 
-    "torch" is PyTorch's default, uniform in ±1/√fan-in; "dirac" starts a convolution as the identity.
+    "torch" is PyTorch's default, uniform in ±1/√fan-in; "dirac" starts a convolution as the identity; "unit_torch" has
+    deviation 1.
     """
     return _BY_NAME[choice("init", name, tuple(_BY_NAME))]

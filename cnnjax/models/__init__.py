@@ -16,3 +16,4 @@ from cnnjax.models.series import *
 from cnnjax.models.unets import *
 from cnnjax.models.vggs import *
 from cnnjax.models.videos import *
+from cnnjax.models.whitened import *

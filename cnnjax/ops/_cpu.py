@@ -11,7 +11,7 @@ from cnnjax.ops._trilinear import Geometry
 from cnnjax.ops.compilation import has_onednn
 
 _NARROW = 8  # channels up to which bands beat blocked convolution
-_WIDE = 64  # channels from which Winograd's products are large enough
+_WIDE, _MANY = 64, 32  # channels from which Winograd's products are large enough; half of them in batches from `_MANY`
 _RUN = 96  # outputs of a band: its block times its channels
 _MEMBERS = 16  # members of a vmap that are written out one after the other, more are a loop
 _GROUPS = 32  # likewise groups
@@ -80,8 +80,9 @@ def _kernel_way(geometry: Geometry, batch: int, inputs: int, outputs: int, dtype
     if _is_narrow(geometry, batch, inputs, outputs) and max(geometry.stride) == 1:
         return "bands"
     threes = all(k == 3 and s == 1 for k, s in zip(geometry.window, geometry.stride, strict=True))
-    wide = min(inputs, outputs) >= _WIDE and _work(geometry, batch, inputs, outputs) >= _LARGE
-    return "winograd" if threes and wide and _saves(geometry) else "blocks"
+    wide = min(inputs, outputs) >= (_WIDE if batch < _MANY else _WIDE // 2)
+    pays = wide and _work(geometry, batch, inputs, outputs) >= _LARGE and _saves(geometry)
+    return "winograd" if threes and pays else "blocks"
 
 
 def _is_tiles(geometry):

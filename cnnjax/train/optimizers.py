@@ -6,9 +6,11 @@ which parameters it touches: `all`, or `kernels` (more than one dimension: no bi
 """
 
 import jax
+import jax.numpy as jnp
 import optax
+from optax import contrib
 
-__all__ = ["adagrad", "adam", "adamw", "lamb", "lars", "lion", "rmsprop", "sgd"]
+__all__ = ["adagrad", "adam", "adamw", "lamb", "lars", "lion", "muon", "rmsprop", "sgd"]
 
 _DECAY_ON = ("kernels", "all")
 
@@ -114,3 +116,48 @@ def rmsprop(
 def adagrad(*, lr: float = 1e-2, start: float = 0.1, eps: float = 1e-7) -> optax.GradientTransformation:
     """AdaGrad (Duchi 2011)."""
     return optax.adagrad(lr, start, eps)
+
+
+def muon(
+    *,
+    lr: float = 0.24,
+    momentum: float = 0.6,
+    iterations: int = 3,
+    decay: float = 0.0,
+    constant: bool = True,
+) -> optax.GradientTransformation:
+    """Momentum made orthogonal by `iterations` of Newton and Schulz (Jordan 2024), for kernels: see `optimizer.groups`.
+
+    A kernel (…, O) is a matrix of its outputs and all the rest. With `constant` each update also brings it to a norm of
+    √O; that part too is slowed by the schedule.
+    """
+    return optax.chain(
+        contrib.scale_by_muon(ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices),
+        optax.add_decayed_weights(decay),
+        optax.scale_by_learning_rate(lr),
+        _constant_norm() if constant else optax.identity(),
+    )
+
+
+def _matrices(updates):
+    """Which axes of each kernel are reduced and which are outputs."""
+
+    def axes(leaf):
+        if leaf.ndim < 2:
+            raise ValueError("optimizer.muon is for kernels; give biases and scales to another section of groups")
+        return contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree.map(axes, updates)
+
+
+def _constant_norm() -> optax.GradientTransformation:
+    """Adds to the updates what brings each kernel (…, O) to a norm of √O."""
+
+    def update(updates, state, params=None):
+        def add(change, value):
+            norm = jnp.linalg.norm(value)
+            return change + value * (jnp.sqrt(value.shape[-1]) / jnp.where(norm == 0, 1, norm) - 1).astype(value.dtype)
+
+        return jax.tree.map(add, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

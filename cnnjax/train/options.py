@@ -47,10 +47,16 @@ def eval(  # the config says eval
     examples: int = 0,
     batch: int = 0,
     test: bool = True,
+    views: tuple = (),
+    view_pixels: int = 1,
+    view_side: int = 224,
+    view_scales: tuple = (0.75, 1.0, 1.25),
 ) -> dict:
     """How often the eval split is measured (never given: ten times a run), in batches of `batch` (0: as in training).
 
-    `test` measures the official test set once, at the end.
+    `test` measures the official test set once, at the end. `views` are seen of every image and their probabilities
+    averaged, in all combinations: mirror, shifts (by `view_pixels`), five_crop or ten_crop (of `view_side` pixels),
+    scales (`view_scales`, for nets that take any size).
     """
     return dict(locals())
 

@@ -11,6 +11,7 @@ import optax
 
 from cnnjax.ops import axes
 from cnnjax.train._frozen import frozen_statistics, still
+from cnnjax.train._views import seen_in_views
 from cnnjax.train.program import Program
 from cnnjax.train.state import State, key_for
 
@@ -170,7 +171,8 @@ def eval_step(program: Program) -> Callable:
         def evaluated(*arguments, train, **options):
             return net(*arguments, train=False, **options)
 
-        losses, weights, (outputs, _) = task.loss(evaluated, variables["params"], fields, key, hparams)
+        viewed = seen_in_views(program, evaluated)
+        losses, weights, (outputs, _) = task.loss(viewed, variables["params"], fields, key, hparams)
         sums = {"loss": jnp.sum(losses), "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}
         return axes.total(sums), task.rows(outputs, fields)
 

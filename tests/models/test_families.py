@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import config, models
+from cnnjax import config, models, ops
 from cnnjax.analysis import cost
 from cnnjax.models._bitmaps import digit_bitmaps
 from cnnjax.models._preset import preset
@@ -231,3 +231,18 @@ def test_the_two_halves_of_a_gan_are_its_groups_of_parameters():
     assert list(net.apply(variables, images)) == ["main", "generated"]
     with pytest.raises(ValueError, match="size is 30; the generator doubles twice"):
         models.dcgan(outputs=1, size=30)
+
+
+def test_a_whitening_layer_makes_its_outputs_uncorrelated_and_of_unit_size():
+    net = models.whitened_cnn(outputs=10, jitter=0.0)
+    smooth = jax.random.normal(jax.random.key(0), (64, 9, 9, 3)).cumsum(1).cumsum(2) / 4
+    variables = net.prepare(net.init(jax.random.key(1), smooth[:1], train=False), smooth)
+    kernel = variables["params"]["whiten"]["kernel"]
+    found = ops.conv(smooth, kernel).reshape(-1, 24)
+    np.testing.assert_allclose(found[:, :12].T @ found[:, :12] / len(found), np.eye(12), atol=2e-2)
+    np.testing.assert_allclose(found[:, 12:], -found[:, :12], rtol=1e-5)
+
+
+def test_the_fast_cifar_net_has_its_published_multiplies():
+    net = models.whitened_cnn(outputs=10)
+    assert cost(net, (1, 32, 32, 3)).macs == 118_147_360

@@ -1,0 +1,102 @@
+"""A narrow convnet whose first layer whitens 2×2 patches: made for reaching 94 % on CIFAR-10 in eight epochs."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnnjax import ops
+from cnnjax.layers import BatchNorm, Conv, Dense, activation
+from cnnjax.models._network import Network
+
+__all__ = ["whitened_cnn"]
+
+
+def whitened_cnn(
+    *, outputs: int, widths: tuple = (64, 256, 256), depth: int = 2, window: int = 2, activation: str = "gelu",
+    scale: float = 1 / 256, momentum: float = 0.6, eps: float = 1e-12, norm_group: int = 0, jitter: float = 5e-4,
+) -> nn.Module:
+    """Whitening, then `depth` 3×3 convolutions for each of `widths`, the first of them pooled by 2 (Jordan 2024).
+
+    The first kernel holds the eigenvectors of the training set's patches divided by √(eigenvalue + `jitter`), and their
+    negatives; it is made by `prepare` and meant to be frozen (`optimizer.freeze = ("whiten/kernel",)`). The other
+    kernels start as the identity as far as they reach. Outputs are times `scale`.
+    """
+    return WhitenedCNN(outputs, widths, depth, window, activation, scale, momentum, eps, norm_group, jitter)
+
+
+class Group(nn.Module):
+    """Convolution, 2×2 pooling, normalisation, activation, and further convolutions at that size."""
+
+    features: int
+    depth: int
+    activation: str
+    momentum: float
+    eps: float
+    norm_group: int
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        for i in range(self.depth):
+            x = Conv(self.features, 3, padding=1, bias=False, kernel_init="dirac", name=f"conv{i + 1}")(x)
+            x = ops.max_pool(x, 2) if i == 0 else x
+            x = BatchNorm(self.norm_group, self.momentum, self.eps, name=f"norm{i + 1}")(x, train)
+            x = activation(self.activation)(x)
+        return x
+
+
+class WhitenedCNN(Network):
+    """The whitening layer, the groups, global max pooling and a scaled linear layer without bias."""
+
+    outputs: int
+    widths: tuple
+    depth: int
+    window: int
+    activation: str
+    scale: float
+    momentum: float
+    eps: float
+    norm_group: int
+    jitter: float
+
+    @property
+    def strides(self):
+        return (1, *(2 ** (i + 1) for i in range(len(self.widths))))
+
+    @nn.compact
+    def features(self, x, train=False):
+        size = 2 * self.window**2 * x.shape[-1]
+        x = Conv(size, self.window, kernel_init="torch", bias_init="torch", name="whiten")(x)
+        maps = {"whiten": activation(self.activation)(x)}
+        x = maps["whiten"]
+        for i, features in enumerate(self.widths):
+            group = Group(features, self.depth, self.activation, self.momentum, self.eps, self.norm_group,
+                          name=f"group{i + 1}")
+            x = maps[f"group{i + 1}"] = group(x, train)
+        return maps
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = ops.global_pool(list(self.features(x, train).values())[-1], "max")
+        if not self.outputs:
+            return x
+        return self.scale * Dense(self.outputs, bias=False, kernel_init="unit_torch", name="head")(x)
+
+    def prepare(self, variables, images):
+        """The variables with the whitening kernel of these images (B, H, W, C), as the net reads them."""
+        patches = _patches(images.astype(jnp.float32), self.window)
+        values, vectors = jnp.linalg.eigh(patches.T @ patches / len(patches))
+        filters = vectors[:, ::-1] / jnp.sqrt(values[::-1] + self.jitter)
+        kernel = jnp.concatenate([filters, -filters], 1).reshape(self.window, self.window, images.shape[-1], -1)
+        params = {**variables["params"], "whiten": {**variables["params"]["whiten"], "kernel": kernel}}
+        return {**variables, "params": params}
+
+
+def _patches(images, window):
+    """Every `window`×`window` patch of the images as a row (rows, window · window · C)."""
+    height, width = (size - window + 1 for size in images.shape[1:3])
+    parts = [
+        jax.lax.dynamic_slice_in_dim(images[:, i : i + height], j, width, 2)
+        for i in range(window)
+        for j in range(window)
+    ]
+    return jnp.concatenate(parts, -1).reshape(-1, window * window * images.shape[-1])

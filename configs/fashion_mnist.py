@@ -1,0 +1,42 @@
+"""Fashion-MNIST: a small convnet for a quarter of an hour on two cores, and ResNet-18 with random erasing for a GPU."""
+
+from cnnjax.config import augmentation, experiment, one_of, section
+
+_LAYERS = (
+    ("conv", 32, 3), ("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("conv", 64, 3), ("pool", 2), ("dense", 256),
+)  # fmt: skip
+
+
+def get_config(variant: str = "convnet"):
+    """`convnet`, or `resnet18` (≥ 95 % expected; not yet run)."""
+    one_of(variant, ("convnet", "resnet18"))
+    if variant == "convnet":
+        return _experiment(
+            section("models", "convnet", layers=_LAYERS, norm="batch", dropout=0.4),
+            section("optimizers", "adamw", lr=3e-3, decay=0.02),
+            augmentation(train=("shift", "flip", "normalize"), eval=("normalize",), shift={"pixels": 2}),
+            {"epochs": 16.0, "batch": 128},
+        )
+    return _experiment(
+        section("models", "resnet18", stem="cifar"),
+        section("optimizers", "sgd", lr=0.1, nesterov=True, decay=5e-4),
+        augmentation(
+            train=("crop", "flip", "normalize", "erase"),
+            eval=("normalize",),
+            crop={"padding": 4},
+            erase={"probability": 0.5},
+        ),
+        {"epochs": 100.0, "batch": 128},
+    )
+
+
+def _experiment(model, optimizer, augment, train):
+    return experiment(
+        data=section("data", "fashion_mnist"),
+        model=model,
+        task=section("tasks", "classification"),
+        augment=augment,
+        optimizer=optimizer,
+        schedule=section("schedules", "cosine", warmup_epochs=1.0),
+        train=train,
+    )

@@ -1,0 +1,48 @@
+"""Evaluation that sees every image in several ways."""
+
+import jax
+import numpy as np
+import pytest
+
+from cnnjax.augment.views import averaged
+from cnnjax.config import augmentation, experiment, section
+from cnnjax.train.job import prepare
+
+
+def job(**evaluation):
+    return prepare(
+        experiment(
+            data=section("data", "digits"),
+            model=section("models", "lenet5", activation="relu"),
+            task=section("tasks", "classification"),
+            augment=augmentation(train=("normalize",), eval=("normalize",)),
+            optimizer=section("optimizers", "sgd"),
+            schedule=section("schedules", "constant"),
+            train={"steps": 1, "batch": 60, "devices": 1},
+            eval=evaluation,
+        )
+    )
+
+
+def test_metrics_with_views_are_those_of_averaged_probabilities():
+    viewed = job(views=("mirror", "shifts"), view_pixels=2)
+    state = viewed.layout.replicate(viewed.start())
+    split = viewed.source.eval
+    found = viewed.evaluate(state, split, viewed.store(split))
+    fields = split.read(np.arange(len(split)))
+    batch = {**fields, "index": np.arange(len(split)), "valid": np.ones(len(split), np.float32)}
+    shown = viewed.program.augment(state.hparams, "eval")(jax.random.key(0), batch)["image"]
+    net, variables = viewed.program.net(state.hparams), {"params": state.params, **state.model_state}
+    logits = averaged(lambda x: net.apply(variables, x), shown, ("mirror", "shifts"), {"shifts": {"pixels": 2}})
+    assert found["accuracy"] == pytest.approx(float(np.mean(np.argmax(logits, -1) == fields["label"])), abs=1e-6)
+    expected = -float(np.mean(np.asarray(logits)[np.arange(len(split)), fields["label"]]))
+    assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    alone = job().evaluate(state, split, viewed.store(split))
+    assert found["loss"] != pytest.approx(alone["loss"], rel=1e-6)
+
+
+def test_a_view_that_does_not_exist_is_refused_with_the_nearest():
+    wrong = job(views=("miror",))
+    state = wrong.layout.replicate(wrong.start())
+    with pytest.raises(ValueError, match="did you mean 'mirror'"):
+        wrong.evaluate(state, wrong.source.eval, wrong.store(wrong.source.eval))
