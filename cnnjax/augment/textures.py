@@ -7,7 +7,7 @@ from cnnjax import ops
 from cnnjax.augment._options import plane, repainted, signed, within
 from cnnjax.augment.colors import blended, cut
 
-__all__ = ["blur", "noise", "resize", "salt_and_pepper", "sharpness"]
+__all__ = ["blur", "noise", "permute", "resize", "salt_and_pepper", "sharpness"]
 
 
 def _correlated(image, weights, axis):
@@ -61,6 +61,19 @@ def salt_and_pepper(key, facts, example, strength, *, share: float = 0.02):
         draw = jax.random.uniform(key, (*x.shape[:-1], 1))
         share_now = share * strength
         return jnp.where(draw < share_now, (draw < share_now / 2).astype(x.dtype), x)
+
+    return repainted(example, change)
+
+
+def permute(key, facts, example, *, seed: int = 0):
+    """The picture with its pixels in another order, the same for every picture: neighbourhood is lost, nothing else.
+
+    What a convolutional net knows beforehand, and one of dense layers does not. It has no strength.
+    """
+
+    def change(x):
+        order = jax.random.permutation(jax.random.key(seed), x.shape[-3] * x.shape[-2])
+        return x.reshape(*x.shape[:-3], -1, x.shape[-1])[..., order, :].reshape(x.shape)
 
     return repainted(example, change)
 

@@ -36,7 +36,10 @@ def _changes(block, x, features):
 
 
 class Residual(nn.Module):
-    """act(x + f(x)), f of two 3×3 convolutions or of a 1×1, 3×3, 1×1 bottleneck, each normalised."""
+    """act(x + f(x)), f of two 3×3 convolutions or of a 1×1, 3×3, 1×1 bottleneck, each normalised.
+
+    With shortcut "none" act(f(x)).
+    """
 
     features: int
     stride: int
@@ -64,6 +67,8 @@ class Residual(nn.Module):
             y = style.conv(features, window, stride=stride, padding=window // 2, groups=groups, name=f"conv{i}")(y)
             y = style.normalize(f"norm{i}", scale_init="zeros" if last and self.zero_init else "ones")(y, train)
             y = y if last else style.activate(y)
+        if self.shortcut == "none":
+            return style.activate(y)
         if _changes(self, x, out):
             x = Shortcut(self.shortcut, out, self.stride, style, True, name="shortcut")(x, train)
         return style.activate(x + DropPath(self.drop_path, name="drop_path")(y, train))
@@ -93,12 +98,12 @@ class Preactivated(nn.Module):
         y = x
         for i, (features, window, stride, groups) in enumerate(plan, 1):
             y = style.activate(style.normalize(f"norm{i}")(y, train))
-            if i == 1 and _changes(self, x, out):
+            if i == 1 and self.shortcut != "none" and _changes(self, x, out):
                 x = Shortcut(self.shortcut, out, self.stride, style, False, name="shortcut")(y, train)
             if i == len(plan):
                 y = Dropout(self.dropout, name="dropout")(y, train)
             y = style.conv(features, window, stride=stride, padding=window // 2, groups=groups, name=f"conv{i}")(y)
-        return x + DropPath(self.drop_path, name="drop_path")(y, train)
+        return y if self.shortcut == "none" else x + DropPath(self.drop_path, name="drop_path")(y, train)
 
 
 class Stage(nn.Module):

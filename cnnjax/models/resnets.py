@@ -21,14 +21,15 @@ def resnet(
 
     stem: "imagenet" 7×7/2 and pooling, "deep" three 3×3, "cifar" one 3×3 at full size. version: "1" strides in the
     first 1×1 of a bottleneck, "1.5" in its 3×3, "2" activates before the convolutions. shortcut where the shape
-    changes: "A" subsampling and zeros, "B" 1×1 convolution, "C" that everywhere, "D" average pooling and a 1×1.
+    changes: "A" subsampling and zeros, "B" 1×1 convolution, "C" that everywhere, "D" average pooling and a 1×1; "none"
+    leaves them all out, a plain net of the same depth.
     The rate of `drop_path` grows linearly over the blocks. `remat` recomputes blocks in the backward pass; `stack` runs
     the equal blocks of a stage as one loop, which compiles faster. First weights: He's normal by fan-out, the output
     layer uniform in ±1/√fan-in (torchvision's); the nets for CIFAR count fan-in, as the paper does.
     """
     choice("stem", stem, ("imagenet", "deep", "cifar"))
     choice("version", version, ("1", "1.5", "2"))
-    choice("shortcut", shortcut, ("A", "B", "C", "D"))
+    choice("shortcut", shortcut, ("A", "B", "C", "D", "none"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     shape = {"bottleneck": bottleneck, "groups": groups, "group_width": group_width, "shortcut": shortcut,
              "zero_init": zero_init, "version": version, "dropout": block_dropout}

@@ -73,7 +73,7 @@ def test_an_entry_says_what_it_works_on_and_documents_itself():
         assert kind(entry) in ("size", "example", "batch"), name
         assert entry.__doc__, name
         if name not in STRONG:
-            assert name in ("normalize", "resize", "greyscale", "center_crop", "repeat")
+            assert name in ("normalize", "permute", "resize", "greyscale", "center_crop", "repeat")
 
 
 def test_pictures_of_one_channel_pass_through_what_looks_at_colours():

@@ -1,0 +1,141 @@
+"""Sums up finished runs: one row for each config, its seeds together, in a Markdown file whose other rows stay.
+
+  python -m experiments.results --runs=runs/mnist-0,runs/mnist-1,runs/mnist-2
+  python -m experiments.results --runs='runs/*' --output=RESULTS.md
+
+  --runs=DIR,DIR,…           workdirs, or patterns of them; runs that differ in nothing but seeds make one row
+  --output=RESULTS.md        the file; "" prints the table
+
+A row holds the metrics of the test split at the last step (mean ± standard deviation over n seeds), the median time
+spent in training steps, without compiling and measuring, the device, the versions and the commit.
+
+Exit codes: 0 done · 2 usage, or a run that is not finished · 1 anything else
+"""
+
+import glob
+import json
+import os
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+from absl import flags
+
+from cnnjax.config import ConfigError
+from experiments import _main
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("runs", [], "workdirs or patterns", flag_values=FLAGS)
+flags.DEFINE_string("output", "RESULTS.md", "Markdown file", flag_values=FLAGS)
+
+HEADER = ["command", "test", "n", "training", "device", "jax", "commit"]
+_SEEDS = ("seed", "data.seed")
+
+
+def main(argv: list[str]) -> None:
+    """Does what the arguments ask for."""
+    _main.read(FLAGS, argv)
+    rows = summed_up([run_of(folder) for folder in _folders(FLAGS.runs)])
+    path = Path(FLAGS.output)
+    kept = _rows(path.read_text()) if FLAGS.output and path.exists() else {}
+    text = as_text(kept | rows)
+    if FLAGS.output:
+        path.write_text(text)
+    print(text if not FLAGS.output else f"{len(rows)} of {len(kept | rows)} rows of {path} written")
+
+
+def run_of(folder: Path) -> dict:
+    """What one finished run says of itself: command without seed and workdir, metrics, seconds, origin."""
+    for name in ("config.json", "status.json", "metrics.jsonl"):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder} has no {name}; --runs takes the workdirs of finished runs")
+    record, status = (json.loads((folder / name).read_text()) for name in ("config.json", "status.json"))
+    if status["status"] != "complete":
+        raise ConfigError(f"{folder} is {status['status']} at step {status['step']}; resume it, then sum it up")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    seconds = sum(line["time"]["seconds"] for line in lines if line["kind"] == "train")
+    return {
+        "key": _key(record["config"]),
+        "command": _command(record["command"]),
+        "metrics": status["test"] or status["eval"],
+        "seconds": seconds,
+        "device": _device(record["devices"]),
+        "jax": record["versions"]["jax"],
+        "commit": (record["commit"] or "")[:7] + "+" * (record["commit"] or "").endswith("+"),
+    }
+
+
+def summed_up(runs: list[Mapping]) -> dict[str, list[str]]:
+    """The cells of each row by its command; seeds of one config stand together."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(run["key"], []).append(run)
+    rows = {}
+    for group in groups.values():
+        names = [name for name in group[0]["metrics"] if name != "loss"] or ["loss"]
+        values = "; ".join(f"{name} {_spread([run['metrics'][name] for run in group])}" for name in names)
+        seconds = statistics.median(run["seconds"] for run in group)
+        time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+        one = {name: ", ".join(dict.fromkeys(run[name] for run in group)) for name in ("device", "jax", "commit")}
+        rows[f"`{group[0]['command']}`"] = [values, str(len(group)), time, one["device"], one["jax"], one["commit"]]
+    return rows
+
+
+def as_text(rows: Mapping[str, list[str]]) -> str:
+    """The whole file: what made it, and the table."""
+    table = [HEADER, ["---"] * len(HEADER), *([command, *cells] for command, cells in sorted(rows.items()))]
+    lines = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
+    made = "Made by `python -m experiments.results` from the files of the runs: mean ± standard deviation over n seeds."
+    return f"# Results\n\n{made}\nA commit with + had changes of its own.\n\n{lines}\n"
+
+
+def _rows(text: str) -> dict[str, list[str]]:
+    """The rows of a file that this program wrote."""
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return {command: rest for command, *rest in cells}
+
+
+def _folders(patterns: list[str]) -> list[Path]:
+    if not patterns:
+        raise ConfigError("--runs is missing; give the workdirs of finished runs, --runs=runs/a,runs/b")
+    found = [Path(name) for pattern in patterns for name in sorted(glob.glob(pattern)) or [pattern]]
+    missing = [str(folder) for folder in found if not folder.is_dir()]
+    if missing:
+        raise ConfigError(f"{missing[0]} is no directory; --runs takes workdirs or patterns of them")
+    return found
+
+
+def _key(config: Mapping) -> str:
+    """The config without its seeds, as text."""
+    config = json.loads(json.dumps(config))
+    for path in _SEEDS:
+        *sections, name = path.split(".")
+        section = config
+        for each in sections:
+            section = section[each]
+        section.pop(name)
+    return json.dumps(config, sort_keys=True)
+
+
+def _command(arguments: list[str]) -> str:
+    left = [word for word in arguments[1:] if not word.startswith(("--workdir", *(f"--config.{s}=" for s in _SEEDS)))]
+    return " ".join(["experiments.train", *left])
+
+
+def _device(devices: Mapping[str, int]) -> str:
+    """Kind and number of devices, and the cores behind a CPU."""
+    words = [f"{count} × {name.partition(':')[2] or name}" for name, count in devices.items()]
+    return f"{os.cpu_count()} cores" if all(name.startswith("cpu") for name in devices) else ", ".join(words)
+
+
+def _spread(values: list[float]) -> str:
+    """Percent where the numbers are shares: mean ± standard deviation."""
+    shares = all(0 <= value <= 1 for value in values)
+    factor, unit, digits = (100, " %", 2) if shares else (1, "", 4)
+    values = [factor * value for value in values]
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{spread}{unit}"
+
+
+if __name__ == "__main__":
+    _main.start(main, __doc__, FLAGS)
