@@ -2,19 +2,19 @@
 
 import dataclasses
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cnnjax
 from cnnjax.sweep.judging import LENIENT, Judge
 from cnnjax.sweep.pack import train_pack
-from cnnjax.sweep.packing import Pack, Run, packs_of
-from cnnjax.sweep.roster import note_way, way_of
+from cnnjax.sweep.packing import Pack, Run, packs_of, resolved
+from cnnjax.sweep.roster import note_way, way_of, write_roster
 from cnnjax.train.loop import Preempted
 from cnnjax.train.signals import Stop
-from cnnjax.train.workdir import record_error, write_status
+from cnnjax.train.workdir import hold, record_error, write_status
 
-__all__ = ["Dead", "SweepFailed", "attempt", "run_packs", "train_one"]
+__all__ = ["Dead", "SweepFailed", "attempt", "run_packs", "run_sweep", "train_one"]
 
 
 class SweepFailed(Exception):
@@ -30,6 +30,27 @@ class Dead:
     name: str
     error: str
     story: str = ""
+
+
+def run_sweep(
+    config: Mapping,
+    points: Sequence[Mapping],
+    workdir: str | Path,
+    *,
+    way: str = "auto",
+    most: int = 0,
+    retries: int = 1,
+    say: Callable[[str], None] = print,
+) -> list[Dead]:
+    """Trains the points of a sweep in this process, each in a folder below `workdir`; those that are dead come out.
+
+    `way` is how packs train (`turns`, `map`, `vmap`, `devices`, or the fastest), `most` their size (0: no limit). The
+    same call again does what is missing.
+    """
+    runs = resolved(config, points, workdir)
+    with hold(workdir):
+        write_roster(workdir, runs)
+        return run_packs(runs, workdir, way=way, most=most, retries=retries, say=say)
 
 
 def run_packs(
