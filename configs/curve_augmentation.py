@@ -2,7 +2,7 @@
 
 python -m experiments.sweep --config=configs/curve_augmentation.py --workdir=runs/curve_augmentation
 Must show: more examples are better with and without shifts, and shifts are better at every size.
-On two busy cores of an AMD EPYC, jax 0.12.0.1, commit dbd9bdd, 4.4 min for the 12 points; test accuracy, mean of two seeds:
+On two busy cores of an AMD EPYC, jax 0.12.0.1, commit dbd9bdd, 4.4 min for 12 points; test accuracy, mean of two seeds:
 
   examples   as they are   shifted
        100       87.36 %   88.20 %
