@@ -86,6 +86,8 @@ def main(argv: list[str]) -> None:
         raise ConfigError("--workdir is missing; give the directory for this sweep, --workdir=runs/s")
     configs.one_of(FLAGS.pack, ("auto", "turns", "map", "vmap", "devices"), path="--pack")
     configs.one_of(FLAGS.launcher, ("here", "local", "ray", "slurm"), path="--launcher")
+    if FLAGS.coordinator:
+        raise ConfigError("--coordinator: a sweep is one process; --launcher=ray or slurm takes it to other machines")
     if FLAGS.table or FLAGS.csv or FLAGS.markdown or FLAGS.html:
         _look()
         return

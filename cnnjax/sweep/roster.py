@@ -8,6 +8,7 @@ from pathlib import Path
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.sweep.packing import Run
+from cnnjax.train.record import harm
 from cnnjax.train.workdir import read_json, write_json
 
 __all__ = ["note_way", "points_of", "read_roster", "way_of", "write_roster"]
@@ -18,6 +19,13 @@ def write_roster(workdir: str | Path, runs: Sequence[Run]) -> None:
     path = Path(workdir) / "sweep.json"
     points = {run.name: _entry(run) for run in runs}
     earlier = {point["name"]: point for point in read_json(path)["points"]} if path.exists() else {}
+    for name, point in points.items():
+        words = harm(earlier[name]["config"], point["config"]) if name in earlier else ""
+        if words and (Path(workdir) / name / "checkpoints").exists():
+            raise ConfigError(
+                f"{workdir} holds a sweep whose point {name} has another config: {words}\n"
+                "use another --workdir, or the old values"
+            )
     Path(workdir).mkdir(parents=True, exist_ok=True)
     write_json(path, {"points": [*points.values(), *(p for name, p in earlier.items() if name not in points)]})
 

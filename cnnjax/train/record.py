@@ -14,7 +14,7 @@ from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.train.workdir import write_json
 
-__all__ = ["accept", "recorded"]
+__all__ = ["accept", "harm", "recorded"]
 
 _HARMLESS = (
     "report.",
@@ -59,18 +59,24 @@ def accept(workdir: str | Path, config: Mapping, *, allow_changes: bool = False)
     old, new = _flat(before["config"]), _flat(story["config"])
     # an option that the release of that run did not know is not a change
     changed = [key for key in new if key in old and old[key] != new[key]]
-    harmful = [key for key in changed if not key.startswith(_HARMLESS)]
-    if harmful and not allow_changes:
-        words = "; ".join(f"{key}: {old[key]} → {new[key]}" for key in harmful[:4])
-        more = f" and {len(harmful) - 4} more" if len(harmful) > 4 else ""
+    words = harm(before["config"], story["config"])
+    if words and not allow_changes:
         raise ConfigError(
-            f"{workdir} holds a run with another config: {words}{more}\n"
+            f"{workdir} holds a run with another config: {words}\n"
             "use another --workdir, the old values, or --allow_changes to go on from its last checkpoint"
         )
     if changed:
         story["before"] = [*before.get("before", []), {key: old[key] for key in changed}]
         write_json(path, story)
     return "; ".join(f"{key} changed: {old[key]} → {new[key]}" for key in changed)
+
+
+def harm(old: Mapping, new: Mapping) -> str:
+    """The changes from one config to another that touch a run's result, in words; "" where there are none."""
+    old, new = _flat(old), _flat(new)
+    harmful = [key for key in new if key in old and old[key] != new[key] and not key.startswith(_HARMLESS)]
+    words = "; ".join(f"{key}: {old[key]} → {new[key]}" for key in harmful[:4])
+    return words + (f" and {len(harmful) - 4} more" if len(harmful) > 4 else "")
 
 
 def _flat(tree: Mapping, prefix: str = "") -> dict:

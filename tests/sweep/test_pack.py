@@ -10,7 +10,9 @@ from cnnjax.sweep.pack import train_pack
 from cnnjax.sweep.packing import Pack, packs_of, resolved
 from cnnjax.sweep.running import attempt, run_packs
 from cnnjax.train.checkpoint import Checkpoints
+from cnnjax.train.parallel import WAYS, Members
 from cnnjax.train.signals import Stop
+from cnnjax.train.state import State
 from cnnjax.train.workdir import read_status
 from tests.sweep.points import STEPS, alike, get_config, lines, sweep
 
@@ -62,6 +64,22 @@ def test_a_member_is_its_solo_run(way, points, exact, alone, tmp_path):
         mine, theirs = read_status(run.workdir), read_status(solo.workdir)
         assert mine.keys() == theirs.keys()
         assert mine["status"] == "complete"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_members_change_places_and_keep_their_seeds_and_take_new_numbers(way):
+    def state(k):
+        counters = {name: np.int32(k) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
+        trees = {"params": {"w": np.full(2, k, np.float32)}, "model_state": {}, "opt_state": {}, "ema": {}, "sums": {}}
+        return State(seed=np.uint32(k), hparams={"lr": np.float32(k)}, **trees, **counters)
+
+    side = Members(way, 3, tuple(jax.devices()[:2]))
+    states = side.join([state(k) for k in range(3)])
+    moved = side.apart(side.exchange(states, (2, 1, 1), [{"lr": np.float32(0.5)}] * 3))
+    assert [int(each.seed) for each in moved] == [0, 1, 2]
+    assert [int(each.step) for each in moved] == [2, 1, 1]
+    assert [float(each.params["w"][0]) for each in moved] == [2, 1, 1]
+    assert [float(each.hparams["lr"]) for each in moved] == [0.5] * 3
 
 
 def test_a_member_that_would_roll_back_is_frozen_and_trained_alone_and_hurts_nobody(alone, tmp_path):

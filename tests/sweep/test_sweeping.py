@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cnnjax.config import change
 from cnnjax.sweep.packing import resolved
 from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel, share_of_variance
 from cnnjax.sweep.roster import write_roster
@@ -54,6 +55,12 @@ def test_a_dry_run_shows_points_and_packs_and_a_complete_sweep_trains_nothing(wh
     assert words.count("complete") == 4
 
 
+def test_a_sweep_with_other_values_is_refused_with_both_and_the_way_out(whole):
+    runs = resolved(change(get_config(), {"train.batch": 64}), sweep(), whole)
+    with pytest.raises(ValueError, match=r"point lr=0\.003,seed=0 has another config: train\.batch: 32 → 64\nuse"):
+        write_roster(whole, runs)
+
+
 def test_the_table_is_best_first_and_filtered_and_is_csv_and_markdown(whole):
     table = table_of(whole)
     assert table.metric == "eval.accuracy"
@@ -93,6 +100,7 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
         (("--pack=vmpa",), r"--pack is 'vmpa'; nearest: vmap"),
         (("--launcher=locl",), r"--launcher is 'locl'; nearest: local"),
         (("--search=population", "--config.data.holdout=0"), r"must not select by it\nhold out examples"),
+        (("--coordinator=auto",), r"a sweep is one process"),
         (("--search=population", "--launcher=local"), r"a search trains its points in this process"),
     ],
 )
