@@ -10,7 +10,7 @@
   --top=5                    how many classes of each picture
   --output=FILE              writes .csv or .json too, where pictures that can't be read stand with the reason
 
-Or a network of the zoo with weights from elsewhere (safetensors, .npz, .pth), and what they expect of a picture
+Or a network of the zoo with weights from elsewhere (safetensors, .npz, .pth), and what they want to see
   --model=NAME --weights=FILE
   --outputs=1000             classes; --names=FILE has their names, one on each line
   --resize=256 --size=224    the shorter side, and the square cut from the middle
@@ -30,22 +30,13 @@ from pathlib import Path
 from absl import flags
 
 from cnnjax.config import ConfigError
-from experiments import _main
+from experiments import _main, _origin
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("workdir", "", "the directory of a run", flag_values=FLAGS)
-flags.DEFINE_string("checkpoint", "best", "which checkpoint", flag_values=FLAGS)
+_origin.define(FLAGS)
 flags.DEFINE_list("images", "", "files and folders", flag_values=FLAGS)
 flags.DEFINE_integer("top", 5, "how many classes", 1, flag_values=FLAGS)
 flags.DEFINE_string("output", "", "a file to write", flag_values=FLAGS)
-flags.DEFINE_string("model", "", "a network of the zoo", flag_values=FLAGS)
-flags.DEFINE_string("weights", "", "a file of weights", flag_values=FLAGS)
-flags.DEFINE_integer("outputs", 1000, "how many classes", 1, flag_values=FLAGS)
-flags.DEFINE_string("names", "", "a file of names", flag_values=FLAGS)
-flags.DEFINE_integer("size", 224, "side of the picture", 1, flag_values=FLAGS)
-flags.DEFINE_integer("resize", 256, "shorter side before the cut", 1, flag_values=FLAGS)
-flags.DEFINE_list("mean", "0.485,0.456,0.406", "mean by channel", flag_values=FLAGS)
-flags.DEFINE_list("std", "0.229,0.224,0.225", "deviation by channel", flag_values=FLAGS)
 
 _AT_ONCE = 256  # pictures in memory
 
@@ -60,12 +51,11 @@ def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     options, paths = _apart(argv)
     _main.read(FLAGS, options)
-    if bool(FLAGS.workdir) == bool(FLAGS.model) or bool(FLAGS.model) != bool(FLAGS.weights):
-        raise ConfigError("give the directory of a run, --workdir=runs/a, or --model=resnet18 with --weights=FILE")
+    _origin.check(FLAGS)
     if FLAGS.output and not (FLAGS.output.endswith((".csv", ".json")) and Path(FLAGS.output).parent.is_dir()):
         raise ConfigError(f"--output is {FLAGS.output!r}; it must end in .csv or .json, in a folder that there is")
     files = _files([*FLAGS.images, *paths])
-    served = network(FLAGS)
+    served = _origin.network(FLAGS)
     print(served.story)
     found = {}
     for start in range(0, len(files), _AT_ONCE):
@@ -83,16 +73,6 @@ def main(argv: list[str]) -> None:
             f"{len(bad)} of {len(files)} pictures could not be read; the others are above\n{lines}\n"
             "save them again as PNG or JPEG, or leave them out"
         )
-
-
-def network(values: flags.FlagValues):
-    """The network that the flags name."""
-    from experiments import _served  # imports jax, which --help can do without
-
-    if values.workdir:
-        return _served.of_workdir(values.workdir, values.checkpoint)
-    names = ("outputs", "size", "resize", "mean", "std", "names")
-    return _served.of_weights(values.model, values.weights, **{name: values[name].value for name in names})
 
 
 def _apart(argv: list[str]) -> tuple[list[str], list[str]]:

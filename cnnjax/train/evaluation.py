@@ -74,8 +74,8 @@ class Trained:
     def answer(self, variables: Mapping, inputs: jax.Array) -> dict[str, jax.Array]:
         """What `predict` gives, as a function that can be compiled, differentiated or exported."""
         program, field, hparams = self.job.program, self.facts.input, self._hparams
-        index = jnp.arange(inputs.shape[0], dtype=jnp.int32)
-        batch = {field: inputs, "index": index, "valid": jnp.ones(inputs.shape[0], jnp.float32), "epoch": index * 0}
+        index = jax.lax.iota(jnp.int32, inputs.shape[0])  # also where the size of the batch is open
+        batch = {field: inputs, "index": index, "valid": (index >= 0).astype(jnp.float32), "epoch": index * 0}
         fields = program.augment(hparams, "eval")(jax.random.key(0), batch)
         return self.task.predict(self.net.apply(variables, fields[field], train=False))
 

@@ -1,4 +1,5 @@
-"""Weights of other frameworks in and out, by rule, through readers that run nothing."""
+"""Weights of other frameworks in and out, by rule, through readers that run nothing; programs that run elsewhere."""
 
 from cnnjax.weights.files import *
+from cnnjax.weights.programs import *
 from cnnjax.weights.transfer import *

@@ -1,0 +1,169 @@
+"""Writes a trained network for use elsewhere, reads it back, and says how far its answers are from its own.
+
+  python -m experiments.export --workdir=runs/a --to=stablehlo
+  python -m experiments.export --workdir=runs/a --to=safetensors --output=a.safetensors
+  python -m experiments.export --model=resnet18 --weights=resnet18.pth --to=onnx --output=resnet18.onnx
+
+  --workdir=DIR              a run of experiments.train
+  --checkpoint=best          best, last, or a step
+  --to=FORMAT                stablehlo: a program for CPU, CUDA and TPU with its weights and preprocessing;
+                             jax.export.deserialize(open(FILE, "rb").read()).call(inputs) runs it
+                             onnx: the same for onnxruntime and others; both for batches of any size
+                             safetensors: the weights alone
+  --output=FILE              where to; in the workdir, network.FORMAT, where it is not given
+  --platforms=cpu,cuda,tpu   what a StableHLO program is for
+  --dialect=auto             names in safetensors: torchvision, timm, native, or auto: torchvision's where
+                             it has the network, our own elsewhere
+
+Or a network of the zoo, with what its weights expect, as in experiments.predict
+  --model=NAME --weights=FILE --outputs=1000 --size=224 --mean=… --std=…
+
+Needs (extras of the package): export for stablehlo, onnx for onnx
+Exit codes: 0 done · 2 usage, a package that is missing, or a network without a form in the format
+  3 the run's data · 5 no usable checkpoint · 6 out of memory · 1 anything else
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from absl import flags
+
+from cnnjax.config import ConfigError, one_of
+from experiments import _main, _origin
+
+FLAGS = flags.FlagValues()
+_origin.define(FLAGS)
+flags.DEFINE_string("to", "", "the format", flag_values=FLAGS)
+flags.DEFINE_string("output", "", "the file to write", flag_values=FLAGS)
+flags.DEFINE_list("platforms", "cpu,cuda,tpu", "what a program is for", flag_values=FLAGS)
+flags.DEFINE_string("dialect", "auto", "names of weights", flag_values=FLAGS)
+
+FORMATS = ("stablehlo", "safetensors", "onnx")
+_TOLERANCE = 1e-4  # greatest difference, by the greatest answer
+_ELSEWHERE = """
+import sys, jax, numpy
+program = jax.export.deserialize(open(sys.argv[1], "rb").read())
+found = [program.call(inputs) for inputs in numpy.load(sys.argv[2]).values()]
+numpy.savez(sys.argv[3], **{f"{name}_{i}": value for i, each in enumerate(found) for name, value in each.items()})
+assert "cnnjax" not in sys.modules
+"""
+
+
+def main(argv: list[str]) -> None:
+    """Does what the arguments ask for."""
+    _main.read(FLAGS, argv)
+    _origin.check(FLAGS)
+    to = one_of(FLAGS.to, FORMATS, path="--to")
+    one_of(FLAGS.dialect, ("auto", "torchvision", "timm", "native"), path="--dialect")
+    if not (FLAGS.output or FLAGS.workdir):
+        raise ConfigError("--output is missing; give the file to write")
+    target = Path(FLAGS.output or Path(FLAGS.workdir, f"network.{to}"))
+    if not target.parent.is_dir():
+        raise ConfigError(f"--output is {str(target)!r}; there is no folder {target.parent}")
+    served = _origin.network(FLAGS)
+    print(served.story)
+    story = _weights(served, target) if to == "safetensors" else _program(served, target, to)
+    print(f"{target}: {target.stat().st_size:,} bytes; {story}")
+
+
+def _weights(served, target: Path) -> str:
+    import jax
+    import numpy as np
+
+    from cnnjax import weights
+
+    def written(dialect):
+        weights.save(served.net, served.variables, target, dialect=dialect)
+        return dialect
+
+    if FLAGS.dialect == "auto":
+        try:
+            dialect = written("torchvision")
+        except weights.WeightsError:
+            dialect = written("native")
+    else:
+        dialect = written(FLAGS.dialect)
+    back = weights.load(served.net, served.variables, target, dialect=dialect)
+    same = jax.tree.all(jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), back, dict(served.variables)))
+    if not same:
+        raise ConfigError(f"{target} gives other numbers when it is read back; choose another --dialect")
+    return f"{dialect} names; read back, every number is the same"
+
+
+def _program(served, target: Path, to: str) -> str:
+    from cnnjax import weights
+
+    def answer(inputs):
+        return served.answer(served.variables, inputs)
+
+    if to == "onnx":
+        program = weights.as_onnx(answer, served.shape, served.dtype)
+    else:
+        program = weights.as_stablehlo(answer, served.shape, served.dtype, platforms=FLAGS.platforms)
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_bytes(program)
+    partial.replace(target)
+    story = f"inputs (b, {', '.join(map(str, served.shape))}) {served.dtype}"
+    story += f", for {', '.join(FLAGS.platforms)}" if to == "stablehlo" else ""
+    return f"{story}; {_compared(served, answer, target, to)}"
+
+
+def _compared(served, answer, target: Path, to: str) -> str:
+    """How far the answers of the program that was written are from those of the network, for two sizes of batch."""
+    import jax
+    import numpy as np
+
+    if to == "stablehlo" and jax.default_backend() not in [{"cuda": "gpu"}.get(name, name) for name in FLAGS.platforms]:
+        return f"not run, for this machine has {jax.default_backend()}"
+    rng = np.random.default_rng(0)
+    batches = [rng.random((n, *served.shape)) for n in (1, 3)]
+    whole = np.issubdtype(served.dtype, np.integer)
+    batches = [(255 * batch if whole else batch).astype(served.dtype) for batch in batches]
+    wanted = [jax.tree.map(np.asarray, jax.jit(answer)(batch)) for batch in batches]
+    found = _by_onnxruntime(target, batches) if to == "onnx" else _by_jax_alone(target, batches)
+    far, names = 0.0, [name for name in wanted[0] if np.issubdtype(wanted[0][name].dtype, np.floating)]
+    for ours, theirs in zip(wanted, found, strict=True):
+        for name in names:
+            far = max(far, float(np.abs(ours[name] - theirs[name]).max() / max(np.abs(ours[name]).max(), 1e-30)))
+    if not far <= _TOLERANCE:
+        raise ConfigError(f"{target} is written, but its {', '.join(names)} differ by {far:.2g} relative; don't use it")
+    reader = "onnxruntime" if to == "onnx" else "a process without this project"
+    return f"{', '.join(wanted[0])} in {reader} within {far:.1e}"
+
+
+def _by_jax_alone(target: Path, batches: list) -> list:
+    """The answers that a process gives which has JAX, but not this project."""
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        given, answers = Path(folder, "inputs.npz"), Path(folder, "answers.npz")
+        np.savez(given, *batches)
+        command = [sys.executable, "-c", _ELSEWHERE, str(target.absolute()), str(given), str(answers)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise ConfigError(f"{target} is written, but can't be run by another process: {last}")
+        with np.load(answers) as held:
+            places = {name: name.rpartition("_") for name in held.files}
+            return [
+                {word: held[name] for name, (word, _, at) in places.items() if int(at) == i}
+                for i in range(len(batches))
+            ]
+
+
+def _by_onnxruntime(target: Path, batches: list) -> list:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ConfigError(
+            f"{target} is written, but not checked: onnxruntime is not installed, pip install -e '.[onnx]'"
+        ) from None
+    session = onnxruntime.InferenceSession(str(target))
+    names = [output.name for output in session.get_outputs()]
+    return [dict(zip(names, session.run(None, {"inputs": batch}), strict=True)) for batch in batches]
+
+
+if __name__ == "__main__":
+    _main.start(main, __doc__, FLAGS)

@@ -1,0 +1,88 @@
+"""Networks written for use elsewhere, and read back by who knows nothing of this project."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import cnnjax
+from cnnjax import models, weights
+from cnnjax.config import ConfigError, load
+from cnnjax.train.job import prepare
+from experiments import export
+
+ELSEWHERE = """
+import sys, jax, numpy
+found = jax.export.deserialize(open(sys.argv[1], "rb").read()).call(numpy.load(sys.argv[2]))
+numpy.save(sys.argv[3], found["probabilities"])
+assert "cnnjax" not in sys.modules
+"""
+QUIET = ["train.steps=1", "train.devices=1", "eval.test=no", "report.quiet=yes", "report.tensorboard=no"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, root):
+    """A net after one step."""
+    flags = [*QUIET, "report.curves=no", "model.name=mlp", "model.hidden=16", "augment.train=normalize"]
+    made = load(f"{root}/configs/digits.py", [f"--config.{flag}" for flag in flags])
+    return cnnjax.run(made, tmp_path_factory.mktemp("export") / "run")
+
+
+def test_a_program_runs_in_a_process_without_this_project(run, capsys, tmp_path):
+    export.main([f"--workdir={run.workdir}", "--to=stablehlo"])
+    told = capsys.readouterr().out
+    assert "inputs (b, 28, 28, 1) uint8, for cpu, cuda, tpu" in told
+    assert "label, probabilities in a process without this project within " in told
+    images = run.source.test.arrays["image"][:7]
+    np.save(tmp_path / "in.npy", images)
+    command = [sys.executable, "-c", ELSEWHERE, run.workdir / "network.stablehlo", tmp_path / "in.npy"]
+    subprocess.run([*command, tmp_path / "out.npy"], cwd=tmp_path, check=True)
+    wanted = run.predict(images)["probabilities"]
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_weights_are_written_under_torchvisions_names_where_it_has_the_network(run, tmp_path, capsys):
+    export.main([f"--workdir={run.workdir}", "--to=safetensors", f"--output={tmp_path}/mlp.safetensors"])
+    assert "native names; read back, every number is the same" in capsys.readouterr().out
+    net = models.resnet20(outputs=4)
+    shapes = jax.eval_shape(lambda k, x: net.init(k, x, train=False), jax.random.key(0), np.zeros((1, 32, 32, 3)))
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
+    weights.save(net, variables, tmp_path / "a.safetensors")
+    flags = ["--model=resnet20", f"--weights={tmp_path}/a.safetensors", "--outputs=4", "--size=32"]
+    export.main([*flags, "--to=safetensors", f"--output={tmp_path}/b.safetensors"])
+    assert "torchvision names; read back, every number is the same" in capsys.readouterr().out
+    assert weights.read(tmp_path / "b.safetensors")["layer1.0.conv1.weight"].shape == (16, 16, 3, 3)
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["--to=onnx"], "give the directory of a run, --workdir=runs/a, or --model=resnet18 with --weights=FILE"),
+    (["--workdir=a", "--to=onxx"], "--to is 'onxx'.*onnx"),
+    (["--workdir=a"], "--to is ''"),
+    (["--model=vgg11", "--weights=a", "--to=onnx"], "--output is missing; give the file to write"),
+    (["--workdir=a", "--to=onnx", "--output=no/where"], "--output is 'no/where'; there is no folder no"),
+    (["--workdir=a", "--to=safetensors", "--dialect=torch"], "--dialect is 'torch'.*torchvision"),
+])
+def test_what_can_not_be_done_is_said_in_a_line(at_home, argv, words):
+    with pytest.raises(ConfigError, match=words):
+        export.main(argv)
+
+
+def test_help_is_a_page():
+    lines = export.__doc__.strip().splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 110
+
+
+def test_a_whole_training_step_lowers_for_accelerators_on_a_machine_without(root):
+    flags = [*QUIET, "model.name=resnet20", "augment.train=crop,flip,rotate,mixup,normalize", "optimizer.ema=0.9"]
+    flags += ["optimizer.clip=1", "optimizer.accumulate=2", "train.precision=bfloat16"]
+    job = prepare(load(f"{root}/configs/digits.py", [f"--config.{flag}" for flag in flags]))
+    state = jax.eval_shape(job.start)
+    batches = job.layout.share(job.batches(job.source.train).batches(0, 1), 2)
+    traced = job.step.trace(state, job.store(job.source.train), batches, np.int32(1))
+    for platform in ("tpu", "cuda"):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert text.count("stablehlo.convolution") == 3 * 19 - 1, platform  # no gradient to the pictures
+        assert "bf16" in text
