@@ -12,6 +12,7 @@ CIFAR stem) that its crop, flip and cutout take.
 """
 
 import datetime
+import functools
 import json
 import os
 import subprocess
@@ -24,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from cnnjax import models
+from cnnjax import models, ops
 from cnnjax.augment import compose
 from cnnjax.config import ConfigError
 from cnnjax.data.source import Facts
@@ -120,14 +121,15 @@ def share() -> dict[str, float]:
     """Milliseconds of augmenting 64 images of 32², and of the gradient of ResNet-18 on them."""
     net = models.resnet18(outputs=10, stem="cifar")
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
-    apply = jax.jit(
+    compiled = functools.partial(jax.jit, compiler_options=ops.compiler_options(jax.default_backend()))
+    apply = compiled(
         lambda key: compose(FACTS, ("crop", "flip", "cutout", "normalize"), {})(key, {"image": images})["image"]
     )
     x = apply(jax.random.key(0))
     variables = jax.jit(lambda key: net.init(key, x[:1], train=False))(jax.random.key(0))
     rest = {name: value for name, value in variables.items() if name != "params"}
 
-    @jax.jit
+    @compiled
     def gradient(params, x):
         def loss(params):
             out, _ = net.apply({"params": params, **rest}, x, train=True, mutable=list(rest))
