@@ -25,7 +25,10 @@ MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may kno
     "data": (),
     "tasks": ("ops",),
     "weights": (),
-    "train": ("tasks.contract", "data.source", "data.stream", "augment.pipeline", "augment.views", "config", "ops", "weights"),
+    "train": (
+        *("tasks.contract", "data.source", "data.stream", "augment.pipeline", "augment.views"),
+        *("config", "ops", "weights"),
+    ),
     "sweep": ("train", "config", "models", "ops"),
     "analysis": ("train", "config", "models", "ops"),
     "config": ("train.options",),  # where the rooms' own options stand; entries are found by name
