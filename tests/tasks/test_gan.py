@@ -51,6 +51,7 @@ def frechet(a, b):
     return difference @ difference + np.trace(first + second - 2 * root)
 
 
+@pytest.mark.proofs
 def test_a_classifier_sees_at_least_eight_digits_in_what_was_made(classifier, gan, at_home):
     seen = classifier.predict(samples(gan[0]))
     share = np.bincount(seen["label"], minlength=10) / 1000
@@ -58,12 +59,14 @@ def test_a_classifier_sees_at_least_eight_digits_in_what_was_made(classifier, ga
     assert seen["probabilities"].max(-1).mean() >= 0.8
 
 
+@pytest.mark.proofs
 def test_what_was_made_comes_nearer_to_the_digits_by_training(classifier, gan):
     real = features(classifier, classifier.source.train.arrays["image"])
     late, early = (frechet(real, features(classifier, samples(trained))) for trained in gan)
     assert late <= early / 2, (late, early)
 
 
+@pytest.mark.proofs
 def test_each_half_is_moved_by_its_own_optimizer(gan):
     assert set(gan[0].state.opt_state) == {"generator", "discriminator"}
     assert set(gan[0].state.opt_state["generator"][1].mu) == {"generator"}

@@ -63,6 +63,7 @@ def test_outputs_smaller_than_the_scene_are_compared_with_its_centre():
         metrics(jnp.zeros((2, 6, 6, 3)), batch(scene()))
 
 
+@pytest.mark.proofs
 def test_a_small_net_finds_the_shapes_of_scenes_it_has_not_seen(tmp_path, train_apart):
     flags = ("--config.model.name=tests.train.nets:scenes", "--config.data.test=256")  # a third of the U-Net's time
     trained = train_apart("configs/shapes.py", tmp_path, *flags)
