@@ -53,7 +53,7 @@ def run_of(folder: Path) -> dict:
     if status["status"] != "complete":
         raise ConfigError(f"{folder} is {status['status']} at step {status['step']}; resume it, then sum it up")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    seconds = sum(line["time"]["seconds"] for line in lines if line["kind"] == "train")
+    seconds = sum(line["time"].get("seconds", 0.0) for line in lines if line["kind"] == "train")
     return {
         "key": _key(record["config"]),
         "command": _command(record["command"]),

@@ -169,3 +169,13 @@ def truncated(alpha):
     """The distribution of beta draws within 0.49 of a half (floats pile up at 1)."""
     beta = stats.beta(alpha, alpha)
     return lambda x: (beta.cdf(x) - beta.cdf(0.01)) / (beta.cdf(0.99) - beta.cdf(0.01))
+
+
+def test_permuted_pictures_have_their_pixels_in_one_and_the_same_other_order():
+    fields = batch(shape=(6, 5, 3), rows=4)
+    out = np.asarray(applied(("permute",), fields, {})["image"]).reshape(4, 30, 3)
+    seen = floats(fields["image"]).reshape(4, 30, 3)
+    order = [int(np.flatnonzero((np.abs(seen[0] - pixel) < 1e-6).all(-1))[0]) for pixel in out[0]]
+    assert sorted(order) == list(range(30))
+    assert order != list(range(30))
+    np.testing.assert_allclose(out, seen[:, order], atol=1e-6)

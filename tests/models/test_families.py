@@ -246,3 +246,13 @@ def test_a_whitening_layer_makes_its_outputs_uncorrelated_and_of_unit_size():
 def test_the_fast_cifar_net_has_its_published_multiplies():
     net = models.whitened_cnn(outputs=10)
     assert cost(net, (1, 32, 32, 3)).macs == 118_147_360
+
+
+@pytest.mark.parametrize("version", ["1.5", "2"])
+def test_a_plain_net_is_a_residual_one_without_its_shortcuts(version):
+    plain, residual = (
+        shapes(resnet(outputs=3, blocks=(1, 1), width=4, stem="cifar", shortcut=kind, version=version), (8, 8, 3))
+        for kind in ("none", "B")
+    )
+    assert {path: shape for path, shape in residual.items() if "shortcut" not in path} == plain
+    assert len(plain) < len(residual)

@@ -1,0 +1,52 @@
+"""Runs summed up in a table."""
+
+import json
+
+import pytest
+
+import cnnjax
+from cnnjax.config import ConfigError, load
+from experiments import results
+
+QUIET = ("--config.report.quiet=true", "--config.report.tensorboard=false", "--config.report.curves=false")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, root):
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        flags = (*QUIET, f"--config.seed={seed}", "--config.train.steps=4", "--config.train.devices=1")
+        cnnjax.run(load(f"{root}/configs/digits.py:mlp", flags), folder / str(seed))
+    return folder
+
+
+def test_seeds_of_one_config_stand_in_one_row_with_their_mean(runs):
+    rows = results.summed_up([results.run_of(runs / name) for name in "01"])
+    ((metrics, count, *_),) = rows.values()
+    found = [json.loads((runs / name / "status.json").read_text())["test"]["accuracy"] for name in "01"]
+    assert count == "2"
+    assert metrics.startswith(f"accuracy {50 * sum(found):.2f} ± ")
+
+
+def test_rows_of_other_configs_stay_in_the_file(runs, tmp_path, capsys):
+    path = tmp_path / "RESULTS.md"
+    other = ["accuracy 1.00 %", "1", "3 s", "2 cores", "0.11", "abc"]
+    path.write_text(results.as_text({"`experiments.train --config=other.py`": other}))
+    results.main([f"--runs={runs}/*", f"--output={path}"])
+    assert capsys.readouterr().out == f"1 of 2 rows of {path} written\n"
+    results.main([f"--runs={runs}/*", f"--output={path}"])
+    kept = results._rows(path.read_text())
+    assert len(kept) == 2
+    assert kept["`experiments.train --config=other.py`"] == other
+
+
+def test_a_run_that_is_not_finished_is_refused(runs, tmp_path):
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).write_text((runs / "0" / name).read_text())
+    with pytest.raises(ConfigError, match=r"has no status\.json; --runs takes the workdirs of finished runs"):
+        results.run_of(tmp_path)
+    (tmp_path / "status.json").write_text('{"status": "interrupted", "step": 2}')
+    with pytest.raises(ConfigError, match="is interrupted at step 2; resume it, then sum it up"):
+        results.run_of(tmp_path)
+    with pytest.raises(ConfigError, match="is no directory; --runs takes workdirs"):
+        results.main([f"--runs={tmp_path}/none"])
