@@ -43,7 +43,9 @@ def as_stablehlo(
     _needs("flatbuffers", "export")
     try:
         exported = export.export(jax.jit(function), platforms=tuple(platforms))(_example(shape, dtype))
-    except (NotImplementedError, ValueError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the refusals of other packages have no class of their own
         raise ExportError(f"jax.export has no form for a batch of any size: {_first_line(error)}") from error
     return bytes(exported.serialize())
 
@@ -61,8 +63,10 @@ def as_onnx(function: Callable, shape: Sequence[int], dtype: Any) -> bytes:
     inputs = types.SimpleNamespace(shape=("b", *shape), dtype=np.dtype(dtype))
     try:
         with contextlib.redirect_stdout(io.StringIO()), _quiet():  # it thinks aloud
-            model = to_onnx(plain, [inputs], model_name="cnnjax", input_names=["inputs"], output_names=list(found))
-    except (NotImplementedError, ValueError, TypeError) as error:
+            model = to_onnx(plain, [inputs], model_name="cnnjax", input_names=["inputs"], output_names=sorted(found))
+    except MemoryError:
+        raise
+    except Exception as error:  # the refusals of other packages have no class of their own
         raise ExportError(f"ONNX has no form for this network: {_first_line(error)}") from error
     return model.SerializeToString()
 
