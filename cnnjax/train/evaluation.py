@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.ops import compiler_options
 from cnnjax.train.checkpoint import CheckpointError, Checkpoints
 from cnnjax.train.job import Job, prepare
 from cnnjax.train.record import recorded
@@ -61,7 +62,7 @@ class Trained:
 
     def predict(self, inputs: np.ndarray, *, batch: int = 256) -> dict[str, np.ndarray]:
         """What the task reads off the outputs (`label`, `probabilities`, …) for inputs (N, …) as the data has them."""
-        apply = jax.jit(self.answer)
+        apply = jax.jit(self.answer, compiler_options=compiler_options(jax.default_backend()))
         found = []
         for start in range(0, len(inputs), batch):
             chunk = np.asarray(inputs[start : start + batch])
