@@ -61,6 +61,15 @@ def told(*flags, config=Path(__file__)):
     return process.returncode, words
 
 
+def here(*flags, config=Path(__file__)):
+    """Does what `experiments.sweep` does with these flags, in this process."""
+    from experiments import sweep as program
+
+    for name in program.FLAGS:
+        program.FLAGS[name].unparse()
+    program.main([*([f"--config={config}"] if config else []), *flags])
+
+
 def alike(mine, theirs, *, rel=2e-3, exact=False):
     """Whether two lists of metric lines say the same: to the last bit, or to rounding."""
     if exact or len(mine) != len(theirs):
