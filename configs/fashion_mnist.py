@@ -3,7 +3,7 @@
 from cnnjax.config import augmentation, experiment, one_of, section
 
 _LAYERS = (
-    ("conv", 32, 3), ("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("conv", 64, 3), ("pool", 2), ("dense", 256),
+    ("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("conv", 64, 3), ("pool", 2), ("conv", 128, 3), ("dense", 256),
 )  # fmt: skip
 
 
@@ -15,7 +15,7 @@ def get_config(variant: str = "convnet"):
             section("models", "convnet", layers=_LAYERS, norm="batch", dropout=0.4),
             section("optimizers", "adamw", lr=3e-3, decay=0.02),
             augmentation(train=("shift", "flip", "normalize"), eval=("normalize",), shift={"pixels": 2}),
-            {"epochs": 16.0, "batch": 128},
+            {"epochs": 14.0, "batch": 128},
         )
     return _experiment(
         section("models", "resnet18", stem="cifar"),
