@@ -12,6 +12,7 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.ops import compiler_options
+from cnnjax.train._views import seen_in_views
 from cnnjax.train.checkpoint import CheckpointError, Checkpoints
 from cnnjax.train.job import Job, prepare
 from cnnjax.train.record import recorded
@@ -78,7 +79,11 @@ class Trained:
         index = jax.lax.iota(jnp.int32, inputs.shape[0])  # also where the size of the batch is open
         batch = {field: inputs, "index": index, "valid": (index >= 0).astype(jnp.float32), "epoch": index * 0}
         fields = program.augment(hparams, "eval")(jax.random.key(0), batch)
-        return self.task.predict(self.net.apply(variables, fields[field], train=False))
+
+        def net(params, fields, key):
+            return self.net.apply(variables, fields[field], train=False), {}
+
+        return self.task.predict(seen_in_views(program, net)({}, fields, jax.random.key(0))[0])
 
     def measure(self, split: str = "test") -> dict[str, float]:
         """Metrics over a split (train, eval or test), every example counted once."""

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+import cnnjax
 from cnnjax.augment.views import averaged
-from cnnjax.config import augmentation, experiment, section
+from cnnjax.config import augmentation, experiment, load, section
 from cnnjax.train.job import prepare
 
 
@@ -39,6 +40,17 @@ def test_metrics_with_views_are_those_of_averaged_probabilities():
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
     alone = job().evaluate(state, split, viewed.store(split))
     assert found["loss"] != pytest.approx(alone["loss"], rel=1e-6)
+
+
+def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
+    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", "--config.report.quiet=true")
+    trained = cnnjax.run(load("configs/digits.py", (*flags, "--config.report.tensorboard=false")), tmp_path)
+    fields = trained.source.test.read(np.arange(len(trained.source.test)))
+    found = trained.predict(fields["image"])
+    accuracy = float(np.mean(found["label"] == fields["label"]))
+    assert accuracy == pytest.approx(trained.measure("test")["accuracy"], abs=1e-6)
+    turned = trained.predict(fields["image"][:, :, ::-1])
+    np.testing.assert_allclose(found["probabilities"], turned["probabilities"], atol=1e-5)
 
 
 def test_a_view_that_does_not_exist_is_refused_with_the_nearest():
