@@ -10,13 +10,14 @@ from cnnjax import config as sections
 from cnnjax.sweep.packing import Run
 from cnnjax.train.beginning import begun
 from cnnjax.train.book import Book, with_raw
+from cnnjax.train.checkpoint import CheckpointError
 from cnnjax.train.job import Job, valid_rows
 from cnnjax.train.parallel import Members
 from cnnjax.train.state import State
 from cnnjax.train.step import eval_step, train_step
 from cnnjax.train.workdir import write_status
 
-__all__ = ["Crew", "Member", "light_of"]
+__all__ = ["Crew", "Member", "light_of", "out_of_memory"]
 
 
 class Member:
@@ -39,7 +40,10 @@ class Member:
 
     def reached(self, fresh: State) -> list[int]:
         """The steps from which it can go on, the newest that is whole last."""
-        newest, state, _ = self.book.checkpoints.restore(fresh)
+        try:
+            newest, state, _ = self.book.checkpoints.restore(fresh)
+        except CheckpointError:  # it will be told when it is trained alone
+            return []
         if int(state.skipped):  # it has rolled back before: its batches are others than those of the pack
             return []
         return [0, *(step for step in self.book.checkpoints.steps() if step <= newest)]
@@ -70,6 +74,10 @@ class Crew:
         self._measure = self.side.evaluation(eval_step(job.program))
         self._stores: dict[int, dict] = {}
         self.states = None
+
+    def begin(self, states: Sequence[State]) -> None:
+        """Puts the members at these states."""
+        self.states = self.side.join(list(states))
 
     def store(self, split) -> dict:
         """A resident split where the program reads it; {} for one that is streamed."""
@@ -106,3 +114,8 @@ class Crew:
 def light_of(state: State) -> State:
     """The state without what is heavy: counters, sums and numbers."""
     return state.replace(params={}, model_state={}, opt_state={}, ema={})
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was short, as Python, accelerators and the CPU do."""
+    return isinstance(error, MemoryError) or any(word in str(error) for word in ("RESOURCE_EXHAUSTED", "Out of memory"))

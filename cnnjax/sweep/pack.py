@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.sweep.crew import Crew, Member, light_of
+from cnnjax.sweep.crew import Crew, Member, light_of, out_of_memory
 from cnnjax.sweep.judging import LENIENT, Judge
 from cnnjax.sweep.packing import Pack
 from cnnjax.train.checkpoint import CheckpointError
@@ -105,31 +105,35 @@ class _Session:
         """The members with their program, in the way that was asked for or the fastest."""
 
         def made(way):
-            crew = Crew(self.job, self.members, way, shared=self.pack.shared)
-            crew.states = crew.side.join(states)
-            return crew
+            return Crew(self.job, self.members, way, shared=self.pack.shared)
 
         if way != "auto":
-            return made(way)
-        best, quickest, told = "", float("inf"), []
-        ways = [way for way in WAYS if way != "devices" or len(jax.devices()) > 1]
-        for way in ways:
+            crew = made(way)
+            crew.begin(states)
+            return crew
+        best, quickest, told = None, float("inf"), []
+        for way in (way for way in WAYS if way != "devices" or len(jax.devices()) > 1):
+            crew = made(way)
             try:
-                seconds = self._timed(made(way), step)
+                crew.begin(states)
+                seconds = self._timed(crew, step)
             except Exception as error:
-                if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
+                if not out_of_memory(error):
                     raise
                 told.append(f"{way}: out of memory")
                 continue
+            finally:
+                crew.states = None
             told.append(f"{way} {1e3 * seconds:.1f} ms")
             if seconds < quickest:
-                best, quickest = way, seconds
+                best, quickest = crew, seconds
             if way == "turns" and seconds * (self.plan.steps - step) < _SHORT:
                 break
-        if not best:
+        if best is None:
             raise MemoryError(f"no way of training {len(states)} members fits: {', '.join(told)}")
-        self.say(f"a step of all members takes: {', '.join(told)}; training by {best}")
-        return made(best)
+        self.say(f"a step of all members takes: {', '.join(told)}; training by {best.way}")
+        best.begin(states)
+        return best
 
     def _timed(self, crew: Crew, step: int, count: int = 3) -> float:
         """Seconds of a step of all members, once compiled; the states are those of the trial alone."""
@@ -241,7 +245,7 @@ class _Session:
             ]
             self.members = active
             self.crew = Crew(self.job, active, self.crew.way, shared=self.pack.shared)
-            self.crew.states = self.crew.side.join(jax.tree.map(np.array, states))
+            self.crew.begin(jax.tree.map(np.array, states))
 
     def _evaluate(self, step: int) -> list[dict[str, float]]:
         found = self.crew.evaluate(self.job.source.eval)

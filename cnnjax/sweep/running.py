@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cnnjax
+from cnnjax.sweep.crew import out_of_memory
 from cnnjax.sweep.judging import LENIENT, Judge
 from cnnjax.sweep.pack import train_pack
 from cnnjax.sweep.packing import Pack, Run, packs_of, resolved
@@ -105,8 +106,7 @@ def _together(pack: Pack, workdir: str | Path, way: str, say: Callable[[str], No
     except Preempted:
         raise
     except Exception as error:
-        full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
-        if full and len(pack.runs) > 2:
+        if out_of_memory(error) and len(pack.runs) > 2:
             half = len(pack.runs) // 2
             say(f"{len(pack.runs)} members don't fit in memory; trying {half} at a time")
             for runs in (pack.runs[:half], pack.runs[half:]):

@@ -42,17 +42,17 @@ def test_a_search_must_not_look_at_the_test_set_unless_told():
 
 def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp_path):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    runs, dead = evolve(get_config(), space(), straight, members=5, goal=GOAL, way="map", **SILENT)
+    runs, dead = evolve(get_config(), space(), straight, members=4, goal=GOAL, way="map", **SILENT)
     assert not dead
     copies = [line for run in runs for line in lines(run.workdir) if line.get("name") == "copied"]
     assert {line["step"] for line in copies} == {8, 16}
     assert all(1e-4 <= line["optimizer.lr"] <= 1 for line in copies)
-    points = [{**point, "seed": k} for k, point in enumerate(sample(space(), 5))]
+    points = [{**point, "seed": k} for k, point in enumerate(sample(space(), 4))]
     (pack,) = packs_of(resolved(get_config(), points, stopped))
     with Stop() as stop, pytest.raises(Preempted):
         train_pack(pack, stop, way="map", judge=StoppedAt(stop, 8, space(), "accuracy"), **SILENT)
     assert all(run.status["status"] == "interrupted" for run in pack.runs)
-    resumed, _ = evolve(get_config(), space(), stopped, members=5, goal=GOAL, way="map", **SILENT)
+    resumed, _ = evolve(get_config(), space(), stopped, members=4, goal=GOAL, way="map", **SILENT)
     assert [lines(run.workdir) for run in resumed] == [lines(run.workdir) for run in runs]
     assert table_of(stopped).text() == table_of(straight).text()
 
