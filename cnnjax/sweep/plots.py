@@ -24,15 +24,18 @@ def draw_parallel(table: Table) -> Figure:
     rows = _measured(table)
     columns = [*table.varied, table.metric]
     places = {name: _scale([row.get(name) for row in rows]) for name in columns}
-    for row, color in zip(reversed(rows), _shades(len(rows)), strict=True):
-        heights = [places[name](row.get(name)) for name in columns]
+    for rank, (row, color) in enumerate(zip(reversed(rows), _shades(len(rows)), strict=True)):
+        aside = 0.06 * (rank / max(1, len(rows) - 1) - 0.5)  # lines of one value lie side by side, the best on top
+        heights = [places[name](row.get(name)) + aside * (name != table.metric) for name in columns]
         axes.plot(range(len(columns)), heights, color=color, alpha=0.8, linewidth=1.4)
     for x, name in enumerate(columns):
         axes.axvline(x, color=_INK, linewidth=0.8, zorder=0)
         for value in _ticks([row.get(name) for row in rows]):
-            axes.text(x + 0.03, places[name](value), _short(value), fontsize=8, color=_INK, va="center")
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+            axes.text(x + 0.04, places[name](value), _short(value), fontsize=8, color=_INK, va="center", bbox=box)
     axes.set_xticks(range(len(columns)), columns, fontsize=9)
     axes.set_yticks([])
+    axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     return axes.figure
 
@@ -47,7 +50,7 @@ def draw_against(table: Table, path: str = "") -> Figure:
     lines: dict[str, dict[float, list]] = {}
     for row in _measured(table):
         if path:
-            key = ", ".join(f"{name.rpartition('.')[2]} {_short(row.get(name))}" for name in others)
+            key = ", ".join(f"{_word(name)} {_short(row.get(name))}" for name in others)
             lines.setdefault(key, {}).setdefault(row[path], []).append(row[table.metric])
     for (label, values), color in zip(sorted(lines.items()), _shades(len(lines)), strict=True):
         x = sorted(values)
@@ -150,6 +153,11 @@ def _axes(size: tuple[float, float], title: str):
         spine.set_visible(side == "bottom")
         spine.set_color(_INK)
     return axes
+
+
+def _word(path: str) -> str:
+    """The last word of a path that says something."""
+    return path.removesuffix(".name").rpartition(".")[2]
 
 
 def _short(value: Any) -> str:
