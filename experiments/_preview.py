@@ -7,6 +7,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.analysis import cost
+from cnnjax.train.beginning import begun
 from cnnjax.train.job import Job, prepare
 
 
@@ -15,7 +16,8 @@ def preview(config) -> str:
     job = prepare(config)
     costs = cost(job.program.net(sections.numeric(job.config)), _input_shape(job))
     model = f"model     {config.model.name}, for one example\n{costs}"
-    return "\n\n".join([_data(job), model, _memory(job, costs.values), _plan(job), _schedule(job)])
+    blocks = [_data(job), model, *_beginning(job), _memory(job, costs.values), _plan(job), _schedule(job)]
+    return "\n\n".join(blocks)
 
 
 def _data(job: Job) -> str:
@@ -32,6 +34,19 @@ def _input_shape(job: Job) -> tuple[int, ...]:
     fields |= {"index": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32), "valid": np.ones(1, np.float32)}
     seen = jax.eval_shape(job.program.augment(hparams, "eval"), jax.random.key(0), fields)
     return seen[field].shape
+
+
+def _beginning(job: Job) -> list[str]:
+    """Where the weights come from, which is tried, and how many stay as they are."""
+    lines = []
+    if job.config["train"]["init"]:
+        begun(job, job.layout.replicate(job.start()), lines.append)
+    if job.plan.freeze:
+        params = jax.tree_util.tree_leaves_with_path(jax.eval_shape(job.start).params)
+        sizes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.size for path, leaf in params}
+        frozen = sum(size for path, size in sizes.items() if job.program.frozen(path))
+        lines.append(f"frozen are {frozen:,} of {sum(sizes.values()):,} parameters")
+    return ["begin     " + "\n          ".join(lines)] if lines else []
 
 
 def _memory(job: Job, values: int) -> str:

@@ -33,18 +33,24 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     tensors and dicts of them is refused.
     """
     path = Path(path)
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[:4] == b"PK\x03\x04":
-        tensors = _from_zip(path)
-    elif start[:1] == b"\x80" and start[8:] != b"{":  # a safetensors header may happen to be as long
-        tensors = _state_dict(read_legacy(path), path)
-    else:
-        tensors = _from_safetensors(path)
+    try:
+        tensors = _read(path)
+    except RefusedError as error:
+        raise error if str(path) in str(error) else RefusedError(f"{path}: {error}") from None
     for prefix in _WRAPPERS:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[:4] == b"PK\x03\x04":
+        return _from_zip(path)
+    if start[:1] == b"\x80" and start[8:] != b"{":  # a safetensors header may happen to be as long
+        return _state_dict(read_legacy(path), path)
+    return _from_safetensors(path)
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] = {}) -> None:

@@ -155,8 +155,9 @@ def test_a_header_of_any_length_is_read(tmp_path):
 def test_a_false_header_is_refused(tmp_path, header, message):
     text = json.dumps(header).encode()
     (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
-    with pytest.raises(weights.RefusedError, match=message):
+    with pytest.raises(weights.RefusedError, match=message) as error:
         weights.read(tmp_path / "a.safetensors")
+    assert str(tmp_path / "a.safetensors") in str(error.value)
 
 
 @pytest.mark.parametrize("start", [(2**63).to_bytes(8, "little"), b"", b"\x10", b"\x00" * 8 + b"{", b"GIF89a" * 3])
