@@ -145,6 +145,11 @@ def _search(path: str, config) -> None:
     if FLAGS.launcher != "here":
         raise ConfigError(f"--launcher={FLAGS.launcher}: a search trains its points in this process; leave it out")
     space = configs.beside(path, "search")
+    if FLAGS.dry_run:
+        for name, distribution in space.items():
+            print(f"{name}  {distribution}")
+        print(f"{FLAGS.trials} points, by {FLAGS.search}")
+        return
     _main.connect(FLAGS)
     from cnnjax.sweep.search import evolve, goal_of, search
     from cnnjax.train.workdir import hold

@@ -103,6 +103,8 @@ def _unpackable(config: Mapping) -> str:
     """Why a config has to train by itself; "" if it does not."""
     if config["train"]["devices"] > 1:
         return "train.devices asks for several devices"
+    if config["report"]["wandb"]:
+        return "report.wandb takes one run a process"
     return ""
 
 

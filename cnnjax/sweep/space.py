@@ -38,6 +38,10 @@ class Distribution(NamedTuple):
     high: float = 0.0
     values: tuple = ()
 
+    def __str__(self):
+        inside = ", ".join(map(str, self.values)) if self.kind == "choice" else f"{self.low:g}, {self.high:g}"
+        return f"{self.kind}({inside})"
+
     def at(self, place: float) -> Any:
         """The value at a place in [0, 1)."""
         if self.kind == "choice":

@@ -10,6 +10,7 @@ step has run: importing, reading the data, compiling.
   --points=16  --alone=16    points of the sweep; how many of them are trained alone as well (the time of the rest is
                              that of their mean)
   --pack=auto                how the pack trains
+  --throughput=1,4,16        instead: members times steps a second for packs of so many members, in every way
   --epochs=5  --batch=128
 """
 
@@ -35,6 +36,7 @@ flags.DEFINE_integer("batch", 128, "batch", 1, flag_values=FLAGS)
 flags.DEFINE_integer("points", 16, "points", 1, flag_values=FLAGS)
 flags.DEFINE_integer("alone", 16, "points trained alone", 1, flag_values=FLAGS)
 flags.DEFINE_string("pack", "auto", "way", flag_values=FLAGS)
+flags.DEFINE_list("throughput", [], "members of a pack", flag_values=FLAGS)
 flags.DEFINE_string("json", "", "file for the result", flag_values=FLAGS)
 
 
@@ -63,6 +65,13 @@ def sweep():
 def main(argv: list[str]) -> None:
     """Trains both ways and prints the ratios."""
     _main.read(FLAGS, argv)
+    if FLAGS.throughput:
+        found = _throughput([int(count) for count in FLAGS.throughput])
+        rows = [[count, *(f"{speed:.1f}" for speed in speeds.values())] for count, speeds in found["speeds"].items()]
+        print(table(["members", *next(iter(found["speeds"].values()))], rows))
+        if FLAGS.json:
+            write(FLAGS.json, found)
+        return
     with tempfile.TemporaryDirectory() as folder:
         found = _measured(Path(folder))
     rows = [[name, *(f"{found[name][key]:.2f}" for key in ("wall", "training"))] for name in ("processes", "sweep")]
@@ -71,6 +80,34 @@ def main(argv: list[str]) -> None:
     print(f"the pack trained by {found['way']}; largest difference of a last metric: {found['difference']:.2g}")
     if FLAGS.json:
         write(FLAGS.json, found)
+
+
+def _throughput(counts: list[int]) -> dict:
+    """Steps of members a second, by the number of members and the way, compiling left out."""
+    import jax
+
+    from cnnjax.sweep.crew import Crew
+    from cnnjax.train.job import prepare
+    from cnnjax.train.parallel import WAYS
+
+    job = prepare(configs.change(get_config(), {"train.batch": FLAGS.batch}))
+    initial, numbers = job.initial(), configs.numeric(job.config)
+    speeds: dict[int, dict[str, float]] = {}
+    with job.batches(job.source.train) as stream:
+        batches, count = stream.batches(0, job.plan.dispatch), job.plan.dispatch
+        for members in counts:
+            states = [jax.device_get(initial(k, numbers)) for k in range(members)]
+            speeds[members] = {}
+            for way in (way for way in WAYS if way != "devices" or len(jax.devices()) > 1):
+                crew = Crew(job, [()] * members, way, shared=True)
+                crew.begin(states)
+                jax.block_until_ready(crew.advance(batches, count))
+                began, done = time.perf_counter(), 0
+                while done < 3 or time.perf_counter() - began < 2.0:
+                    jax.block_until_ready(crew.advance(batches, count))
+                    done += 1
+                speeds[members][way] = members * done * count / (time.perf_counter() - began)
+    return {"speeds": speeds, "batch": FLAGS.batch, "data": job.config["data"]["name"], "machine": machine()}
 
 
 def _measured(folder: Path) -> dict:

@@ -13,7 +13,7 @@ from cnnjax.sweep.space import choice, log_uniform, sample, uniform
 from cnnjax.sweep.table import table_of
 from cnnjax.train.loop import Preempted
 from cnnjax.train.signals import Stop
-from tests.sweep.points import get_config, lines
+from tests.sweep.points import get_config, here, lines
 from tests.sweep.points import search as space
 
 SILENT = {"say": lambda text: None}
@@ -38,6 +38,12 @@ def test_a_search_must_not_look_at_the_test_set_unless_told():
         goal_of(config)
     assert goal_of(config, on_test=True) == ("test.accuracy", True)
     assert goal_of(get_config()) == ("eval.accuracy", True)
+
+
+def test_a_dry_run_of_a_search_prints_where_it_looks_and_trains_nothing(tmp_path, capsys):
+    here(f"--workdir={tmp_path / 's'}", "--search=tpe", "--trials=5", "--dry_run")
+    assert capsys.readouterr().out == "optimizer.lr  log_uniform(0.0001, 1)\n5 points, by tpe\n"
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp_path):

@@ -30,6 +30,7 @@ def test_chain_lists_points_one_after_another():
 
 def test_samples_lie_in_their_distributions_and_the_first_are_the_same_for_any_count():
     space = {"lr": log_uniform(1e-4, 1.0), "b": uniform(-1, 1), "c": choice("x", "y")}
+    assert [str(each) for each in space.values()] == ["log_uniform(0.0001, 1)", "uniform(-1, 1)", "choice(x, y)"]
     points = sample(space, 200, seed=3)
     assert sample(space, 7, seed=3) == points[:7]
     assert sample(space, 7, seed=4) != points[:7]
@@ -84,6 +85,16 @@ def test_seeds_of_the_data_are_one_program_with_an_order_for_each(tmp_path):
     (pack,) = packs_of(resolved(get_config(), grid({"data.seed": (0, 1)}), tmp_path))
     assert not pack.shared
     assert "2 points train as one program and carry their own indices" in preview([pack])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"train.devices": 2}, "asks for several devices"), ({"report.wandb": "mine"}, "one run a process")],
+)
+def test_points_that_have_to_train_by_themselves_are_told_with_the_reason(change, words, tmp_path):
+    packs = packs_of(resolved(get_config(), [{**change, "seed": seed} for seed in range(2)], tmp_path))
+    assert len(packs) == 2
+    assert words in preview(packs)
 
 
 def test_a_wrong_override_is_named_with_its_point(tmp_path):
