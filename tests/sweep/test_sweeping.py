@@ -7,9 +7,9 @@ import time
 import pytest
 
 from cnnjax.config import change
-from cnnjax.sweep.packing import resolved
+from cnnjax.sweep.packing import packs_of, resolved
 from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel, share_of_variance
-from cnnjax.sweep.roster import write_roster
+from cnnjax.sweep.roster import read_roster, write_roster
 from cnnjax.sweep.running import run_packs
 from cnnjax.sweep.table import as_csv, as_markdown, curves_of, table_of
 from tests.sweep.points import get_config, here, lines, start, sweep, told
@@ -41,11 +41,17 @@ def test_killed_and_started_again_it_has_the_same_table_and_a_second_process_is_
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert table_of(tmp_path).text() != table_of(whole).text()
-    code, words = told(f"--workdir={tmp_path}", config="")
+    code, words = told(f"--workdir={tmp_path}", "--launcher=local", config="")
     assert code == 0, words
-    assert "resumed at step 12 of 24" in words or "4 points are complete" in words
+    assert f"finished {runs_of(tmp_path)[0]} and 3 more\n4 points are complete" in words
+    (log,) = (tmp_path / "parts").glob("*.log")
+    assert "training by" not in log.read_text()  # the way is known from the first time
     assert table_of(tmp_path).text() == table_of(whole).text()
     assert {name: lines(tmp_path / name) for name in names} == {name: lines(whole / name) for name in names}
+
+
+def runs_of(workdir):
+    return [run.name for run in read_roster(workdir)]
 
 
 def test_a_dry_run_shows_points_and_packs_and_how_far_each_is(whole, capsys):
@@ -106,3 +112,11 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
 def test_a_wrong_flag_is_refused_in_a_line(flags, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         here(f"--workdir={tmp_path / 's'}", *flags)
+
+
+def test_the_benchmark_compares_sixteen_points_of_one_program(tmp_path, monkeypatch):
+    monkeypatch.delenv("CNNJAX_DATA", raising=False)
+    from experiments.benchmarks import sweeps
+
+    (pack,) = packs_of(resolved(sweeps.get_config(), sweeps.sweep(), tmp_path))
+    assert len(pack.runs) == 16
