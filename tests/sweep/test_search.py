@@ -1,6 +1,7 @@
 """Points that are drawn: by Optuna, in batches that train as one program, and populations that copy the best."""
 
 import sys
+import time
 
 import pytest
 
@@ -13,7 +14,7 @@ from cnnjax.sweep.space import choice, log_uniform, sample, uniform
 from cnnjax.sweep.table import table_of
 from cnnjax.train.loop import Preempted
 from cnnjax.train.signals import Stop
-from tests.sweep.points import get_config, here, lines
+from tests.sweep.points import get_config, here, lines, start, told
 from tests.sweep.points import search as space
 
 SILENT = {"say": lambda text: None}
@@ -86,22 +87,25 @@ def test_a_search_without_optuna_says_what_to_install(tmp_path, monkeypatch):
         search(get_config(), space(), tmp_path)
 
 
-def test_a_search_asks_for_packs_prunes_and_goes_on_where_it_stopped(tmp_path):
+def test_a_search_asks_for_packs_prunes_and_killed_in_the_middle_it_goes_on_to_the_same_table(tmp_path):
     pytest.importorskip("optuna", reason="the extra search is not installed")
+    options = {"sampler": "tpe", "pruner": "median", "together": 4, "trials": 8, "goal": GOAL, "way": "turns"}
     said = []
-    options = {"sampler": "tpe", "pruner": "median", "together": 4, "goal": GOAL, "way": "turns", "say": said.append}
-    runs, dead = search(get_config(), space(), tmp_path / "parts", trials=4, **options)
-    assert [run.status["status"] for run in runs] == ["complete"] * 4
-    runs, dead = search(get_config(), space(), tmp_path / "parts", trials=8, **options)
+    runs, dead = search(get_config(), space(), tmp_path / "whole", say=said.append, **options)
     assert not dead
+    assert [run.name for run in runs] == [f"trial{number:04}" for number in range(8)]
     assert {run.status["status"] for run in runs} == {"complete", "pruned"}
-    assert len(runs) == 8
-    said.clear()
-    search(get_config(), space(), tmp_path / "parts", trials=8, **options)
-    assert not said
-    whole, _ = search(get_config(), space(), tmp_path / "whole", trials=8, **options)
-    assert table_of(tmp_path / "whole").text() == table_of(tmp_path / "parts").text()
-    assert {run.overrides["optimizer.lr"] for run in whole} == {run.overrides["optimizer.lr"] for run in runs}
+    assert sum("4 points" in line or "4 of 8 points" in line for line in said) == 1
+    flags = (f"--workdir={tmp_path / 'killed'}", "--search=tpe", "--prune=median", "--together=4", "--trials=8")
+    process = start(*flags, "--pack=turns")
+    metrics = tmp_path / "killed" / "trial0005" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= 2):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    code, words = told(*flags, "--pack=turns")
+    assert code == 0, words
+    assert table_of(tmp_path / "killed").text() == table_of(tmp_path / "whole").text()
 
 
 @pytest.mark.parametrize("sampler", ["random", "cma"])
