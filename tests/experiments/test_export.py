@@ -76,13 +76,14 @@ def test_help_is_a_page():
 
 
 def test_a_whole_training_step_lowers_for_accelerators_on_a_machine_without(root):
-    flags = [*QUIET, "model.name=resnet20", "augment.train=crop,flip,rotate,mixup,normalize", "optimizer.ema=0.9"]
-    flags += ["optimizer.clip=1", "optimizer.accumulate=2", "train.precision=bfloat16"]
+    flags = [*QUIET, "model.name=resnet", "model.blocks=1,1", "model.width=4", "optimizer.ema=0.9"]
+    flags += ["augment.train=crop,flip,rotate,mixup,normalize", "optimizer.clip=1", "optimizer.accumulate=2"]
+    flags += ["train.precision=bfloat16"]
     job = prepare(load(f"{root}/configs/digits.py", [f"--config.{flag}" for flag in flags]))
     state = jax.eval_shape(job.start)
     batches = job.layout.share(job.batches(job.source.train).batches(0, 1), 2)
     traced = job.step.trace(state, job.store(job.source.train), batches, np.int32(1))
     for platform in ("tpu", "cuda"):
         text = traced.lower(lowering_platforms=(platform,)).as_text()
-        assert text.count("stablehlo.convolution") == 3 * 19 - 1, platform  # no gradient to the pictures
+        assert text.count("stablehlo.convolution") == 3 * 6 - 1, platform  # no gradient to the pictures
         assert "bf16" in text
