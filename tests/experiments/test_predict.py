@@ -11,7 +11,7 @@ from PIL import Image
 import cnnjax
 from cnnjax import models, weights
 from cnnjax.config import ConfigError, load
-from experiments import _main, predict
+from experiments import _main, _served, predict
 
 MODEL = "--model=resnet20"
 
@@ -118,6 +118,12 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
 def test_what_can_not_be_done_is_said_in_a_line(at_home, argv, words):
     with pytest.raises(ConfigError, match=words):
         predict.main(argv)
+
+
+def test_a_network_of_something_else_than_pictures_is_refused():
+    served = _served.Served(None, {}, None, (40, 4), np.dtype("f4"), (), {}, 0, "")
+    with pytest.raises(ConfigError, match=r"the network reads \(40, 4\), not pictures"):
+        served.read([])
 
 
 def test_help_is_a_page():
