@@ -163,7 +163,7 @@ class _Session:
             and not all(m.book.report.has(step, m.book.measured) for m in self._active())
         ):
             self._evaluate(step)
-        before, began = None, time.perf_counter()
+        before, began, first = None, time.perf_counter(), True
         for member in self._active():
             member.book.report.start(step)
         while step < plan.steps and self._active():
@@ -171,7 +171,12 @@ class _Session:
             count = min(plan.dispatch, plan.next_stop(step) - step)
             marker = self.crew.advance(*self._batches(step, count))
             step += count
-            if before is not None:
+            if first:
+                jax.block_until_ready(marker)
+                for member in self._active():
+                    member.book.report.compiled(time.perf_counter() - began, steps=count)
+                first, began = False, time.perf_counter()
+            elif before is not None:
                 jax.block_until_ready(before)  # no more than two dispatches ahead of the device
             before = marker
             if step == plan.next_stop(step - 1):
@@ -191,7 +196,7 @@ class _Session:
         light = crew.side.apart(crew.side.each(light_of, crew.states))
         lost = [int(state.streak) >= plan.nonfinite for state in light]
         for member, gone in zip(self.members, lost, strict=True):
-            if gone and not member.idle and not self.judge.rescues:
+            if gone and not member.idle and (step == plan.steps or not self.judge.rescues):
                 member.freeze(step, plan.nonfinite)
                 self.say(f"{member.run.name} is frozen before step {step}: it will be trained alone")
         for member, state, gone in zip(self.members, light, lost, strict=True):
@@ -278,8 +283,11 @@ class _Session:
         if not self.stop.wanted:
             return
         light = self.crew.side.apart(self.crew.side.each(light_of, self.crew.states))
-        lost = [int(state.streak) >= self.plan.nonfinite for state in light]  # they roll back, not on
-        self._save(step, [{}] * len(self.members), lost)
+        left_out = [  # what is saved, and what will roll back and not go on
+            not member.idle and (step in member.book.checkpoints.steps() or int(state.streak) >= self.plan.nonfinite)
+            for member, state in zip(self.members, light, strict=True)
+        ]
+        self._save(step, [{}] * len(self.members), left_out)
         for member in self._active():
             member.book.checkpoints.wait()
             write_status(member.run.workdir, "interrupted", step=step, detail={"steps": self.plan.steps})
