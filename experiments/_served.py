@@ -35,7 +35,7 @@ class Served:
         """The images of files as the network takes them, and the reason for each file that can't be read."""
         if len(self.shape) != 3:
             shape = ", ".join(map(str, self.shape))
-            raise ConfigError(f"the network reads ({shape}), not pictures; cnnjax.load(workdir).predict(inputs) asks it")
+            raise ConfigError(f"the network reads ({shape}), not pictures; cnnjax.load(…).predict(inputs) asks it")
         height, width, channels = self.shape
         size = (height + 2 * self.margin, width + 2 * self.margin, channels)
         images, bad = pictures(paths, size, **self.reads)
