@@ -120,34 +120,33 @@ def adagrad(*, lr: float = 1e-2, start: float = 0.1, eps: float = 1e-7) -> optax
 
 def muon(
     *,
-    lr: float = 0.24,
-    momentum: float = 0.6,
-    iterations: int = 3,
+    lr: float = 0.02,
+    momentum: float = 0.95,
+    iterations: int = 5,
     decay: float = 0.0,
-    constant: bool = True,
+    constant: bool = False,
+    rest_lr: float = 2e-3,
 ) -> optax.GradientTransformation:
-    """Momentum made orthogonal by `iterations` of Newton and Schulz (Jordan 2024), for kernels: see `optimizer.groups`.
+    """Momentum made orthogonal by `iterations` of Newton and Schulz (Jordan 2024); what is no kernel goes by Adam.
 
     A kernel (…, O) is a matrix of its outputs and all the rest. With `constant` each update also brings it to a norm of
-    √O; that part too is slowed by the schedule.
+    √O; that part too is slowed by the schedule. Biases and scales learn at `rest_lr`.
     """
-    return optax.chain(
+    kernels = optax.chain(
         contrib.scale_by_muon(ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices),
         optax.add_decayed_weights(decay),
         optax.scale_by_learning_rate(lr),
         _constant_norm() if constant else optax.identity(),
     )
+    return optax.partition(
+        {"kernels": kernels, "rest": adam(lr=rest_lr)},
+        lambda params: jax.tree.map(lambda p: "kernels" if p.ndim > 1 else "rest", params),
+    )
 
 
 def _matrices(updates):
     """Which axes of each kernel are reduced and which are outputs."""
-
-    def axes(leaf):
-        if leaf.ndim < 2:
-            raise ValueError("optimizer.muon is for kernels; give biases and scales to another section of groups")
-        return contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
-
-    return jax.tree.map(axes, updates)
+    return jax.tree.map(lambda leaf: contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1), updates)
 
 
 def _constant_norm() -> optax.GradientTransformation:
