@@ -108,12 +108,15 @@ def _predicted(served, files: list[Path], top: int) -> dict:
     import jax
     import numpy as np
 
+    from cnnjax.ops import compiler_options
+
     images, bad = served.read(files)
     good = [str(path) for path in files if str(path) not in bad]
     likely = {}
     if good:
         missing = (0 if len(files) < _AT_ONCE else _AT_ONCE - len(good))  # one shape, one compilation
-        answer = jax.jit(served.answer)(served.variables, np.concatenate([images, images[:1].repeat(missing, 0)]))
+        apply = jax.jit(served.answer, compiler_options=compiler_options(jax.default_backend()))
+        answer = apply(served.variables, np.concatenate([images, images[:1].repeat(missing, 0)]))
         if np.ndim(answer.get("probabilities", 0)) != 2:
             raise ConfigError(f"the network answers {', '.join(answer)}, not classes; cnnjax.load(…).predict has them")
         for path, row in zip(good, np.asarray(answer["probabilities"]), strict=False):
