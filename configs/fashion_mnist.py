@@ -1,4 +1,7 @@
-"""Fashion-MNIST: a small convnet for a quarter of an hour on two cores, and ResNet-18 with random erasing for a GPU."""
+"""Fashion-MNIST: a small convnet for a quarter of an hour on two cores, and ResNet-18 with random erasing for a GPU.
+
+Expected: ≥ 93.5 % and ≥ 95 %; not yet run.
+"""
 
 from cnnjax.config import augmentation, experiment, one_of, section
 

@@ -1,4 +1,8 @@
-"""MNIST: LeNet-5 as taught and as published, a small convnet under distortions, and the net without convolutions."""
+"""MNIST: LeNet-5 as taught and as published, a small convnet under distortions, and the net without convolutions.
+
+python -m experiments.train --config=configs/mnist.py --workdir=runs/mnist
+on two busy cores of an AMD EPYC, jax 0.12.0.1, commit f4e27a4, 2.3 minutes: 99.21 % (n = 1); the others not yet run
+"""
 
 from cnnjax.config import augmentation, experiment, one_of, section
 
