@@ -4,8 +4,8 @@
 layer trains to the end, and the kernels' norms are restored at the pace of the schedule.
 
 python -m experiments.train --config=configs/cifar10.py --workdir=runs/cifar10
-on two cores of an AMD EPYC, jax 0.12.0.1, commit 362fb93: 94.13 % of the test set (n = 1), 59 minutes on a busy
-machine; alone on it a step takes 10.4 to 11.7 s, which makes 35 to 39 minutes for all 200
+on two cores of an AMD EPYC, jax 0.12.0.1, commit 9d4373c with what 362fb93 added: 94.13 % of the test set (n = 1),
+59 minutes on a busy machine; alone on it a step takes 10.4 to 11.7 s, which makes 35 to 39 minutes for all 200
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
