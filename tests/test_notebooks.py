@@ -8,8 +8,11 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "experiments" / "notebooks").glob("*.ipynb"))
 
+# the first thing that a reader runs is run by the suite, the others, half a minute each, by `make proofs`
+RUN = [path if path.stem == "quickstart" else pytest.param(path, marks=pytest.mark.proofs) for path in NOTEBOOKS]
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
 # jupyter's own client tells of its own plans
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client", "ignore::DeprecationWarning:zmq")
 def test_the_notebook_runs_and_draws_its_pictures(path, root, monkeypatch):

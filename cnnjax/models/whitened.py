@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cnnjax import ops
+from cnnjax import Static, ops
 from cnnjax.layers import BatchNorm, Conv, Dense, activation
 from cnnjax.models._network import Network
 
@@ -13,7 +13,8 @@ __all__ = ["whitened_cnn"]
 
 def whitened_cnn(
     *, outputs: int, widths: tuple = (64, 256, 256), depth: int = 2, window: int = 2, activation: str = "gelu",
-    scale: float = 1 / 256, momentum: float = 0.6, eps: float = 1e-12, norm_group: int = 0, jitter: float = 5e-4,
+    scale: float = 1 / 256, momentum: float = 0.6, eps: float = 1e-12, norm_group: int = 0,
+    jitter: Static[float] = 5e-4,
 ) -> nn.Module:
     """Whitening, then `depth` 3×3 convolutions for each of `widths`, the first of them pooled by 2 (Jordan 2024).
 
