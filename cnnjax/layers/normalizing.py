@@ -86,6 +86,8 @@ class InstanceNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=False):
+        if x.ndim < 3:  # its own mean taken from every number would leave nothing
+            raise ValueError(f"norm is 'instance', but {x.shape} has no places to go over; choose 'layer' or 'group'")
         scale, bias = _affine(self, x)
         return ops.instance_norm(x, scale, bias, eps=self.eps)
 
@@ -113,13 +115,16 @@ def normalizer(
     kind: str, *, group: int = 0, groups: int = 32, momentum: float = 0.9, eps: float = 1e-5, scale_init: str = "ones",
     name: str = "",
 ) -> nn.Module:
-    """The normalisation layer of a kind: "batch", "group", "layer" (a whole example, Wu 2018), "instance" or "none"."""
-    choice("norm", kind, ("batch", "group", "layer", "instance", "none"))
+    """The normalisation layer of a kind, which says what goes into one mean: "batch", "group", "instance" or "none".
+
+    "layer" is a whole example (Wu 2018), "channels" those of one place, as in ConvNeXt and in transformers.
+    """
+    choice("norm", kind, ("batch", "group", "layer", "channels", "instance", "none"))
     named = {"name": name} if name else {}
     if kind == "batch":
         return BatchNorm(group, momentum, eps, scale_init, **named)
     if kind == "group":
         return GroupNorm(groups, eps, scale_init, **named)
-    if kind == "layer":
-        return LayerNorm(True, eps, scale_init, **named)
+    if kind in ("layer", "channels"):
+        return LayerNorm(kind == "layer", eps, scale_init, **named)
     return InstanceNorm(eps, scale_init, **named) if kind == "instance" else _Nothing(**named)

@@ -2,8 +2,7 @@
 
 import flax.linen as nn
 
-from cnnjax import ops
-from cnnjax.layers import Dense, Dropout, DropPath, Style
+from cnnjax.layers import Dense, Dropout, DropPath, Style, global_pooling
 from cnnjax.models._blocks import ConvNorm, SqueezeExcite
 
 __all__ = ["Inverted", "WideHead", "rounded"]
@@ -44,17 +43,18 @@ class Inverted(nn.Module):
 
 
 class WideHead(nn.Module):
-    """Global average, a hidden layer where `hidden` is not 0, dropout and the output layer."""
+    """Global pooling, a hidden layer where `hidden` is not 0, dropout and the output layer."""
 
     outputs: int
     hidden: int
     dropout: float
+    pool: str
     style: Style
     kernel_init: str
 
     @nn.compact
     def __call__(self, x, train=False):
-        x = ops.global_pool(x, "avg")
+        x = global_pooling(self.pool)(x)
         if not self.outputs:
             return x
         if self.hidden:

@@ -2,8 +2,7 @@
 
 import flax.linen as nn
 
-from cnnjax import ops
-from cnnjax.layers import Dense, Dropout
+from cnnjax.layers import Dense, Dropout, global_pooling
 
 __all__ = ["Head", "Network"]
 
@@ -19,7 +18,7 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=False):
-        x = ops.global_pool(x, self.pool)
+        x = global_pooling(self.pool)(x)
         if not self.outputs:
             return x
         x = Dropout(self.dropout, name="dropout")(x, train)

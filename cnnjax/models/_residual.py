@@ -107,7 +107,7 @@ class Preactivated(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks in a row, the first of which has the stride."""
+    """Blocks in a row, the first of which has the stride; `loop` off runs them one by one whatever `stack` says."""
 
     block: type
     features: int
@@ -119,10 +119,10 @@ class Stage(nn.Module):
     stack: bool = False
 
     @nn.compact
-    def __call__(self, x, train=False):
+    def __call__(self, x, train=False, loop=True):
         block = nn.remat(self.block, static_argnums=(2,)) if self.remat else self.block
         blocks = [
             block(self.features, self.stride if i == 1 else 1, self.style, rate, name=f"block{i}", **self.shape)
             for i, rate in enumerate(self.rates, 1)
         ]
-        return run(blocks, x, train, stack=self.stack)
+        return run(blocks, x, train, stack=self.stack and loop)

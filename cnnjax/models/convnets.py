@@ -111,18 +111,18 @@ convnetjs_cifar10 = preset(
 def all_cnn(
     *, outputs: int, model: str = "C", kind: str = "all", width: int = 96, input_dropout: float = 0.2,
     dropout: float = 0.5, activation: str = "relu", norm: str = "none", norm_group: int = 0, momentum: float = 0.9,
-    init: str = "he_normal",
+    pool: str = "max", init: str = "he_normal",
 ) -> nn.Module:
     """The nets of "Striving for simplicity" (Springenberg 2015): two groups of convolutions, each halved, then 1×1s.
 
-    model: "A" one 5×5 a group, "B" a 5×5 and a 1×1, "C" two 3×3. kind, how a group is halved: "base" by 3×3/2 max
-    pooling, "strided" by its last convolution, "pool" by another 3×3 convolution and pooling, "all" by a 3×3/2
-    convolution. Dropout stands on the input and after each halving. First weights: He's normal by fan-in.
+    model: "A" one 5×5 a group, "B" a 5×5 and a 1×1, "C" two 3×3. kind, how a group is halved: "base" by 3×3/2
+    pooling (`pool` says which), "strided" by its last convolution, "pool" by another 3×3 convolution and pooling, "all"
+    by a 3×3/2 convolution. Dropout stands on the input and after each halving. First weights: He's normal by fan-in.
     """
     choice("model", model, ("A", "B", "C"))
     choice("kind", kind, ("base", "strided", "pool", "all"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return AllCNN(outputs, model, kind, width, input_dropout, dropout, style)
+    return AllCNN(outputs, model, kind, width, input_dropout, dropout, pool, style)
 
 
 class AllCNN(Network):
@@ -134,6 +134,7 @@ class AllCNN(Network):
     width: int
     input_dropout: float
     dropout: float
+    pool: str
     style: Style
 
     @property
@@ -167,7 +168,7 @@ class AllCNN(Network):
                 x = getattr(self, f"norm{group}_{i}")(getattr(self, f"conv{group}_{i}")(x), train)
                 x = self.style.activate(x)
             if self.kind in ("base", "pool"):
-                x = ops.max_pool(x, 3, stride=2, padding=1)
+                x = pooling(self.pool)(x, 3, stride=2, padding=1)
             x = maps[f"group{group}"] = getattr(self, f"dropout{group}")(x, train)
         return maps
 

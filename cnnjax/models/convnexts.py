@@ -1,9 +1,11 @@
 """ConvNeXt (Liu 2022): a residual net with the habits of transformers."""
 
+import dataclasses
+
 import flax.linen as nn
 
-from cnnjax import Static, ops
-from cnnjax.layers import Conv, Dense, Dropout, DropPath, LayerNorm, activation
+from cnnjax import Static
+from cnnjax.layers import Dense, Dropout, DropPath, Style, global_pooling
 from cnnjax.models._network import Network
 from cnnjax.models._preset import preset
 from cnnjax.models._stages import run
@@ -11,17 +13,19 @@ from cnnjax.models._stages import run
 
 def convnext(
     *, outputs: int, blocks: tuple[int, ...] = (3, 3, 9, 3), width: int = 96, window: int = 7, patch: int = 4,
-    drop_path: float = 0.1, dropout: float = 0.0, layer_scale: Static[float] = 1e-6, activation: str = "gelu",
-    eps: Static[float] = 1e-6, init: str = "truncated_002", remat: bool = False, stack: bool = False,
+    drop_path: float = 0.1, dropout: float = 0.0, layer_scale: Static[float] = 1e-6, norm: str = "channels",
+    norm_group: int = 0, momentum: float = 0.9, eps: Static[float] = 1e-6, activation: str = "gelu", pool: str = "avg",
+    init: str = "truncated_002", remat: bool = False, stack: bool = False,
 ) -> nn.Module:
     """ConvNeXt with `blocks` a stage, the width doubling from stage to stage; `patch` is the stem's window and stride.
 
-    Normalisation is over the channels of each place. The rate of `drop_path` grows linearly over the blocks;
-    `layer_scale` is the first value of the trainable gain of each block. First weights: normal with deviation 0.02,
-    cut off at two deviations.
+    The rate of `drop_path` grows linearly over the blocks; `layer_scale` is the first value of the trainable gain of
+    each block. `pool` is the head's; its vector is normalised over its channels where `norm` is "instance", for which
+    it is too small. First weights: normal with deviation 0.02, cut off at two deviations.
     """
-    return ConvNeXt(outputs, tuple(blocks), width, window, patch, drop_path, dropout, layer_scale, activation, eps,
-                    init, remat, stack)
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
+    return ConvNeXt(outputs, tuple(blocks), width, window, patch, drop_path, dropout, layer_scale, pool, style, remat,
+                    stack)
 
 
 class Block(nn.Module):
@@ -31,47 +35,43 @@ class Block(nn.Module):
     window: int
     drop_path: float
     layer_scale: float
-    act: str
-    eps: float
-    kernel_init: str
+    style: Style
 
     @nn.compact
     def __call__(self, x, train=False):
-        y = Conv(self.features, self.window, padding=self.window // 2, groups=self.features,
-                 kernel_init=self.kernel_init, name="depthwise")(x)
-        y = LayerNorm(eps=self.eps, name="norm")(y)
-        y = activation(self.act)(Dense(4 * self.features, kernel_init=self.kernel_init, name="expand")(y))
-        y = Dense(self.features, kernel_init=self.kernel_init, name="project")(y)
+        style = self.style
+        y = style.conv(self.features, self.window, bias=True, padding=self.window // 2, groups=self.features,
+                       name="depthwise")(x)
+        y = style.normalize("norm")(y, train)
+        y = style.activate(Dense(4 * self.features, kernel_init=style.init, name="expand")(y))
+        y = Dense(self.features, kernel_init=style.init, name="project")(y)
         gain = self.param("gain", nn.initializers.constant(self.layer_scale), (self.features,))
         return x + DropPath(self.drop_path, name="drop_path")(y * gain.astype(y.dtype), train)
 
 
 class Stage(nn.Module):
-    """Normalisation and a strided convolution, except in the first stage, and blocks."""
+    """Normalisation and a strided convolution, except in the first stage, and blocks; `loop` as in residual nets."""
 
     features: int
     window: int
     down: bool
     rates: tuple[float, ...]
     layer_scale: float
-    act: str
-    eps: float
-    kernel_init: str
+    style: Style
     remat: bool
     stack: bool
 
     @nn.compact
-    def __call__(self, x, train=False):
+    def __call__(self, x, train=False, loop=True):
         if self.down:
-            x = LayerNorm(eps=self.eps, name="norm")(x)
-            x = Conv(self.features, 2, stride=2, kernel_init=self.kernel_init, name="down")(x)
+            x = self.style.normalize("norm")(x, train)
+            x = self.style.conv(self.features, 2, bias=True, stride=2, name="down")(x)
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         blocks = [
-            block(self.features, self.window, rate, self.layer_scale, self.act, self.eps, self.kernel_init,
-                  name=f"block{i}")
+            block(self.features, self.window, rate, self.layer_scale, self.style, name=f"block{i}")
             for i, rate in enumerate(self.rates, 1)
         ]
-        return run(blocks, x, train, stack=self.stack)
+        return run(blocks, x, train, stack=self.stack and loop)
 
 
 class ConvNeXt(Network):
@@ -85,9 +85,8 @@ class ConvNeXt(Network):
     drop_path: float
     dropout: float
     layer_scale: float
-    act: str
-    eps: float
-    kernel_init: str
+    pool: str
+    style: Style
     remat: bool
     stack: bool
 
@@ -96,29 +95,30 @@ class ConvNeXt(Network):
         return tuple(self.patch * 2**i for i in range(len(self.blocks)))
 
     def setup(self):
-        self.stem = Conv(self.width, self.patch, stride=self.patch, kernel_init=self.kernel_init)
-        self.stem_norm = LayerNorm(eps=self.eps)
+        style = self.style
+        self.stem = style.conv(self.width, self.patch, bias=True, stride=self.patch)
+        self.stem_norm = style.normalize()
         total, done = max(sum(self.blocks) - 1, 1), 0
         for i, count in enumerate(self.blocks):
             rates = tuple(self.drop_path * (done + j) / total for j in range(count))
-            stage = Stage(self.width * 2**i, self.window, i > 0, rates, self.layer_scale, self.act, self.eps,
-                          self.kernel_init, self.remat, self.stack)
+            stage = Stage(self.width * 2**i, self.window, i > 0, rates, self.layer_scale, style, self.remat,
+                          self.stack)
             setattr(self, f"stage{i + 1}", stage)
             done += count
         if self.outputs:
-            self.norm = LayerNorm(eps=self.eps)
+            self.norm = (dataclasses.replace(style, norm="channels") if style.norm == "instance" else style).normalize()
             self.head_dropout = Dropout(self.dropout)
-            self.head = Dense(self.outputs, kernel_init=self.kernel_init)
+            self.head = Dense(self.outputs, kernel_init=style.init)
 
     def features(self, x, train=False):
-        maps, x = {}, self.stem_norm(self.stem(x))
+        maps, x = {}, self.stem_norm(self.stem(x), train)
         for i in range(1, len(self.blocks) + 1):
             x = maps[f"stage{i}"] = getattr(self, f"stage{i}")(x, train)
         return maps
 
     def __call__(self, x, train=False):
-        x = ops.global_pool(self.features(x, train)[f"stage{len(self.blocks)}"], "avg")
-        return self.head(self.head_dropout(self.norm(x), train)) if self.outputs else x
+        x = global_pooling(self.pool)(self.features(x, train)[f"stage{len(self.blocks)}"])
+        return self.head(self.head_dropout(self.norm(x, train), train)) if self.outputs else x
 
 
 def _size(name, blocks, width, drop_path):

@@ -19,15 +19,15 @@ _STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3
 def efficientnet(
     *, outputs: int, multiplier: Static[float] = 1.0, depth: Static[float] = 1.0, stride: int = 2,
     dropout: float = 0.2, drop_path: float = 0.2, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9,
-    activation: str = "silu", init: str = "he_fan_out", remat: bool = False,
+    activation: str = "silu", pool: str = "avg", init: str = "he_fan_out", remat: bool = False,
 ) -> nn.Module:
     """EfficientNet with every width times `multiplier` and every stage `depth` times as long.
 
-    The rate of `drop_path` grows linearly over the blocks. `stride` is the stem's: 1 for small images. First weights
-    are torchvision's: He's normal by fan-out, the output layer uniform in ±1/√outputs.
+    The rate of `drop_path` grows linearly over the blocks. `stride` is the stem's: 1 for small images. `pool` is the
+    head's. First weights are torchvision's: He's normal by fan-out, the output layer uniform in ±1/√outputs.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return EfficientNet(outputs, style, multiplier, depth, stride, dropout, drop_path, remat)
+    return EfficientNet(outputs, style, multiplier, depth, stride, dropout, drop_path, pool, remat)
 
 
 class EfficientNet(Network):
@@ -40,6 +40,7 @@ class EfficientNet(Network):
     stride: int
     dropout: float
     drop_path: float
+    pool: str
     remat: bool
 
     def _plan(self):
@@ -72,7 +73,7 @@ class EfficientNet(Network):
                                       max(1, width // 4), "sigmoid", self.style.act, self.drop_path * i / len(plan)))
             width = features
         self.last_conv = ConvNorm(4 * width, 1, self.style)
-        self.head = WideHead(self.outputs, 0, self.dropout, self.style, "fan_out_uniform")
+        self.head = WideHead(self.outputs, 0, self.dropout, self.pool, self.style, "fan_out_uniform")
 
     def features(self, x, train=False):
         kept, maps, x = set(self._kept().values()), {}, self.stem(x, train)

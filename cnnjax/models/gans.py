@@ -11,8 +11,8 @@ __all__ = ["dcgan"]
 
 def dcgan(
     *, outputs: int, width: int = 32, latent: int = 64, size: int = 28, channels: int = 1, norm: str = "group",
-    critic_norm: str = "none", norm_group: int = 0, activation: str = "relu", critic_activation: str = "leaky_relu",
-    init: str = "normal_002",
+    critic_norm: str = "none", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
+    critic_activation: str = "leaky_relu", init: str = "normal_002",
 ) -> nn.Module:
     """DCGAN (Radford 2016) for square images in [−1, 1]: `generator(z)` makes them, `discriminator(x)` scores them.
 
@@ -23,8 +23,8 @@ def dcgan(
     """
     if size % 4:
         raise ValueError(f"size is {size}; the generator doubles twice, so it must be a multiple of 4")
-    made = Style(norm=norm, act=activation, init=init, group=norm_group, groups=8)
-    judged = Style(norm=critic_norm, act=critic_activation, init=init, group=norm_group, groups=8)
+    made = Style(norm=norm, act=activation, init=init, group=norm_group, groups=8, momentum=momentum)
+    judged = Style(norm=critic_norm, act=critic_activation, init=init, group=norm_group, groups=8, momentum=momentum)
     return GAN(Generator(width, size, channels, made), Discriminator(outputs, width, judged), latent)
 
 

@@ -23,21 +23,21 @@ _BLOCKS = {
 def googlenet(
     *, outputs: int, auxiliary: bool = False, dropout: float = 0.2, auxiliary_dropout: float = 0.7,
     norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, eps: Static[float] = 1e-3,
-    activation: str = "relu", pool: str = "max", init: str = "normal_001",
+    activation: str = "relu", pool: str = "max", init: str = "normal_001", remat: bool = False,
 ) -> nn.Module:
     """GoogLeNet with batch normalisation, 3×3 where the paper has 5×5: torchvision's, without its input transformation.
 
-    With `auxiliary` the outputs in training are {"main", "auxiliary1", "auxiliary2"}, each (B, K). First weights:
-    normal with deviation 0.01.
+    With `auxiliary` the outputs in training are {"main", "auxiliary1", "auxiliary2"}, each (B, K). `pool` is
+    that between the blocks; `remat` recomputes blocks in the backward pass. First weights: normal with deviation 0.01.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
-    return GoogLeNet(outputs, style, 3, False, auxiliary, dropout, auxiliary_dropout, pool)
+    return GoogLeNet(outputs, style, 3, False, auxiliary, dropout, auxiliary_dropout, pool, remat)
 
 
 def googlenet_2014(
     *, outputs: int, auxiliary: bool = False, dropout: float = 0.4, auxiliary_dropout: float = 0.7,
     norm: str = "none", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu", pool: str = "max",
-    init: str = "glorot_uniform",
+    init: str = "glorot_uniform", remat: bool = False,
 ) -> nn.Module:
     """GoogLeNet as published: true 5×5, biases, local response normalisation round the first two convolutions.
 
@@ -45,7 +45,7 @@ def googlenet_2014(
     of their losses. First weights are Glorot's, as in the authors' later release.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return GoogLeNet(outputs, style, 5, True, auxiliary, dropout, auxiliary_dropout, pool)
+    return GoogLeNet(outputs, style, 5, True, auxiliary, dropout, auxiliary_dropout, pool, remat)
 
 
 class Inception(nn.Module):
@@ -101,6 +101,7 @@ class GoogLeNet(Network):
     dropout: float
     auxiliary_dropout: float
     pool: str
+    remat: bool
 
     @property
     def strides(self):
@@ -112,8 +113,9 @@ class GoogLeNet(Network):
         self.conv2 = ConvNorm(64, 1, style)
         self.conv3 = ConvNorm(192, 3, style, padding=1)
         self.response = LocalResponseNorm(5, alpha=1e-4, beta=0.75, bias=1.0)
+        block = nn.remat(Inception, static_argnums=(2,)) if self.remat else Inception
         for name, sizes in _BLOCKS.items():
-            setattr(self, name, Inception(sizes, self.window, style))
+            setattr(self, name, block(sizes, self.window, style))
         if self.auxiliary and self.outputs:
             self.auxiliary1 = Auxiliary(self.outputs, self.auxiliary_dropout, style, self.published)
             self.auxiliary2 = Auxiliary(self.outputs, self.auxiliary_dropout, style, self.published)

@@ -14,15 +14,16 @@ __all__ = ["inception_v3"]
 def inception_v3(
     *, outputs: int, auxiliary: bool = False, dropout: float = 0.5, norm: str = "batch", norm_group: int = 0,
     momentum: float = 0.9, eps: Static[float] = 1e-3, activation: str = "relu", pool: str = "max",
-    init: str = "truncated_01",
+    init: str = "truncated_01", remat: bool = False,
 ) -> nn.Module:
     """Inception v3 as torchvision defines it, for 299×299 (75 at least), without its input transformation.
 
-    With `auxiliary` the outputs in training are {"main", "auxiliary"}, each (B, K). First weights: normal with
-    deviation 0.1, cut off at two deviations.
+    With `auxiliary` the outputs in training are {"main", "auxiliary"}, each (B, K). `pool` is that between the
+    blocks; `remat` recomputes blocks in the backward pass. First weights: normal with deviation 0.1, cut off at two
+    deviations.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
-    return InceptionV3(outputs, style, auxiliary, dropout, pool)
+    return InceptionV3(outputs, style, auxiliary, dropout, pool, remat)
 
 
 def _chain(style, x, train, plan):
@@ -141,6 +142,7 @@ class InceptionV3(Network):
     auxiliary: bool
     dropout: float
     pool: str
+    remat: bool
 
     @property
     def strides(self):
@@ -153,12 +155,13 @@ class InceptionV3(Network):
         self.stem3 = ConvNorm(64, 3, s, padding=1)
         self.stem4 = ConvNorm(80, 1, s)
         self.stem5 = ConvNorm(192, 3, s)
-        self.mixed5b, self.mixed5c, self.mixed5d = InceptionA(32, s), InceptionA(64, s), InceptionA(64, s)
-        self.mixed6a = InceptionB(self.pool, s)
-        self.mixed6b, self.mixed6c = InceptionC(128, s), InceptionC(160, s)
-        self.mixed6d, self.mixed6e = InceptionC(160, s), InceptionC(192, s)
-        self.mixed7a = InceptionD(self.pool, s)
-        self.mixed7b, self.mixed7c = InceptionE(s), InceptionE(s)
+        blocks = (InceptionA, InceptionB, InceptionC, InceptionD, InceptionE)
+        a, b, c, d, e = (nn.remat(block, static_argnums=(2,)) if self.remat else block for block in blocks)
+        self.mixed5b, self.mixed5c, self.mixed5d = a(32, s), a(64, s), a(64, s)
+        self.mixed6a = b(self.pool, s)
+        self.mixed6b, self.mixed6c, self.mixed6d, self.mixed6e = c(128, s), c(160, s), c(160, s), c(192, s)
+        self.mixed7a = d(self.pool, s)
+        self.mixed7b, self.mixed7c = e(s), e(s)
         if self.auxiliary and self.outputs:
             self.auxiliary_head = Auxiliary(self.outputs, s)
         self.head = Head(self.outputs, self.dropout, kernel_init=s.init)

@@ -20,13 +20,14 @@ _TABLE = (
 
 def lenet5(
     *, outputs: int, activation: str = "sigmoid", pool: str = "avg", norm: str = "none", norm_group: int = 0,
-    dropout: float = 0.0, padding: int = 2, width: int = 6, init: str = "glorot_uniform",
+    momentum: float = 0.9, dropout: float = 0.0, padding: int = 2, width: int = 6, init: str = "glorot_uniform",
 ) -> nn.Module:
     """LeNet-5 as it is taught: dense C3, plain pooling, a linear output layer for softmax; 28×28 is padded to 32×32.
 
     `width` is the number of C1's maps; C3 has width · 8 // 3 of them (6 → 16). First weights: Glorot's uniform.
     """
-    return LeNet(outputs, Style(norm=norm, act=activation, init=init, group=norm_group), pool, dropout, padding, width)
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    return LeNet(outputs, style, pool, dropout, padding, width)
 
 
 class LeNet(Network):

@@ -10,13 +10,14 @@ __all__ = ["mlp"]
 
 def mlp(
     *, outputs: int, hidden: tuple[int, ...] = (512, 256), activation: str = "relu", norm: str = "none",
-    norm_group: int = 0, dropout: float = 0.0, init: str = "he_normal",
+    norm_group: int = 0, momentum: float = 0.9, dropout: float = 0.0, init: str = "he_normal",
 ) -> nn.Module:
     """Dense layers of the sizes `hidden` on the flattened input, then the output layer; works for input of any rank.
 
     First weights: He's normal by fan-in.
     """
-    return MLP(outputs, tuple(hidden), Style(norm=norm, act=activation, init=init, group=norm_group), dropout)
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    return MLP(outputs, tuple(hidden), style, dropout)
 
 
 class MLP(Network):

@@ -14,31 +14,31 @@ __all__ = ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
 
 # expansion, features, blocks, stride of the first
 _V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-# window, expanded, features, gated, activation, stride
+# window, expanded, features, gated, in the deeper half (by its activation), stride
 _LARGE = (
-    (3, 16, 16, False, "relu", 1), (3, 64, 24, False, "relu", 2), (3, 72, 24, False, "relu", 1),
-    (5, 72, 40, True, "relu", 2), (5, 120, 40, True, "relu", 1), (5, 120, 40, True, "relu", 1),
-    (3, 240, 80, False, "hard_swish", 2), (3, 200, 80, False, "hard_swish", 1), (3, 184, 80, False, "hard_swish", 1),
-    (3, 184, 80, False, "hard_swish", 1), (3, 480, 112, True, "hard_swish", 1), (3, 672, 112, True, "hard_swish", 1),
-    (5, 672, 160, True, "hard_swish", 2), (5, 960, 160, True, "hard_swish", 1), (5, 960, 160, True, "hard_swish", 1),
+    (3, 16, 16, False, False, 1), (3, 64, 24, False, False, 2), (3, 72, 24, False, False, 1),
+    (5, 72, 40, True, False, 2), (5, 120, 40, True, False, 1), (5, 120, 40, True, False, 1),
+    (3, 240, 80, False, True, 2), (3, 200, 80, False, True, 1), (3, 184, 80, False, True, 1),
+    (3, 184, 80, False, True, 1), (3, 480, 112, True, True, 1), (3, 672, 112, True, True, 1),
+    (5, 672, 160, True, True, 2), (5, 960, 160, True, True, 1), (5, 960, 160, True, True, 1),
 )
 _SMALL = (
-    (3, 16, 16, True, "relu", 2), (3, 72, 24, False, "relu", 2), (3, 88, 24, False, "relu", 1),
-    (5, 96, 40, True, "hard_swish", 2), (5, 240, 40, True, "hard_swish", 1), (5, 240, 40, True, "hard_swish", 1),
-    (5, 120, 48, True, "hard_swish", 1), (5, 144, 48, True, "hard_swish", 1), (5, 288, 96, True, "hard_swish", 2),
-    (5, 576, 96, True, "hard_swish", 1), (5, 576, 96, True, "hard_swish", 1),
+    (3, 16, 16, True, False, 2), (3, 72, 24, False, False, 2), (3, 88, 24, False, False, 1),
+    (5, 96, 40, True, True, 2), (5, 240, 40, True, True, 1), (5, 240, 40, True, True, 1),
+    (5, 120, 48, True, True, 1), (5, 144, 48, True, True, 1), (5, 288, 96, True, True, 2),
+    (5, 576, 96, True, True, 1), (5, 576, 96, True, True, 1),
 )
 
 
 def mobilenet_v2(
     *, outputs: int, multiplier: Static[float] = 1.0, stride: int = 2, dropout: float = 0.2, drop_path: float = 0.0,
     norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu6",
-    init: str = "he_fan_out", remat: bool = False,
+    pool: str = "avg", init: str = "he_fan_out", remat: bool = False,
 ) -> nn.Module:
     """MobileNet v2, every width times `multiplier` and rounded to multiples of 8.
 
-    `stride` is the stem's: 1 for small images. First weights are torchvision's: He's normal by fan-out, the output
-    layer normal with deviation 0.01.
+    `stride` is the stem's: 1 for small images. `pool` is the head's. First weights are torchvision's: He's normal by
+    fan-out, the output layer normal with deviation 0.01.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     first = width = rounded(32 * multiplier)
@@ -48,33 +48,37 @@ def mobilenet_v2(
             wide, width = width * expansion, rounded(features * multiplier)
             plan.append(_Unit(3, wide, width, False, activation, step if i == 0 else 1))
     last = rounded(1280 * max(1.0, multiplier))
-    return MobileNet(outputs, style, activation, tuple(plan), first, last, 0, stride, dropout, drop_path, remat)
+    return MobileNet(outputs, style, tuple(plan), first, last, 0, stride, dropout, drop_path, pool, remat)
 
 
 def mobilenet_v3_large(
     *, outputs: int, multiplier: Static[float] = 1.0, stride: int = 2, dropout: float = 0.2, drop_path: float = 0.0,
     norm: str = "batch", norm_group: int = 0, momentum: float = 0.99, eps: Static[float] = 1e-3,
-    init: str = "he_fan_out", remat: bool = False,
+    activation: str = "hard_swish", shallow_activation: str = "relu", pool: str = "avg", init: str = "he_fan_out",
+    remat: bool = False,
 ) -> nn.Module:
     """MobileNet v3 large: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images.
 
-    First weights as in `mobilenet_v2`.
+    `activation` is that of the stem, the deeper half and the head, `shallow_activation` that of the blocks before;
+    gates keep their own. `pool` is the head's. First weights as in `mobilenet_v2`.
     """
-    style = Style(norm=norm, act="hard_swish", init=init, group=norm_group, momentum=momentum, eps=eps)
-    return _third(outputs, style, _LARGE, multiplier, 1280, stride, dropout, drop_path, remat)
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
+    return _third(outputs, style, shallow_activation, _LARGE, multiplier, 1280, stride, dropout, drop_path, pool, remat)
 
 
 def mobilenet_v3_small(
     *, outputs: int, multiplier: Static[float] = 1.0, stride: int = 2, dropout: float = 0.2, drop_path: float = 0.0,
     norm: str = "batch", norm_group: int = 0, momentum: float = 0.99, eps: Static[float] = 1e-3,
-    init: str = "he_fan_out", remat: bool = False,
+    activation: str = "hard_swish", shallow_activation: str = "relu", pool: str = "avg", init: str = "he_fan_out",
+    remat: bool = False,
 ) -> nn.Module:
     """MobileNet v3 small: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images.
 
-    First weights as in `mobilenet_v2`.
+    `activation` is that of the stem, the deeper half and the head, `shallow_activation` that of the blocks before;
+    gates keep their own. `pool` is the head's. First weights as in `mobilenet_v2`.
     """
-    style = Style(norm=norm, act="hard_swish", init=init, group=norm_group, momentum=momentum, eps=eps)
-    return _third(outputs, style, _SMALL, multiplier, 1024, stride, dropout, drop_path, remat)
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
+    return _third(outputs, style, shallow_activation, _SMALL, multiplier, 1024, stride, dropout, drop_path, pool, remat)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +93,12 @@ class _Unit:
     stride: int
 
 
-def _third(outputs, style, rows, multiplier, hidden, stride, dropout, drop_path, remat):
-    units = [_Unit(window, rounded(wide * multiplier), rounded(features * multiplier), gated, act, step)
-             for window, wide, features, gated, act, step in rows]
+def _third(outputs, style, shallow, rows, multiplier, hidden, stride, dropout, drop_path, pool, remat):
+    units = [_Unit(window, rounded(wide * multiplier), rounded(features * multiplier), gated, style.act if deep else
+                   shallow, step) for window, wide, features, gated, deep, step in rows]
     first, last = rounded(16 * multiplier), 6 * units[-1].features
-    return MobileNet(outputs, style, "hard_swish", tuple(units), first, last, rounded(hidden * multiplier), stride,
-                     dropout, drop_path, remat)
+    return MobileNet(outputs, style, tuple(units), first, last, rounded(hidden * multiplier), stride, dropout,
+                     drop_path, pool, remat)
 
 
 class MobileNet(Network):
@@ -102,7 +106,6 @@ class MobileNet(Network):
 
     outputs: int
     style: Style
-    act: str
     plan: tuple[_Unit, ...]
     first: int
     last: int
@@ -110,6 +113,7 @@ class MobileNet(Network):
     stride: int
     dropout: float
     drop_path: float
+    pool: str
     remat: bool
 
     def _kept(self):
@@ -135,7 +139,7 @@ class MobileNet(Network):
             setattr(self, f"block{i}", block(unit.features, unit.expanded, unit.window, unit.stride, style, squeezed,
                                              "hard_sigmoid", "relu", rate))
         self.last_conv = ConvNorm(self.last, 1, self.style)
-        self.head = WideHead(self.outputs, self.hidden, self.dropout, self.style, "normal_001")
+        self.head = WideHead(self.outputs, self.hidden, self.dropout, self.pool, self.style, "normal_001")
 
     def features(self, x, train=False):
         kept, maps, x = set(self._kept().values()), {}, self.stem(x, train)

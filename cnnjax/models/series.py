@@ -56,15 +56,16 @@ class TDNN(Network):
 def resnet1d(
     *, outputs: int, width: int = 64, blocks: tuple[int, ...] = (1, 2, 2), windows: tuple[int, ...] = (8, 5, 3),
     dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    init: str = "he_uniform",
+    pool: str = "avg", init: str = "he_uniform", remat: bool = False,
 ) -> nn.Module:
     """Residual net for series (Wang 2017): `blocks` are the widths of the blocks, in units of `width`, at full length.
 
     Each block has a convolution of every window; padding is SAME, so an even window looks further ahead than back.
-    `resnet18` and its kin take series as well, and shorten them. First weights: He's uniform by fan-in.
+    `resnet18` and its kin take series as well, and shorten them. `pool` is the head's. First weights: He's uniform by
+    fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return ResNet1D(outputs, width, tuple(blocks), tuple(windows), dropout, style)
+    return ResNet1D(outputs, width, tuple(blocks), tuple(windows), dropout, pool, style, remat)
 
 
 class SeriesBlock(nn.Module):
@@ -94,16 +95,19 @@ class ResNet1D(Network):
     blocks: tuple[int, ...]
     windows: tuple[int, ...]
     dropout: float
+    pool: str
     style: Style
+    remat: bool
 
     @property
     def strides(self):
         return (1,) * len(self.blocks)
 
     def setup(self):
+        block = nn.remat(SeriesBlock, static_argnums=(2,)) if self.remat else SeriesBlock
         for i, times in enumerate(self.blocks, 1):
-            setattr(self, f"block{i}", SeriesBlock(self.width * times, self.windows, self.style))
-        self.head = Head(self.outputs, self.dropout)
+            setattr(self, f"block{i}", block(self.width * times, self.windows, self.style))
+        self.head = Head(self.outputs, self.dropout, pool=self.pool)
 
     def features(self, x, train=False):
         maps = {}

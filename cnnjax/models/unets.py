@@ -9,6 +9,7 @@ from cnnjax import ops
 from cnnjax.layers import Conv, ConvTranspose, Dropout, Style, pooling
 from cnnjax.models._backbones import backbone_net
 from cnnjax.models._network import Network
+from cnnjax.models._preset import preset
 from cnnjax.ops.shapes import choice
 
 __all__ = ["unet", "unet_2015"]
@@ -17,7 +18,7 @@ __all__ = ["unet", "unet_2015"]
 def unet(
     *, outputs: int, width: int = 64, depth: int = 4, backbone: Annotated[str, "models"] = "", padding: str = "same",
     up: str = "transpose", norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    pool: str = "max", dropout: float = 0.0, init: str = "he_normal",
+    pool: str = "max", dropout: float = 0.0, init: str = "he_normal", remat: bool = False,
 ) -> nn.Module:
     """U-Net of any depth: a map (B, H, W, K) of logits, of the size of the input where padding is "same".
 
@@ -25,25 +26,21 @@ def unet(
     encoder has `depth` poolings and two 3×3 convolutions a level. The decoder is `width` wide at the finest map and
     twice as wide a level down, 16 times at most. `up` is "transpose" (learned 2×2) or "resize". With padding "valid"
     skips are cropped to their middle and the output is smaller than the input. Dropout stands at the coarsest map.
-    First weights: He's normal by fan-in, as in the paper.
+    `remat` recomputes the levels in the backward pass (a backbone has an option of its own). First weights: He's normal
+    by fan-in, as in the paper.
     """
     choice("padding", padding, ("same", "valid"))
     choice("up", up, ("transpose", "resize"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    net = backbone_net(backbone) or Encoder(width, depth, padding, pool, style)
+    net = backbone_net(backbone) or Encoder(width, depth, padding, pool, style, remat)
     widths = tuple(width * 2 ** min(i, 4) for i in range(len(net.strides) - 1))
-    return UNet(outputs, net, widths, padding, up, dropout, style)
+    return UNet(outputs, net, widths, padding, up, dropout, style, remat)
 
 
-def unet_2015(
-    *, outputs: int, width: int = 64, activation: str = "relu", dropout: float = 0.5, init: str = "he_normal",
-) -> nn.Module:
-    """U-Net as published: valid convolutions without normalisation, cropped skips, 572×572 → 388×388.
-
-    Dropout stands at the end of the contracting path.
-    """
-    return unet(outputs=outputs, width=width, padding="valid", norm="none", activation=activation, dropout=dropout,
-                init=init)
+unet_2015 = preset(
+    unet, "unet_2015", "U-Net as published: valid convolutions, no normalisation, cropped skips, 572×572 → 388×388.",
+    padding="valid", norm="none", dropout=0.5,
+)
 
 
 class Double(nn.Module):
@@ -70,14 +67,16 @@ class Encoder(Network):
     padding: str
     pool: str
     style: Style
+    remat: bool
 
     @property
     def strides(self):
         return tuple(2**i for i in range(self.depth + 1))
 
     def setup(self):
+        double = nn.remat(Double, static_argnums=(2,)) if self.remat else Double
         for i in range(self.depth + 1):
-            setattr(self, f"level{i}", Double(self.width * 2**i, self.padding, self.style))
+            setattr(self, f"level{i}", double(self.width * 2**i, self.padding, self.style))
 
     def features(self, x, train=False):
         maps = {}
@@ -128,14 +127,16 @@ class UNet(Network):
     up: str
     dropout: float
     style: Style
+    remat: bool
 
     @property
     def strides(self):
         return self.backbone.strides
 
     def setup(self):
+        rise = nn.remat(Rise, static_argnums=(3,)) if self.remat else Rise
         for i, width in enumerate(self.widths):
-            setattr(self, f"rise{i}", Rise(width, self.padding, self.up, self.style))
+            setattr(self, f"rise{i}", rise(width, self.padding, self.up, self.style))
         self.bottom_dropout = Dropout(self.dropout)
         if self.outputs:
             self.head = Conv(self.outputs, 1, kernel_init="lecun_normal")

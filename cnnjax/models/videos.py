@@ -79,14 +79,15 @@ c3d_small = preset(c3d, "c3d_small", "Three stages of 32, 64 and 128 maps with b
 def video_resnet(
     *, outputs: int, blocks: tuple[int, ...] = (2, 2, 2, 2), width: int = 64, factored: bool = False,
     zero_init: bool = False, dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9,
-    activation: str = "relu", init: str = "he_fan_out",
+    activation: str = "relu", pool: str = "avg", init: str = "he_fan_out", remat: bool = False,
 ) -> nn.Module:
     """Residual net over space and time; `factored` splits every 3×3×3 into space and time with a nonlinearity between.
 
-    Time is halved wherever space is, but not by the stem. 16×112×112 is usual. First weights: He's normal by fan-out.
+    Time is halved wherever space is, but not by the stem. 16×112×112 is usual. `pool` is the head's; `remat` recomputes
+    blocks in the backward pass. First weights: He's normal by fan-out.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return VideoResNet(outputs, tuple(blocks), width, factored, zero_init, dropout, style)
+    return VideoResNet(outputs, tuple(blocks), width, factored, zero_init, dropout, pool, style, remat)
 
 
 class Conv3x3x3(nn.Module):
@@ -158,20 +159,23 @@ class VideoResNet(Network):
     factored: bool
     zero_init: bool
     dropout: float
+    pool: str
     style: Style
+    remat: bool
 
     @property
     def strides(self):
         return tuple(2 * 2**i for i in range(len(self.blocks)))
 
     def setup(self):
+        block = nn.remat(VideoBlock, static_argnums=(2,)) if self.remat else VideoBlock
         self.stem = VideoStem(self.width, self.factored, self.style)
         for i, count in enumerate(self.blocks, 1):
             for j in range(1, count + 1):
                 stride = 2 if i > 1 and j == 1 else 1
-                block = VideoBlock(self.width * 2 ** (i - 1), stride, self.factored, self.zero_init, self.style)
-                setattr(self, f"stage{i}_block{j}", block)
-        self.head = Head(self.outputs, self.dropout, kernel_init="torch", bias_init="torch")
+                made = block(self.width * 2 ** (i - 1), stride, self.factored, self.zero_init, self.style)
+                setattr(self, f"stage{i}_block{j}", made)
+        self.head = Head(self.outputs, self.dropout, kernel_init="torch", bias_init="torch", pool=self.pool)
 
     def features(self, x, train=False):
         maps, x = {}, self.stem(x, train)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax import Static, ops
-from cnnjax.layers import BatchNorm, Conv, Dense, activation
+from cnnjax.layers import Conv, Dense, Style, pooling
 from cnnjax.models._network import Network
 
 __all__ = ["whitened_cnn"]
@@ -13,16 +13,18 @@ __all__ = ["whitened_cnn"]
 
 def whitened_cnn(
     *, outputs: int, widths: tuple = (64, 256, 256), depth: int = 2, window: int = 2, activation: str = "gelu",
-    scale: float = 1 / 256, momentum: float = 0.6, eps: float = 1e-12, norm_group: int = 0,
-    jitter: Static[float] = 5e-4,
+    scale: float = 1 / 256, norm: str = "batch", norm_group: int = 0, momentum: float = 0.6, eps: float = 1e-12,
+    pool: str = "max", init: str = "dirac", jitter: Static[float] = 5e-4,
 ) -> nn.Module:
     """Whitening, then `depth` 3×3 convolutions for each of `widths`, the first of them pooled by 2 (Jordan 2024).
 
     The first kernel holds the eigenvectors of the training set's patches divided by √(eigenvalue + `jitter`), and their
     negatives; it is made by `prepare` and meant to be frozen (`optimizer.freeze = ("whiten/kernel",)`). The other
-    kernels start as the identity as far as they reach. Outputs are times `scale`.
+    kernels start as the identity as far as they reach. Outputs are times `scale`. `pool` halves the groups; the last
+    pooling takes the maximum.
     """
-    return WhitenedCNN(outputs, widths, depth, window, activation, scale, momentum, eps, norm_group, jitter)
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
+    return WhitenedCNN(outputs, widths, depth, window, scale, pool, style, jitter)
 
 
 class Group(nn.Module):
@@ -30,18 +32,15 @@ class Group(nn.Module):
 
     features: int
     depth: int
-    activation: str
-    momentum: float
-    eps: float
-    norm_group: int
+    pool: str
+    style: Style
 
     @nn.compact
     def __call__(self, x, train=False):
         for i in range(self.depth):
-            x = Conv(self.features, 3, padding=1, bias=False, kernel_init="dirac", name=f"conv{i + 1}")(x)
-            x = ops.max_pool(x, 2) if i == 0 else x
-            x = BatchNorm(self.norm_group, self.momentum, self.eps, name=f"norm{i + 1}")(x, train)
-            x = activation(self.activation)(x)
+            x = self.style.conv(self.features, 3, padding=1, name=f"conv{i + 1}")(x)
+            x = pooling(self.pool)(x, 2) if i == 0 else x
+            x = self.style.activate(self.style.normalize(f"norm{i + 1}")(x, train))
         return x
 
 
@@ -52,11 +51,9 @@ class WhitenedCNN(Network):
     widths: tuple
     depth: int
     window: int
-    activation: str
     scale: float
-    momentum: float
-    eps: float
-    norm_group: int
+    pool: str
+    style: Style
     jitter: float
 
     @property
@@ -67,11 +64,10 @@ class WhitenedCNN(Network):
     def features(self, x, train=False):
         size = 2 * self.window**2 * x.shape[-1]
         x = Conv(size, self.window, kernel_init="torch", bias_init="torch", name="whiten")(x)
-        maps = {"whiten": activation(self.activation)(x)}
-        x = maps["whiten"]
+        x = self.style.activate(x)
+        maps = {"whiten": x}
         for i, features in enumerate(self.widths):
-            group = Group(features, self.depth, self.activation, self.momentum, self.eps, self.norm_group,
-                          name=f"group{i + 1}")
+            group = Group(features, self.depth, self.pool, self.style, name=f"group{i + 1}")
             x = maps[f"group{i + 1}"] = group(x, train)
         return maps
 
