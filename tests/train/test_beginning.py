@@ -178,7 +178,52 @@ def test_frozen_parameters_get_no_gradient_that_clipping_could_count():
     assert np.any(found["head"]["output"]["kernel"])
 
 
-def test_blocks_in_one_loop_are_not_frozen_one_by_one():
-    made = change(config(freeze=("stage1/block3",)), {"model.stack": True, "model.blocks": (4, 1)})
-    with pytest.raises(ConfigError, match=r"optimizer\.freeze can't tell apart .* set model\.stack=false"):
+def test_blocks_in_one_loop_are_frozen_as_if_they_were_none():
+    """Those of a stage that is frozen in part run one by one, the other stage stays a loop."""
+    made = change(config(outputs=4, freeze=("stem", "stage1/block3")), {"model.blocks": (3, 3)})
+    jobs = [prepare(change(made, {"model.stack": stack})) for stack in (False, True)]
+    state, found = jobs[0].start(), []
+    x = np.linspace(0, 1, 2 * 16 * 16 * 3, dtype=np.float32).reshape(2, 16, 16, 3)
+    for stack, job in enumerate(jobs):
+        net = bind(job.program, state.hparams, state.model_state)
+        run = jax.jit(lambda params, net=net: net(params, {"image": x}, jax.random.key(0), train=True))
+        found.append(run(state.params))
+        assert str(jax.make_jaxpr(run)(state.params)).count(" scan[") == stack
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *found)
+    before, after = state.model_state["batch_stats"], found[1][1]["batch_stats"]
+    assert same(before["stage1"]["block3"], after["stage1"]["block3"])
+    assert not same(before["stage1"]["block2"], after["stage1"]["block2"])
+    assert not same(before["stage2"]["block3"], after["stage2"]["block3"])
+
+
+FOREIGN = """
+import jax.numpy as jnp
+from flax import linen as nn
+from cnnjax.layers import BatchNorm
+
+class Looped(nn.Module):
+    outputs: int
+    strides = (1,)
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = BatchNorm(name="first")(x, train)
+        inner = BatchNorm(name="inner")
+        y = inner(x, train)
+        if not self.is_initializing():
+            y, _ = inner.clone(parent=None, name=None).apply(inner.variables, x, train, mutable=["batch_stats"])
+        return nn.Dense(self.outputs, name="head")(jnp.mean(y, (1, 2)))
+
+def looped(*, outputs: int, stack: bool = True):
+    return Looped(outputs)
+"""
+
+
+def test_a_layer_that_a_network_runs_apart_can_not_be_frozen(tmp_path, monkeypatch):
+    (tmp_path / "foreign_nets.py").write_text(FOREIGN)
+    monkeypatch.syspath_prepend(tmp_path)
+    made = config(freeze=("first",))
+    made.model = section("models", "foreign_nets:looped")
+    message = r"optimizer\.freeze can't tell which parameters BatchNorm '' has: the network runs it apart"
+    with pytest.raises(ConfigError, match=message):
         prepare(made).start()
