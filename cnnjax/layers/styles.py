@@ -5,6 +5,7 @@ import dataclasses
 import flax.linen as nn
 
 from cnnjax.layers.activations import activation
+from cnnjax.layers.initializers import initializer
 from cnnjax.layers.linear import Conv
 from cnnjax.layers.normalizing import normalizer
 
@@ -27,6 +28,11 @@ class Style:
     groups: int = 32
     momentum: float = 0.9
     eps: float = 1e-5
+
+    def __post_init__(self):  # a word that is none is refused here, not in the middle of a trace
+        normalizer(self.norm)
+        activation(self.act)
+        initializer(self.init)
 
     def conv(self, features: int, window=3, *, bias: bool = False, name: str = "", **options) -> Conv:
         """A convolution with this style's first weights."""

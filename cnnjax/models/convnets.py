@@ -24,6 +24,7 @@ def convnet(
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     choice("padding", padding, ("same", "valid"))
+    choice("pool", pool, ("avg", "max", "lp", "none"))
     return ConvNet(outputs, _plan(layers, pool), padding, pool, dropout, style)
 
 
@@ -121,6 +122,7 @@ def all_cnn(
     """
     choice("model", model, ("A", "B", "C"))
     choice("kind", kind, ("base", "strided", "pool", "all"))
+    choice("pool", pool, ("avg", "max", "lp"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     return AllCNN(outputs, model, kind, width, input_dropout, dropout, pool, style)
 

@@ -30,6 +30,7 @@ def resnet(
     choice("stem", stem, ("imagenet", "deep", "cifar"))
     choice("version", version, ("1", "1.5", "2"))
     choice("shortcut", shortcut, ("A", "B", "C", "D", "none"))
+    choice("pool", pool, ("avg", "max", "lp"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     shape = {"bottleneck": bottleneck, "groups": groups, "group_width": group_width, "shortcut": shortcut,
              "zero_init": zero_init, "version": version, "dropout": block_dropout}

@@ -31,6 +31,7 @@ def unet(
     """
     choice("padding", padding, ("same", "valid"))
     choice("up", up, ("transpose", "resize"))
+    choice("pool", pool, ("avg", "max", "lp"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     net = backbone_net(backbone) or Encoder(width, depth, padding, pool, style, remat)
     widths = tuple(width * 2 ** min(i, 4) for i in range(len(net.strides) - 1))
