@@ -50,6 +50,9 @@ class Pack:
 
 def resolved(config: Mapping, points: Sequence[Mapping], workdir: str | Path) -> list[Run]:
     """The points as runs, each in a folder of its own below `workdir`; a wrong override is named with its point."""
+    listed = isinstance(points, Sequence) and all(isinstance(point, Mapping) for point in points)
+    if not listed or not points:
+        raise ConfigError(f"sweep() is {points!r}; it must be a list of points, [{{'optimizer.lr': 0.1}}, …]")
     runs = []
     for name, point in zip(names_of(points), points, strict=True):
         try:
@@ -85,7 +88,7 @@ def preview(packs: Sequence[Pack]) -> str:
     for number, pack in enumerate(packs, 1):
         for run in pack.runs:
             values = {path: value if isinstance(value, float) else str(value) for path, value in run.overrides.items()}
-            rows[run.name] = {"pack": str(number), **values, "status": run.status.get("status", "new")}
+            rows[run.name] = {"pack": str(number), "status": run.status.get("status", "new"), **values}
         batches = "share their batches" if pack.shared else "carry their own indices"
         several = f"{len(pack.runs)} points train as one program and {batches}"
         one = f"1 point trains alone{f': {pack.alone}' if pack.alone else ''}"

@@ -9,6 +9,7 @@ A distribution (`uniform`, `log_uniform`, `choice`) says where `sample` and a se
 import hashlib
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,6 @@ __all__ = [
     "choice",
     "cross",
     "grid",
-    "label_of",
     "log_uniform",
     "names_of",
     "sample",
@@ -58,9 +58,10 @@ def uniform(low: float, high: float) -> Distribution:
 
 def log_uniform(low: float, high: float) -> Distribution:
     """Numbers between two positive bounds, whose logarithms are all as likely."""
+    distribution = _between("log_uniform", low, high)
     if not low > 0:
         raise ValueError(f"log_uniform({low:g}, {high:g}): the bounds must be > 0; uniform has no logarithm")
-    return _between("log_uniform", low, high)
+    return distribution
 
 
 def choice(*values: Any) -> Distribution:
@@ -91,7 +92,7 @@ def cross(*parts: Iterable[Point]) -> list[Point]:
     """Every point of the first list with every point of the second, and so on."""
     points: list[Point] = [{}]
     for part in parts:
-        part = list(part)
+        part = _points("cross", part)
         for point, more in ((point, more) for point in points for more in part):
             twice = sorted(set(point) & set(more))
             if twice:
@@ -102,12 +103,13 @@ def cross(*parts: Iterable[Point]) -> list[Point]:
 
 def chain(*parts: Iterable[Point]) -> list[Point]:
     """The points of all lists, one list after another."""
-    return [dict(point) for part in parts for point in part]
+    return [dict(point) for part in parts for point in _points("chain", part)]
 
 
 def sample(distributions: Mapping[str, Distribution], count: int, *, seed: int = 0) -> list[Point]:
     """`count` points with each value drawn from its distribution: the first ones are the same for any count."""
     draw = random.Random(seed)
+    _counted("sample", count)
     for path, distribution in distributions.items():
         if not isinstance(distribution, Distribution):
             raise ValueError(f"sample: {path} is {distribution!r}; write uniform(…), log_uniform(…) or choice(…)")
@@ -116,26 +118,30 @@ def sample(distributions: Mapping[str, Distribution], count: int, *, seed: int =
 
 def seeds(count: int, *, first: int = 0) -> list[Point]:
     """`count` seeds of weights and noise; the order of the data stays that of `data.seed`."""
-    return [{"seed": first + i} for i in range(count)]
+    return [{"seed": first + i} for i in range(_counted("seeds", count))]
 
 
 def names_of(points: Sequence[Point]) -> list[str]:
-    """A folder's name for every point, made of its overrides: `lr=0.1,seed=2`; two points can't have the same."""
+    """A folder's name for every point, made of its overrides: `lr=0.1,seed=2`; no two points may be the same.
+
+    What is too long for a name, or would be another's as well, ends in a checksum.
+    """
     paths = list(dict.fromkeys(path for point in points for path in point))
     words = {path: _word(path, paths) for path in paths}
-    names = [label_of(point, words) for point in points]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two points of the sweep are the same: {name}")
+    texts = [",".join(f"{words[path]}={_shown(value)}" for path, value in point.items()) or "base" for point in points]
+    count = Counter(texts)
+    names = [
+        f"{text[:108]}~{_checksum(point)}" if len(text) > 120 or count[text] > 1 else text
+        for text, point in zip(texts, points, strict=True)
+    ]
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(f"two points of the sweep are the same: {name.partition('~')[0]}")
     return names
 
 
-def label_of(point: Point, words: Mapping[str, str]) -> str:
-    """A point as a folder's name; what is too long for one ends in a checksum."""
-    text = ",".join(f"{words[path]}={_shown(value)}" for path, value in point.items()) or "base"
-    if len(text) > 120:
-        text = f"{text[:108]}…{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return text
+def _checksum(point: Point) -> str:
+    return hashlib.sha256(repr(sorted(point.items())).encode()).hexdigest()[:8]
 
 
 def _word(path: str, paths: Sequence[str]) -> str:
@@ -156,10 +162,12 @@ def _shown(value: Any) -> str:
         text = "+".join(_shown(item) for item in value) or "none"
     else:
         text = str(value)
-    return "".join(letter if letter.isalnum() or letter in "+-._" else "-" for letter in text)
+    return "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "+-._" else "-" for letter in text)
 
 
 def _between(kind: str, low: float, high: float) -> Distribution:
+    if not all(isinstance(bound, int | float) and abs(bound) < math.inf for bound in (low, high)):
+        raise ValueError(f"{kind}({low!r}, {high!r}): the bounds must be finite numbers")
     if not low < high:
         raise ValueError(f"{kind}({low:g}, {high:g}): the first bound must be below the second")
     return Distribution(kind, float(low), float(high))
@@ -171,3 +179,17 @@ def _several(path: str, options: Any) -> Sequence:
     if not options:
         raise ValueError(f"{path} has no values; give a tuple or list of them")
     return options
+
+
+def _points(name: str, part: Any) -> list[Point]:
+    """A list of points, of which there is at least one."""
+    points = list(part) if not isinstance(part, Mapping) else []
+    if not points or not all(isinstance(point, Mapping) for point in points):
+        raise ValueError(f"{name}: {part!r} is no list of points; give what grid, zipped, sample or seeds return")
+    return points
+
+
+def _counted(name: str, count: int) -> int:
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"{name}: the count is {count!r}; it must be a whole number ≥ 1")
+    return count

@@ -37,9 +37,14 @@ class Table:
         rest = sorted({key for row in self.rows for key in row} - set(first), key=lambda key: (key != self.metric, key))
         return [*first, *rest]
 
+    @property
+    def shown(self) -> list[str]:
+        """The columns that are printed: all but the metrics of training, which are many."""
+        return [name for name in self.columns if name in self.varied or not name.startswith("train.")]
+
     def text(self) -> str:
         """The table for a terminal: overrides, status and the metrics of eval and test."""
-        shown = [name for name in self.columns if name != "point" and not name.startswith("train.")]
+        shown = [name for name in self.shown if name != "point"]
         cells = [["point", *shown]] + [
             [str(row["point"]), *(_readable(row.get(name, "")) for name in shown)] for row in self.rows
         ]
@@ -78,7 +83,7 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
     points = json.loads(path.read_text())["points"]
     varied = tuple(dict.fromkeys(name for point in points for name in point["overrides"]))
     rows = [_row(Path(workdir) / point["name"], point) for point in points]
-    metric = sort.removeprefix("-") or _headline(rows)
+    metric = sort.removeprefix("-") or _headline(rows, varied)
     known = {key for row in rows for key in row} or {"point"}
     sections.one_of(metric, sorted(known), path="--sort") if sort else None
     higher = not (sort.startswith("-") or any(word in metric for word in _LOWER))
@@ -110,8 +115,8 @@ def as_csv(table: Table) -> str:
 
 def as_markdown(table: Table) -> str:
     """The table for a README."""
-    shown = [name for name in table.columns if not name.startswith("train.")]
-    lines = [shown, ["---"] * len(shown), *([_readable(row.get(name, "")) for name in shown] for row in table.rows)]
+    rows = ([_readable(row.get(name, "")) for name in table.shown] for row in table.rows)
+    lines = [table.shown, ["---"] * len(table.shown), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
@@ -148,9 +153,9 @@ def _split_of(line: Mapping) -> str:
     return line.get("split") or line["kind"]
 
 
-def _headline(rows: Sequence[Mapping]) -> str:
+def _headline(rows: Sequence[Mapping], varied: Sequence[str]) -> str:
     """The metric that the rows are compared by: of eval where there is one, and not the loss where there is more."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
+    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in varied]
     for split in ("eval.", "test.", "train."):
         names = [key for key in keys if key.startswith(split) and not key.startswith(f"{split}raw_")]
         best = [name for name in names if not any(word in name for word in (*_LOWER, "norm", ".lr"))]

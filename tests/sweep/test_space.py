@@ -42,6 +42,12 @@ def test_samples_lie_in_their_distributions_and_the_first_are_the_same_for_any_c
     ("make", "words"),
     [
         (lambda: log_uniform(0, 1), "the bounds must be > 0"),
+        (lambda: uniform(0, float("inf")), "the bounds must be finite numbers"),
+        (lambda: log_uniform("1e-4", 1), "'1e-4', 1.: the bounds must be finite numbers"),
+        (lambda: seeds(0), "seeds: the count is 0; it must be a whole number ≥ 1"),
+        (lambda: sample({"a": uniform(0, 1)}, -1), "sample: the count is -1"),
+        (lambda: cross({"a": (1, 2)}, seeds(2)), r"cross: {'a': \(1, 2\)} is no list of points"),
+        (lambda: chain(seeds(1), []), r"chain: \[\] is no list of points"),
         (lambda: uniform(1, 1), "the first bound must be below the second"),
         (lambda: choice(), "nothing to choose from"),
         (lambda: sample({"a": 1.0}, 2), "a is 1.0; write uniform"),
@@ -60,6 +66,21 @@ def test_names_are_made_of_the_shortest_words_that_tell_paths_apart():
     assert names_of(points) == ["optimizer.lr=0.1,generator.lr=1e-05,model=mlp,hidden=64+32"]
     assert names_of([{}]) == ["base"]
     assert names_of([{"model.name": "my_nets:tiny"}]) == ["model=my_nets-tiny"]
+
+
+def test_points_whose_names_would_be_the_same_or_too_long_end_in_a_checksum():
+    close = names_of([{"lr": 0.1234567}, {"lr": 0.12345671}, {"lr": 0.5}])
+    assert len(set(close)) == 3
+    assert [name.partition("~")[0] for name in close] == ["lr=0.123457", "lr=0.123457", "lr=0.5"]
+    (long,) = names_of([{"model.name": "ß" * 300}])
+    assert long.isascii()
+    assert len(long) < 120
+
+
+@pytest.mark.parametrize("points", [[], None, {"optimizer.lr": (0.1, 0.2)}, ["optimizer.lr"]])
+def test_a_sweep_that_is_no_list_of_points_is_refused(points, tmp_path):
+    with pytest.raises(ConfigError, match=r"sweep\(\) is .*; it must be a list of points, \[{'optimizer"):
+        resolved(get_config(), points, tmp_path)
 
 
 def test_points_that_differ_in_numbers_and_seeds_alone_are_one_program(tmp_path):
