@@ -1,6 +1,7 @@
 """PyTorch's two layouts of a file of weights: a zip archive, and pickles with raw numbers after them."""
 
 import io
+import math
 import struct
 import zipfile
 from collections.abc import Callable
@@ -90,6 +91,8 @@ def _arrays(value: Any, numbers: Callable[[Storage], np.ndarray]) -> Any:
         last = value.offset + sum((n - 1) * step for n, step in zip(value.size, value.stride, strict=True))
         if 0 in value.size:
             return np.zeros(value.size, flat.dtype)
+        if math.prod(value.size) > len(flat):  # a stride of 0 would make a terabyte of one number
+            raise RefusedError(f"a tensor of size {value.size} repeats its {len(flat)} stored numbers")
         if last >= len(flat):
             raise RefusedError(f"a tensor of size {value.size} reaches beyond its storage of {len(flat)} numbers")
         steps = tuple(step * flat.itemsize for step in value.stride)

@@ -33,19 +33,21 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     tensors and dicts of them is refused.
     """
     path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(9)
     try:
-        tensors = _read(path)
+        tensors = _read(path, start)
     except RefusedError as error:
         raise error if str(path) in str(error) else RefusedError(f"{path}: {error}") from None
+    except Exception as error:  # zipfile, zlib, struct and NumPy each stumble over broken bytes in ways of their own
+        raise RefusedError(f"{path} is damaged or was cut short: {error}") from None
     for prefix in _WRAPPERS:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as file:
-        start = file.read(9)
+def _read(path: Path, start: bytes) -> dict[str, np.ndarray]:
     if start[:4] == b"PK\x03\x04":
         return _from_zip(path)
     if start[:1] == b"\x80" and start[8:] != b"{":  # a safetensors header may happen to be as long

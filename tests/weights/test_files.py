@@ -110,6 +110,7 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path):
     good = archive(tmp_path / "good.pth", rebuilt(4, 0, (2, 2), (2, 1)), **{"0": np.arange(4.0, dtype="f4").tobytes()})
     np.testing.assert_array_equal(weights.read(good)["w"], [[0, 1], [2, 3]])
     for name, pickled, message in [
+        ("repeated", rebuilt(4, 0, (10**12,), (0,)), r"size \(1000000000000,\) repeats its 4 stored numbers"),
         ("far", rebuilt(4, 1, (2, 2), (2, 1)), "reaches beyond its storage of 4 numbers"),
         ("negative", rebuilt(4, 0, (2, 2), (-2, 1)), "stride"),
         ("short", rebuilt(5, 0, (2, 2), (2, 1)), "has 16 bytes; 5 Float were declared"),
@@ -165,6 +166,29 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path, start):
     (tmp_path / "a").write_bytes(start)
     with pytest.raises(weights.RefusedError):
         weights.read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["tensors.pth", "tensors_old.pth", "checkpoint.pth", "a.npz", "a.safetensors"])
+def test_a_file_that_was_cut_short_or_has_other_bytes_is_refused_in_a_line_that_names_it(folder, tmp_path, name):
+    source = folder / name if name.endswith(".pth") else tmp_path / name
+    tensors = {"w": np.arange(40, dtype=np.float32).reshape(5, 8), "b": np.zeros(3, np.float16)}
+    if name == "a.npz":
+        np.savez_compressed(source, **tensors)
+    elif name == "a.safetensors":
+        weights.write(source, tensors)
+    whole, broken, rng = source.read_bytes(), tmp_path / "broken", np.random.default_rng(0)
+    cases = [whole[:end] for end in np.linspace(0, len(whole) - 1, 60, dtype=int)]
+    for place in rng.integers(0, len(whole), 150):
+        cases.append(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1:])
+    refused = []
+    for case in cases:
+        broken.write_bytes(case)
+        try:
+            weights.read(broken)  # a number may have changed: only a checksum would know
+        except weights.RefusedError as error:
+            refused.append(str(error))
+    assert len(refused) >= 60
+    assert all(str(broken) in story and "\n" not in story for story in refused)
 
 
 def test_an_npz_with_objects_in_it_is_refused(tmp_path):

@@ -98,18 +98,3 @@ def test_kernels_that_are_square_are_turned_too(tmp_path):
     theirs = weights.read(tmp_path / "a.safetensors")["classifier.2.weight"]
     np.testing.assert_array_equal(theirs.T, variables["params"]["head"]["kernel"])
     assert same(weights.load(net, made(net, (8, 8, 3), seed=1), tmp_path / "a.safetensors"), variables)
-
-
-def test_what_is_saved_loads_in_pytorch(tmp_path):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed here")
-    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed here")
-    from safetensors.torch import load_file
-
-    net = models.resnet18(outputs=1000)
-    x = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
-    variables = net.init(jax.random.key(0), x, train=False)
-    weights.save(net, variables, tmp_path / "a.safetensors", dialect="torchvision")
-    peer = torchvision.models.resnet18()
-    peer.load_state_dict(load_file(tmp_path / "a.safetensors"))
-    theirs = peer.eval()(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).detach().numpy()
-    np.testing.assert_allclose(net.apply(variables, x), theirs, rtol=1e-4, atol=1e-5)
