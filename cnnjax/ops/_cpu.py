@@ -12,9 +12,10 @@ from cnnjax.ops.compilation import has_onednn
 
 _NARROW = 8  # channels up to which bands beat blocked convolution
 _WIDE, _MANY = 64, 32  # channels from which Winograd's products are large enough; half of them in batches from `_MANY`
-_RUN = 96  # outputs of a band: its block times its channels
+_RUN = {1: 96, 2: 96, 3: 64}  # outputs of a band, its block times its channels, by dimensions
 _MEMBERS = 16  # members of a vmap that are written out one after the other, more are a loop
 _GROUPS = 32  # likewise groups
+_CACHE = 3 << 20  # bytes of bands at a time in three dimensions
 _SMALL, _LARGE = 2_000_000, 100_000_000  # multiplies from which bands and Winograd are worth their compilation
 
 
@@ -50,6 +51,8 @@ def _kernel(x, y, geometry):
         return _dots.depthwise_kernel(x, y, geometry)
     if way == "blocks":
         return _canonical.kernel_of(x, y, geometry)
+    if way == "bands" and geometry.n == 3:
+        return _dots.kernel_by_pieces(_bands, x, y, geometry, _planes(x, geometry))
     return _dots.transposed_kernel(_FORWARDS[way], x, y, geometry)
 
 
@@ -80,7 +83,7 @@ def _kernel_way(geometry: Geometry, batch: int, inputs: int, outputs: int, dtype
     if _is_narrow(geometry, batch, inputs, outputs) and max(geometry.stride) == 1:
         return "bands"
     threes = all(k == 3 and s == 1 for k, s in zip(geometry.window, geometry.stride, strict=True))
-    wide = min(inputs, outputs) >= (_WIDE if batch < _MANY else _WIDE // 2)
+    wide = min(inputs, outputs) >= (_WIDE if batch < _MANY and geometry.n < 3 else _WIDE // 2)
     pays = wide and _work(geometry, batch, inputs, outputs) >= _LARGE and _saves(geometry)
     return "winograd" if threes and pays else "blocks"
 
@@ -105,14 +108,21 @@ def _saves(geometry: Geometry) -> bool:
 
 
 def _bands(x, kernel, geometry):
-    """Bands of about `_RUN` outputs, that divide the line where they can: a ragged one costs a copy of the output."""
+    """Bands of about as many outputs as `_RUN` says, that divide the line where they can: a ragged one costs a copy of the output."""
     places = geometry.places[-1]
-    wanted = _RUN / kernel.shape[-1]
+    wanted = _RUN[geometry.n] / kernel.shape[-1]
     even = [k for k in range(1, places + 1) if places % k == 0]
     block = max(even, key=lambda k: (min(k / wanted, wanted / k), k))
     if not 0.4 < block / wanted < 2.5:
         block = -(-places // max(1, round(places / wanted)))
     return _dots.banded(x, kernel, geometry, block)
+
+
+def _planes(x, geometry):
+    """How many planes of an output at a time keep what bands make of the input in a core's cache."""
+    lines = math.prod(geometry.window[:-1]) * math.prod(geometry.places[1:]) * x.shape[-1]
+    even = [k for k in range(1, geometry.places[0] + 1) if geometry.places[0] % k == 0]
+    return max(k for k in even if k == 1 or 2 * k * lines * x.dtype.itemsize <= _CACHE)
 
 
 _FORWARDS = {

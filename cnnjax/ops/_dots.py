@@ -3,6 +3,7 @@
 What they leave to JAX is their transposition: slices become pads, products products, so the gradients are products too.
 """
 
+import dataclasses
 import itertools
 import math
 
@@ -27,6 +28,31 @@ def transposed_kernel(output_of, x, y, geometry):
     shape = (*geometry.window, x.shape[-1] // geometry.groups, y.shape[-1])
     kernel = jax.ShapeDtypeStruct(shape, x.dtype)
     return jax.linear_transpose(lambda kernel: output_of(x, kernel, geometry), kernel)(y)[0]
+
+
+def kernel_by_pieces(output_of, x, y, geometry, places):
+    """The kernel's gradient from `places` lines or planes of one example's output after the other.
+
+    What a lowering makes of such a piece of the input stays in the cache.
+    """
+    first = [values[0] for values in (geometry.window, geometry.stride, geometry.padding, geometry.dilation)]
+    window, stride, (low, _), dilation = first
+    many, tail = geometry.places[0] // places, (0,) * geometry.n
+    length, whole = (((run - 1) * stride + (window - 1) * dilation + 1) for run in (places, geometry.places[0]))
+    edges = [(0, 0, 0), (low, whole - geometry.sizes[0] - low, 0), *((0, 0, 0) for _ in tail)]
+    x, y = lax.optimization_barrier((lax.pad(x, jnp.zeros((), x.dtype), edges), y))
+    inner = (length, *geometry.sizes[1:])
+    piece = dataclasses.replace(geometry, sizes=inner, padding=((0, 0), *geometry.padding[1:]))
+
+    def add(total, i):
+        example, start = i // many, i % many * places
+        inputs = lax.dynamic_slice(x, (example, start * stride, *tail), (1, *inner, x.shape[-1]))
+        outputs = lax.dynamic_slice(y, (example, start, *tail), (1, places, *y.shape[2:]))
+        inputs, outputs = lax.optimization_barrier((inputs, outputs))
+        return total + transposed_kernel(output_of, inputs, outputs, piece), ()
+
+    total = jnp.zeros((*geometry.window, x.shape[-1], y.shape[-1]), x.dtype)
+    return lax.scan(add, total, jnp.arange(x.shape[0] * many))[0]
 
 
 def _framed(x: jax.Array, geometry: Geometry, lengths: list[int]) -> jax.Array:
@@ -59,20 +85,21 @@ def banded(x: jax.Array, kernel: jax.Array, geometry: Geometry, block: int) -> j
         geometry.places, geometry.window, geometry.stride, geometry.dilation, strict=True
     )
     reach = (block - 1) * stride + (window - 1) * dilation + 1
-    runs = -(-places // block)
+    step = block * stride
+    runs, pieces = -(-places // block), -(-reach // step)
     lengths = [(place - 1) * s + (k - 1) * d + 1 for place, k, s, d in lead]
-    x = _framed(x, geometry, [*lengths, (runs - 1) * block * stride + reach])
+    x = _framed(x, geometry, [*lengths, (runs + pieces - 1) * step])
     lines = x.reshape(*x.shape[:-2], -1)
-    shifted = []
+    parts = []
     for offset in itertools.product(*(range(k) for _, k, _, _ in lead)):
         part = lines
         for axis, (i, (place, _, s, d)) in enumerate(zip(offset, lead, strict=True), 1):
             part = lax.slice_in_dim(part, i * d, i * d + (place - 1) * s + 1, s, axis)
-        shifted.append(part)
-    starts = [run * block * stride * channels for run in range(runs)]
-    patches = jnp.stack(
-        [jnp.concatenate([part[..., at : at + reach * channels] for part in shifted], -1) for at in starts], -2
-    )
+        for piece in range(pieces):  # what runs read in common is cut once for all of them, and laid side by side
+            own = part[..., piece * step * channels : (piece + runs) * step * channels]
+            own = own.reshape(*own.shape[:-1], runs, step * channels)
+            parts.append(own[..., : (reach - piece * step) * channels])
+    patches = jnp.concatenate(parts, -1)
     band = _band(kernel, geometry.n, block, reach, stride, dilation).astype(x.dtype)
     y = patches.reshape(-1, patches.shape[-1]) @ band
     return y.reshape(batch, *geometry.places[:-1], runs * block, -1)[..., :places, :]

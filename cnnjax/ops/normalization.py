@@ -50,10 +50,9 @@ def _moments(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     over = tuple(range(1, rows.ndim - 1))
     few = rows[(slice(None), slice(0, 1), *(slice(None, None, -(-size // 4)) for size in rows.shape[2:-1]))]
     point = lax.stop_gradient(jnp.mean(few, over, keepdims=True))
-    centred = rows - point
-    mean = jnp.mean(centred, over)
-    variance = jnp.maximum(jnp.mean(jnp.square(centred), over) - jnp.square(mean), 0)
-    return mean + point.reshape(mean.shape), variance
+    mean = jnp.mean(rows, over)  # of the rows as they are: differences that both sums shared would be written out
+    square = jax.checkpoint(lambda rows: jnp.mean(jnp.square(rows - point), over))(rows)
+    return mean, jnp.maximum(square - jnp.square(mean - point.reshape(mean.shape)), 0)
 
 
 def _merged(mean: jax.Array, variance: jax.Array, many: int) -> tuple[jax.Array, jax.Array]:
