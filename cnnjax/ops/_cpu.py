@@ -108,7 +108,7 @@ def _saves(geometry: Geometry) -> bool:
 
 
 def _bands(x, kernel, geometry):
-    """Bands of about as many outputs as `_RUN` says, that divide the line where they can: a ragged one costs a copy of the output."""
+    """Bands of about `_RUN` outputs, that divide the line where they can: a ragged one costs a copy of the output."""
     places = geometry.places[-1]
     wanted = _RUN[geometry.n] / kernel.shape[-1]
     even = [k for k in range(1, places + 1) if places % k == 0]
