@@ -12,19 +12,19 @@ __all__ = ["whitened_cnn"]
 
 
 def whitened_cnn(
-    *, outputs: int, widths: tuple = (64, 256, 256), depth: int = 2, window: int = 2, activation: str = "gelu",
-    scale: float = 1 / 256, norm: str = "batch", norm_group: int = 0, momentum: float = 0.6, eps: float = 1e-12,
-    pool: str = "max", init: str = "dirac", jitter: Static[float] = 5e-4,
+    *, outputs: int, widths: tuple = (64, 256, 256), depth: int = 2, skip: bool = False, window: int = 2,
+    activation: str = "gelu", scale: float = 1 / 256, norm: str = "batch", norm_group: int = 0,
+    momentum: float = 0.6, eps: float = 1e-12, pool: str = "max", init: str = "dirac", jitter: Static[float] = 5e-4,
 ) -> nn.Module:
     """Whitening, then `depth` 3×3 convolutions for each of `widths`, the first of them pooled by 2 (Jordan 2024).
 
     The first kernel holds the eigenvectors of the training set's patches divided by √(eigenvalue + `jitter`), and their
     negatives; it is made by `prepare` and meant to be frozen (`optimizer.freeze = ("whiten/kernel",)`). The other
     kernels start as the identity as far as they reach. Outputs are times `scale`. `pool` halves the groups; the last
-    pooling takes the maximum.
+    pooling takes the maximum. With `skip` what left a group's first activation is added before its last.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
-    return WhitenedCNN(outputs, widths, depth, window, scale, pool, style, jitter)
+    return WhitenedCNN(outputs, widths, depth, skip, window, scale, pool, style, jitter)
 
 
 class Group(nn.Module):
@@ -32,15 +32,20 @@ class Group(nn.Module):
 
     features: int
     depth: int
+    skip: bool
     pool: str
     style: Style
 
     @nn.compact
     def __call__(self, x, train=False):
+        first = 0
         for i in range(self.depth):
             x = self.style.conv(self.features, 3, padding=1, name=f"conv{i + 1}")(x)
             x = pooling(self.pool)(x, 2) if i == 0 else x
-            x = self.style.activate(self.style.normalize(f"norm{i + 1}")(x, train))
+            x = self.style.normalize(f"norm{i + 1}")(x, train)
+            x = x + first if self.skip and i == self.depth - 1 else x
+            x = self.style.activate(x)
+            first = x if i == 0 else first
         return x
 
 
@@ -50,6 +55,7 @@ class WhitenedCNN(Network):
     outputs: int
     widths: tuple
     depth: int
+    skip: bool
     window: int
     scale: float
     pool: str
@@ -67,7 +73,7 @@ class WhitenedCNN(Network):
         x = self.style.activate(x)
         maps = {"whiten": x}
         for i, features in enumerate(self.widths):
-            group = Group(features, self.depth, self.pool, self.style, name=f"group{i + 1}")
+            group = Group(features, self.depth, self.skip, self.pool, self.style, name=f"group{i + 1}")
             x = maps[f"group{i + 1}"] = group(x, train)
         return maps
 

@@ -42,7 +42,7 @@ TINY = {
     "lenet5": ("lenet5", {"dropout": 0.1}, (28, 28, 1)),
     "lenet5_1998": ("lenet5_1998", {}, (28, 28, 1)),
     "convnet": ("convnet", {"layers": (("conv", 4, 3), ("pool", 2), ("dense", 8))}, (8, 8, 3)),
-    "whitened_cnn": ("whitened_cnn", {"widths": (8, 8)}, (13, 13, 3)),
+    "whitened_cnn": ("whitened_cnn", {"widths": (8, 8), "skip": True}, (13, 13, 3)),
     "all_cnn": ("all_cnn_c", {"width": 4}, (12, 12, 3)),
     "alexnet": ("alexnet", {"hidden": 8}, (63, 63, 3)),
     "vgg": ("vgg11_bn", {"width": 2, "hidden": 8}, (32, 32, 3)),
