@@ -29,7 +29,7 @@ Where
 Search (points that are drawn, where the config file has search(): path -> distribution, beside get_config)
   --search=NAME              tpe, cma, random (they need Optuna), or population: the worst members become perturbed
                              copies of the best, in one program
-  --trials=32 --together=8   points in all, and at a time; a population is --trials members
+  --trials=32 --together=8   points in all, and at a time (in packs, by any launcher); a population is --trials members
   --prune=none               median or halving ends points that are behind
   --storage=URL              Optuna's storage; a journal in the workdir by default
   --draw=0                   the seed of what is drawn
@@ -43,6 +43,8 @@ Looking
 Exit codes: 0 done · 2 config or usage · 7 workdir in use · 75 stopped by a signal and saved · 1 some points are dead
 """
 
+import contextlib
+import functools
 from pathlib import Path
 
 from absl import flags
@@ -57,21 +59,14 @@ _TEXTS = {
     "sort": "", "where": "", "csv": "", "markdown": "", "html": "", "part": "",
     "search": "", "prune": "none", "storage": "",
 }  # fmt: skip
-_NUMBERS = {
-    "members": 0,
-    "retries": 1,
-    "workers": 1,
-    "gpus": 0,
-    "cpus": 1,
-    "minutes": 1440,
-    "trials": 32,
-    "together": 8,
-    "draw": 0,
-}
+_NUMBERS = {"members": 0, "retries": 1, "gpus": 0, "draw": 0}
+_COUNTS = {"workers": 1, "cpus": 1, "minutes": 1440, "trials": 32, "together": 8}
 for _name, _default in _TEXTS.items():
     flags.DEFINE_string(_name, _default, "", flag_values=FLAGS)
 for _name, _default in _NUMBERS.items():
     flags.DEFINE_integer(_name, _default, "", 0, flag_values=FLAGS)
+for _name, _default in _COUNTS.items():
+    flags.DEFINE_integer(_name, _default, "", 1, flag_values=FLAGS)
 flags.DEFINE_float("patience", 60.0, "", 0.0, flag_values=FLAGS)
 for _name in ("dry_run", "table", "select_on_test"):
     flags.DEFINE_bool(_name, False, "", flag_values=FLAGS)
@@ -119,31 +114,34 @@ def _most(runs: list) -> int:
 
 def _train(runs: list) -> None:
     """Trains what is missing and says what came of it."""
-    from cnnjax.sweep.packing import packs_of
     from cnnjax.sweep.roster import write_roster
-    from cnnjax.sweep.running import run_packs
     from cnnjax.train.workdir import hold
 
     workdir = Path(FLAGS.workdir)
     with hold(workdir):
         write_roster(workdir, runs)
-        if FLAGS.launcher == "here":
-            how = {"way": FLAGS.pack, "most": FLAGS.members, "retries": FLAGS.retries}
-            dead = run_packs(runs, workdir, say=_say, **how)
-        else:
-            from cnnjax.sweep.launch import supervise, unit_of
-
-            units = [unit_of(pack, workdir, way=FLAGS.pack) for pack in packs_of(runs, most=_most(runs))]
-            how = {"retries": FLAGS.retries, "patience": FLAGS.patience}
-            dead = supervise(units, _launcher(workdir), workdir, say=_say, **how)
+        dead = _trainer()(runs, workdir, way=FLAGS.pack, retries=FLAGS.retries, say=_say)
     _told(runs, dead)
+
+
+def _trainer():
+    """The function that trains runs where the flags say."""
+    if FLAGS.launcher == "here":
+        from cnnjax.sweep.running import run_packs
+
+        return functools.partial(run_packs, most=FLAGS.members)
+    from cnnjax.sweep.launch import run_elsewhere
+
+    launcher = _launcher(Path(FLAGS.workdir))
+    return functools.partial(run_elsewhere, launcher=launcher, most=FLAGS.members, patience=FLAGS.patience)
 
 
 def _search(path: str, config) -> None:
     """Trains points that are drawn one batch after another, or a population."""
     configs.one_of(FLAGS.search, ("tpe", "cma", "random", "population"), path="--search")
-    if FLAGS.launcher != "here":
-        raise ConfigError(f"--launcher={FLAGS.launcher}: a search trains its points in this process; leave it out")
+    configs.one_of(FLAGS.prune, ("none", "median", "halving"), path="--prune")
+    if FLAGS.search == "population" and FLAGS.launcher != "here":
+        raise ConfigError(f"--launcher={FLAGS.launcher}: a population is one program, in this process; leave it out")
     space = configs.beside(path, "search")
     if FLAGS.dry_run:
         for name, distribution in space.items():
@@ -161,7 +159,7 @@ def _search(path: str, config) -> None:
             runs, dead = evolve(config, space, FLAGS.workdir, members=FLAGS.trials, **how)
         else:
             asked = {"sampler": FLAGS.search, "pruner": FLAGS.prune, "storage": FLAGS.storage}
-            asked |= {"trials": FLAGS.trials, "together": FLAGS.together}
+            asked |= {"trials": FLAGS.trials, "together": FLAGS.together, "train": _trainer()}
             runs, dead = search(config, space, FLAGS.workdir, **asked, **how)
     _told(runs, dead)
 
@@ -171,9 +169,11 @@ def _told(runs: list, dead: list) -> None:
     from cnnjax.sweep.running import SweepFailed
 
     for point in dead:
-        _say(f"{point.name} is dead after {FLAGS.retries + 1} tries: {point.error}\n{point.story}")
+        how = "is another process's" if point.locked else f"is dead after {FLAGS.retries + 1} tries"
+        _say(f"{point.name} {how}: {point.error}\n{point.story}".rstrip())
     if dead:
-        raise SweepFailed(f"{len(dead)} of {len(runs)} points are dead: {', '.join(point.name for point in dead)}")
+        names = ", ".join(point.name for point in dead)
+        raise SweepFailed(f"{len(dead)} of {len(runs)} points are not complete: {names}")
     look = _main.command("experiments.sweep", f"--workdir={FLAGS.workdir}", "--table")
     _say(f"{len(runs)} points are complete\nlook at them  {look}")
 
@@ -185,9 +185,18 @@ def _train_part(runs: list) -> None:
     from cnnjax.sweep.packing import packs_of
     from cnnjax.sweep.roster import points_of
     from cnnjax.sweep.running import SweepFailed, attempt
+    from cnnjax.train.workdir import WorkdirLocked
 
     (pack,) = packs_of(points_of(runs, json.loads(Path(FLAGS.part).read_text())))
-    dead = attempt(pack, FLAGS.workdir, way=FLAGS.pack, retries=0, say=_say)
+    with contextlib.ExitStack() as stack:
+        how = {"way": FLAGS.pack, "retries": 0, "say": _say}
+        if FLAGS.prune != "none":
+            from cnnjax.sweep.search import pruning
+
+            how["judge"] = stack.enter_context(pruning(FLAGS.workdir, FLAGS.prune, FLAGS.storage))
+        dead = attempt(pack, FLAGS.workdir, **how)
+    if dead and all(point.locked for point in dead):
+        raise WorkdirLocked(dead[0].error)
     if dead:
         raise SweepFailed(f"dead: {', '.join(point.name for point in dead)}")
 

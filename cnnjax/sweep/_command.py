@@ -1,4 +1,4 @@
-"""What runs on another machine: a command, which dies with the worker that started it."""
+"""Commands that die with the process that started them; as a program, `_command.py PARENT COMMAND …` becomes one."""
 
 import ctypes
 import os
@@ -8,21 +8,34 @@ import sys
 from collections.abc import Mapping, Sequence
 
 
+def bound(command: Sequence[str]) -> list[str]:
+    """The command, to be started by this process and ended with it: none is left behind that would hold its workdirs.
+
+    Linux alone knows how; the wish is the child's own, spoken before it becomes the command.
+    """
+    return [sys.executable, "-S", __file__, str(os.getpid()), *command] if sys.platform == "linux" else list(command)
+
+
 def run_command(command: Sequence[str], log: str, folder: str, environment: Mapping[str, str]) -> int:
     """Runs a command in a folder, its words going to the end of a file; its exit code comes out."""
     with open(log, "ab") as words:
         process = subprocess.Popen(
-            list(command),
+            bound(command),
             cwd=folder,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
-            preexec_fn=_dies_with_parent if sys.platform == "linux" else None,
         )
         code = process.wait()
     return code if code >= 0 else 128 - code
 
 
-def _dies_with_parent() -> None:
+def _become(parent: str, *command: str) -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() == int(parent):  # else it is dead already
+        os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    _become(*sys.argv[1:])

@@ -24,10 +24,12 @@ class Decision:
 class Judge:
     """Is asked after every evaluation but the last what becomes of the members; this one lets them be.
 
-    `rescues` says that members whose updates are not finite are left to it, and not taken out of the pack.
+    `rescues` says that members whose updates are not finite are left to it, and not taken out of the pack; `flags` are
+    those of `experiments.sweep --part` that ask the same judge in another process.
     """
 
     rescues = False
+    flags: tuple[str, ...] = ()
 
     def decide(
         self,

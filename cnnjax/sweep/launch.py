@@ -20,13 +20,17 @@ from pathlib import Path
 from typing import Protocol
 
 from cnnjax import config as sections
-from cnnjax.sweep._command import run_command
-from cnnjax.sweep.packing import Pack
-from cnnjax.sweep.running import Dead
+from cnnjax.sweep._command import bound, run_command
+from cnnjax.sweep.judging import LENIENT, Judge
+from cnnjax.sweep.packing import Pack, Run, packs_of
+from cnnjax.sweep.running import Dead, last_words
 from cnnjax.train.loop import Preempted
-from cnnjax.train.signals import Stop
+from cnnjax.train.signals import PREEMPTED, Stop
+from cnnjax.train.workdir import WorkdirLocked
 
-__all__ = ["Launcher", "Local", "RayCluster", "Slurm", "Unit", "supervise", "unit_of"]
+__all__ = ["Launcher", "Local", "RayCluster", "Slurm", "Unit", "run_elsewhere", "supervise", "unit_of"]
+
+_LOCKED = WorkdirLocked.exit_code
 
 
 class Job(Protocol):
@@ -62,21 +66,43 @@ class Unit:
         return all(run.done for run in self.pack.runs)
 
 
-def unit_of(pack: Pack, workdir: Path, *, way: str = "auto") -> Unit:
-    """The command that trains a pack: `experiments.train` for a single point, `experiments.sweep --part` for more."""
+def unit_of(pack: Pack, workdir: Path, *, way: str = "auto", judge: Judge = LENIENT) -> Unit:
+    """The command that trains a pack: `experiments.train` for a point that nobody judges, else a part of the sweep."""
     first = pack.runs[0]
     folder = workdir / "parts"
     folder.mkdir(parents=True, exist_ok=True)
     python = (sys.executable, "-m")
-    if len(pack.runs) == 1:
+    if len(pack.runs) == 1 and not judge.flags:
         file = folder / f"{first.name}.json"
         file.write_text(sections.to_json(first.config))
         command = (*python, "experiments.train", f"--config={file}", f"--workdir={first.workdir}")
     else:
         file = folder / f"{first.name} and {len(pack.runs) - 1} more.json"
         file.write_text(json.dumps([run.name for run in pack.runs]))
-        command = (*python, "experiments.sweep", f"--workdir={workdir}", f"--part={file}", f"--pack={way}")
+        flags = (f"--workdir={workdir}", f"--part={file}", f"--pack={way}", *judge.flags)
+        command = (*python, "experiments.sweep", *flags)
     return Unit(pack, command, file.with_suffix(".log"))
+
+
+def run_elsewhere(
+    runs: Sequence[Run],
+    workdir: str | Path,
+    *,
+    launcher: Launcher,
+    way: str = "auto",
+    most: int = 0,
+    retries: int = 1,
+    patience: float = 60.0,
+    say: Callable[[str], None] = print,
+    judge: Judge = LENIENT,
+) -> list[Dead]:
+    """Trains what is missing of the points in other processes, by default in packs that are even shares for the slots.
+
+    Those that are dead come out.
+    """
+    packs = packs_of(runs, most=most or -(-len(runs) // launcher.slots))
+    units = [unit_of(pack, Path(workdir), way=way, judge=judge) for pack in packs]
+    return supervise(units, launcher, Path(workdir), retries=retries, patience=patience, say=say)
 
 
 def supervise(
@@ -90,7 +116,8 @@ def supervise(
 ) -> list[Dead]:
     """Runs the units; those that fail, or hang for `patience` seconds (or 20 times the usual), are tried again.
 
-    A pack that fails too often is taken apart; a point that does is dead, and comes out.
+    A pack that fails too often is taken apart; a point that does is dead, and comes out. What was stopped from outside
+    and saved, or waits for a process that has its workdirs, has not failed.
     """
     with Stop() as stop:
         return _Supervisor(units, launcher, workdir, retries, patience, say).finish(stop)
@@ -98,7 +125,7 @@ def supervise(
 
 class _Supervisor:
     def __init__(self, units, launcher, workdir, retries, patience, say):
-        self.waiting = deque((unit, 0) for unit in units if not unit.done)
+        self.waiting = deque((unit, 0, 0.0) for unit in units if not unit.done)  # unit, tries, not before
         self.launcher, self.workdir, self.retries, self.patience, self.say = launcher, workdir, retries, patience, say
         self.active: dict[int, tuple] = {}  # slot -> unit, tries, job, since
         self.dead: list[Dead] = []
@@ -106,9 +133,11 @@ class _Supervisor:
     def finish(self, stop: Stop) -> list[Dead]:
         try:
             while (self.waiting or self.active) and not stop.wanted:
+                ready = [each for each in self.waiting if each[2] <= time.time()]
                 free = [slot for slot in range(self.launcher.slots) if slot not in self.active]
-                for slot in free[: len(self.waiting)]:
-                    unit, tries = self.waiting.popleft()
+                for slot, each in zip(free, ready, strict=False):
+                    self.waiting.remove(each)
+                    unit, tries, _ = each
                     job = self.launcher.submit(unit.command, unit.log, slot)
                     self.active[slot] = (unit, tries, job, time.time())
                     self.say(f"started {_title(unit)}" + (f", try {tries + 1}" if tries else ""))
@@ -137,16 +166,23 @@ class _Supervisor:
         reason = f"no metric line for {silence:.0f} s" if silence else f"ended with exit code {code}"
         if code == 0 and unit.done:
             self.say(f"finished {_title(unit)}")
+        elif code == PREEMPTED:
+            self.say(f"{_title(unit)}: stopped from outside; goes on from its checkpoint")
+            self.waiting.append((unit, tries, 0.0))
+        elif code == _LOCKED:
+            self.say(f"{_title(unit)}: {last_words(unit.log).rpartition(chr(10))[2]}; waits for that")
+            self.waiting.append((unit, tries, time.time() + min(10.0, self.patience)))
         elif tries < self.retries:
             self.say(f"{_title(unit)}: {reason}; tried again from its checkpoint")
-            self.waiting.append((unit, tries + 1))
+            self.waiting.append((unit, tries + 1, 0.0))
         elif len(unit.pack.runs) > 1:
             self.say(f"{_title(unit)}: {reason}; its points are tried alone")
             alone = [Pack((run,)) for run in unit.pack.runs if not run.done]
-            self.waiting.extend((unit_of(pack, self.workdir), 0) for pack in alone)
+            self.waiting.extend((unit_of(pack, self.workdir), 0, 0.0) for pack in alone)
         else:
             self.say(f"{_title(unit)}: {reason}; given up")
-            self.dead.append(Dead(unit.pack.runs[0].name, reason, _last_words(unit)))
+            (run,) = unit.pack.runs
+            self.dead.append(Dead(run.name, reason, last_words(run.workdir / "error.log", unit.log)))
 
     def _end(self, *, kill: bool) -> None:
         for _, _, job, _ in self.active.values():
@@ -179,7 +215,7 @@ class Local:
             with open(log, "ab") as words:
                 return _Process(
                     subprocess.Popen(
-                        command,
+                        bound(command),
                         stdin=subprocess.DEVNULL,
                         stdout=words,
                         stderr=words,
@@ -223,7 +259,7 @@ class RayCluster:
 
     def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
         """Starts a task."""
-        paths = dict(zip(("PYTHONPATH",), (os.pathsep.join([os.getcwd(), *sys.path[1:]]),), strict=True))
+        paths = {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path[1:]])}
         return _Task(self._ray, self._task.remote(list(command), str(log.absolute()), os.getcwd(), paths))
 
 
@@ -294,16 +330,6 @@ def _silence(unit: Unit, since: float, patience: float) -> float:
     allowed = max(patience, 20 * statistics.median(pauses or [0.0])) if newest else 10 * patience
     silence = time.time() - max(newest, since)
     return silence if silence > allowed else 0.0
-
-
-def _last_words(unit: Unit) -> str:
-    """The end of the story of a point: of its traceback, or of what it printed."""
-    for path in (unit.pack.runs[0].workdir / "error.log", unit.log):
-        with contextlib.suppress(OSError):
-            text = path.read_text(errors="replace").strip()
-            if text:
-                return "\n".join(text.splitlines()[-12:])
-    return ""
 
 
 def _title(unit: Unit) -> str:

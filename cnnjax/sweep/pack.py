@@ -18,7 +18,7 @@ from cnnjax.train.parallel import WAYS
 from cnnjax.train.record import accept
 from cnnjax.train.signals import Stop
 from cnnjax.train.state import State
-from cnnjax.train.workdir import hold, write_status
+from cnnjax.train.workdir import WorkdirLocked, hold, write_status
 
 __all__ = ["train_pack"]
 
@@ -36,14 +36,18 @@ def train_pack(
 ) -> str:
     """Trains the points of a pack from wherever they stand; the way it took (`auto` tries them) comes out.
 
-    Points that roll back are left frozen, to be trained alone. `chosen(way)` is told before the first step;
-    the judge is asked after every evaluation.
+    Points that roll back are left frozen, to be trained alone; so are, untouched, those that another process holds.
+    `chosen(way)` is told before the first step; the judge is asked after every evaluation.
     """
     with contextlib.ExitStack() as stack:
         job = prepare(sections.change(pack.runs[0].config, {"train.devices": 1}))
         members = []
         for run in pack.runs:
-            stack.enter_context(hold(run.workdir))
+            try:
+                stack.enter_context(hold(run.workdir))
+            except WorkdirLocked as error:
+                say(f"{error}; the others go on without it")
+                continue
             if not run.done:
                 accept(run.workdir, run.config)
             members.append(Member(run, job))

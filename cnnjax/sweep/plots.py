@@ -15,6 +15,7 @@ from cnnjax.sweep.table import Table, curves_of
 __all__ = ["draw_against", "draw_importance", "draw_learning", "draw_parallel", "share_of_variance"]
 
 _INK, _GRID = "#333a45", "#e3e7ec"
+_SEEDS = ("seed", "data.seed")
 _COLORS = colormaps["viridis"]
 
 
@@ -41,29 +42,49 @@ def draw_parallel(table: Table) -> Figure:
 
 
 def draw_against(table: Table, path: str = "") -> Figure:
-    """The metric against a number that the points override (the learning rate, if any), seeds as a band."""
-    numbers = [name for name in table.varied if all(_is_number(row.get(name)) for row in table.rows)]
-    rates = [name for name in numbers if name.endswith("lr")]
-    path = path or next(iter([*rates, *(name for name in numbers if "seed" not in name)]), "")
-    axes = _axes((6.4, 4.2), f"{table.metric} against {path or 'nothing that is a number'}")
-    others = [name for name in table.varied if name not in (path, "seed", "data.seed")]
+    """The metric against what the points override, by default a learning rate or the first number; seeds as a band.
+
+    What is no number, a kind of pooling say, has a place for each value, and seeds are bars.
+    """
+    path = path or _main_path(table)
+    numeric = bool(path) and all(_is_number(row.get(path)) for row in table.rows)
+    axes = _axes((6.4, 4.2), f"{table.metric} against {path or 'nothing'}")
+    places = {word: i for i, word in enumerate(sorted({_short(row.get(path)) for row in table.rows}))}
+    others = [name for name in table.varied if name not in (path, *_SEEDS)]
     lines: dict[str, dict[float, list]] = {}
-    for row in _measured(table):
-        if path:
-            key = ", ".join(f"{_word(name)} {_short(row.get(name))}" for name in others)
-            lines.setdefault(key, {}).setdefault(row[path], []).append(row[table.metric])
-    for (label, values), color in zip(sorted(lines.items()), _shades(len(lines)), strict=True):
+    for row in _measured(table) if path else []:
+        key = ", ".join(f"{_word(name)} {_short(row.get(name))}" for name in others)
+        place = row[path] if numeric else places[_short(row.get(path))]
+        lines.setdefault(key, {}).setdefault(place, []).append(row[table.metric])
+    for rank, ((label, values), color) in enumerate(zip(sorted(lines.items()), _shades(len(lines)), strict=True)):
         x = sorted(values)
+        style = {"color": color, "label": label if len(lines) <= 8 else "", "marker": "o", "markersize": 4}
         middle = [statistics.fmean(values[place]) for place in x]
-        axes.plot(x, middle, marker="o", markersize=4, color=color, label=label if len(lines) <= 8 else "")
-        axes.fill_between(x, [min(values[p]) for p in x], [max(values[p]) for p in x], color=color, alpha=0.18, lw=0)
-    places = [place for values in lines.values() for place in values]
-    if places and min(places) > 0 and max(places) >= 10 * min(places):
+        low, high = [min(values[place]) for place in x], [max(values[place]) for place in x]
+        if numeric:
+            axes.plot(x, middle, **style)
+            axes.fill_between(x, low, high, color=color, alpha=0.18, lw=0)
+        else:
+            x = [place + 0.4 * ((rank + 0.5) / len(lines) - 0.5) for place in x]
+            axes.plot(x, middle, linestyle="none", **style)
+            axes.vlines(x, low, high, color=color, linewidth=1.4)
+    numbers = [place for values in lines.values() for place in values]
+    if not numeric:
+        axes.set_xticks(range(len(places)), places)
+    elif min(numbers, default=0) > 0 and max(numbers) >= 10 * min(numbers):
         axes.set_xscale("log")
     axes.set_xlabel(path, color=_INK)
     if 1 < len(lines) <= 8:
         axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
     return axes.figure
+
+
+def _main_path(table: Table) -> str:
+    """The override that says most in a picture: a learning rate, another number, anything, or else a seed."""
+    paths = [name for name in table.varied if name not in _SEEDS]
+    numbers = [name for name in paths if all(_is_number(row.get(name)) for row in table.rows)]
+    rates = [name for name in numbers if name.endswith("lr")]
+    return next(iter([*rates, *numbers, *paths, *table.varied]), "")
 
 
 def draw_learning(table: Table, workdir: str | Path, name: str = "") -> Figure:
@@ -161,7 +182,10 @@ def _word(path: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """A value in few letters; a dash for what a point does not override."""
+    if isinstance(value, tuple | list):
+        return "+".join(map(_short, value)) or "none"
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def write_roster(workdir: str | Path, runs: Sequence[Run]) -> None:
     """Writes the points of a sweep; those of an earlier call that are no more among them stay at the end."""
     path = Path(workdir) / "sweep.json"
     points = {run.name: _entry(run) for run in runs}
-    earlier = {point["name"]: point for point in read_json(path)["points"]} if path.exists() else {}
+    before = read_json(path) if path.exists() else {"points": [], "command": []}
+    earlier = {point["name"]: point for point in before["points"]}
     for name, point in points.items():
         words = harm(earlier[name]["config"], point["config"]) if name in earlier else ""
         if words and (Path(workdir) / name / "checkpoints").exists():
@@ -27,7 +29,9 @@ def write_roster(workdir: str | Path, runs: Sequence[Run]) -> None:
                 "use another --workdir, or the old values"
             )
     Path(workdir).mkdir(parents=True, exist_ok=True)
-    write_json(path, {"points": [*points.values(), *(p for name, p in earlier.items() if name not in points)]})
+    kept = [point for name, point in earlier.items() if name not in points]
+    made = any(word.startswith("--config=") for word in sys.argv) or not before["command"]  # else it goes on
+    write_json(path, {"command": sys.argv if made else before["command"], "points": [*points.values(), *kept]})
 
 
 def read_roster(workdir: str | Path) -> list[Run]:

@@ -1,5 +1,6 @@
 """A sweep from its points to the end: packs first, then what has to train alone; the same call goes on."""
 
+import contextlib
 import dataclasses
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +14,9 @@ from cnnjax.sweep.packing import Pack, Run, packs_of, resolved
 from cnnjax.sweep.roster import note_way, way_of, write_roster
 from cnnjax.train.loop import Preempted
 from cnnjax.train.signals import Stop
-from cnnjax.train.workdir import hold, record_error, write_status
+from cnnjax.train.workdir import WorkdirLocked, hold, record_error, write_status
 
-__all__ = ["Dead", "SweepFailed", "attempt", "run_packs", "run_sweep", "train_one"]
+__all__ = ["Dead", "SweepFailed", "attempt", "dead_of", "last_words", "run_packs", "run_sweep", "train_one"]
 
 
 class SweepFailed(Exception):
@@ -31,6 +32,7 @@ class Dead:
     name: str
     error: str
     story: str = ""
+    locked: bool = False  # it is not dead: another process trains it
 
 
 def run_sweep(
@@ -62,6 +64,7 @@ def run_packs(
     most: int = 0,
     retries: int = 1,
     say: Callable[[str], None] = print,
+    judge: Judge = LENIENT,
 ) -> list[Dead]:
     """Trains what is missing of the points, pack by pack in this process; those that are dead come out."""
     dead = []
@@ -70,7 +73,7 @@ def run_packs(
         if all(run.done for run in pack.runs):
             continue
         say(f"pack {number} of {len(packs)}: {len(pack.runs)} point{'s' if len(pack.runs) > 1 else ''}")
-        dead += attempt(pack, workdir, way=way, retries=retries, say=say)
+        dead += attempt(pack, workdir, way=way, retries=retries, say=say, judge=judge)
     return dead
 
 
@@ -84,12 +87,13 @@ def attempt(
     judge: Judge = LENIENT,
 ) -> list[Dead]:
     """Trains a pack as one program, then alone whatever it has left; those that are dead come out."""
-    if len(pack.runs) > 1:
+    together = len(pack.runs) > 1 or (judge is not LENIENT and not pack.alone)  # the judge sees packs, also of one
+    if together:
         _together(pack, workdir, way, say, judge)
     dead = []
     for run in pack.runs:
         if not run.done:
-            if len(pack.runs) > 1:
+            if together:
                 say(f"{run.name} trains alone")
             dead += train_one(run, retries=retries, say=say)
     return dead
@@ -124,6 +128,9 @@ def train_one(run: Run, *, retries: int, say: Callable[[str], None] = print) -> 
             return []
         except Preempted:
             raise
+        except WorkdirLocked as error:  # its files are another process's
+            say(_line(error))
+            return [Dead(run.name, str(error), locked=True)]
         except Exception as error:
             failure = error
             if not run.workdir.is_dir():
@@ -134,6 +141,23 @@ def train_one(run: Run, *, retries: int, say: Callable[[str], None] = print) -> 
             say(f"{run.name} failed: {_line(error)}" + (f"; {left} more tries" if left else ""))
     story = "".join(traceback.format_exception(failure))
     return [Dead(run.name, f"{type(failure).__name__}: {_line(failure)}", story)]
+
+
+def dead_of(run: Run) -> Dead:
+    """What the files of a point that is not done say of it."""
+    status = run.status
+    reason = status.get("reason", status.get("status", "never begun"))
+    return Dead(run.name, reason, last_words(run.workdir / "error.log"))
+
+
+def last_words(*logs: Path) -> str:
+    """The last lines of the first of these files that has any."""
+    for path in logs:
+        with contextlib.suppress(OSError):
+            lines = path.read_text(errors="replace").strip().splitlines()
+            if lines:
+                return "\n".join(lines[-12:])
+    return ""
 
 
 def _line(error: BaseException) -> str:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.sweep.judging import Decision, Judge
+from cnnjax.sweep.judging import LENIENT, Decision, Judge
 from cnnjax.sweep.packing import Run, packs_of, resolved
 from cnnjax.sweep.population import Population
 from cnnjax.sweep.roster import write_roster
-from cnnjax.sweep.running import Dead, attempt
+from cnnjax.sweep.running import Dead, attempt, dead_of, run_packs
 from cnnjax.sweep.space import Distribution, sample
 from cnnjax.sweep.table import curves_of
 from cnnjax.train.job import prepare
+from cnnjax.train.workdir import WorkdirLocked
 
-__all__ = ["PRUNERS", "SAMPLERS", "evolve", "goal_of", "search"]
+__all__ = ["PRUNERS", "SAMPLERS", "evolve", "goal_of", "pruning", "search"]
 
 SAMPLERS = ("random", "tpe", "cma")
 PRUNERS = ("none", "median", "halving")
@@ -50,29 +51,33 @@ def search(
     storage: str = "",
     seed: int = 0,
     goal: tuple[str, bool] = ("eval.accuracy", True),
+    train: Callable[..., list[Dead]] = run_packs,
     way: str = "auto",
     retries: int = 1,
     say: Callable[[str], None] = print,
 ) -> tuple[list[Run], list[Dead]]:
     """The runs of a study of `trials` points, `together` at a time, and those that are dead; goes on where it stopped.
 
-    `storage` is any that Optuna knows by a URL; "" is a journal in the workdir.
+    `storage` is any that Optuna knows by a URL; "" is a journal in the workdir. `train` is `run_packs`, or a partial of
+    `run_elsewhere` that has its launcher.
     """
     sections.one_of(sampler, SAMPLERS, path="--search")
     sections.one_of(pruner, PRUNERS, path="--prune")
+    _checked(space)
     with _quiet_optuna() as optuna:
         study = _Study(optuna, space, Path(workdir), sampler, pruner, storage, seed, goal)
-        dead = []
+        judge = _Pruning(study, pruner, storage) if pruner != "none" else LENIENT
         while batch := study.asked(min(together, trials - study.finished())):
             runs = study.runs(config)
             write_roster(workdir, runs)
             fresh = [run for run in runs if run.name in batch]
-            judge = _Pruning(study, batch) if pruner != "none" else Judge()
-            for pack in packs_of(fresh):
-                dead += attempt(pack, workdir, way=way, retries=retries, say=say, judge=judge)
+            found = train(fresh, workdir, way=way, retries=retries, say=say, judge=judge)
+            if locked := [point for point in found if point.locked]:
+                raise WorkdirLocked(locked[0].error)
             study.tell(fresh, batch)
             say(f"{study.finished()} of {trials} points; {study.best()}")
-        return study.runs(config), dead
+        runs = study.runs(config)
+        return runs, [dead_of(run) for run in runs if not run.done]
 
 
 def evolve(
@@ -89,13 +94,32 @@ def evolve(
 ) -> tuple[list[Run], list[Dead]]:
     """The runs of a population that begins with as many draws from the space, and those that are dead."""
     metric, higher = goal
+    _checked(space)
     population = Population(space, metric.partition(".")[2], higher=higher, seed=seed)
     population.check(config)
     points = [{**point, "seed": config["seed"] + k} for k, point in enumerate(sample(space, members, seed=seed))]
     runs = resolved(config, points, workdir)
+    pack, *more = packs_of(runs)
+    if more or pack.alone:
+        raise ConfigError(f"a population is one program: {pack.alone or 'the space changes what is compiled'}")
     write_roster(workdir, runs)
-    (pack,) = packs_of(runs)
     return runs, attempt(pack, workdir, way=way, retries=retries, say=say, judge=population)
+
+
+@contextlib.contextmanager
+def pruning(workdir: str | Path, pruner: str, storage: str = "") -> Iterator[Judge]:
+    """The judge of a study that another process asks, which has called this one to train a part of its points."""
+    with _quiet_optuna() as optuna:
+        yield _Pruning(_Study(optuna, {}, Path(workdir), "random", pruner, storage, 0, ("", True)), pruner, storage)
+
+
+def _checked(space: Mapping[str, Distribution]) -> None:
+    """Refuses what is no space."""
+    if not isinstance(space, Mapping) or not space:
+        raise ConfigError(f"search() is {space!r}; it must be {{'optimizer.lr': log_uniform(1e-4, 1.0), …}}")
+    for path, distribution in space.items():
+        if not isinstance(distribution, Distribution):
+            raise ConfigError(f"search: {path} is {distribution!r}; write uniform(…), log_uniform(…) or choice(…)")
 
 
 class _Study:
@@ -103,12 +127,12 @@ class _Study:
 
     def __init__(self, optuna, space, workdir, sampler, pruner, storage, seed, goal):
         self._optuna, self._workdir, self._sampler, self._seed = optuna, workdir, sampler, seed
-        self._metric, self._higher = goal
+        metric, higher = goal
         self._space = {path: self._distribution(each) for path, each in space.items()}
         self._study = optuna.create_study(
             study_name=workdir.resolve().name,
             storage=storage or self._journal(),
-            direction="maximize" if self._higher else "minimize",
+            direction="maximize" if higher else "minimize",
             load_if_exists=True,
             pruner={
                 "none": optuna.pruners.NopPruner,
@@ -116,6 +140,9 @@ class _Study:
                 "halving": optuna.pruners.SuccessiveHalvingPruner,
             }[pruner](),
         )
+        if "metric" not in self._study.user_attrs:
+            self._study.set_user_attr("metric", metric)
+        self._metric = self._study.user_attrs["metric"]
 
     @property
     def metric(self) -> str:
@@ -128,7 +155,7 @@ class _Study:
         batch = []
         for number in left:
             self._study.sampler = self._sampler_for(number)
-            batch.append(self._optuna.trial.Trial(self._study, self._study.trials[number]._trial_id))
+            batch.append(self._trial(number))
         while len(batch) < count:
             self._study.sampler = self._sampler_for(len(self._study.trials))
             batch.append(self._study.ask())
@@ -173,11 +200,16 @@ class _Study:
             return "none is complete"
         return f"best {self._metric} {trial.value:.4f} by {self._name(trial.number)}"
 
-    def seen(self, trial, step: int, value: float) -> bool:
-        """Reports a value; whether the trial is not worth more steps."""
-        if step not in self._study.trials[trial.number].intermediate_values:
+    def seen(self, name: str, step: int, value: float) -> bool:
+        """Reports a value of a point; whether it is not worth more steps."""
+        number = int(name.removeprefix("trial"))
+        trial = self._trial(number)
+        if step not in self._study.trials[number].intermediate_values:
             trial.report(value, step)
         return trial.should_prune()
+
+    def _trial(self, number: int):
+        return self._optuna.trial.Trial(self._study, self._study.trials[number]._trial_id)
 
     def _name(self, number: int) -> str:
         return f"trial{number:04}"
@@ -205,14 +237,15 @@ class _Study:
 class _Pruning(Judge):
     """Ends members that the study's pruner gives up."""
 
-    def __init__(self, study: _Study, batch: Mapping):
-        self._study, self._batch = study, batch
+    def __init__(self, study: _Study, pruner: str, storage: str):
+        self._study = study
+        self.flags = (f"--prune={pruner}", f"--storage={storage}")
 
     def decide(self, step, runs, metrics, numbers) -> Decision:
         ended = []
         for k, (run, found) in enumerate(zip(runs, metrics, strict=True)):
             value = found.get(self._study.metric, math.nan)
-            if not math.isnan(value) and self._study.seen(self._batch[run.name], step, value):
+            if not math.isnan(value) and self._study.seen(run.name, step, value):
                 ended.append(k)
         return Decision(ended=tuple(ended))
 

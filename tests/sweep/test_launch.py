@@ -1,7 +1,9 @@
 """Work in other processes: what fails, dies or hangs is tried again; what is dead is told with its traceback."""
 
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,10 +32,15 @@ if word == "hang":
     time.sleep(1000)
 if word == "die":
     os.kill(os.getpid(), signal.SIGKILL)
+if word == "locked":
+    sys.exit(print("in use by process 1 on mars") or 7)
+if word == "stop":
+    sys.exit(75)
 if word == "raise":
     raise RuntimeError("this point never works")
 if word == "wait":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    (workdir / "waits").write_text(str(os.getpid()))
     time.sleep(1000)
 (workdir / "status.json").write_text(json.dumps({"status": "complete"}))
 """
@@ -52,40 +59,54 @@ def tries(run):
 
 def test_points_that_die_raise_or_hang_are_tried_again_and_those_that_are_dead_are_told_with_their_words(tmp_path):
     runs = resolved(get_config(), sweep(), tmp_path)
-    words = ("fine", "die,fine", "hang,fine", "raise")
+    words = ("locked,fine", "die,stop,fine", "hang,fine", "raise")
     units = [unit(run, word) for run, word in zip(runs, words, strict=True)]
     said = []
     (dead,) = supervise(units, Local(2), tmp_path, retries=2, patience=1.0, say=said.append)
-    assert [tries(run) for run in runs] == [1, 2, 2, 3]
+    assert [tries(run) for run in runs] == [2, 3, 2, 3]
     assert [run.done for run in runs] == [True, True, True, False]
     assert dead.name == runs[3].name
     assert "exit code 1" in dead.error
     assert dead.story.endswith("RuntimeError: this point never works")
     assert any("ended with exit code 137; tried again" in line for line in said)
     assert any("no metric line for" in line for line in said)
+    assert f"{runs[0].name}: in use by process 1 on mars; waits for that" in said
+    assert f"{runs[1].name}: stopped from outside; goes on from its checkpoint" in said
 
 
-def test_a_stop_reaches_every_worker_and_is_told(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_reaches_every_worker_and_none_outlives_who_supervises(number, tmp_path):
     (run,) = resolved(get_config(), sweep()[:1], tmp_path)
     code = (
         "from tests.sweep.test_launch import *\n"
         "(run,) = resolved(get_config(), sweep()[:1], sys.argv[1])\n"
         "supervise([unit(run, 'wait')], Local(1), Path(sys.argv[1]))"
     )
-    import os
-    import subprocess
-
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path), "", root], env=environment, stderr=-1, text=True
     )
+    worker = run.workdir / "waits"
+    assert_soon(worker.exists, "the worker has not begun to wait")
+    process.send_signal(number)
+    words = process.communicate(timeout=60)[1]
+    if number == signal.SIGTERM:
+        assert "Preempted: stopped by a signal; every point is saved" in words
+    assert_soon(lambda: ended(worker.read_text()), "the worker is still there")
+
+
+def ended(process):
+    """Whether a process has ended, also where nobody has asked for its exit code."""
+    status = Path("/proc", process, "status")
+    return not status.exists() or "State:\tZ" in status.read_text()
+
+
+def assert_soon(condition, words):
     deadline = time.monotonic() + 60
-    while not (run.workdir / "tries").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    assert "Preempted: stopped by a signal; every point is saved" in process.communicate(timeout=60)[1]
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition(), words
 
 
 def test_a_point_is_trained_by_the_command_that_users_type_and_a_pack_by_its_part(tmp_path):

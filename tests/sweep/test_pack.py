@@ -14,9 +14,15 @@ from cnnjax.train.parallel import WAYS, Members
 from cnnjax.train.signals import Stop
 from cnnjax.train.state import State
 from cnnjax.train.workdir import read_status
-from tests.sweep.points import STEPS, alike, get_config, lines, sweep
+from tests.sweep import points as tiny
+from tests.sweep.points import STEPS, alike, lines, sweep
 
 QUIET = {"say": lambda text: None}
+
+
+def get_config():
+    """The points' config with a convolution, whose members are most unlike its solo run's."""
+    return change(tiny.get_config(), {"model.name": "tests.train.nets:small"})
 
 
 def trained(pack, way):
@@ -94,7 +100,7 @@ def test_members_change_places_and_keep_their_seeds_and_take_new_numbers(way):
 
 
 def test_a_point_that_raises_is_tried_again_and_listed_with_its_traceback_while_others_go_on(tmp_path):
-    config = change(get_config(), {"train.steps": 4, "eval.test": False})
+    config = change(tiny.get_config(), {"train.steps": 4, "eval.test": False})
     points = [{"train.batch": 32}, {"train.batch": 10**6}]
     said = []
     dead = run_packs(resolved(config, points, tmp_path), tmp_path, retries=1, say=said.append)
@@ -107,7 +113,7 @@ def test_a_point_that_raises_is_tried_again_and_listed_with_its_traceback_while_
 
 
 def test_members_saved_at_different_steps_go_on_from_the_newest_that_all_have(tmp_path):
-    (pack,) = packs_of(resolved(get_config(), sweep()[:2], tmp_path))
+    (pack,) = packs_of(resolved(tiny.get_config(), sweep()[:2], tmp_path))
     trained(pack, "turns")
     first, second = pack.runs
     before = [lines(run.workdir) for run in pack.runs]

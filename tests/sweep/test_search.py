@@ -95,7 +95,8 @@ def test_a_search_asks_for_packs_prunes_and_killed_in_the_middle_it_goes_on_to_t
     assert not dead
     assert [run.name for run in runs] == [f"trial{number:04}" for number in range(8)]
     assert {run.status["status"] for run in runs} == {"complete", "pruned"}
-    assert sum("4 points" in line or "4 of 8 points" in line for line in said) == 1
+    assert [line for line in said if line.startswith("pack")] == ["pack 1 of 1: 4 points"] * 2
+    assert any(line.startswith("4 of 8 points; best eval.accuracy") for line in said)
     flags = (f"--workdir={tmp_path / 'killed'}", "--search=tpe", "--prune=median", "--together=4", "--trials=8")
     process = start(*flags, "--pack=turns")
     metrics = tmp_path / "killed" / "trial0005" / "metrics.jsonl"

@@ -91,7 +91,7 @@ def test_points_that_differ_in_numbers_and_seeds_alone_are_one_program(tmp_path)
     assert [len(pack.runs) for pack in packs_of(runs, most=3)] == [3, 1]
 
 
-@pytest.mark.parametrize("path", ["model.width", "train.batch", "optimizer.name", "train.steps"])
+@pytest.mark.parametrize("path", ["model.norm_group", "train.batch", "optimizer.name", "train.steps"])
 def test_points_that_differ_in_what_shapes_the_program_are_not(path, tmp_path):
     values = ("adam", "sgd") if path == "optimizer.name" else (8, 16)
     assert len(packs_of(resolved(get_config(), grid({path: values}), tmp_path))) == 2

@@ -106,7 +106,9 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
         (("--launcher=locl",), r"--launcher is 'locl'; nearest: local"),
         (("--search=population", "--config.data.holdout=0"), r"must not select by it\nhold out examples"),
         (("--coordinator=auto",), r"a sweep is one process"),
-        (("--search=population", "--launcher=local"), r"a search trains its points in this process"),
+        (("--search=population", "--launcher=local"), r"a population is one program, in this process"),
+        (("--search=tpe", "--prune=medain"), r"--prune is .medain.; nearest: median"),
+        (("--search=tpe", "--together=0"), r"--together is .0.; it must be a whole number ≥ 1"),
     ],
 )
 def test_a_wrong_flag_is_refused_in_a_line(flags, words, tmp_path):
