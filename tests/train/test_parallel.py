@@ -55,7 +55,14 @@ def furthest(a, b):
     return max(jax.tree.leaves(jax.tree.map(distance, a, b)))
 
 
-@pytest.mark.parametrize(("accumulate", "ways"), [(1, WAYS[1:]), (2, SOME)])
+@pytest.mark.parametrize(
+    ("accumulate", "ways"),
+    [
+        pytest.param(1, WAYS[1:], marks=pytest.mark.proofs, id="all"),
+        pytest.param(1, [("jit", 8), ("pmap", 2), ("shard_map", 8)], id="one of each"),
+        pytest.param(2, SOME, id="in microbatches"),
+    ],
+)
 def test_in_float64_every_way_to_spread_ten_steps_gives_the_same_state(accumulate, ways):
     with jax.enable_x64(True):
         losses, state, _ = trained(config(precision="float64", parallel="jit", devices=1, accumulate=accumulate))
