@@ -14,6 +14,13 @@ def _window(window, x):
     return (window,) * (x.ndim - 2) if isinstance(window, int) else tuple(window)
 
 
+def _refuse_integers(module, x):
+    """A kernel cast to the dtype of pixels would be all zeros, and nobody would notice."""
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        layer = "/".join(module.path) or type(module).__name__
+        raise ValueError(f"{layer} got {x.dtype}; networks read floats: scale and normalise pixels first")
+
+
 def _bias(module, init, features, fan_in):
     """The bias: zeros, or PyTorch's uniform ±1/√fan-in of the kernel beside it."""
     if init == "torch":
@@ -44,6 +51,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        _refuse_integers(self, x)
         window = _window(self.window, x)
         inputs = x.shape[-1] // self.groups
         kernel = parameter(self, "kernel", initializer(self.kernel_init), (*window, inputs, self.features))
@@ -75,6 +83,7 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        _refuse_integers(self, x)
         shape = (*_window(self.window, x), self.features // self.groups, x.shape[-1])
 
         def init(key, shape):  # fan-in is counted on the side of this layer's inputs
@@ -98,6 +107,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        _refuse_integers(self, x)
         kernel = parameter(self, "kernel", initializer(self.kernel_init), (x.shape[-1], self.features))
         y = jnp.dot(x, kernel.astype(x.dtype))
         if self.bias:

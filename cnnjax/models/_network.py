@@ -28,6 +28,15 @@ class Head(nn.Module):
 class Network(nn.Module):
     """A net with `features(x, train)`: named maps, finest to coarsest, whose total strides are `strides`."""
 
+    def __post_init__(self):
+        for name, least in (("outputs", 0), ("width", 1), ("blocks", 1)):
+            value = getattr(self, name, least)
+            sizes = value if isinstance(value, tuple) else (value,)
+            if not sizes or not all(hasattr(size, "__index__") and size >= least for size in sizes):
+                kind = "whole numbers" if name == "blocks" else "a whole number"
+                raise ValueError(f"{name} is {value!r}; it must be {kind} from {least} on")
+        super().__post_init__()
+
     @property
     def strides(self) -> tuple[int, ...]:
         """Total stride of every map of `features`, in its order."""

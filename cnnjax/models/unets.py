@@ -34,6 +34,8 @@ def unet(
     choice("pool", pool, ("avg", "max", "lp"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     net = backbone_net(backbone) or Encoder(width, depth, padding, pool, style, remat)
+    if 0 in net.strides:
+        raise ValueError(f"backbone is {backbone!r}; its features lie in no image plane, so they can't be met again")
     widths = tuple(width * 2 ** min(i, 4) for i in range(len(net.strides) - 1))
     return UNet(outputs, net, widths, padding, up, dropout, style, remat)
 

@@ -1,5 +1,6 @@
 """Files of named tensors: safetensors, NumPy's .npz and PyTorch's .pth, read without running anything."""
 
+import errno
 import json
 import math
 import os
@@ -70,13 +71,18 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], *, metadat
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; give the file to write", str(target))
     partial = target.with_name(f"{target.name}.partial")
-    with partial.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for array in arrays.values():
-            file.write(array.tobytes())
-    partial.replace(target)
+    try:
+        with partial.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little"))
+            file.write(text)
+            for array in arrays.values():
+                file.write(array.tobytes())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)  # left over where the disk is full
 
 
 def _from_zip(path: Path) -> dict[str, np.ndarray]:
@@ -121,7 +127,8 @@ def _entry(name: str, value: dict, size: int) -> tuple:
         raise RefusedError(f"{name} is {value['dtype']}; read are {', '.join(_SAFE)}")
     whole = all(isinstance(n, int) and n >= 0 for n in (*shape, start, stop))
     if not whole or stop > size or stop - start != math.prod(shape) * np.dtype(_SAFE[value["dtype"]]).itemsize:
-        raise RefusedError(f"{name} of shape {shape} is said to lie in bytes {start} to {stop} of {size}")
+        span = f"bytes {start} to {stop} of {size}"
+        raise RefusedError(f"{name} of shape {shape} is said to lie in {span}; was it cut short?")
     return _SAFE[value["dtype"]], shape, start
 
 

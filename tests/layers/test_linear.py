@@ -45,6 +45,12 @@ def test_parameters_of_another_shape_are_refused_by_their_path():
         layer.apply(variables, jnp.ones((1, 5)))
 
 
+@pytest.mark.parametrize("layer", [Conv(4, 3), ConvTranspose(4, 2), Dense(4)])
+def test_pixels_as_whole_numbers_are_refused(layer):
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__} got uint8; networks read floats: scale and normal"):
+        made(layer, jnp.ones((1, 4, 4, 2), jnp.uint8))
+
+
 @pytest.mark.parametrize(("name", "deviation"), [
     ("he_normal", (2 / 72) ** 0.5), ("he_fan_out", (2 / (9 * 64)) ** 0.5), ("lecun_normal", (1 / 72) ** 0.5),
     ("glorot_uniform", (2 / (72 + 576)) ** 0.5), ("torch", (1 / 72) ** 0.5 / 3**0.5), ("normal_001", 0.01),

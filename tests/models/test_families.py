@@ -213,7 +213,20 @@ def test_a_backbone_may_be_a_section_of_the_config_with_options_of_its_own():
     assert shapes(same, (32, 32, 3)) == shapes(net, (32, 32, 3))
 
 
+@pytest.mark.parametrize(("options", "message"), [
+    ({"outputs": -1}, "outputs is -1; it must be a whole number from 0 on"),
+    ({"blocks": ()}, r"blocks is \(\); it must be whole numbers from 1 on"),
+    ({"blocks": (2, 0)}, r"blocks is \(2, 0\); it must be whole numbers from 1 on"),
+    ({"width": 0}, "width is 0; it must be a whole number from 1 on"),
+])
+def test_sizes_that_make_no_net_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        models.resnet18(**{"outputs": 3, **options})
+
+
 def test_an_unknown_backbone_is_an_error_with_the_nearest_one():
+    with pytest.raises(ValueError, match="backbone is 'mlp'; its features lie in no image plane"):
+        models.unet(outputs=2, backbone="mlp")
     with pytest.raises(ValueError, match=r"backbone is 'resnet43'; it must be a net of .*did you mean 'resnet4"):
         models.unet(outputs=2, backbone="resnet43")
 

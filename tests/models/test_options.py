@@ -109,7 +109,7 @@ def test_recomputed_blocks_change_no_number(family):
     x = tiny(family)[1]
     variables = filled(nets[0], x.shape[1:])
     params = variables.pop("params")
-    found = []
+    found, recomputed = [], []
     for net in nets:
 
         def loss(params, stats, x, net=net):
@@ -118,7 +118,7 @@ def test_recomputed_blocks_change_no_number(family):
             return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(out)), (out, kept)
 
         both = jax.value_and_grad(loss, has_aux=True)
-        recomputing = "remat" in str(jax.make_jaxpr(both)(params, variables, x))
-        assert recomputing == (net is nets[1])
+        recomputed.append(str(jax.make_jaxpr(both)(params, variables, x)).count("remat"))
         found.append(quickly(both, params, variables, x)(params, variables, x))
+    assert recomputed[0] < recomputed[1]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(a).max()), *found)

@@ -210,3 +210,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(ValueError, match="w is complex64; safetensors holds"):
         weights.write(tmp_path / "a.safetensors", {"w": np.zeros(2, np.complex64)})
     assert weights.read(tmp_path / "a.safetensors")["w"].dtype == np.float32
+    with pytest.raises(IsADirectoryError, match="is a folder; give the file to write"):
+        weights.write(tmp_path, {"w": np.zeros(2, np.float32)})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
