@@ -104,9 +104,41 @@ def test_a_search_asks_for_packs_prunes_and_killed_in_the_middle_it_goes_on_to_t
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    code, words = told(*flags, "--pack=turns")
+    code, words = told(*flags, "--pack=turns", "--launcher=local")  # a worker asks the same judge
     assert code == 0, words
+    assert "finished trial0004 and 3 more" in words
     assert table_of(tmp_path / "killed").text() == table_of(tmp_path / "whole").text()
+
+
+def test_a_point_alone_is_pruned_and_one_that_is_dead_is_told_again_by_the_next_call(tmp_path):
+    pytest.importorskip("optuna", reason="the extra search is not installed")
+    rates = {"optimizer.lr": choice(1e-4, 0.3, 1e38)}
+    options = {"sampler": "random", "pruner": "median", "together": 1, "trials": 7, "goal": GOAL, "way": "turns"}
+    runs, dead = search(get_config(), rates, tmp_path, retries=0, **options, **SILENT)
+    again = search(get_config(), rates, tmp_path, retries=0, **options, **SILENT)[1]
+    assert [point.name for point in dead] == [run.name for run in runs if run.config.optimizer.lr > 1]
+    assert again == dead
+    assert {run.config.optimizer.lr: run.status["status"] for run in runs} == {
+        0.3: "complete", 1e38: "diverged", 1e-4: "pruned",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({}, r"search\(\) is {}; it must be"),
+        ({"optimizer.lr": (0.1, 0.2)}, r"optimizer.lr is \(0.1, 0.2\); write uniform"),
+    ],
+)
+def test_what_is_no_space_is_refused_in_a_line(space, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        evolve(get_config(), space, tmp_path, goal=GOAL, **SILENT)
+
+
+def test_a_population_of_several_programs_is_refused(tmp_path):
+    config = change(get_config(), {"train.devices": 2})
+    with pytest.raises(ConfigError, match=r"a population is one program: train\.devices asks for several devices"):
+        evolve(config, space(), tmp_path, members=2, goal=GOAL, **SILENT)
 
 
 @pytest.mark.parametrize("sampler", ["random", "cma"])
