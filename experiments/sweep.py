@@ -79,6 +79,8 @@ def main(argv: list[str]) -> None:
     _main.read(FLAGS, rest)
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory for this sweep, --workdir=runs/s")
+    if Path(FLAGS.workdir).is_file():
+        raise ConfigError(f"--workdir={FLAGS.workdir} is a file; give a directory, --workdir=runs/s")
     configs.one_of(FLAGS.pack, ("auto", "turns", "map", "vmap", "devices"), path="--pack")
     configs.one_of(FLAGS.launcher, ("here", "local", "ray", "slurm"), path="--launcher")
     if FLAGS.coordinator:

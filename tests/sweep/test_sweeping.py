@@ -106,6 +106,7 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
         (("--launcher=locl",), r"--launcher is 'locl'; nearest: local"),
         (("--search=population", "--config.data.holdout=0"), r"must not select by it\nhold out examples"),
         (("--coordinator=auto",), r"a sweep is one process"),
+        ((f"--workdir={__file__}",), r"test_sweeping.py is a file; give a directory"),
         (("--search=population", "--launcher=local"), r"a population is one program, in this process"),
         (("--search=tpe", "--prune=medain"), r"--prune is .medain.; nearest: median"),
         (("--search=tpe", "--together=0"), r"--together is .0.; it must be a whole number ≥ 1"),
