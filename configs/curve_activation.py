@@ -1,10 +1,10 @@
 """Rectifiers against tanh and sigmoids in LeNet-5 on MNIST, each at its own best learning rate.
 
 python -m experiments.sweep --config=configs/curve_activation.py --workdir=runs/curve_activation
-Must show: after 200 steps, each at its best rate, rectifiers are better than tanh, and sigmoids have not left the plateau
-that they start on (below 25 %).
-On one busy core of an AMD EPYC, jax 0.12.0.1, commit 0dfc8af, 1.7 min of it for 18 points (--pack=turns); test accuracy,
-mean ± deviation of two seeds. It holds, rectifiers before tanh by less than their spread:
+Must show: after 200 steps, each at its best rate, rectifiers are better than tanh, and sigmoids have not left the
+plateau that they start on (below 25 %).
+On one busy core of an AMD EPYC, jax 0.12.0.1, commit 0dfc8af, 1.7 min of it for 18 points (--pack=turns); test
+accuracy, mean ± deviation of two seeds. It holds, rectifiers before tanh by less than their spread:
 
   rate    rectifiers       tanh            sigmoids
   0.01    95.76 ± 0.85 %   94.72 ± 0.21 %  11.35 %

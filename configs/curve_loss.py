@@ -3,8 +3,8 @@
 python -m experiments.sweep --config=configs/curve_loss.py --workdir=runs/curve_loss
 Must show: after 300 steps cross-entropy is more accurate at every rate, for its gradient does not vanish where the net
 is surely wrong.
-On one busy core of an AMD EPYC, jax 0.12.0.1, commit c6d77c7, 1.2 min of it for 12 points (--pack=turns); test accuracy,
-mean ± deviation of two seeds. It holds, at the highest rate within the spread:
+On one busy core of an AMD EPYC, jax 0.12.0.1, commit c6d77c7, 1.2 min of it for 12 points (--pack=turns); test
+accuracy, mean ± deviation of two seeds. It holds, at the highest rate within the spread:
 
   rate    cross-entropy    squared error
   0.003   93.86 ± 0.19 %   90.35 ± 0.47 %
