@@ -2,8 +2,10 @@
 
   python -m experiments.results --runs=runs/mnist-0,runs/mnist-1,runs/mnist-2
   python -m experiments.results --runs='runs/*' --output=RESULTS.md
+  python -m experiments.results --runs=runs/curve_depth
 
-  --runs=DIR,DIR,…           workdirs, or patterns of them; runs that differ in nothing but seeds make one row
+  --runs=DIR,DIR,…           workdirs, or patterns of them; runs that differ in nothing but seeds make one row; of a
+                             sweep, all its points
   --output=RESULTS.md        the file; "" prints the table
 
 A row holds the metrics of the test split at the last step (mean ± standard deviation over n seeds), the median time
@@ -35,13 +37,26 @@ _SEEDS = ("seed", "data.seed")
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     _main.read(FLAGS, argv)
-    rows = summed_up([run_of(folder) for folder in _folders(FLAGS.runs)])
+    rows = summed_up([run for folder in _folders(FLAGS.runs) for run in runs_of(folder)])
     path = Path(FLAGS.output)
     kept = _rows(path.read_text()) if FLAGS.output and path.exists() else {}
     text = as_text(kept | rows)
     if FLAGS.output:
         path.write_text(text)
     print(text if not FLAGS.output else f"{len(rows)} of {len(kept | rows)} rows of {path} written")
+
+
+def runs_of(folder: Path) -> list[dict]:
+    """What a finished run says of itself, or the points of a sweep, which are told by their overrides."""
+    if not (folder / "sweep.json").is_file():
+        return [run_of(folder)]
+    sweep = json.loads((folder / "sweep.json").read_text())
+    runs = []
+    for point in sweep["points"]:
+        run = run_of(folder / point["name"])
+        values = [f"{_word(path)} {_value(value)}" for path, value in point["overrides"].items() if path not in _SEEDS]
+        runs.append(run | {"command": _command(sweep["command"]), "point": ", ".join(values)})
+    return runs
 
 
 def run_of(folder: Path) -> dict:
@@ -57,6 +72,7 @@ def run_of(folder: Path) -> dict:
     return {
         "key": _key(record["config"]),
         "command": _command(record["command"]),
+        "point": "",
         "metrics": status["test"] or status["eval"],
         "seconds": seconds,
         "device": _device(record["devices"]),
@@ -77,7 +93,8 @@ def summed_up(runs: list[Mapping]) -> dict[str, list[str]]:
         seconds = statistics.median(run["seconds"] for run in group)
         time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
         one = {name: ", ".join(dict.fromkeys(run[name] for run in group)) for name in ("device", "jax", "commit")}
-        rows[f"`{group[0]['command']}`"] = [values, str(len(group)), time, one["device"], one["jax"], one["commit"]]
+        name = f"`{group[0]['command']}` {group[0]['point']}".strip()
+        rows[name] = [values, str(len(group)), time, one["device"], one["jax"], one["commit"]]
     return rows
 
 
@@ -86,7 +103,8 @@ def as_text(rows: Mapping[str, list[str]]) -> str:
     table = [HEADER, ["---"] * len(HEADER), *([command, *cells] for command, cells in sorted(rows.items()))]
     lines = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
     made = "Made by `python -m experiments.results` from the files of the runs: mean ± standard deviation over n seeds."
-    return f"# Results\n\n{made}\nA commit with + had changes of its own.\n\n{lines}\n"
+    notes = "A commit with + had changes of its own. The time of a sweep's point is that of its pack."
+    return f"# Results\n\n{made}\n{notes}\n\n{lines}\n"
 
 
 def _rows(text: str) -> dict[str, list[str]]:
@@ -118,8 +136,21 @@ def _key(config: Mapping) -> str:
 
 
 def _command(arguments: list[str]) -> str:
+    """What one types, without the seed and where the files go."""
+    program = f"experiments.{Path(arguments[0]).stem}"
     left = [word for word in arguments[1:] if not word.startswith(("--workdir", *(f"--config.{s}=" for s in _SEEDS)))]
-    return " ".join(["experiments.train", *left])
+    return " ".join([program, *left])
+
+
+def _word(path: str) -> str:
+    """An option as it is called in a row: by its last word, an entry's name by its section."""
+    return path.removesuffix(".name").rpartition(".")[2]
+
+
+def _value(value) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_value, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _device(devices: Mapping[str, int]) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 import cnnjax
 from cnnjax.config import ConfigError, load
+from cnnjax.sweep.running import run_sweep
 from experiments import results
 
 QUIET = ("--config.report.quiet=true", "--config.report.tensorboard=false", "--config.report.curves=false")
@@ -38,6 +39,18 @@ def test_rows_of_other_configs_stay_in_the_file(runs, tmp_path, capsys):
     kept = results._rows(path.read_text())
     assert len(kept) == 2
     assert kept["`experiments.train --config=other.py`"] == other
+
+
+def test_points_of_a_sweep_make_a_row_for_each_but_for_their_seeds(tmp_path, root, monkeypatch):
+    workdir = tmp_path / "sweep"
+    points = [{"optimizer.lr": lr, "seed": seed} for lr in (1e-3, 0.01) for seed in range(2)]
+    config = load(f"{root}/configs/digits.py:mlp", (*QUIET, "--config.train.steps=2", "--config.train.devices=1"))
+    monkeypatch.setattr("sys.argv", ["…/sweep.py", "--config=configs/a.py", f"--workdir={workdir}"])
+    assert not run_sweep(config, points, workdir, way="turns", say=lambda text: None)
+    rows = results.summed_up(results.runs_of(workdir))
+    command = "`experiments.sweep --config=configs/a.py`"
+    assert {name: cells[1] for name, cells in rows.items()} == {f"{command} lr 0.001": "2", f"{command} lr 0.01": "2"}
+    assert results._rows(results.as_text(rows)) == rows
 
 
 def test_a_run_that_is_not_finished_is_refused(runs, tmp_path):
