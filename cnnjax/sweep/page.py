@@ -51,7 +51,10 @@ def _lines(table: Table) -> list[str]:
 def _svg(figure: Figure, number: int) -> str:
     """The figure as an SVG element whose names are its own on the page."""
     picture = io.StringIO()
-    with rc_context({"svg.hashsalt": f"picture{number}", "svg.fonttype": "path"}):
-        figure.savefig(picture, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "sweep", "svg.fonttype": "path"}):
+        figure.savefig(picture, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = picture.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    for before in ('id="', 'href="#', "url(#"):
+        text = text.replace(before, f"{before}picture{number}-")
+    return text

@@ -1,6 +1,8 @@
 """A sweep as users run it: killed at any moment and started again it ends with the same table."""
 
+import json
 import os
+import re
 import signal
 import time
 
@@ -96,7 +98,27 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
     assert page.count("<svg") == 4
     assert "<script" not in page
     assert "src=" not in page
+    names = re.findall(r' id="([^"]+)"', page)
+    assert len(names) == len(set(names)) > 100
+    assert {"".join(pair) for pair in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)} <= set(names)
     assert (tmp_path / "a.csv").read_text() == as_csv(table)
+
+
+def test_kinds_have_places_and_their_seeds_are_bars_and_overrides_of_train_and_eval_are_no_metrics(tmp_path):
+    points = [{"model.pool": pool, "train.batch": 32, "eval.batch": 4, "seed": k} for pool in "ab" for k in range(2)]
+    roster = [{"name": str(i), "overrides": point} for i, point in enumerate(points)]
+    (tmp_path / "sweep.json").write_text(json.dumps({"points": roster}))
+    for i in range(4):
+        (tmp_path / str(i)).mkdir()
+        line = {"step": 1, "kind": "eval", "split": "eval", "loss": 1.0, "accuracy": 0.1 * i}
+        (tmp_path / str(i) / "metrics.jsonl").write_text(f"{json.dumps(line)}\n")
+    table = table_of(tmp_path)
+    assert table.metric == "eval.accuracy"
+    assert {"train.batch", "eval.batch"} < set(table.shown)
+    axes = draw_against(table, "model.pool").axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b"]
+    assert [list(line.get_ydata()) for line in axes.lines] == [[pytest.approx(0.05), pytest.approx(0.25)]]
+    assert len(axes.collections[0].get_segments()) == 2
 
 
 @pytest.mark.parametrize(
