@@ -165,7 +165,7 @@ def test_without_outputs_the_head_is_left_off_and_nothing_else(family):
 
 @pytest.mark.parametrize("family", ["resnet", "convnext"])
 def test_equal_blocks_run_as_a_loop_change_neither_names_nor_numbers(family):
-    options = {"blocks": (1, 4), "drop_path": 0.0}  # noise is drawn anew in a loop
+    options = {"blocks": (3,), "drop_path": 0.0}  # noise is drawn anew in a loop
     net, x = tiny(family, **options)
     loop, _ = tiny(family, **options, stack=True)
     variables = filled(net, x.shape[1:])
