@@ -1,7 +1,6 @@
 """Points that are drawn: by Optuna, in batches that train as one program, and populations that copy the best."""
 
 import sys
-import time
 
 import pytest
 
@@ -14,7 +13,7 @@ from cnnjax.sweep.space import choice, log_uniform, sample, uniform
 from cnnjax.sweep.table import table_of
 from cnnjax.train.loop import Preempted
 from cnnjax.train.signals import Stop
-from tests.sweep.points import get_config, here, lines, start, told
+from tests.sweep.points import GATED, get_config, here, lines, soon, start, told
 from tests.sweep.points import search as space
 
 SILENT = {"say": lambda text: None}
@@ -91,20 +90,20 @@ def test_a_search_asks_for_packs_prunes_and_killed_in_the_middle_it_goes_on_to_t
     pytest.importorskip("optuna", reason="the extra search is not installed")
     options = {"sampler": "tpe", "pruner": "median", "together": 4, "trials": 8, "goal": GOAL, "way": "turns"}
     said = []
-    runs, dead = search(get_config(), space(), tmp_path / "whole", say=said.append, **options)
+    runs, dead = search(get_config("gated"), space(), tmp_path / "whole", say=said.append, **options)
     assert not dead
     assert [run.name for run in runs] == [f"trial{number:04}" for number in range(8)]
     assert {run.status["status"] for run in runs} == {"complete", "pruned"}
     assert [line for line in said if line.startswith("pack")] == ["pack 1 of 1: 4 points"] * 2
     assert any(line.startswith("4 of 8 points; best eval.accuracy") for line in said)
     flags = (f"--workdir={tmp_path / 'killed'}", "--search=tpe", "--prune=median", "--together=4", "--trials=8")
-    process = start(*flags, "--pack=turns")
-    metrics = tmp_path / "killed" / "trial0005" / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= 2):
-        time.sleep(0.01)
+    gate, metrics = tmp_path / "gate", tmp_path / "killed" / "trial0005" / "metrics.jsonl"
+    process = start(*flags, "--pack=turns", config=GATED, gate=f"{gate}:{24 + 20}")  # within the second batch of points
+    assert soon(lambda: gate.exists() and metrics.exists(), process)
     process.kill()
     process.communicate()
-    code, words = told(*flags, "--pack=turns", "--launcher=local")  # a worker asks the same judge
+    how = ("--launcher=local", "--patience=600")  # a worker asks the same judge
+    code, words = told(*flags, "--pack=turns", *how, config=GATED)
     assert code == 0, words
     assert "finished trial0004 and 3 more" in words
     assert table_of(tmp_path / "killed").text() == table_of(tmp_path / "whole").text()

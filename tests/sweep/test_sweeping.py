@@ -1,10 +1,8 @@
 """A sweep as users run it: killed at any moment and started again it ends with the same table."""
 
 import json
-import os
 import re
 import signal
-import time
 
 import pytest
 
@@ -14,14 +12,14 @@ from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, dra
 from cnnjax.sweep.roster import read_roster, write_roster
 from cnnjax.sweep.running import run_packs
 from cnnjax.sweep.table import as_csv, as_markdown, curves_of, table_of
-from tests.sweep.points import get_config, here, lines, start, sweep, told
+from tests.sweep.points import GATED, get_config, here, lines, soon, start, sweep, told
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The sweep that nothing disturbs."""
     workdir = tmp_path_factory.mktemp("whole")
-    runs = resolved(get_config(), sweep(), workdir)
+    runs = resolved(get_config("gated"), sweep(), workdir)
     write_roster(workdir, runs)
     assert not run_packs(runs, workdir, way="turns", say=lambda text: None)
     return workdir
@@ -29,21 +27,16 @@ def whole(tmp_path_factory):
 
 def test_killed_and_started_again_it_has_the_same_table_and_a_second_process_is_told_who_holds_it(whole, tmp_path):
     names = [row["point"] for row in table_of(whole).rows]
-    process = start(f"--workdir={tmp_path}", "--pack=turns")
-    metrics = tmp_path / names[0] / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if metrics.exists() and len(metrics.read_text().splitlines()) >= 4:  # between its two saves
-            break
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGSTOP)
-    code, words = told(f"--workdir={tmp_path}")
+    gate, metrics = tmp_path / "gate", tmp_path / names[0] / "metrics.jsonl"
+    process = start(f"--workdir={tmp_path}", "--pack=turns", config=GATED, gate=f"{gate}:20")
+    assert soon(lambda: gate.exists() and len(lines(metrics.parent)) >= 4, process)  # it stands between its two saves
+    code, words = told(f"--workdir={tmp_path}", config=GATED)
     assert (code, f"in use by process {process.pid} on" in words) == (7, True)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert table_of(tmp_path).text() != table_of(whole).text()
-    code, words = told(f"--workdir={tmp_path}", "--launcher=local", config="")
+    code, words = told(f"--workdir={tmp_path}", "--launcher=local", "--patience=600", config="")
     assert code == 0, words
     assert f"finished {runs_of(tmp_path)[0]} and 3 more\n4 points are complete" in words
     (log,) = (tmp_path / "parts").glob("*.log")
@@ -57,14 +50,14 @@ def runs_of(workdir):
 
 
 def test_a_dry_run_shows_points_and_packs_and_how_far_each_is(whole, capsys):
-    here(f"--workdir={whole}", "--dry_run")
+    here(f"--workdir={whole}", "--dry_run", config=GATED)
     words = capsys.readouterr().out
     assert "pack 1: 4 points train as one program and share their batches" in words
     assert words.count("complete") == 4
 
 
 def test_a_sweep_with_other_values_is_refused_with_both_and_the_way_out(whole):
-    runs = resolved(change(get_config(), {"train.batch": 64}), sweep(), whole)
+    runs = resolved(change(get_config("gated"), {"train.batch": 64}), sweep(), whole)
     with pytest.raises(ValueError, match=r"point lr=0\.003,seed=0 has another config: train\.batch: 32 → 64\nuse"):
         write_roster(whole, runs)
 
