@@ -37,7 +37,7 @@ def max_pool(
     """
     window, stride, dilation, pairs = _frame(x, window, stride, padding, dilation, ceil)
     lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
-    return _windowed(x, lowest, _larger, window, stride, pairs, dilation)
+    return _windowed(x, lowest, _first_largest, window, stride, pairs, dilation)
 
 
 def avg_pool(
@@ -58,7 +58,7 @@ def avg_pool(
     sizes = x.shape[1:-1]
     asked = pad_pairs(padding, sizes, window, stride, dilation)
     counts = _counts(sizes, window, stride, pairs, dilation, asked if count_padding else ((0, 0),) * len(sizes))
-    return _windowed(x, 0, jnp.add, window, stride, pairs, dilation) * (1 / counts).astype(x.dtype)[..., None]
+    return _windowed(x, 0, _sum, window, stride, pairs, dilation) * (1 / counts).astype(x.dtype)[..., None]
 
 
 def lp_pool(
@@ -73,7 +73,7 @@ def lp_pool(
 ) -> jax.Array:
     """(Σ |x|^p)^(1/p) of each window of x (B, *sizes, C); the gradient of a window of zeros is 0."""
     window, stride, dilation, pairs = _frame(x, window, stride, padding, dilation, ceil)
-    return _root(_windowed(_power(x, p), 0, jnp.add, window, stride, pairs, dilation), p)
+    return _root(_windowed(_power(x, p), 0, _sum, window, stride, pairs, dilation), p)
 
 
 def weighted_pool(
@@ -159,17 +159,19 @@ def _frame(x, window, stride, padding, dilation, ceil):
     return window, stride, dilation, tuple(pairs)
 
 
-def _windowed(x, fill, combine, window, stride, pairs, dilation):
-    """`combine` over the places of each window, in window order: along the last dimension first, then the others.
+def _windowed(x, fill, combined, window, stride, pairs, dilation):
+    """What `combined` makes of the places of each window, along the last dimension first, then the others.
 
     Slices and elementwise sums of them: `reduce_window` has a gradient ten times as slow on CPU.
     """
     x = lax.pad(x, jnp.asarray(fill, x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in pairs), (0, 0, 0)])
     for axis in reversed(range(1, x.ndim - 1)):
         parts = _line_parts(x, axis, window[axis - 1], stride[axis - 1], dilation[axis - 1])
-        x = functools.reduce(combine, parts)
-    # what the gradient of the output sums over is computed once, not for each of the windows' places anew
-    return lax.optimization_barrier(x)
+        x = combined(parts)
+        if window[axis - 1] > stride[axis - 1] or axis == 1:
+            # what the gradient sums over is computed once, not for each of the windows' places anew
+            x = lax.optimization_barrier(x)
+    return x
 
 
 def _line_parts(x, axis, k, s, d):
@@ -182,9 +184,21 @@ def _line_parts(x, axis, k, s, d):
     return [lax.slice_in_dim(x, i * d, i * d + (places - 1) * s + 1, s, axis) for i in range(k)]
 
 
-def _larger(a, b):
-    """The larger element; of equal ones the first, with all of the gradient, and NaN if one is."""
-    return jnp.where((b > a) | (b != b), b, a)
+def _sum(parts):
+    return functools.reduce(jnp.add, parts)
+
+
+def _first_largest(parts):
+    """The largest elements, or NaN; of equal ones the first has all of the gradient, which goes by its number alone."""
+    best, number = lax.stop_gradient(parts[0]), jnp.zeros(parts[0].shape, jnp.int16)
+    for i, part in enumerate(map(lax.stop_gradient, parts[1:]), 1):
+        won = (part > best) | (part != part)
+        best, number = jnp.where(won, part, best), jnp.where(won, jnp.int16(i), number)
+    number = lax.optimization_barrier(number)
+    largest = parts[0]
+    for i, part in enumerate(parts[1:], 1):
+        largest = jnp.where(number == i, part, largest)
+    return lax.optimization_barrier(largest)
 
 
 def _counts(sizes, window, stride, pairs, dilation, counted):
