@@ -88,6 +88,8 @@ def main(argv: list[str]) -> None:
     if FLAGS.table or FLAGS.csv or FLAGS.markdown or FLAGS.html:
         _look()
         return
+    if FLAGS.prune != "none" and not FLAGS.part and FLAGS.search not in ("tpe", "cma", "random"):
+        raise ConfigError(f"--prune={FLAGS.prune} needs --search=tpe, cma or random, whose points it ends")
     if overrides and not path:
         raise ConfigError(f"{overrides[0]} needs --config=FILE; without it the points stay those of {FLAGS.workdir}")
     if FLAGS.search:
@@ -221,14 +223,16 @@ def _look() -> None:
     from cnnjax.sweep.table import as_csv, as_markdown, table_of
 
     table = table_of(FLAGS.workdir, sort=FLAGS.sort, where=tuple(filter(None, FLAGS.where.split(","))))
-    if FLAGS.csv:
-        Path(FLAGS.csv).write_text(as_csv(table))
-    if FLAGS.markdown:
-        Path(FLAGS.markdown).write_text(as_markdown(table))
-    if FLAGS.html:
-        from cnnjax.sweep.page import write_page
+    try:
+        for path, written in ((FLAGS.csv, as_csv), (FLAGS.markdown, as_markdown)):
+            if path:
+                Path(path).write_text(written(table))
+        if FLAGS.html:
+            from cnnjax.sweep.page import write_page
 
-        write_page(table, FLAGS.workdir, FLAGS.html)
+            write_page(table, FLAGS.workdir, FLAGS.html)
+    except OSError as error:
+        raise ConfigError(f"{error.filename} can't be written: {error.strerror}; give another path") from None
     print(table.text())
 
 

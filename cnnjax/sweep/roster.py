@@ -1,5 +1,6 @@
 """What a sweep's folder says of it: its points in `sweep.json`, how each pack trains in `packs/`."""
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -19,7 +20,9 @@ def write_roster(workdir: str | Path, runs: Sequence[Run]) -> None:
     """Writes the points of a sweep; those of an earlier call that are no more among them stay at the end."""
     path = Path(workdir) / "sweep.json"
     points = {run.name: _entry(run) for run in runs}
-    before = read_json(path) if path.exists() else {"points": [], "command": []}
+    before = {"points": [], "command": []}
+    with contextlib.suppress(OSError, ValueError):  # what can't be read is written anew
+        before |= read_json(path)
     earlier = {point["name"]: point for point in before["points"]}
     for name, point in points.items():
         words = harm(earlier[name]["config"], point["config"]) if name in earlier else ""

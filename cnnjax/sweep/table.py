@@ -1,5 +1,6 @@
 """What came of a sweep, as rows: overrides, how far each point is, the last metrics of every split. Needs no jax."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -80,7 +81,10 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
     path = Path(workdir) / "sweep.json"
     if not path.exists():
         raise ConfigError(f"{workdir} holds no sweep (no sweep.json); give the --workdir of one")
-    points = json.loads(path.read_text())["points"]
+    try:
+        points = json.loads(path.read_text())["points"]
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"{path} can't be read ({error}); give the sweep's --config again to write it anew") from None
     varied = tuple(dict.fromkeys(name for point in points for name in point["overrides"]))
     rows = [_row(Path(workdir) / point["name"], point) for point in points]
     metric = sort.removeprefix("-") or _headline(rows, varied)
@@ -122,7 +126,7 @@ def as_markdown(table: Table) -> str:
 
 def _row(workdir: Path, point: Mapping) -> dict[str, Any]:
     status = {}
-    if (workdir / "status.json").exists():
+    with contextlib.suppress(OSError, ValueError):
         status = json.loads((workdir / "status.json").read_text())
     row: dict[str, Any] = {"point": point["name"], **point["overrides"]}
     row |= {"status": status.get("status", "new"), "step": 0}

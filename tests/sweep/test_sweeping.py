@@ -78,6 +78,14 @@ def test_the_table_is_best_first_and_filtered_and_is_csv_and_markdown(whole):
         table_of(whole, where=("optimizer.lr=x",))
 
 
+def test_what_cannot_be_read_or_written_is_told_in_a_line(whole, tmp_path):
+    with pytest.raises(ValueError, match=r"a\.csv can't be written: No such file or directory"):
+        here(f"--workdir={whole}", f"--csv={tmp_path / 'none' / 'a.csv'}", config="")
+    (tmp_path / "sweep.json").write_text('{"points": [')
+    with pytest.raises(ValueError, match=r"sweep\.json can't be read .*; give the sweep's --config again"):
+        table_of(tmp_path)
+
+
 def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path):
     table = table_of(whole)
     figures = [draw_parallel(table), draw_against(table), draw_learning(table, whole), draw_importance(table)]
@@ -122,6 +130,7 @@ def test_kinds_have_places_and_their_seeds_are_bars_and_overrides_of_train_and_e
         (("--search=population", "--config.data.holdout=0"), r"must not select by it\nhold out examples"),
         (("--coordinator=auto",), r"a sweep is one process"),
         ((f"--workdir={__file__}",), r"test_sweeping.py is a file; give a directory"),
+        (("--search=population", "--prune=median"), r"--prune=median needs --search=tpe, cma or random"),
         (("--search=population", "--launcher=local"), r"a population is one program, in this process"),
         (("--search=tpe", "--prune=medain"), r"--prune is .medain.; nearest: median"),
         (("--search=tpe", "--together=0"), r"--together is .0.; it must be a whole number ≥ 1"),
