@@ -1,28 +1,33 @@
-"""Batch statistics of small batches: ResNet-20 on CIFAR-10 with batch and group normalisation.
+"""Batch statistics of few examples: residual nets with batch normalisation over 2, 8 and 64 of a batch, and with others.
 
 python -m experiments.sweep --config=configs/curve_norm.py --workdir=runs/curve_norm
-Must show: batch normalisation over 2 examples is at least 3 points worse than over 64; group normalisation is the same
-for both, within 1 point. Wants a GPU; not yet run.
+Must show: batch normalisation over 2 examples is at least 3 points worse than over 64; one of those that look at one
+example alone, group and layer normalisation, is within 2 points of that.
+`--config=configs/curve_norm.py:full` is ResNet-20 for 30 epochs of CIFAR-10, for a GPU; not yet run.
 """
 
-from cnnjax.config import augmentation, experiment, section
-from cnnjax.sweep.space import cross, grid, seeds
+from cnnjax.config import augmentation, experiment, one_of, section
+from cnnjax.sweep.space import chain, cross, grid, seeds
 
 
-def get_config():
-    """Batches of 64 for all: `model.norm_group` says how many of them share statistics."""
+def get_config(variant: str = "small"):
+    """`small`, half as wide, on the digits; `full`. Batches of 64 for all: `model.norm_group` shares statistics."""
+    one_of(variant, ("small", "full"))
+    small = variant == "small"
+    moves = ("shift",) if small else ("crop", "flip")
     return experiment(
-        data=section("data", "cifar10"),
-        model=section("models", "resnet20"),
+        data=section("data", "digits" if small else "cifar10"),
+        model=section("models", "resnet20", width=8 if small else 16),
         task=section("tasks", "classification"),
-        augment=augmentation(train=("crop", "flip", "normalize"), eval=("normalize",)),
+        augment=augmentation(train=(*moves, "normalize"), eval=("normalize",)),
         optimizer=section("optimizers", "sgd", lr=0.05, nesterov=True, decay=1e-4),
         schedule=section("schedules", "cosine", warmup_epochs=1.0),
-        train={"epochs": 30.0, "batch": 64},
+        train={"steps": 300, "batch": 64} if small else {"epochs": 30.0, "batch": 64},
+        eval={"steps": 300} if small else {"epochs": 1.0},
     )
 
 
 def sweep():
-    """Batch statistics over 2, 8 and 64 examples, group normalisation beside them, two seeds."""
+    """Batch statistics over 2, 8 and 64 examples, group and layer normalisation, two seeds."""
     batch = grid({"model.norm": ("batch",), "model.norm_group": (2, 8, 64)})
-    return cross([*batch, {"model.norm": "group", "model.norm_group": 0}], seeds(2))
+    return cross(chain(batch, grid({"model.norm": ("group", "layer")})), seeds(2))
