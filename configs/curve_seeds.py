@@ -1,0 +1,28 @@
+"""How much accuracy depends on the seed alone: LeNet-5 on MNIST, twenty times.
+
+python -m experiments.sweep --config=configs/curve_seeds.py --workdir=runs/curve_seeds
+Must show: all twenty within 1.5 points, with a standard deviation of at least 0.1: two single runs must differ by three
+times that, or their difference says nothing.
+"""
+
+from cnnjax.config import augmentation, experiment, section
+from cnnjax.sweep.space import seeds
+
+
+def get_config():
+    """LeNet-5 with rectifiers, a third of an epoch: one order of the examples for all, but other weights."""
+    return experiment(
+        data=section("data", "mnist"),
+        model=section("models", "lenet5", activation="relu", pool="max"),
+        task=section("tasks", "classification"),
+        augment=augmentation(train=("normalize",), eval=("normalize",)),
+        optimizer=section("optimizers", "adamw", lr=2e-3),
+        schedule=section("schedules", "cosine", warmup_steps=30),
+        train={"steps": 300, "batch": 64},
+        eval={"steps": 300},
+    )
+
+
+def sweep():
+    """Twenty seeds: one program."""
+    return seeds(20)
