@@ -1,4 +1,4 @@
-"""Batch statistics of few examples: residual nets with batch normalisation over 2, 8 and 64 of a batch, and with others.
+"""Batch statistics of few examples: residual nets normalised over 2, 8 and 64 of a batch, and over single examples.
 
 python -m experiments.sweep --config=configs/curve_norm.py --workdir=runs/curve_norm
 Must show: batch normalisation over 2 examples is at least 3 points worse than over 64; one of those that look at one
