@@ -3,8 +3,8 @@
 python -m experiments.sweep --config=configs/curve_seeds.py --workdir=runs/curve_seeds
 Must show: all twenty within 1.5 points, with a standard deviation of at least 0.1: two single runs must differ by three
 times that, or their difference says nothing.
-On one busy core of an AMD EPYC, jax 0.12.0.1, commit d84db23, 1.5 min of it for 20 points (--pack=turns); test accuracy.
-It holds: 96.86 ± 0.20 %, from 96.56 to 97.26 %.
+On one busy core of an AMD EPYC, jax 0.12.0.1, commit d84db23, 1.5 min of it for 20 points (--pack=turns); test
+accuracy. It holds: 96.86 ± 0.20 %, from 96.56 to 97.26 %.
 """
 
 from cnnjax.config import augmentation, experiment, section
