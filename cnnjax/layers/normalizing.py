@@ -27,6 +27,7 @@ class BatchNorm(nn.Module):
 
     Statistics go over `group` examples of the global batch (0 = all), on one device or several. The running ones (mean
     and unbiased variance, as in the paper and in PyTorch) keep the share `momentum` of themselves at each step.
+    `statistics` are those of x where they are known already (`Style.statistics`).
     """
 
     group: int = 0
@@ -35,14 +36,14 @@ class BatchNorm(nn.Module):
     scale_init: str = "ones"
 
     @nn.compact
-    def __call__(self, x, train=False):
+    def __call__(self, x, train=False, statistics=()):
         scale, bias = _affine(self, x)
         shape = (x.shape[-1],)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         if not train:
             return ops.batch_norm(x, scale, bias, running_mean.value, running_var.value, eps=self.eps)
-        mean, variance = ops.batch_statistics(x, group=self.group)
+        mean, variance = statistics or ops.batch_statistics(x, group=self.group)
         if self.is_mutable_collection("batch_stats") and not self.is_initializing():
             count = (self.group or x.shape[0] * axes.count()) * math.prod(x.shape[1:-1])
             unbiased = variance * (count / max(count - 1, 1))

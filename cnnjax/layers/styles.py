@@ -4,6 +4,7 @@ import dataclasses
 
 import flax.linen as nn
 
+from cnnjax import ops
 from cnnjax.layers.activations import activation
 from cnnjax.layers.initializers import initializer
 from cnnjax.layers.linear import Conv
@@ -44,6 +45,10 @@ class Style:
         """The normalisation layer, called `(x, train)`; the identity where the style has none."""
         return normalizer(self.norm, group=self.group, groups=self.groups, momentum=self.momentum, eps=self.eps,
                           scale_init=scale_init, name=name)
+
+    def statistics(self, x, train: bool = False) -> dict:
+        """What the normalisation layer may be told of x, so that several layers that read x go over it once."""
+        return {"statistics": ops.batch_statistics(x, group=self.group)} if train and self.norm == "batch" else {}
 
     def activate(self, x):
         """The nonlinearity of `x`."""

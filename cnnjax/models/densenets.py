@@ -1,6 +1,7 @@
 """DenseNet (Huang 2017): every layer reads the maps of all layers before it in its block."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from cnnjax import Static, ops
@@ -38,18 +39,18 @@ class Layer(nn.Module):
     style: Style
 
     @nn.compact
-    def __call__(self, x, train=False):
+    def __call__(self, x, train, known):
         style, last = self.style, 2 if self.bottleneck else 1
+        x = style.activate(style.normalize("norm1")(x, train, **known))
         if self.bottleneck:
-            x = style.activate(style.normalize("norm1")(x, train))
             x = style.conv(self.bottleneck * self.growth, 1, name="conv1")(x)
-        x = style.activate(style.normalize(f"norm{last}")(x, train))
+            x = style.activate(style.normalize("norm2")(x, train))
         x = style.conv(self.growth, 3, padding=1, name=f"conv{last}")(x)
         return Dropout(self.dropout, name="dropout")(x, train)
 
 
 class Block(nn.Module):
-    """Maps and the new ones of every layer, one after the other."""
+    """Maps and the new ones of every layer, one after the other; batch statistics of each are computed once."""
 
     count: int
     growth: int
@@ -61,10 +62,15 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, train=False):
         layer = nn.remat(Layer, static_argnums=(2,)) if self.remat else Layer
+        known = self.style.statistics(x, train)
         for i in range(1, self.count + 1):
-            new = layer(self.growth, self.bottleneck, self.dropout, self.style, name=f"layer{i}")(x, train)
-            x = jnp.concatenate([x, new], -1)
+            new = layer(self.growth, self.bottleneck, self.dropout, self.style, name=f"layer{i}")(x, train, known)
+            x, known = jax.tree.map(_joined, (x, known), (new, self.style.statistics(new, train)))
         return x
+
+
+def _joined(a, b):
+    return jnp.concatenate([a, b], -1)
 
 
 class Transition(nn.Module):
