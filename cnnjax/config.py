@@ -108,13 +108,18 @@ def call(room: str, section: Mapping, *positional: Any, **replacements: Any) -> 
 
 @contextlib.contextmanager
 def blamed(path: str, options: Mapping) -> Iterator[None]:
-    """Names the config path where a ValueError begins with an option: `norm is …` becomes `model.norm is …`."""
+    """Names the config path where a ValueError begins with an option: `norm is …` becomes `model.norm is …`.
+
+    Where something does not fit into the data, the entry's name is the option to change.
+    """
     try:
         yield
     except ValueError as error:
         word, _, rest = str(error).partition(" ")
         if word in options and rest.startswith("is ") and not hasattr(error, "exit_code"):
             raise ConfigError(f"{path}.{error}") from error
+        if "does not fit" in str(error) and "name" in options:
+            raise ConfigError(f"{path}.name is {options['name']!r}; for these data its {error}") from error
         raise
 
 

@@ -14,7 +14,8 @@ from cnnjax.train.job import Job, prepare
 def preview(config) -> str:
     """Data, layers with shapes, parameters and MACs, memory, plan and learning rates of a config, as text."""
     job = prepare(config)
-    costs = cost(job.program.net(sections.numeric(job.config)), _input_shape(job))
+    with sections.blamed("model", job.config["model"]):
+        costs = cost(job.program.net(sections.numeric(job.config)), _input_shape(job))
     model = f"model     {config.model.name}, for one example\n{costs}"
     blocks = [_data(job), model, *_beginning(job), _memory(job, costs.values), _plan(job), _schedule(job)]
     return "\n\n".join(blocks)

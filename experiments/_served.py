@@ -72,6 +72,9 @@ def of_weights(
             variables = weights.load(net, shapes, path)
         except OSError as error:
             raise ConfigError(f"--weights={path} can't be read: {error.strerror}") from None
+        except ValueError as error:
+            hint = f"\n--outputs={outputs} says how many classes the file has" if "head" in str(error) else ""
+            raise ConfigError(f"{error}{hint}") from None
 
     def answer(variables, inputs):
         x = (inputs.astype(jnp.float32) / 255 - np.float32(means)) / np.float32(stds)

@@ -60,6 +60,10 @@ def main(argv: list[str]) -> None:
     if not (FLAGS.output or FLAGS.workdir):
         raise ConfigError("--output is missing; give the file to write")
     target = Path(FLAGS.output or Path(FLAGS.workdir, f"network.{to}"))
+    if FLAGS.workdir and not Path(FLAGS.workdir).is_dir():
+        raise ConfigError(f"--workdir is {FLAGS.workdir!r}; there is no such folder")
+    if target.is_dir():
+        raise ConfigError(f"--output is {str(target)!r}, a folder; give the file to write")
     if not target.parent.is_dir():
         raise ConfigError(f"--output is {str(target)!r}; there is no folder {target.parent}")
     served = _origin.network(FLAGS)

@@ -61,7 +61,9 @@ def test_weights_are_written_under_torchvisions_names_where_it_has_the_network(r
     (["--workdir=a", "--to=onxx"], "--to is 'onxx'.*onnx"),
     (["--workdir=a"], "--to is ''"),
     (["--model=vgg11", "--weights=a", "--to=onnx"], "--output is missing; give the file to write"),
-    (["--workdir=a", "--to=onnx", "--output=no/where"], "--output is 'no/where'; there is no folder no"),
+    (["--workdir=configs", "--to=onnx", "--output=no/where"], "--output is 'no/where'; there is no folder no"),
+    (["--workdir=runs/nothing", "--to=onnx"], "--workdir is 'runs/nothing'; there is no such folder"),
+    (["--workdir=configs", "--to=onnx", "--output=tests"], "--output is 'tests', a folder; give the file to write"),
     (["--workdir=a", "--to=safetensors", "--dialect=torch"], "--dialect is 'torch'.*torchvision"),
 ])
 def test_what_can_not_be_done_is_said_in_a_line(at_home, argv, words):

@@ -100,6 +100,7 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
     words, code = said([*flags, f"{tmp_path}/a.png"])
     assert code == 2
     assert "of another shape: head.output.bias (3,) for params/head/output/bias (1000,)" in words
+    assert words.endswith("\n--outputs=1000 says how many classes the file has")
 
 
 @pytest.mark.parametrize(("argv", "words"), [

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from cnnjax import weights
-from cnnjax.config import load
+from cnnjax.config import ConfigError, load
 from cnnjax.train.job import prepare
 from experiments import _preview
 
@@ -22,3 +22,10 @@ def test_a_dry_run_tries_the_weights_and_counts_what_is_frozen(root, tmp_path):
     ]
     with pytest.raises(weights.WeightsError, match=r"train\.init_head=fresh keeps a new output layer"):
         _preview.preview(load(f"{root}/configs/finetune.py", [*flags, "--config.train.init_head=file"]))
+
+
+def test_a_network_too_deep_for_the_pictures_is_named(root):
+    job = prepare(load(f"{root}/configs/digits.py", ["--config.model.name=alexnet"]))
+    for trial in (lambda: _preview.preview(job.config), job.start):
+        with pytest.raises(ConfigError, match="model.name is 'alexnet'; for these data its window does not fit: 3"):
+            trial()
