@@ -27,5 +27,5 @@ def test_a_dry_run_tries_the_weights_and_counts_what_is_frozen(root, tmp_path):
 def test_a_network_too_deep_for_the_pictures_is_named(root):
     job = prepare(load(f"{root}/configs/digits.py", ["--config.model.name=alexnet"]))
     for trial in (lambda: _preview.preview(job.config), job.start):
-        with pytest.raises(ConfigError, match="model.name is 'alexnet'; for these data its window does not fit: 3"):
+        with pytest.raises(ConfigError, match=r"model.name is 'alexnet'; for these data its window does not fit: 3"):
             trial()
