@@ -22,8 +22,8 @@ def get_config(variant: str = "small"):
         augment=augmentation(train=(*moves, "normalize"), eval=("normalize",)),
         optimizer=section("optimizers", "sgd", lr=0.05, nesterov=True, decay=1e-4),
         schedule=section("schedules", "cosine", warmup_epochs=1.0),
-        train={"steps": 300, "batch": 64} if small else {"epochs": 30.0, "batch": 64},
-        eval={"steps": 300} if small else {"epochs": 1.0},
+        train={"steps": 120, "batch": 64} if small else {"epochs": 30.0, "batch": 64},
+        eval={"steps": 120} if small else {"epochs": 1.0},
     )
 
 
