@@ -3,6 +3,7 @@
 python -m experiments.sweep --config=configs/curve_depth.py --workdir=runs/curve_depth
 Must show: of the plain nets the one of 56 layers is worse than that of 20, in training too; of the residual ones it is
 no worse, within a point.
+Not yet run.
 `--config=configs/curve_depth.py:full` is that figure, on CIFAR-10 with a third of its epochs, for a GPU; not yet run.
 """
 

@@ -3,6 +3,13 @@
 python -m experiments.sweep --config=configs/curve_init.py --workdir=runs/curve_init
 Must show: after 200 steps, each at its best rate, He's weights are at least 5 points better than LeCun's, whose signal
 halves its power in every layer of rectifiers, and normal weights of deviation 0.01 are at chance (below 20 %).
+On one busy core of an AMD EPYC, jax 0.12.0.1, commit 95ad34d, about 1 min of it for 18 points (--pack=turns); test
+accuracy, mean ± deviation of two seeds. It holds:
+
+  rate    He               LeCun             deviation 0.01
+  0.003   91.94 ±  1.18 %  15.14 ±  0.98 %   7.78 %
+  0.01    86.11 ±  9.82 %  23.61 ± 22.00 %   7.78 %
+  0.03    42.50 ± 11.39 %  29.31 ± 20.23 %   7.78 %
 """
 
 from cnnjax.config import augmentation, experiment, section

@@ -3,6 +3,8 @@
 python -m experiments.sweep --config=configs/curve_norm.py --workdir=runs/curve_norm
 Must show: batch normalisation over 2 examples is at least 3 points worse than over 64; one of those that look at one
 example alone, group and layer normalisation, is within 2 points of that.
+Not yet run. Real batches of 2, 8 and 64 of 6,400 clothes (commit d84db23, two seeds) showed the count of updates alone:
+batch normalisation 81.23, 81.36, 75.55 %, group normalisation 81.94, 81.17, 77.03 %.
 `--config=configs/curve_norm.py:full` is ResNet-20 for 30 epochs of CIFAR-10, for a GPU; not yet run.
 """
 
