@@ -11,10 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cnnjax.sweep.table import Table, curves_of
+from cnnjax.train.curves import INK, dressed
 
 __all__ = ["draw_against", "draw_importance", "draw_learning", "draw_parallel", "share_of_variance"]
 
-_INK, _GRID = "#333a45", "#e3e7ec"
 _SEEDS = ("seed", "data.seed")
 _COLORS = colormaps["viridis"]
 
@@ -30,10 +30,10 @@ def draw_parallel(table: Table) -> Figure:
         heights = [places[name](row.get(name)) + aside * (name != table.metric) for name in columns]
         axes.plot(range(len(columns)), heights, color=color, alpha=0.8, linewidth=1.4)
     for x, name in enumerate(columns):
-        axes.axvline(x, color=_INK, linewidth=0.8, zorder=0)
+        axes.axvline(x, color=INK, linewidth=0.8, zorder=0)
         for value in _ticks([row.get(name) for row in rows]):
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-            axes.text(x + 0.04, places[name](value), _short(value), fontsize=8, color=_INK, va="center", bbox=box)
+            axes.text(x + 0.04, places[name](value), _short(value), fontsize=8, color=INK, va="center", bbox=box)
     axes.set_xticks(range(len(columns)), columns, fontsize=9)
     axes.set_yticks([])
     axes.grid(visible=False)
@@ -73,9 +73,9 @@ def draw_against(table: Table, path: str = "") -> Figure:
         axes.set_xticks(range(len(places)), places)
     elif min(numbers, default=0) > 0 and max(numbers) >= 10 * min(numbers):
         axes.set_xscale("log")
-    axes.set_xlabel(path, color=_INK)
+    axes.set_xlabel(path, color=INK)
     if 1 < len(lines) <= 8:
-        axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return axes.figure
 
 
@@ -95,7 +95,7 @@ def draw_learning(table: Table, workdir: str | Path, name: str = "") -> Figure:
     for row, color in zip(reversed(rows), _shades(len(rows)), strict=True):
         steps, values = curves_of(workdir, row["point"], name)
         axes.plot(steps, values, color=color, linewidth=1.3, alpha=0.85, marker="o" if len(steps) == 1 else "")
-    axes.set_xlabel("step", color=_INK)
+    axes.set_xlabel("step", color=INK)
     return axes.figure
 
 
@@ -104,7 +104,7 @@ def draw_importance(table: Table) -> Figure:
     shares = sorted(share_of_variance(table).items(), key=lambda item: item[1])
     axes = _axes((6.4, 1.2 + 0.45 * max(2, len(shares))), f"share of the variance of {table.metric}")
     bars = axes.barh([name for name, _ in shares], [share for _, share in shares], color=_COLORS(0.35), height=0.6)
-    axes.bar_label(bars, [f"{share:.0%}" for _, share in shares], padding=4, color=_INK, fontsize=9)
+    axes.bar_label(bars, [f"{share:.0%}" for _, share in shares], padding=4, color=INK, fontsize=9)
     axes.set_xlim(0, 1.1)
     return axes.figure
 
@@ -165,15 +165,7 @@ def _shades(count: int) -> list:
 def _axes(size: tuple[float, float], title: str):
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.set_title(title, loc="left", color=_INK, fontsize=11, fontweight="bold")
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, length=0)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(_INK)
-    return axes
+    return dressed(figure.subplots(), title)
 
 
 def _word(path: str) -> str:

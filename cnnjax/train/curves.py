@@ -9,11 +9,11 @@ from typing import Any
 from cnnjax.train.tables import readable
 from cnnjax.train.workdir import write_file
 
-__all__ = ["draw_curves"]
+__all__ = ["INK", "draw_curves", "dressed"]
 
 _COLORS = {"train": "#8c9bb0", "eval": "#d1495b", "test": "#1d7874"}
 _MORE = ("#edae49", "#5b5f97", "#66a182")
-_INK, _GRID = "#333a45", "#e3e7ec"
+INK, _GRID = "#333a45", "#e3e7ec"
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, metric: str = "accuracy") -> None:
@@ -30,6 +30,18 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, metric:
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_file(path, picture.getvalue())
+
+
+def dressed(axes: Any, title: str, *, size: int = 11) -> Any:
+    """The axes with the title, the grid and the one spine that every picture here has."""
+    axes.set_title(title, loc="left", color=INK, fontsize=size, fontweight="bold")
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(INK)
+    return axes
 
 
 def _series(lines: Sequence[Mapping[str, Any]], name: str) -> dict[str, tuple[list[int], list[float]]]:
@@ -63,17 +75,11 @@ def _panel(axes: Any, name: str, series: Mapping[str, tuple[list[int], list[floa
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("step", color=_INK)
-    axes.set_title(name.replace("_", " "), loc="left", color=_INK, fontsize=12, fontweight="bold")
+    axes.set_xlabel("step", color=INK)
+    dressed(axes, name.replace("_", " "), size=12)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.margins(x=0.02)
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, length=0)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(_INK)
     if series:
         # Above the axes, at the right of the title: it can't cover a curve.
         axes.legend(
@@ -81,7 +87,7 @@ def _panel(axes: Any, name: str, series: Mapping[str, tuple[list[int], list[floa
             bbox_to_anchor=(1.0, 1.0),
             ncols=len(series),
             frameon=False,
-            labelcolor=_INK,
+            labelcolor=INK,
             fontsize=9,
             borderaxespad=0.3,
             handlelength=1.4,
