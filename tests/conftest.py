@@ -22,6 +22,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
+import cnnjax.ops  # noqa: E402, F401
+
+# From here on, for the processes that tests start: what calls oneDNN can't be kept in the cache. `make train` keeps it.
+os.environ["CNNJAX_ONEDNN"] = "0"
+
 hypothesis.settings.register_profile("house", deadline=None, max_examples=25, derandomize=True, database=None)
 hypothesis.settings.load_profile("house")
 
@@ -55,3 +60,8 @@ def train_apart():
         return cnnjax.load(workdir)
 
     return train
+
+
+def pytest_collection_modifyitems(items):
+    """The longest test begins first, so that no processor waits for it at the end."""
+    items.sort(key=lambda item: "every_command_of_the_readme" not in item.name)

@@ -58,7 +58,8 @@ def typed(block: Block, folder: Path) -> None:
         (folder / file[1]).write_text(block.text)
         return
     command = block.text if block.language == "bash" else f"python -c {shlex.quote(block.text)}\n"
-    environment = {key: value for key, value in os.environ.items() if key not in ("XLA_FLAGS", "JAX_PLATFORMS")}
+    ours = {"XLA_FLAGS", "JAX_PLATFORMS"} | ({"CNNJAX_ONEDNN"} if "make train" in command else set())
+    environment = {key: value for key, value in os.environ.items() if key not in ours}
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", f"[ ! -d .venv ] || . .venv/bin/activate\n{command}"],
         cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400,

@@ -1,6 +1,7 @@
 """The compiler options a step is compiled with, in one place."""
 
 import functools
+import os
 import warnings
 
 import jax
@@ -19,6 +20,9 @@ _WISHES = {
 }
 
 # Programs that call oneDNN cannot be written to a disk (jaxlib 0.12); with a cache folder set JAX tells so each time.
+# For many short runs of one program a cache is worth more than the library: CNNJAX_ONEDNN=0 leaves it out.
+if os.environ.get("CNNJAX_ONEDNN") == "0":
+    del _WISHES["cpu"]["xla_cpu_experimental_onednn_custom_call"]
 warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
 
 

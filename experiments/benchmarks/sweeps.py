@@ -10,7 +10,8 @@ step has run: importing, reading the data, compiling.
   --points=16  --alone=16    points of the sweep; how many of them are trained alone as well (the time of the rest is
                              that of their mean)
   --pack=auto                how the pack trains
-  --throughput=1,4,16        instead: members times steps a second for packs of so many members, in every way
+  --throughput=1,4,16        instead: members times steps a second for packs of so many members, in every way, and for
+                             a process each, as many at once as there are cores
   --epochs=5  --batch=128
 """
 
@@ -107,7 +108,29 @@ def _throughput(counts: list[int]) -> dict:
                     jax.block_until_ready(crew.advance(batches, count))
                     done += 1
                 speeds[members][way] = members * done * count / (time.perf_counter() - began)
+            speeds[members]["processes"] = _apart(members)
     return {"speeds": speeds, "batch": FLAGS.batch, "data": job.config["data"]["name"], "machine": machine()}
+
+
+def _apart(members: int) -> float:
+    """Steps a second of so many processes together, as many at once as there are cores, between metric lines."""
+    changes = {"train.batch": FLAGS.batch, "train.epochs": 0.0, "train.steps": 600, "eval.epochs": 0.0}
+    changes |= {"eval.steps": 600, "report.steps": 100, "eval.test": False}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "point.json")
+        file.write_text(configs.to_json(configs.change(get_config(), changes)))
+        workdirs = [Path(folder, str(k)) for k in range(min(members, os.cpu_count() or 1))]
+        command = [sys.executable, "-m", "experiments.train", f"--config={file}"]
+        running = [subprocess.Popen([*command, f"--workdir={w}"], stdout=subprocess.DEVNULL) for w in workdirs]
+        if any([process.wait() for process in running]):  # noqa: C419 - all of them are waited for
+            raise RuntimeError("a process failed; its words are above")
+        return sum(_pace(workdir) for workdir in workdirs)
+
+
+def _pace(workdir: Path) -> float:
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    first, *_, last = [line for line in lines if line["kind"] == "train"]
+    return (last["step"] - first["step"]) / (last["time"]["at"] - first["time"]["at"])
 
 
 def _measured(folder: Path) -> dict:
