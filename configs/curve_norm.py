@@ -3,7 +3,7 @@
 python -m experiments.sweep --config=configs/curve_norm.py --workdir=runs/curve_norm
 Must show: batch normalisation over 2 examples is at least 3 points worse than over 64; one of those that look at one
 example alone, group and layer normalisation, is within 2 points of that.
-On one core of an AMD EPYC, jax 0.12.0.1, commit 78b25c7, about 3 min for 10 points (--pack=turns); test accuracy, mean
+On one core of an AMD EPYC, jax 0.12.0.1, commit b35b751, about 3 min for 10 points (--pack=turns); test accuracy, mean
 ± deviation of two seeds. The first holds, by 7.8 points; the second does not: 120 steps are too few for the others.
 
   batch, 64  97.36 ± 0.20 %      batch, 2  89.58 ± 1.77 %      group  70.83 ± 3.93 %
