@@ -1,7 +1,7 @@
 """MNIST: LeNet-5 as taught and as published, a small convnet under distortions, and the net without convolutions.
 
 python -m experiments.train --config=configs/mnist.py --workdir=runs/mnist --config.seed=S
-for S = 0, 1, 2 on two cores of an AMD EPYC, busy ones but for S = 0, jax 0.12.0.1, commits e747d38, c6d77c7 and 6450ae6,
+for S = 0, 1, 2 on two cores of an AMD EPYC, busy but for S = 0, jax 0.12.0.1, commits e747d38, c6d77c7 and 6450ae6,
 2 to 3.7 minutes: 99.21, 99.25, 99.24 %, which is 99.23 ± 0.02 (n = 3); the other variants are not yet run
 """
 
