@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax import layers, models, ops
+from cnnjax.config import ConfigError, entries, one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,3 +172,25 @@ ZOO = {  # name: (entry, batch, shape of one example)
     "googlenet": (models.googlenet, 8, _IMAGENET),
     "alexnet": (models.alexnet, 16, _IMAGENET),
 }
+
+
+def check(names: list[str]) -> None:
+    """Raises a ConfigError for the first name that `network` does not know."""
+    for name in names:
+        entry, colon, batch = name.partition(":")
+        one_of(entry, entries("models") if colon else (*NETS, *ZOO), path="--nets")
+        if colon and not (batch.isdecimal() and int(batch)):
+            raise ConfigError(f"--nets has {name!r}; what follows the colon is a batch, as in {entry}:2")
+
+
+def network(name: str, kit: Kit):
+    """(net, batch, shape of an example, classes, a label for each pixel, options of init, options of apply).
+
+    Of the two tables above, or `entry:batch` for any other network of the zoo that reads pictures of 224².
+    """
+    if name in NETS:
+        build, batch, shape, classes, dense = NETS[name]
+        return build(kit), batch, shape, classes, dense, {}, {}
+    entry, colon, batch = name.partition(":")
+    build, batch, shape = (getattr(models, entry), int(batch), _IMAGENET) if colon else ZOO[name]
+    return build(outputs=1000), batch, shape, 1000, False, {"train": False}, {"train": True}

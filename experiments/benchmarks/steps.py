@@ -17,23 +17,14 @@ from absl import flags
 from cnnjax import ops
 from experiments import _main
 from experiments.benchmarks import timing
-from experiments.benchmarks.networks import LINEN, NETS, OURS, ZOO
+from experiments.benchmarks.networks import LINEN, NETS, OURS, ZOO, check, network
 
 FLAGS = timing.common_flags()
-flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure", flag_values=FLAGS)
+flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, entry:batch for others of the zoo", flag_values=FLAGS)
 flags.DEFINE_string("peer", "", "Python of an environment with PyTorch; empty: without that peer", flag_values=FLAGS)
 flags.DEFINE_list("modes", ["eager", "eager_cl", "compile", "compile_cl"], "modes of the peer", flag_values=FLAGS)
 flags.DEFINE_boolean("scan", True, "measure the step inside a scan as well", flag_values=FLAGS)
 flags.DEFINE_integer("members", 8, "LeNets to train as one program; 0 = none", flag_values=FLAGS)
-
-
-def network(name: str, kit):
-    """(net, batch, shape of an example, classes, a label for each pixel, options of init, options of apply)."""
-    if name in NETS:
-        build, batch, shape, classes, dense = NETS[name]
-        return build(kit), batch, shape, classes, dense, {}, {}
-    build, batch, shape = ZOO[name]
-    return build(outputs=1000), batch, shape, 1000, False, {"train": False}, {"train": True}
 
 
 def step_of(name: str, kit):
@@ -109,6 +100,7 @@ def per_step(found, kind):
 
 def main(argv: list[str]) -> None:
     _main.read(FLAGS, argv)
+    check(FLAGS.nets)
     timing.pin(FLAGS.threads)
     peer = timing.Peer(FLAGS.peer) if FLAGS.peer else None
     kind = "processor" if FLAGS.threads == 1 else "wall"

@@ -29,7 +29,7 @@ from cnnjax import config as configs
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.sweep.space import cross, grid, seeds
 from experiments import _main
-from experiments.benchmarks.timing import machine, table, write
+from experiments.benchmarks.timing import counts, machine, table, write
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_float("epochs", 5.0, "epochs", 0.0, flag_values=FLAGS)
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     """Trains both ways and prints the ratios."""
     _main.read(FLAGS, argv)
     if FLAGS.throughput:
-        found = _throughput([int(count) for count in FLAGS.throughput])
+        found = _throughput(counts(FLAGS.throughput, "throughput"))
         rows = [[count, *(f"{speed:.1f}" for speed in speeds.values())] for count, speeds in found["speeds"].items()]
         print(table(["members", *next(iter(found["speeds"].values()))], rows))
         if FLAGS.json:

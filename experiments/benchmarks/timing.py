@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import jax
 from absl import flags
+
+from cnnjax.config import ConfigError
 
 
 def common_flags() -> flags.FlagValues:
@@ -34,6 +37,14 @@ def pin(threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
+def counts(words: list[str], flag: str) -> list[int]:
+    """The whole numbers ≥ 1 of a flag that lists them."""
+    wrong = [word for word in words if not (word.isdecimal() and int(word))]
+    if wrong:
+        raise ConfigError(f"--{flag} has {wrong[0]!r}; it must list whole numbers ≥ 1")
+    return [int(word) for word in words]
+
+
 def timed(f: Callable, count: int) -> list[list[float]]:
     """[wall, processor] milliseconds of each of `count` calls; processor time counts this process alone."""
     rows = []
@@ -49,8 +60,13 @@ class Peer:
 
     def __init__(self, python: str):
         script = Path(__file__).with_name("torch_peer.py")
+        if not shutil.which(python):
+            raise ConfigError(f"--peer is {python}, which is no program; README.md in {script.parent.name}/ makes one")
         self._process = subprocess.Popen([python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.versions = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise ConfigError(f"--peer is {python}, which cannot run {script.name}; its last words are above")
+        self.versions = json.loads(line)
 
     def steps(self, net: str, mode: str, count: int) -> list[list[float]]:
         self._process.stdin.write(f"{net} {mode} {count}\n")

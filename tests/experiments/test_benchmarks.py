@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.benchmarks import convolution, timing
-from experiments.benchmarks.networks import LINEN, NETS, OURS
+from cnnjax.config import ConfigError
+from experiments.benchmarks import breakdown, convolution, timing
+from experiments.benchmarks.networks import LINEN, NETS, OURS, check
 from experiments.benchmarks.steps import step_of
 
 WEIGHTS = {"lenet5": 61706, "resnet18_cifar": 11173962}  # as counted by hand and in the literature
@@ -28,6 +29,34 @@ def test_a_measured_step_trains():
     after = jax.jit(step)(state, *batch)
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state[0], after[0])
     assert min(jax.tree.leaves(moved)) > 0
+
+
+def test_the_kinds_of_a_breakdown_add_up_to_what_ran_and_its_operations_say_where_they_come_from():
+    found = breakdown.breakdown(*step_of("lenet5", OURS), steps=2)
+    assert min(found["compile"], found["ms"], found["kinds"]["products"], found["kinds"]["elementwise"]) > 0
+    times, names, origins = zip(*found["operations"], strict=True)
+    assert sum(found["kinds"].values()) <= sum(times) * 1.01  # kinds are unions of what may run side by side
+    assert len(set(names)) == len(names)
+    assert any("LeNet5" in origin for origin in origins)
+
+
+def test_an_operation_on_two_cores_counts_once():
+    assert breakdown.union([(3.0, 4.0), (0.0, 1.0), (0.5, 2.0)]) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [(["foo"], "'foo'; allowed"), (["resnet18:a"], "resnet18:2"), (["resnet18x:2"], "nearest")]
+)
+def test_networks_that_the_benchmarks_do_not_know_are_told(names, words):
+    with pytest.raises(ConfigError, match=words):
+        check(names)
+
+
+def test_hostile_arguments_of_benchmarks_are_told(tmp_path):
+    with pytest.raises(ConfigError, match="whole numbers"):
+        timing.counts(["4", "0"], "throughput")
+    with pytest.raises(ConfigError, match="no program"):
+        timing.Peer(str(tmp_path / "python"))
 
 
 def test_both_sides_of_the_convolution_benchmark_compute_the_same():

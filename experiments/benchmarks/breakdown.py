@@ -1,0 +1,140 @@
+"""Where the milliseconds of a training step go: compile time, and time by kind of operation, from JAX's profiler.
+
+    python -m experiments.benchmarks.breakdown --nets=resnet50,c3d --json=breakdown.json
+    python -m experiments.benchmarks.breakdown --nets=densenet201:2 --largest=20
+
+The networks and the step are those of `steps`. An operation that runs on several cores counts once, for as long as any
+of them is at it, so that the kinds add up to about the step.
+"""
+
+import collections
+import glob
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+from jax.profiler import ProfileData
+
+from cnnjax import ops
+from experiments import _main
+from experiments.benchmarks import timing
+from experiments.benchmarks.networks import NETS, OURS, ZOO, check
+from experiments.benchmarks.steps import step_of
+
+FLAGS = timing.common_flags()
+flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, entry:batch for others of the zoo", flag_values=FLAGS)
+flags.DEFINE_integer("largest", 0, "list so many of the longest operations too", 0, flag_values=FLAGS)
+
+_KINDS = ("convolutions", "products", "loops", "reductions", "elementwise", "copies")
+_ORIGIN = r"^\s*(?:ROOT )?%([\w.\-]+) = \(?(\w+\[[\d,]*\]).*?(?:op_name=\"([^\"]*)\".*)?$"
+_COPIES = ("copy", "transpose", "pad", "concatenate", "slice", "bitcast", "broadcast", "dynamic-slice")
+
+
+def kinds_of(text: str) -> dict[str, str]:
+    """The kind of each operation of a compiled program, by its name in there."""
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"\s*(?:ROOT )?%([\w.\-]+) = .*?\s([\w\-]+)\(", line)
+        if match:
+            found[match[1]] = _kind(match[1], match[2], line)
+    return found
+
+
+def _kind(name: str, opcode: str, line: str) -> str:
+    if "/while/body/" in line:
+        return "loops"
+    if "__onednn$convolution" in line or opcode == "convolution":
+        return "convolutions"
+    if "__onednn$matmul" in line or opcode == "dot":
+        return "products"
+    words = name.rpartition(".")[0] or name
+    if "reduce" in words:
+        return "reductions"
+    return "copies" if words.replace("_fusion", "").split("_")[-1] in _COPIES else "elementwise"
+
+
+def union(spans: Iterable[tuple[float, float]]) -> float:
+    """How long at least one of these spans lasts."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted(spans):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+def spans_of(folder: str) -> dict[str, list[tuple[float, float]]]:
+    """When each operation ran on any thread, in ms, from the trace in a folder."""
+    (path,) = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
+    spans = collections.defaultdict(list)
+    for plane in ProfileData.from_file(path).planes:
+        for line in plane.lines:
+            for event in line.events:
+                start = event.start_ns / 1e6
+                name = event.name.partition("__onednn")[0]  # a call of the library has its target's name behind its own
+                spans[name].append((start, start + event.duration_ns / 1e6))
+    return spans
+
+
+def breakdown(step, state, batch, steps: int) -> dict:
+    """Seconds of compilation, ms of a step, ms by kind, and (ms, name, result and where from) of each operation."""
+    lowered = jax.jit(step, compiler_options=ops.compiler_options(jax.default_backend()), donate_argnums=0).lower(
+        state, *batch
+    )
+    start = time.perf_counter()
+    program = lowered.compile()
+    seconds = time.perf_counter() - start
+    held = [jax.tree.map(jnp.copy, state)]
+
+    def call():
+        held[0] = program(held[0], *batch)
+        return held[0]
+
+    jax.block_until_ready(call())
+    wall = statistics.median(row[0] for row in timing.timed(call, steps))
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            timing.timed(call, steps)
+        spans = spans_of(folder)
+    text = program.as_text()
+    kinds = kinds_of(text)
+    own = {name: rows for name, rows in spans.items() if name in kinds and not name.startswith(("while", "call"))}
+    groups = collections.defaultdict(list)
+    for name, rows in own.items():
+        groups[kinds[name]] += rows
+    origins = {match[1]: f"{match[2]}  {match[3]}" for match in re.finditer(_ORIGIN, text, re.MULTILINE)}
+    return {
+        "compile": seconds,
+        "ms": wall,
+        "kinds": {kind: union(groups[kind]) / steps for kind in _KINDS},
+        "operations": sorted(
+            ((union(rows) / steps, name, origins.get(name, "")) for name, rows in own.items()), reverse=True
+        ),
+    }
+
+
+def main(argv: list[str]) -> None:
+    _main.read(FLAGS, argv)
+    check(FLAGS.nets)
+    timing.pin(FLAGS.threads)
+    result = {"machine": timing.machine(), "nets": {}}
+    rows = []
+    for name in FLAGS.nets:
+        found = breakdown(*step_of(name, OURS), FLAGS.steps)
+        kinds = found["kinds"]
+        rows.append([name, f"{found['compile']:.1f}", f"{found['ms']:.0f}", *(f"{kinds[kind]:.0f}" for kind in _KINDS)])
+        print(timing.table(["net", "compiled in s", "ms a step", *_KINDS], rows[-1:]), flush=True)
+        for ms, operation, source in found["operations"][: FLAGS.largest]:
+            print(f"{ms:8.2f}  {operation}  {source}")
+        result["nets"][name] = found | {"operations": found["operations"][:20]}
+        if FLAGS.json:
+            timing.write(FLAGS.json, result)
+    print(timing.table(["net", "compiled in s", "ms a step", *_KINDS], rows))
+
+
+if __name__ == "__main__":
+    _main.start(main, __doc__, FLAGS)
