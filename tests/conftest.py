@@ -22,9 +22,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
-import cnnjax.ops  # noqa: E402, F401
-
-# From here on, for the processes that tests start: what calls oneDNN can't be kept in the cache. `make train` keeps it.
+# What calls oneDNN can't be kept in the cache: trainings do without, in processes that tests start too.
 os.environ["CNNJAX_ONEDNN"] = "0"
 
 hypothesis.settings.register_profile("house", deadline=None, max_examples=25, derandomize=True, database=None)
@@ -35,6 +33,13 @@ hypothesis.settings.load_profile("house")
 def root() -> Path:
     """The folder that pyproject.toml stands in."""
     return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _library(request, monkeypatch):
+    """Functions, networks and what they weigh are tested as users run them, with oneDNN."""
+    if request.path.relative_to(ROOT / "tests").parts[0] in ("analysis", "experiments", "models", "ops", "weights"):
+        monkeypatch.delenv("CNNJAX_ONEDNN", raising=False)
 
 
 @pytest.fixture

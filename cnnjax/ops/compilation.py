@@ -12,28 +12,31 @@ __all__ = ["compiler_options", "has_onednn"]
 # XLA for x86 holds oneDNN, the library that PyTorch's convolutions run on, and hands it those that it is asked to.
 # XLA's other library, YNNPACK, is on by default: its convolutions are slower, its elementwise kernels keep XLA from
 # fusing slices with sums, its products are no faster than oneDNN's; its reductions are kept (README.md).
-_WISHES = {
-    "cpu": {
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
-        "xla_cpu_experimental_onednn_custom_call": True,
-    },
-}
+_LIBRARY = {"xla_cpu_experimental_onednn_custom_call": True}
+_WISHES = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}}
 
-# Programs that call oneDNN cannot be written to a disk (jaxlib 0.12); with a cache folder set JAX tells so each time.
-# For many short runs of one program a cache is worth more than the library: CNNJAX_ONEDNN=0 leaves it out.
-if os.environ.get("CNNJAX_ONEDNN") == "0":
-    del _WISHES["cpu"]["xla_cpu_experimental_onednn_custom_call"]
+# with a cache folder set JAX tells so of each program that calls oneDNN
 warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
+
+
+def _is_wanted() -> bool:
+    """Whether CNNJAX_ONEDNN leaves oneDNN in.
+
+    Programs that call it cannot be written to a disk (jaxlib 0.12); for many short runs of one program a cache is worth
+    more than the library.
+    """
+    return os.environ.get("CNNJAX_ONEDNN") != "0"
 
 
 def compiler_options(platform: str) -> dict[str, str | bool]:
     """Options for `jax.jit(compiler_options=…)` on a platform; those that this XLA does not know are left out."""
-    return dict(_known(platform))
+    return dict(_known(platform, platform == "cpu" and _is_wanted()))
 
 
 @functools.cache
-def _known(platform: str) -> tuple[tuple[str, str | bool], ...]:
-    return tuple((name, value) for name, value in _WISHES.get(platform, {}).items() if _accepted(platform, name, value))
+def _known(platform: str, library: bool) -> tuple[tuple[str, str | bool], ...]:
+    wishes = _WISHES.get(platform, {}) | (_LIBRARY if library else {})
+    return tuple((name, value) for name, value in wishes.items() if _accepted(platform, name, value))
 
 
 def _accepted(platform: str, name: str, value: str | bool) -> bool:
@@ -47,10 +50,13 @@ def _accepted(platform: str, name: str, value: str | bool) -> bool:
     return True
 
 
-@functools.cache
 def has_onednn() -> bool:
     """Whether programs compiled for the CPU with `compiler_options` run their convolutions in oneDNN."""
+    return _is_wanted() and _is_there()
 
+
+@functools.cache
+def _is_there() -> bool:
     def convolved(x, kernel):
         return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -60,5 +66,5 @@ def has_onednn() -> bool:
     except RuntimeError:  # a program for CPUs is exported where JAX_PLATFORMS leaves them out
         return False
     with jax.default_device(device):
-        program = jax.jit(convolved, compiler_options=compiler_options("cpu")).lower(x, kernel).compile()
+        program = jax.jit(convolved, compiler_options=dict(_known("cpu", True))).lower(x, kernel).compile()
     return "__onednn$convolution" in (program.as_text() or "")
