@@ -63,6 +63,21 @@ def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp
     assert table_of(stopped).text() == table_of(straight).text()
 
 
+def test_a_population_that_is_killed_between_two_saves_goes_on_to_the_same_table(tmp_path):
+    straight, killed, gate = tmp_path / "straight", tmp_path / "killed", tmp_path / "gate"
+    runs, dead = evolve(get_config("gated"), space(), straight, members=4, goal=GOAL, way="map", **SILENT)
+    assert not dead
+    flags = (f"--workdir={killed}", "--search=population", "--trials=4", "--pack=map")
+    process = start(*flags, config=GATED, gate=f"{gate}:20")  # after it has copied twice and saved once
+    assert soon(gate.exists, process)
+    process.kill()
+    process.communicate()
+    code, words = told(*flags, config=GATED)
+    assert code == 0, words
+    assert [lines(killed / run.name) for run in runs] == [lines(run.workdir) for run in runs]
+    assert table_of(killed).text() == table_of(straight).text()
+
+
 def test_a_population_changes_numbers_alone():
     for path, distribution in (("train.batch", uniform(8, 64)), ("optimizer.lr", choice(0.1, 0.2))):
         with pytest.raises(ConfigError, match=f"{path} is no number of the compiled step"):

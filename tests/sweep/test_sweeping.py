@@ -12,6 +12,7 @@ from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, dra
 from cnnjax.sweep.roster import read_roster, write_roster
 from cnnjax.sweep.running import run_packs
 from cnnjax.sweep.table import as_csv, as_markdown, curves_of, table_of
+from cnnjax.train.workdir import hold
 from tests.sweep.points import GATED, get_config, here, lines, soon, start, sweep, told
 
 
@@ -43,6 +44,21 @@ def test_killed_and_started_again_it_has_the_same_table_and_a_second_process_is_
     assert "training by" not in log.read_text()  # the way is known from the first time
     assert table_of(tmp_path).text() == table_of(whole).text()
     assert {name: lines(tmp_path / name) for name in names} == {name: lines(whole / name) for name in names}
+
+
+def test_a_point_that_another_process_trains_is_left_to_it_and_the_others_train_together(tmp_path):
+    runs = resolved(get_config(), sweep(), tmp_path)
+    with hold(runs[0].workdir):
+        code, words = told(f"--workdir={tmp_path}", "--pack=turns")
+        assert code == 1, words
+        assert f"{runs[0].name} is another process's: workdir {runs[0].workdir} is in use" in words
+        assert f"1 of 4 points are not complete: {runs[0].name};" in words
+        assert [run.status.get("status") for run in runs] == [None, *["complete"] * 3]
+        part = tmp_path / "part.json"
+        part.write_text(json.dumps([runs[0].name]))
+        code, words = told(f"--workdir={tmp_path}", "--pack=turns", f"--part={part}", config="")
+        assert (code, "in use by process" in words) == (7, True), words
+    assert told(f"--workdir={tmp_path}", "--pack=turns")[0] == 0
 
 
 def runs_of(workdir):
