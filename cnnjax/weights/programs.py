@@ -122,6 +122,8 @@ def _run(jaxpr, constants, arguments, batch) -> list:
             results = operands
         elif name in _PLAIN:
             results = [_PLAIN[name](*operands, **equation.params)]
+        elif name in _WIDE:
+            results = [_WIDE[name](*operands)]
         else:
             params = {key: _closed(value, batch) for key, value in equation.params.items()}
             results = equation.primitive.bind(*operands, **params)
@@ -209,4 +211,19 @@ def _padded(x, value, *, padding_config):
     return x
 
 
+def _selected(which, *cases):
+    """`lax.select_n`, whose choices among 16-bit integers onnxruntime does not know."""
+    wide = [_widened(case) for case in cases]
+    return lax.select_n(which, *wide).astype(cases[0].dtype)
+
+
+def _equal(a, b):
+    return lax.eq(_widened(a), _widened(b))
+
+
+def _widened(x):
+    return lax.convert_element_type(x, np.int32) if x.dtype == np.int16 else x
+
+
 _PLAIN = {"conv_output": _convolution, "conv_input": _transposed, "pad": _padded, "stack": _stacked}
+_WIDE = {"select_n": _selected, "eq": _equal}  # the same operation, on numbers of a size that is known
