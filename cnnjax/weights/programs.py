@@ -21,7 +21,7 @@ __all__ = ["ExportError", "as_onnx", "as_stablehlo"]
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint")
-_NOTHING = ("optimization_barrier", "copy", "copy_p")  # what is there for XLA or for gradients alone
+_NOTHING = ("optimization_barrier", "copy", "copy_p", "reshard", "stop_gradient")  # for XLA or for gradients alone
 
 
 class ExportError(ValueError):
