@@ -1,5 +1,6 @@
 """Networks written for use elsewhere, and read back by who knows nothing of this project."""
 
+import importlib.util
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from cnnjax.config import ConfigError, load
 from cnnjax.train.job import prepare
 from experiments import export
 
+ONNX = importlib.util.find_spec("jax2onnx") and importlib.util.find_spec("onnxruntime")
 ELSEWHERE = """
 import sys, jax, numpy
 found = jax.export.deserialize(open(sys.argv[1], "rb").read()).call(numpy.load(sys.argv[2]))
@@ -25,9 +27,12 @@ QUIET = ["train.steps=1", "train.devices=1", "eval.test=no", "report.quiet=yes",
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, root):
     """A net after one step."""
-    flags = [*QUIET, "report.curves=no", "model.name=mlp", "model.hidden=16", "augment.train=normalize"]
-    made = load(f"{root}/configs/digits.py", [f"--config.{flag}" for flag in flags])
-    return cnnjax.run(made, tmp_path_factory.mktemp("export") / "run")
+    return trained(root, tmp_path_factory.mktemp("export") / "run", "model.name=mlp", "model.hidden=16")
+
+
+def trained(root, workdir, *flags):
+    flags = [*QUIET, "report.curves=no", "augment.train=normalize", *flags]
+    return cnnjax.run(load(f"{root}/configs/digits.py", [f"--config.{flag}" for flag in flags]), workdir)
 
 
 def test_a_program_runs_in_a_process_without_this_project(run, capsys, tmp_path):
@@ -41,6 +46,13 @@ def test_a_program_runs_in_a_process_without_this_project(run, capsys, tmp_path)
     subprocess.run([*command, tmp_path / "out.npy"], cwd=tmp_path, check=True)
     wanted = run.predict(images)["probabilities"]
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.skipif(not ONNX, reason="jax2onnx and onnxruntime are not installed here")
+def test_a_trained_network_with_pools_is_an_onnx_model(root, tmp_path, capsys):
+    trained(root, tmp_path, "model.pool=max", "model.activation=relu")
+    export.main([f"--workdir={tmp_path}", "--to=onnx"])
+    assert "inputs (b, 28, 28, 1) uint8; label, probabilities in onnxruntime within " in capsys.readouterr().out
 
 
 def test_weights_are_written_under_torchvisions_names_where_it_has_the_network(run, tmp_path, capsys):
