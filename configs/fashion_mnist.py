@@ -22,6 +22,7 @@ def get_config(variant: str = "convnet"):
             section("optimizers", "adamw", lr=3e-3, decay=0.02),
             augmentation(train=("shift", "flip", "normalize"), eval=("normalize",), shift={"pixels": 2}),
             {"epochs": 14.0, "batch": 128},
+            views=("mirror",),
         )
     return _experiment(
         section("models", "resnet18", stem="cifar"),
@@ -36,7 +37,7 @@ def get_config(variant: str = "convnet"):
     )
 
 
-def _experiment(model, optimizer, augment, train):
+def _experiment(model, optimizer, augment, train, views=()):
     return experiment(
         data=section("data", "fashion_mnist"),
         model=model,
@@ -45,4 +46,5 @@ def _experiment(model, optimizer, augment, train):
         optimizer=optimizer,
         schedule=section("schedules", "cosine", warmup_epochs=1.0),
         train=train,
+        eval={"views": views},
     )
