@@ -4,8 +4,8 @@
   python -m experiments.results --runs='runs/*' --output=RESULTS.md
   python -m experiments.results --runs=runs/curve_depth
 
-  --runs=DIR,DIR,…           workdirs, or patterns of them; runs that differ in nothing but seeds make one row; of a
-                             sweep, all its points
+  --runs=DIR,DIR,…           workdirs, or patterns of them; seeds of one command make one row, and must agree in
+                             all else; of a sweep, all its points
   --output=RESULTS.md        the file; "" prints the table
 
 A row holds the metrics of the test split at the last step (mean ± standard deviation over n seeds), the median time
@@ -70,7 +70,8 @@ def run_of(folder: Path) -> dict:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     seconds = sum(line["time"].get("seconds", 0.0) for line in lines if line["kind"] == "train")
     return {
-        "key": _key(record["config"]),
+        "folder": str(folder),
+        "options": _options(record["config"]),
         "command": _command(record["command"]),
         "point": "",
         "metrics": status["test"] or status["eval"],
@@ -85,15 +86,16 @@ def summed_up(runs: list[Mapping]) -> dict[str, list[str]]:
     """The cells of each row by its command; seeds of one config stand together."""
     groups = {}
     for run in runs:
-        groups.setdefault(run["key"], []).append(run)
+        group = groups.setdefault(f"`{run['command']}` {run['point']}".strip(), [])
+        _refuse_others(group, run)
+        group.append(run)
     rows = {}
-    for group in groups.values():
+    for name, group in groups.items():
         names = [name for name in group[0]["metrics"] if name != "loss"] or ["loss"]
         values = "; ".join(f"{name} {_spread([run['metrics'][name] for run in group])}" for name in names)
         seconds = statistics.median(run["seconds"] for run in group)
         time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
         one = {name: ", ".join(dict.fromkeys(run[name] for run in group)) for name in ("device", "jax", "commit")}
-        name = f"`{group[0]['command']}` {group[0]['point']}".strip()
         rows[name] = [values, str(len(group)), time, one["device"], one["jax"], one["commit"]]
     return rows
 
@@ -123,16 +125,23 @@ def _folders(patterns: list[str]) -> list[Path]:
     return found
 
 
-def _key(config: Mapping) -> str:
-    """The config without its seeds, as text."""
-    config = json.loads(json.dumps(config))
-    for path in _SEEDS:
-        *sections, name = path.split(".")
-        section = config
-        for each in sections:
-            section = section[each]
-        section.pop(name)
-    return json.dumps(config, sort_keys=True)
+def _refuse_others(group: list[dict], run: Mapping) -> None:
+    """Raises where a run has another value of an option than the first; options that one version lacks say nothing."""
+    for other in group[:1]:
+        mine, theirs = run["options"], other["options"]
+        for path in sorted(mine.keys() & theirs.keys()):
+            if mine[path] != theirs[path]:
+                raise ConfigError(
+                    f"{other['folder']} and {run['folder']} have one command and other configs: {path} is "
+                    f"{theirs[path]!r} and {mine[path]!r}; sum one of them up"
+                )
+
+
+def _options(config: Mapping, path: str = "") -> dict:
+    """The values of a config by their paths, but for the seeds."""
+    if not isinstance(config, Mapping):
+        return {} if path in _SEEDS else {path: config}
+    return {key: value for name in config for key, value in _options(config[name], f"{path}.{name}".strip(".")).items()}
 
 
 def _command(arguments: list[str]) -> str:

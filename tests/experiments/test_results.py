@@ -29,6 +29,16 @@ def test_seeds_of_one_config_stand_in_one_row_with_their_mean(runs):
     assert metrics.startswith(f"accuracy {50 * sum(found):.2f} ± ")
 
 
+def test_a_run_of_the_same_command_whose_config_differs_is_refused_unless_the_option_is_newer(runs):
+    one, two = (results.run_of(runs / name) for name in "01")
+    two["options"] = {**two["options"], "model.newer": 1}
+    (cells,) = results.summed_up([one, two]).values()
+    assert cells[1] == "2"
+    two["options"] |= {"train.batch": 7}
+    with pytest.raises(ConfigError, match=r"have one command and other configs: train\.batch is 64 and 7; sum one"):
+        results.summed_up([one, two])
+
+
 def test_rows_of_other_configs_stay_in_the_file(runs, tmp_path, capsys):
     path = tmp_path / "RESULTS.md"
     other = ["accuracy 1.00 %", "1", "3 s", "2 cores", "0.11", "abc"]
