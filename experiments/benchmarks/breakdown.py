@@ -32,7 +32,7 @@ flags.DEFINE_integer("largest", 0, "list so many of the longest operations too",
 
 _KINDS = ("convolutions", "products", "loops", "reductions", "elementwise", "copies")
 _ORIGIN = r"^\s*(?:ROOT )?%([\w.\-]+) = \(?(\w+\[[\d,]*\]).*?(?:op_name=\"([^\"]*)\".*)?$"
-_COPIES = ("copy", "transpose", "pad", "concatenate", "slice", "bitcast", "broadcast", "dynamic-slice")
+_COPIES = {"copy", "transpose", "pad", "concatenate", "slice", "broadcast", "reverse", "dynamic-slice", "iota", "clone"}
 
 
 def kinds_of(text: str) -> dict[str, str]:
@@ -52,10 +52,10 @@ def _kind(name: str, opcode: str, line: str) -> str:
         return "convolutions"
     if "__onednn$matmul" in line or opcode == "dot":
         return "products"
-    words = name.rpartition(".")[0] or name
-    if "reduce" in words:
+    words = set(name.partition(".")[0].split("_")) - {"fusion", "wrapped", "bitcast"}
+    if words & {"reduce", "reduce-window", "ynn"}:  # reductions are all that is left to YNNPACK
         return "reductions"
-    return "copies" if words.replace("_fusion", "").split("_")[-1] in _COPIES else "elementwise"
+    return "copies" if words <= _COPIES else "elementwise"
 
 
 def union(spans: Iterable[tuple[float, float]]) -> float:
