@@ -60,8 +60,7 @@ def furthest(a, b):
     [
         pytest.param(1, WAYS[1:], marks=pytest.mark.proofs, id="all"),
         pytest.param(1, [("jit", 8), ("pmap", 2), ("shard_map", 8)], id="one of each"),
-        pytest.param(2, SOME, marks=pytest.mark.proofs, id="all in microbatches"),
-        pytest.param(2, SOME[:1], id="in microbatches"),
+        pytest.param(2, SOME, marks=pytest.mark.proofs, id="in microbatches"),
     ],
 )
 def test_in_float64_every_way_to_spread_ten_steps_gives_the_same_state(accumulate, ways):
@@ -75,6 +74,7 @@ def test_in_float64_every_way_to_spread_ten_steps_gives_the_same_state(accumulat
             assert furthest(other[1].replace(sums={}), state.replace(sums={})) < 1e-9, what
 
 
+@pytest.mark.proofs
 def test_in_float32_the_losses_agree_to_rounding():
     losses, *_ = trained(config(parallel="jit", devices=1))
     for mode, devices in SOME[:1]:
@@ -94,10 +94,9 @@ def test_evaluation_counts_every_example_once_on_any_number_of_devices():
 
 def test_several_steps_a_dispatch_give_the_same_numbers_whatever_their_number():
     reference = trained(config(parallel="jit", devices=1, dispatch=2))[1]
-    for dispatch in (5, 10):
-        state = trained(config(parallel="jit", devices=1, dispatch=dispatch))[1]
-        for name, value in jax.tree_util.tree_leaves_with_path(state):
-            np.testing.assert_array_equal(value, dict(jax.tree_util.tree_leaves_with_path(reference))[name], str(name))
+    state = trained(config(parallel="jit", devices=1, dispatch=5))[1]
+    for name, value in jax.tree_util.tree_leaves_with_path(state):
+        np.testing.assert_array_equal(value, dict(jax.tree_util.tree_leaves_with_path(reference))[name], str(name))
 
 
 def test_statistics_groups_count_examples_not_devices():
