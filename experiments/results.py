@@ -91,7 +91,7 @@ def summed_up(runs: list[Mapping]) -> dict[str, list[str]]:
         group.append(run)
     rows = {}
     for name, group in groups.items():
-        names = [name for name in group[0]["metrics"] if name != "loss"] or ["loss"]
+        names = [name for name in group[0]["metrics"] if name not in ("loss", "raw_loss")] or ["loss"]
         values = "; ".join(f"{name} {_spread([run['metrics'][name] for run in group])}" for name in names)
         seconds = statistics.median(run["seconds"] for run in group)
         time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
