@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.breakdown --nets=resnet50,c3d --json=breakdown.json
     python -m experiments.benchmarks.breakdown --nets=densenet201:2 --largest=20
 
-The networks and the step are those of `steps`. An operation that runs on several cores counts once, for as long as any
-of them is at it, so that the kinds add up to about the step.
+The networks and the step are those of `steps`. A kind counts for as long as any core is at an operation of it: on
+several cores the kinds add up to more than the step where two run side by side, to less where all wait.
 """
 
 import collections
