@@ -2,7 +2,7 @@
 
 python -m experiments.train --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
 on two cores of an AMD EPYC, jax 0.12.0.1, commit e27787e: 93.50 % (n = 1) seeing each picture once, 93.66 % with its
-mirror image, as it now stands here (the same weights, by experiments.evaluate); in 32 minutes on a machine that was
+mirror image, as it now stands here (the same weights, evaluated with these views); in 32 minutes on a machine that was
 shared and stood still at times; alone on it a step takes 91 to 108 ms, which makes 10 to 12 minutes for all 6,562.
 `resnet18` is expected to reach 95 %; not yet run
 """

@@ -106,7 +106,7 @@ def breakdown(step, state, batch, steps: int) -> dict:
     groups = collections.defaultdict(list)
     for name, rows in own.items():
         groups[kinds[name]] += rows
-    origins = {match[1]: f"{match[2]}  {match[3]}" for match in re.finditer(_ORIGIN, text, re.MULTILINE)}
+    origins = {match[1]: f"{match[2]}  {match[3] or ''}".strip() for match in re.finditer(_ORIGIN, text, re.MULTILINE)}
     return {
         "compile": seconds,
         "ms": wall,
