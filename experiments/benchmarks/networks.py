@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from cnnjax import layers, models, ops
@@ -181,6 +182,17 @@ def check(names: list[str]) -> None:
         one_of(entry, entries("models") if colon else (*NETS, *ZOO), path="--nets")
         if colon and not (batch.isdecimal() and int(batch)):
             raise ConfigError(f"--nets has {name!r}; what follows the colon is a batch, as in {entry}:2")
+        if colon and not _classifies(getattr(models, entry)(outputs=1000)):
+            raise ConfigError(f"--nets has {name!r}; {entry} does not give one class for a picture of 224²")
+
+
+def _classifies(net: nn.Module) -> bool:
+    images = jax.ShapeDtypeStruct((1, *_IMAGENET), jnp.float32)
+    try:
+        outputs, _ = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x, train=False), images)
+    except (ValueError, TypeError, AttributeError):  # it reads something else
+        return False
+    return getattr(outputs, "shape", ()) == (1, 1000)
 
 
 def network(name: str, kit: Kit):

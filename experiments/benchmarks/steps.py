@@ -15,6 +15,7 @@ import optax
 from absl import flags
 
 from cnnjax import ops
+from cnnjax.config import ConfigError
 from experiments import _main
 from experiments.benchmarks import timing
 from experiments.benchmarks.networks import LINEN, NETS, OURS, ZOO, check, network
@@ -101,6 +102,9 @@ def per_step(found, kind):
 def main(argv: list[str]) -> None:
     _main.read(FLAGS, argv)
     check(FLAGS.nets)
+    alone = [name for name in FLAGS.nets if ":" in name]
+    if FLAGS.peer and alone:
+        raise ConfigError(f"--nets has {alone[0]!r}, which the peer has not; leave --peer out")
     timing.pin(FLAGS.threads)
     peer = timing.Peer(FLAGS.peer) if FLAGS.peer else None
     kind = "processor" if FLAGS.threads == 1 else "wall"

@@ -45,7 +45,13 @@ def test_an_operation_on_two_cores_counts_once():
 
 
 @pytest.mark.parametrize(
-    ("names", "words"), [(["foo"], "'foo'; allowed"), (["resnet18:a"], "resnet18:2"), (["resnet18x:2"], "nearest")]
+    ("names", "words"),
+    [
+        (["foo"], "'foo'; allowed"),
+        (["resnet18:a"], "resnet18:2"),
+        (["resnet18x:2"], "nearest"),
+        (["dcgan:2"], "one class"),
+    ],
 )
 def test_networks_that_the_benchmarks_do_not_know_are_told(names, words):
     with pytest.raises(ConfigError, match=words):
