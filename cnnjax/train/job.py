@@ -10,6 +10,7 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.data.source import Part, Source, check
 from cnnjax.data.stream import Stream, into_memory, passes
+from cnnjax.ops import single_use_options
 from cnnjax.train.parallel import Layout
 from cnnjax.train.plan import Plan, resolve
 from cnnjax.train.program import Program
@@ -93,7 +94,7 @@ class Job:
             ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
             return params, model_state, memory, jax.tree.map(jnp.copy, ema)
 
-        compiled, zeros = jax.jit(make), []
+        compiled, zeros = jax.jit(make, compiler_options=single_use_options(jax.default_backend())), []
 
         def start(seed: int, hparams: Mapping) -> State:
             seed = jnp.uint32(seed)

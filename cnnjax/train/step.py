@@ -68,8 +68,7 @@ def train_step(program: Program) -> Callable:
         model_state, gradient, sums = _over_microbatches(microbatch, state.model_state, batch)
         gradient, sums = axes.total((gradient, sums))
         weight = jnp.where(sums["weight"] == 0, 1.0, sums["weight"])
-        gradient = jax.tree.map(lambda g: g / weight.astype(g.dtype), gradient)
-        return _update(program, task.parts, state, model_state, gradient, sums)
+        return _update(program, task.parts, state, model_state, gradient, weight, sums)
 
     return step
 
@@ -93,21 +92,28 @@ def _over_microbatches(microbatch: Callable, model_state: dict, batch: Mapping) 
     return model_state, gradient, sums
 
 
-def _update(program: Program, parts: tuple, state: State, model_state: dict, gradient: dict, sums: dict) -> tuple:
-    """(state, sums) after one update of every part; a part whose update is not finite keeps what it had."""
+def _update(
+    program: Program, parts: tuple, state: State, model_state: dict, gradient: dict, weight: jax.Array, sums: dict
+) -> tuple[State, dict]:
+    """(state, sums) after one update of every part; a part whose update is not finite keeps what it had.
+
+    `gradient` is that of the loss summed over examples of this weight. What is decided once for all weights (a factor,
+    whether to keep them) stands behind barriers: XLA would else work it out anew in the program of every weight.
+    """
     hparams = state.hparams
-    factor = program.factor(hparams, state.step)
+    factor = jax.lax.optimization_barrier(program.factor(hparams, state.step))
     frozen = state.streak >= program.plan.nonfinite
-    fine = jnp.isfinite(sums["loss"]) & _finite(model_state)
-    params, opt_state, norms = dict(state.params), {}, {}
+    fine = jnp.isfinite(sums["loss"]) & jnp.isfinite(_total(model_state))
+    params, opt_state, norms, squares = dict(state.params), {}, {}, jnp.float32(0.0)
     for part in parts:
-        moved, memory, good, found = _moved(program, part, state, gradient, factor)
-        good &= jnp.isfinite(sums["loss"]) & ~frozen
+        moved, memory, good, size, found = _moved(program, part, state, gradient, weight, factor)
+        good = jax.lax.optimization_barrier(good & jnp.isfinite(sums["loss"]) & ~frozen)
         params |= _keep(good, moved, _of(part, state.params))
         opt_state[part] = _keep(good, memory, state.opt_state[part])
-        fine &= good
+        fine, squares = fine & good, squares + size
         norms |= {f"{part}_{name}" if part else name: value for name, value in found.items()}
-    norms["parameter_norm"] = optax.tree.norm(params)
+    fine = jax.lax.optimization_barrier(fine)
+    norms["parameter_norm"] = jnp.sqrt(squares)
     lr = {"lr": hparams["optimizer.lr"] * factor} if "optimizer.lr" in hparams else {}
     sums = {**sums, "step": {"count": jnp.float32(1.0), **norms, **lr}}
     # a skipped step reports nothing: one NaN would hide every other step of its line
@@ -123,17 +129,25 @@ def _update(program: Program, parts: tuple, state: State, model_state: dict, gra
     return state.replace(ema=_averaged(program, state, fine)), sums
 
 
-def _moved(program: Program, part: str, state: State, gradient: dict, factor: jax.Array) -> tuple:
-    """(parameters, memory, whether both are finite, norms) of one part after its optimizer has moved it."""
+def _moved(
+    program: Program, part: str, state: State, gradient: dict, weight: jax.Array, factor: jax.Array
+) -> tuple:
+    """(parameters, memory, whether all is finite, squared norm, norms) of one part after its optimizer has moved it.
+
+    Every pass over the weights costs memory traffic and a program for each of them, so the norms that are reported tell
+    what is finite: memory that is not would show in the parameters that it moves.
+    """
     clip, gradient, old = state.hparams["optimizer.clip"], _of(part, gradient), _of(part, state.params)
-    norm = optax.tree.norm(gradient)
-    scale = jnp.where((clip > 0) & (norm > clip), clip / norm, 1.0)
-    gradient = jax.tree.map(lambda g: g * scale.astype(g.dtype), gradient)
+    norm = jnp.sqrt(_squares(gradient)) / weight
+    divisor = weight * jnp.where((clip > 0) & (norm > clip), norm / clip, 1.0)
+    divisor = jax.lax.optimization_barrier(divisor)
+    gradient = jax.tree.map(lambda g: g / divisor.astype(g.dtype), gradient)
     updates, memory = program.optimizer(state.hparams, part).update(gradient, state.opt_state[part], old)
     updates = jax.tree.map(lambda u: u * factor.astype(u.dtype), updates)
     new = optax.apply_updates(old, updates)
-    good = jnp.isfinite(norm) & _finite(new) & _finite(memory)
-    return new, memory, good, {"gradient_norm": norm, "update_norm": optax.tree.norm(updates)}
+    squares = _squares(new)
+    good = jnp.isfinite(norm) & jnp.isfinite(squares)
+    return new, memory, good, squares, {"gradient_norm": norm, "update_norm": jnp.sqrt(_squares(updates))}
 
 
 def _of(part: str, params: dict) -> dict:
@@ -151,8 +165,14 @@ def _averaged(program: Program, state: State, fine: jax.Array) -> dict:
     return jax.tree.map(lambda a, b: (a + (1 - decay) * (b - a)).astype(a.dtype), state.ema, now)
 
 
-def _finite(tree) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)] or [jnp.bool_(True)]))
+def _squares(tree) -> jax.Array:
+    """The sum of the squares of all numbers in a tree."""
+    return sum((jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree)), jnp.float32(0.0))
+
+
+def _total(tree) -> jax.Array:
+    """The sum of all numbers in a tree: not finite where one of them is not."""
+    return sum((jnp.sum(leaf) for leaf in jax.tree.leaves(tree)), jnp.float32(0.0))
 
 
 def _keep(good: jax.Array, new, old):
