@@ -23,8 +23,8 @@ def get_config(variant: str = "small"):
         augment=augmentation(train=(*moves, "normalize"), eval=("normalize",)),
         optimizer=section("optimizers", "sgd", lr=0.1, decay=1e-4),
         schedule=section("schedules", "multistep", milestones=(0.5, 0.75)),
-        train={"steps": 120, "batch": 64} if small else {"epochs": 55.0, "batch": 128},
-        eval={"steps": 120} if small else {"epochs": 5.0},
+        train={"steps": 600, "batch": 64} if small else {"epochs": 55.0, "batch": 128},
+        eval={"steps": 600} if small else {"epochs": 5.0},
     )
 
 

@@ -11,7 +11,9 @@ Not yet run. With LeNet-5, an epoch and a rate of 1e-3 (commit e27787e, two seed
 from cnnjax.config import augmentation, experiment, one_of, section
 from cnnjax.sweep.space import cross, grid, seeds
 
-_LAYERS = (("conv", 16, 3), ("pool", 2), ("conv", 32, 3), ("pool", 2), ("dense", 64))
+_LAYERS = (
+    ("conv", 32, 3), ("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("conv", 64, 3), ("pool", 2), ("dense", 64),
+)  # fmt: skip
 
 
 def get_config(variant: str = "small"):
@@ -20,7 +22,7 @@ def get_config(variant: str = "small"):
     length = lengths[one_of(variant, lengths)]
     return experiment(
         data=section("data", "mnist"),
-        model=section("models", "convnet", layers=_LAYERS),
+        model=section("models", "convnet", layers=_LAYERS, norm="batch"),
         task=section("tasks", "classification"),
         augment=augmentation(train=("normalize",), eval=("normalize",)),
         optimizer=section("optimizers", "adamw", lr=2e-3),
