@@ -15,7 +15,7 @@ from cnnjax.train.parallel import Layout
 from cnnjax.train.plan import Plan, resolve
 from cnnjax.train.program import Program
 from cnnjax.train.state import State, key_for
-from cnnjax.train.step import eval_step, train_step
+from cnnjax.train.step import eval_step, summed, train_step
 
 __all__ = ["Job", "prepare", "valid_rows"]
 
@@ -138,8 +138,8 @@ class Job:
         """Zeros of the shapes of what the step adds up."""
         many = self.plan.batch // self.plan.accumulate  # whole: groups of statistics count examples
         fields = {name: jnp.asarray(value) for name, value in fields.items()} | {"epoch": np.zeros(1, np.int32)}
-        batch = {name: jax.ShapeDtypeStruct((1, many, *v.shape[1:]), v.dtype) for name, v in fields.items()}
-        shapes = jax.eval_shape(train_step(self.program), state, {}, batch)[1]
+        batch = {name: jax.ShapeDtypeStruct((many, *v.shape[1:]), v.dtype) for name, v in fields.items()}
+        shapes = jax.eval_shape(summed(self.program), state, batch)
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 

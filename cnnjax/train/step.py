@@ -15,7 +15,7 @@ from cnnjax.train._views import seen_in_views
 from cnnjax.train.program import Program
 from cnnjax.train.state import State, key_for
 
-__all__ = ["eval_step", "fetch", "train_step"]
+__all__ = ["eval_step", "fetch", "summed", "train_step"]
 
 
 def fetch(store: Mapping, batch: Mapping) -> dict:
@@ -48,29 +48,44 @@ def train_step(program: Program) -> Callable:
     """step(state, store, batch) -> (state, sums); batch holds microbatches (K, B, …), sums are over all devices."""
 
     def step(state: State, store: Mapping, batch: Mapping) -> tuple[State, dict]:
-        hparams, task = state.hparams, program.task(state.hparams)
-        noise = jax.random.fold_in(key_for(state.seed, "noise"), state.step)
-        augment = program.augment(hparams, "train")
-        moving = jax.random.fold_in(key_for(state.seed, "augment"), state.step)
-
         def microbatch(model_state, number, fields):
-            fields = augment(jax.random.fold_in(moving, number), fetch(store, fields))
-            net = bind(program, hparams, model_state)
+            numerator = _numerator(program, state, model_state, number, fetch(store, fields))
+            (_, (sums, model_state)), gradient = jax.value_and_grad(numerator, has_aux=True)(state.params)
+            return model_state, gradient, sums
 
-            def numerator(params):
-                key = jax.random.fold_in(noise, number)
-                losses, weights, (outputs, new_state) = task.loss(net, params, fields, key, hparams)
-                return jnp.sum(losses), (jnp.sum(weights), task.tally(outputs, fields), new_state)
-
-            (loss, (weight, tally, model_state)), gradient = jax.value_and_grad(numerator, has_aux=True)(state.params)
-            return model_state, gradient, {"loss": loss, "weight": weight, "task": tally}
-
-        model_state, gradient, sums = _over_microbatches(microbatch, state.model_state, batch)
-        gradient, sums = axes.total((gradient, sums))
-        weight = jnp.where(sums["weight"] == 0, 1.0, sums["weight"])
-        return _update(program, task.parts, state, model_state, gradient, weight, sums)
+        model_state, *here = _over_microbatches(microbatch, state.model_state, batch)
+        return _update(program, state, model_state, *axes.total(tuple(here)))
 
     return step
+
+
+def summed(program: Program) -> Callable:
+    """sums(state, fields) of a training step on one microbatch: for their shapes, which need no backward pass."""
+
+    def sums_of(state: State, fields: Mapping) -> dict:
+        numerator = _numerator(program, state, state.model_state, jnp.uint32(0), fields)
+        _, (sums, model_state) = numerator(state.params)
+        return _update(program, state, model_state, state.params, sums)[1]
+
+    return sums_of
+
+
+def _numerator(program: Program, state: State, model_state: dict, number: jax.Array, fields: Mapping) -> Callable:
+    """f(params) -> (the losses of a microbatch added up, (its sums, the statistics after it))."""
+    hparams, task = state.hparams, program.task(state.hparams)
+    noise, moves = (
+        jax.random.fold_in(jax.random.fold_in(key_for(state.seed, what), state.step), number)
+        for what in ("noise", "augment")
+    )
+    fields = program.augment(hparams, "train")(moves, fields)
+    net = bind(program, hparams, model_state)
+
+    def numerator(params):
+        losses, weights, (outputs, new_state) = task.loss(net, params, fields, noise, hparams)
+        loss = jnp.sum(losses)
+        return loss, ({"loss": loss, "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}, new_state)
+
+    return numerator
 
 
 def _over_microbatches(microbatch: Callable, model_state: dict, batch: Mapping) -> tuple[dict, dict, dict]:
@@ -92,20 +107,20 @@ def _over_microbatches(microbatch: Callable, model_state: dict, batch: Mapping) 
     return model_state, gradient, sums
 
 
-def _update(
-    program: Program, parts: tuple, state: State, model_state: dict, gradient: dict, weight: jax.Array, sums: dict
-) -> tuple[State, dict]:
+def _update(program: Program, state: State, model_state: dict, gradient: dict, sums: dict) -> tuple[State, dict]:
     """(state, sums) after one update of every part; a part whose update is not finite keeps what it had.
 
-    `gradient` is that of the loss summed over examples of this weight. What is decided once for all weights (a factor,
-    whether to keep them) stands behind barriers: XLA would else work it out anew in the program of every weight.
+    `gradient` and `sums` are of the losses added up, not yet divided by the examples' weight. What is decided once for
+    all parameters (a factor, whether to keep them) stands behind barriers: XLA would else work it out anew in the
+    program of every parameter, and ResNet-50 would compile for minutes.
     """
     hparams = state.hparams
+    weight = jnp.where(sums["weight"] == 0, 1.0, sums["weight"])
     factor = jax.lax.optimization_barrier(program.factor(hparams, state.step))
     frozen = state.streak >= program.plan.nonfinite
     fine = jnp.isfinite(sums["loss"]) & jnp.isfinite(_total(model_state))
     params, opt_state, norms, squares = dict(state.params), {}, {}, jnp.float32(0.0)
-    for part in parts:
+    for part in program.task(hparams).parts:
         moved, memory, good, size, found = _moved(program, part, state, gradient, weight, factor)
         good = jax.lax.optimization_barrier(good & jnp.isfinite(sums["loss"]) & ~frozen)
         params |= _keep(good, moved, _of(part, state.params))
@@ -129,13 +144,11 @@ def _update(
     return state.replace(ema=_averaged(program, state, fine)), sums
 
 
-def _moved(
-    program: Program, part: str, state: State, gradient: dict, weight: jax.Array, factor: jax.Array
-) -> tuple:
+def _moved(program: Program, part: str, state: State, gradient: dict, weight: jax.Array, factor: jax.Array) -> tuple:
     """(parameters, memory, whether all is finite, squared norm, norms) of one part after its optimizer has moved it.
 
-    Every pass over the weights costs memory traffic and a program for each of them, so the norms that are reported tell
-    what is finite: memory that is not would show in the parameters that it moves.
+    Every pass over the parameters costs memory traffic and a program for each, so the norms that are reported tell what
+    is finite; memory that is not shows in the parameters that it moves.
     """
     clip, gradient, old = state.hparams["optimizer.clip"], _of(part, gradient), _of(part, state.params)
     norm = jnp.sqrt(_squares(gradient)) / weight

@@ -13,7 +13,7 @@ FULL = ("curve_depth", "curve_norm", "curve_permutation", "curve_pooling")
 
 
 def test_there_is_a_curve_for_each_question():
-    questions = "activation augmentation depth init loss norm padding permutation pooling seeds"
+    questions = "activation augmentation batch depth init loss norm padding permutation pooling seeds"
     assert [path.stem for path in CURVES] == [f"curve_{word}" for word in questions.split()]
 
 
