@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from cnnjax.analysis import _jaxprs
 
-__all__ = ["Cost", "LayerCost", "cost"]
+__all__ = ["Cost", "LayerCost", "cost", "multiplies"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,12 @@ def cost(net: nn.Module, shape: tuple[int, ...], *, train: bool = False) -> Cost
     layers = tuple(LayerCost(path, *shapes.get(path, ("", ())), owned[path], macs[path]) for path in order)
     values = sum(math.prod(layer.shape) for layer in layers)
     return Cost(layers, sum(owned.values()), sum(macs.values()), values)
+
+
+def multiplies(function: Callable, *arguments) -> int:
+    """Multiply-accumulates of all convolutions and products in `function(*arguments)`, gradients included; traced."""
+    jaxpr = jax.make_jaxpr(function)(*arguments)
+    return sum(times * _jaxprs.products(equation) for equation, _, times in _jaxprs.walk(jaxpr.jaxpr))
 
 
 def _owned(params: Mapping, path: tuple[str, ...] = ()) -> dict[str, int]:

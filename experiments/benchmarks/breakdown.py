@@ -4,7 +4,8 @@
     python -m experiments.benchmarks.breakdown --nets=densenet201:2 --largest=20
 
 The networks and the step are those of `steps`. A kind counts for as long as any core is at an operation of it: on
-several cores the kinds add up to more than the step where two run side by side, to less where all wait.
+several cores the kinds add up to more than the step where two run side by side, to less where all wait. The floor is
+what the multiplies of all passes would take at the speed of a product of two large matrices, measured in the same run.
 """
 
 import collections
@@ -21,6 +22,7 @@ from absl import flags
 from jax.profiler import ProfileData
 
 from cnnjax import ops
+from cnnjax.analysis import multiplies
 from experiments import _main
 from experiments.benchmarks import timing
 from experiments.benchmarks.networks import NETS, OURS, ZOO, check
@@ -31,6 +33,7 @@ flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, entry:batch for o
 flags.DEFINE_integer("largest", 0, "list so many of the longest operations too", 0, flag_values=FLAGS)
 
 _KINDS = ("convolutions", "products", "loops", "reductions", "elementwise", "copies")
+_HEAD = ["net", "compiled in s", "GFLOP", "ms a step", "floor", *_KINDS]
 _ORIGIN = r"^\s*(?:ROOT )?%([\w.\-]+) = \(?(\w+\[[\d,]*\]).*?(?:op_name=\"([^\"]*)\".*)?$"
 _COPIES = {"copy", "transpose", "pad", "concatenate", "slice", "broadcast", "reverse", "dynamic-slice", "iota", "clone"}
 
@@ -81,7 +84,7 @@ def spans_of(folder: str) -> dict[str, list[tuple[float, float]]]:
 
 
 def breakdown(step, state, batch, steps: int) -> dict:
-    """Seconds of compilation, ms of a step, ms by kind, and (ms, name, result and where from) of each operation."""
+    """Seconds of compilation, GFLOP and ms of a step, ms by kind, (ms, name, result and origin) of each operation."""
     lowered = jax.jit(step, compiler_options=ops.compiler_options(jax.default_backend()), donate_argnums=0).lower(
         state, *batch
     )
@@ -109,6 +112,7 @@ def breakdown(step, state, batch, steps: int) -> dict:
     origins = {match[1]: f"{match[2]}  {match[3] or ''}".strip() for match in re.finditer(_ORIGIN, text, re.MULTILINE)}
     return {
         "compile": seconds,
+        "gflop": 2 * multiplies(step, state, *batch) / 1e9,
         "ms": wall,
         "kinds": {kind: union(groups[kind]) / steps for kind in _KINDS},
         "operations": sorted(
@@ -121,19 +125,23 @@ def main(argv: list[str]) -> None:
     _main.read(FLAGS, argv)
     check(FLAGS.nets)
     timing.pin(FLAGS.threads)
-    result = {"machine": timing.machine(), "nets": {}}
+    peak = timing.peak()
+    print(f"a product of large matrices runs at {peak:.0f} GFLOP/s")
+    result = {"machine": timing.machine(), "peak": peak, "nets": {}}
     rows = []
     for name in FLAGS.nets:
         found = breakdown(*step_of(name, OURS), FLAGS.steps)
         kinds = found["kinds"]
-        rows.append([name, f"{found['compile']:.1f}", f"{found['ms']:.0f}", *(f"{kinds[kind]:.0f}" for kind in _KINDS)])
-        print(timing.table(["net", "compiled in s", "ms a step", *_KINDS], rows[-1:]), flush=True)
+        floor = 1e3 * found["gflop"] / peak
+        times = (found["ms"], floor, *(kinds[kind] for kind in _KINDS))
+        rows.append([name, f"{found['compile']:.1f}", f"{found['gflop']:.1f}", *(f"{ms:.0f}" for ms in times)])
+        print(timing.table(_HEAD, rows[-1:]), flush=True)
         for ms, operation, source in found["operations"][: FLAGS.largest]:
             print(f"{ms:8.2f}  {operation}  {source}")
         result["nets"][name] = found | {"operations": found["operations"][:20]}
         if FLAGS.json:
             timing.write(FLAGS.json, result)
-    print(timing.table(["net", "compiled in s", "ms a step", *_KINDS], rows))
+    print(timing.table(_HEAD, rows))
 
 
 if __name__ == "__main__":

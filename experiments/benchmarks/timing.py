@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 from absl import flags
 
+from cnnjax import ops
 from cnnjax.config import ConfigError
 
 
@@ -53,6 +55,15 @@ def timed(f: Callable, count: int) -> list[list[float]]:
         jax.block_until_ready(f())
         rows.append([1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)])
     return rows
+
+
+def peak(side: int = 2048) -> float:
+    """GFLOP a second that a product of two float32 matrices of this side reaches here, now."""
+    matrix = jnp.ones((side, side))
+    product = jax.jit(jnp.matmul, compiler_options=ops.compiler_options(jax.default_backend()))
+    timed(lambda: product(matrix, matrix), 2)
+    milliseconds = statistics.median(row[0] for row in timed(lambda: product(matrix, matrix), 9))
+    return 2 * side**3 / milliseconds / 1e6
 
 
 class Peer:

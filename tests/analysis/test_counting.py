@@ -3,11 +3,12 @@
 import time
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import pytest
 
 from cnnjax import models
-from cnnjax.analysis import cost
+from cnnjax.analysis import cost, multiplies
 from cnnjax.layers import Conv, ConvTranspose, Dense
 
 
@@ -92,3 +93,15 @@ def test_resnet_152_is_counted_in_under_five_seconds():
     start = time.perf_counter()
     assert cost(models.resnet152(outputs=1000), (1, 224, 224, 3)).macs == 11_513_626_624
     assert time.perf_counter() - start < 5
+
+
+def test_a_training_step_multiplies_three_times_as_often_as_an_answer_but_for_the_image_s_own_gradient():
+    net, image = models.lenet5(outputs=10), jnp.zeros((2, 32, 32, 1))
+    params = net.init(jax.random.key(0), image, train=False)
+
+    def loss(params):
+        return jnp.sum(net.apply(params, image, train=False))
+
+    answer, layers = multiplies(loss, params), cost(net, image.shape).layers
+    assert answer == sum(layer.macs for layer in layers)
+    assert multiplies(jax.grad(loss), params) == 3 * answer - layers[0].macs
