@@ -7,6 +7,7 @@
   --runs=DIR,DIR,…           workdirs, or patterns of them; seeds of one command make one row, and must agree in
                              all else; of a sweep, all its points
   --output=RESULTS.md        the file; "" prints the table
+  --picture=FILE             draws the sweeps that are in the file, a panel for each
 
 A row holds the metrics of the test split at the last step (mean ± standard deviation over n seeds), the median time
 spent in training steps, without compiling and measuring, the device, the versions and the commit.
@@ -16,19 +17,26 @@ Exit codes: 0 done · 2 usage, or a run that is not finished · 1 anything else
 
 import glob
 import json
+import math
 import os
+import re
 import statistics
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 from absl import flags
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from cnnjax.config import ConfigError
+from cnnjax.train.curves import INK, dressed
 from experiments import _main
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("runs", [], "workdirs or patterns", flag_values=FLAGS)
 flags.DEFINE_string("output", "RESULTS.md", "Markdown file", flag_values=FLAGS)
+flags.DEFINE_string("picture", "", "picture of the sweeps", flag_values=FLAGS)
 
 HEADER = ["command", "test", "n", "training", "device", "jax", "commit"]
 _SEEDS = ("seed", "data.seed")
@@ -37,13 +45,18 @@ _SEEDS = ("seed", "data.seed")
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     _main.read(FLAGS, argv)
-    rows = summed_up([run for folder in _folders(FLAGS.runs) for run in runs_of(folder)])
     path = Path(FLAGS.output)
+    if FLAGS.picture and not FLAGS.runs:
+        draw(_rows(path.read_text()) if path.is_file() else {}, FLAGS.picture)
+        return
+    rows = summed_up([run for folder in _folders(FLAGS.runs) for run in runs_of(folder)])
     kept = _rows(path.read_text()) if FLAGS.output and path.exists() else {}
     text = as_text(kept | rows)
     if FLAGS.output:
         path.write_text(text)
     print(text if not FLAGS.output else f"{len(rows)} of {len(kept | rows)} rows of {path} written")
+    if FLAGS.picture:
+        draw(kept | rows, FLAGS.picture)
 
 
 def runs_of(folder: Path) -> list[dict]:
@@ -107,6 +120,46 @@ def as_text(rows: Mapping[str, list[str]]) -> str:
     made = "Made by `python -m experiments.results` from the files of the runs: mean ± standard deviation over n seeds."
     notes = "A commit with + had changes of its own. The time of a sweep's point is that of its pack."
     return f"# Results\n\n{made}\n{notes}\n\n{lines}\n"
+
+
+def draw(rows: Mapping[str, list[str]], path: str) -> None:
+    """Draws the points of each sweep with their spread, the best on top, to a picture."""
+    panels = _panels(rows)
+    if not panels:
+        raise ConfigError("--picture has nothing to draw: no row of the file is a point of a sweep")
+    columns = min(3, len(panels))
+    height = 0.9 + 0.24 * max(map(len, panels.values()))
+    size = (6.2 * columns, height * math.ceil(len(panels) / columns))
+    figure = Figure(figsize=size, dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)
+    every = list(figure.subplots(math.ceil(len(panels) / columns), columns, squeeze=False).flat)
+    for axes, (name, points) in zip(every, panels.items(), strict=False):
+        points = sorted(points, key=lambda point: point[1])
+        dressed(axes, name)
+        places = range(len(points))
+        axes.errorbar(
+            [mean for _, mean, _ in points], places, xerr=[spread for *_, spread in points],
+            linestyle="none", marker="o", markersize=5, capsize=3, color=INK,
+        )  # fmt: skip
+        axes.set_yticks(places, [textwrap.fill(label, 40) for label, *_ in points], fontsize=8)
+        axes.set_ylim(-0.7, len(points) - 0.3)
+        axes.set_xlabel("test accuracy, %: mean ± deviation over seeds", fontsize=8, color=INK)
+    for axes in every[len(panels) :]:
+        axes.set_visible(False)
+    figure.savefig(path)
+    print(f"{len(panels)} sweeps drawn in {path}")
+
+
+def _panels(rows: Mapping[str, list[str]]) -> dict[str, list[tuple[str, float, float]]]:
+    """(label, mean, spread) of the points of each sweep, by its config's name."""
+    panels = {}
+    for command, (metrics, *_) in sorted(rows.items()):
+        found = re.match(r"`experiments\.sweep.*--config=(\S+?)`\s*(.*)", command)
+        value = re.match(r"accuracy ([\d.]+)(?: ± ([\d.]+))? %", metrics)
+        if found and value:
+            label = found[2] or "all seeds"
+            panels.setdefault(Path(found[1]).stem, []).append((label, float(value[1]), float(value[2] or 0)))
+    return panels
 
 
 def _rows(text: str) -> dict[str, list[str]]:

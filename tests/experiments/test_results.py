@@ -73,3 +73,17 @@ def test_a_run_that_is_not_finished_is_refused(runs, tmp_path):
         results.run_of(tmp_path)
     with pytest.raises(ConfigError, match="is no directory; --runs takes workdirs"):
         results.main([f"--runs={tmp_path}/none"])
+
+
+def test_the_sweeps_of_a_file_are_drawn_and_what_is_none_is_told(tmp_path, capsys):
+    path, picture = tmp_path / "RESULTS.md", tmp_path / "curves.png"
+    point = "`experiments.sweep --pack=turns --config=configs/curve_a.py` pool {}, lr 0.1"
+    cells = ["accuracy 91.00 ± 0.50 %", "2", "3 s", "2 cores", "0.12", "abc"]
+    rows = {"`experiments.train --config=configs/b.py`": cells} | {point.format(pool): cells for pool in ("avg", "max")}
+    assert results._panels(rows) == {"curve_a": [("pool avg, lr 0.1", 91.0, 0.5), ("pool max, lr 0.1", 91.0, 0.5)]}
+    path.write_text(results.as_text(rows))
+    results.main([f"--output={path}", f"--picture={picture}"])
+    assert capsys.readouterr().out == f"1 sweeps drawn in {picture}\n"
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ConfigError, match="no row of the file is a point of a sweep"):
+        results.main([f"--output={tmp_path / 'other.md'}", f"--picture={picture}"])
