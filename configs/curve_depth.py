@@ -3,7 +3,13 @@
 python -m experiments.sweep --config=configs/curve_depth.py --workdir=runs/curve_depth
 Must show: of the plain nets the one of 56 layers is worse than that of 20, in training too; of the residual ones it is
 no worse, within a point.
-Not yet run.
+On two cores of an AMD EPYC that did other work too, jax 0.12.0.1, commit d187b74, 16 min for 8 points (--pack=turns);
+accuracy, mean of two seeds:
+
+               20 layers   56 layers
+  plain           99.44       86.53 %    (in training 99.84 and 84.83 %)
+  residual        99.58       98.61 %    (in training 99.93 and 99.38 %)
+
 `--config=configs/curve_depth.py:full` is that figure, on CIFAR-10 with a third of its epochs, for a GPU; not yet run.
 """
 

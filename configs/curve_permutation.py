@@ -3,8 +3,13 @@
 python -m experiments.sweep --config=configs/curve_permutation.py --workdir=runs/curve_permutation
 Must show: in order the convnet makes at most half of the MLP's errors; permuted, at least as many; the MLP's accuracy
 is the same in both orders, within 0.5 points.
-Not yet run. With LeNet-5, an epoch and a rate of 1e-3 (commit e27787e, two seeds) the MLP had 97.33, 97.34 %, LeNet-5
-98.08 and, permuted, 92.05 %: its errors in order were 0.72 of the MLP's, so a wider net and another rate stand here.
+On two cores of an AMD EPYC that did other work too, jax 0.12.0.1, commit d187b74, 5 min for 8 points (--pack=turns);
+test accuracy, mean of two seeds:
+
+             in order   permuted
+  MLP           96.45      96.37 %
+  convnet       98.59      94.65 %   (0.40 and 1.47 times the MLP's errors)
+
 `--config=configs/curve_permutation.py:full` trains eight epochs (must show 0.3 points for the MLP); not yet run.
 """
 
