@@ -258,7 +258,8 @@ class Checkpoints:
             try:
                 manifest = manifest_of(entry.path)
                 self._check_fit(manifest, like, entry)
-                return entry.step, self._arrays(entry, manifest), manifest["metrics"]
+                newer = {name: leaf for name, leaf in like.items() if _is_newer(name, manifest)}
+                return entry.step, self._arrays(entry, manifest) | on_host(newer), manifest["metrics"]
             except Damaged as damage:
                 if entry.path.is_dir():
                     self._set_aside(entry, str(damage))
@@ -285,7 +286,8 @@ class Checkpoints:
                 f"{_FORMAT}); update cnnjax to restore it"
             )
         saved = {name: (tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in manifest["leaves"].items()}
-        text = difference(saved, {name: describe(leaf) for name, leaf in like.items()})
+        wanted = {name: describe(leaf) for name, leaf in like.items() if not _is_newer(name, manifest)}
+        text = difference(saved, wanted)
         if text:
             raise CheckpointError(
                 f"the checkpoint at step {entry.step} in {self._root} is of another state: {text}\n"
@@ -377,3 +379,9 @@ def _plain(directory: Path):
         link = Path(alias) / "checkpoint"
         link.symlink_to(directory)
         yield link
+
+
+def _is_newer(name: str, manifest: dict) -> bool:
+    """Whether this is a numeric option that the release which wrote the checkpoint did not have: it takes its value
+    from the config, which has the default that changes nothing."""
+    return name.startswith("hparams/") and name not in manifest["leaves"]

@@ -280,6 +280,18 @@ def test_another_state_is_refused_by_the_names_of_its_leaves(two):
     assert Checkpoints(two).steps() == [1, 2], "a checkpoint of another state is not damaged"
 
 
+def test_a_numeric_option_that_came_later_takes_its_value_from_the_config(two):
+    like = state()
+    like["hparams"]["momentum"] = jnp.asarray(0.9)
+    step, found, _ = Checkpoints(two).restore(like)
+    assert step == 2
+    assert float(found["hparams"].pop("momentum")) == np.float32(0.9)
+    assert_same(found, Checkpoints(two).restore(state())[1])
+    del like["hparams"]["lr"]  # one that is gone would change what the run does
+    with pytest.raises(CheckpointError, match="hparams/lr is unknown here"):
+        Checkpoints(two).restore(like)
+
+
 def test_a_checkpoint_of_a_newer_release_says_so(two):
     from cnnjax.train._files import manifest_of, seal
 
