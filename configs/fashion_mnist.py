@@ -22,8 +22,8 @@ def get_config(variant: str = "convnet"):
             section("models", "convnet", layers=_LAYERS, norm="batch", dropout=0.4),
             section("optimizers", "adamw", lr=3e-3, decay=0.02),
             augmentation(train=("shift", "flip", "normalize"), eval=("normalize",), shift={"pixels": 2}),
-            {"epochs": 14.0, "batch": 128},
-            views=("mirror",),
+            {"epochs": 13.0, "batch": 128},
+            {"epochs": 6.5, "views": ("mirror",)},
         )
     return _experiment(
         section("models", "resnet18", stem="cifar"),
@@ -35,10 +35,11 @@ def get_config(variant: str = "convnet"):
             erase={"probability": 0.5},
         ),
         {"epochs": 100.0, "batch": 128},
+        {"epochs": 5.0},
     )
 
 
-def _experiment(model, optimizer, augment, train, views=()):
+def _experiment(model, optimizer, augment, train, measure):
     return experiment(
         data=section("data", "fashion_mnist"),
         model=model,
@@ -47,5 +48,5 @@ def _experiment(model, optimizer, augment, train, views=()):
         optimizer=optimizer,
         schedule=section("schedules", "cosine", warmup_epochs=1.0),
         train=train,
-        eval={"views": views},
+        eval=measure,
     )
