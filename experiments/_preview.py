@@ -43,7 +43,7 @@ def _beginning(job: Job) -> list[str]:
     if job.config["train"]["init"]:
         begun(job, job.layout.replicate(job.start()), lines.append)
     if job.plan.freeze:
-        params = jax.tree_util.tree_leaves_with_path(jax.eval_shape(job.start).params)
+        params = jax.tree_util.tree_leaves_with_path(job.outline().params)
         sizes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.size for path, leaf in params}
         frozen = sum(size for path, size in sizes.items() if job.program.frozen(path))
         lines.append(f"frozen are {frozen:,} of {sum(sizes.values()):,} parameters")
@@ -52,7 +52,7 @@ def _beginning(job: Job) -> list[str]:
 
 def _memory(job: Job, values: int) -> str:
     """What a device holds; `values` are the numbers that the network's layers give for one example."""
-    state = jax.eval_shape(job.start)
+    state = job.outline()
     share = math.ceil(job.plan.batch / job.plan.devices / job.plan.accumulate)
     width = {"bfloat16": 2, "float64": 8}.get(job.plan.precision, 4)
     parts = {

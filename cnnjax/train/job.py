@@ -77,7 +77,12 @@ class Job:
         """The state before the first step, on the host's default device."""
         return self.initial()(self.config["seed"], sections.numeric(self.config))
 
-    def initial(self) -> Callable:
+    def outline(self) -> State:
+        """The shapes of the state before the first step; nothing is drawn."""
+        initial = self.initial(compiled=False)
+        return jax.eval_shape(lambda: initial(self.config["seed"], sections.numeric(self.config)))
+
+    def initial(self, *, compiled: bool = True) -> Callable:
         """make(seed, hparams) -> the state before the first step with these; compiled once for any of them."""
         fields, wants_images = self._looked_at()
 
@@ -94,12 +99,13 @@ class Job:
             ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
             return params, model_state, memory, jax.tree.map(jnp.copy, ema)
 
-        compiled, zeros = jax.jit(make, compiler_options=single_use_options(jax.default_backend())), []
+        options, zeros = single_use_options(jax.default_backend()), []
+        drawn = jax.jit(make, compiler_options=options) if compiled else make
 
         def start(seed: int, hparams: Mapping) -> State:
             seed = jnp.uint32(seed)
             hparams = {path: jnp.float32(value) for path, value in hparams.items()}
-            params, model_state, memory, ema = compiled(seed, hparams, fields)
+            params, model_state, memory, ema = drawn(seed, hparams, fields)
             counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
             state = State(
                 seed=seed,

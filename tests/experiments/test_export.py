@@ -94,7 +94,7 @@ def test_a_whole_training_step_lowers_for_accelerators_on_a_machine_without(root
     flags += ["augment.train=crop,flip,rotate,mixup,normalize", "optimizer.clip=1", "optimizer.accumulate=2"]
     flags += ["train.precision=bfloat16"]
     job = prepare(load(f"{root}/configs/digits.py", [f"--config.{flag}" for flag in flags]))
-    state = jax.eval_shape(job.start)
+    state = job.outline()
     batches = job.layout.share(job.batches(job.source.train).batches(0, 1), 2)
     traced = job.step.trace(state, job.store(job.source.train), batches, np.int32(1))
     for platform in ("tpu", "cuda"):
