@@ -3,7 +3,12 @@
 python -m experiments.sweep --config=configs/curve_batch.py --workdir=runs/curve_batch
 Must show: group normalisation is flat, within a point from 2 to 64 examples; so is batch normalisation in a net of
 eight layers, where what two examples do to its statistics has few layers to grow (curve_norm has twenty).
-Not yet run.
+On two cores of an AMD EPYC that did other work too, jax 0.12.0.1, commit 0d0293a, 13 min for 12 points (--pack=turns);
+test accuracy, mean of two seeds:
+
+  examples     2       8      64
+  batch      99.58   99.58   99.31 %
+  group      99.17   99.03   99.03 %
 """
 
 from cnnjax.config import augmentation, experiment, section
