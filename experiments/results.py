@@ -141,7 +141,7 @@ def draw(rows: Mapping[str, list[str]], path: str) -> None:
             [mean for _, mean, _ in points], places, xerr=[spread for *_, spread in points],
             linestyle="none", marker="o", markersize=5, capsize=3, color=INK,
         )  # fmt: skip
-        axes.set_yticks(places, [textwrap.fill(label, 40) for label, *_ in points], fontsize=8)
+        axes.set_yticks(places, [textwrap.fill(label, 44) for label, *_ in points], fontsize=8)
         axes.set_ylim(-0.7, len(points) - 0.3)
         axes.set_xlabel("test accuracy, %: mean ± deviation over seeds", fontsize=8, color=INK)
     for axes in every[len(panels) :]:
