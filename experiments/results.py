@@ -146,8 +146,11 @@ def draw(rows: Mapping[str, list[str]], path: str) -> None:
         axes.set_xlabel("test accuracy, %: mean ± deviation over seeds", fontsize=8, color=INK)
     for axes in every[len(panels) :]:
         axes.set_visible(False)
-    figure.savefig(path)
-    print(f"{len(panels)} sweeps drawn in {path}")
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:  # no such directory, no such kind of picture
+        raise ConfigError(f"--picture={path} can't be written: {error}") from error
+    print(f"{len(panels)} sweep{'s' * (len(panels) > 1)} drawn in {path}")
 
 
 def _panels(rows: Mapping[str, list[str]]) -> dict[str, list[tuple[str, float, float]]]:

@@ -83,7 +83,10 @@ def test_the_sweeps_of_a_file_are_drawn_and_what_is_none_is_told(tmp_path, capsy
     assert results._panels(rows) == {"curve_a": [("pool avg, lr 0.1", 91.0, 0.5), ("pool max, lr 0.1", 91.0, 0.5)]}
     path.write_text(results.as_text(rows))
     results.main([f"--output={path}", f"--picture={picture}"])
-    assert capsys.readouterr().out == f"1 sweeps drawn in {picture}\n"
+    assert capsys.readouterr().out == f"1 sweep drawn in {picture}\n"
     assert picture.read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(ConfigError, match="no row of the file is a point of a sweep"):
         results.main([f"--output={tmp_path / 'other.md'}", f"--picture={picture}"])
+    for wrong in (tmp_path / "missing" / "a.png", tmp_path / "a.foo"):
+        with pytest.raises(ConfigError, match="can't be written: "):
+            results.main([f"--output={path}", f"--picture={wrong}"])
