@@ -10,6 +10,8 @@ accuracy, mean of two seeds:
   plain           99.44       86.53 %    (in training 99.84 and 84.83 %)
   residual        99.58       98.61 %    (in training 99.93 and 99.38 %)
 
+600 steps were chosen after fewer: in 120 no net of 56 layers had learnt (28 to 38 %, 19 to 35 % plain), in 400 (one
+seed) residual nets fell from 98.89 to 97.50 %, plain ones from 99.44 to 78.33 %.
 `--config=configs/curve_depth.py:full` is that figure, on CIFAR-10 with a third of its epochs, for a GPU; not yet run.
 """
 

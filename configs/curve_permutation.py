@@ -10,6 +10,7 @@ test accuracy, mean of two seeds:
   MLP           96.45      96.37 %
   convnet       98.59      94.65 %   (0.40 and 1.47 times the MLP's errors)
 
+The net was chosen after smaller ones, which made 0.72 (LeNet-5) and 0.76 (two convolutions) of the MLP's errors.
 `--config=configs/curve_permutation.py:full` trains eight epochs (must show 0.3 points for the MLP); not yet run.
 """
 
