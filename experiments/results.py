@@ -47,10 +47,10 @@ def main(argv: list[str]) -> None:
     _main.read(FLAGS, argv)
     path = Path(FLAGS.output)
     if FLAGS.picture and not FLAGS.runs:
-        draw(_rows(path.read_text()) if path.is_file() else {}, FLAGS.picture)
+        draw(_kept(path), FLAGS.picture)
         return
     rows = summed_up([run for folder in _folders(FLAGS.runs) for run in runs_of(folder)])
-    kept = _rows(path.read_text()) if FLAGS.output and path.exists() else {}
+    kept = _kept(path) if FLAGS.output else {}
     text = as_text(kept | rows)
     if FLAGS.output:
         path.write_text(text)
@@ -163,6 +163,16 @@ def _panels(rows: Mapping[str, list[str]]) -> dict[str, list[tuple[str, float, f
             label = found[2] or "all seeds"
             panels.setdefault(Path(found[1]).stem, []).append((label, float(value[1]), float(value[2] or 0)))
     return panels
+
+
+def _kept(path: Path) -> dict[str, list[str]]:
+    """The rows that the file has already."""
+    try:
+        return _rows(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--output={path} can't be read: {error}") from error
 
 
 def _rows(text: str) -> dict[str, list[str]]:

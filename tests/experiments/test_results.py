@@ -90,3 +90,7 @@ def test_the_sweeps_of_a_file_are_drawn_and_what_is_none_is_told(tmp_path, capsy
     for wrong in (tmp_path / "missing" / "a.png", tmp_path / "a.foo"):
         with pytest.raises(ConfigError, match="can't be written: "):
             results.main([f"--output={path}", f"--picture={wrong}"])
+    path.write_bytes(b"\xff\xfe")
+    for wrong in (path, tmp_path):
+        with pytest.raises(ConfigError, match="can't be read: "):
+            results.main([f"--output={wrong}", f"--picture={picture}"])
