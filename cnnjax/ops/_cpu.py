@@ -16,6 +16,8 @@ _RUN = {1: 96, 2: 96, 3: 64}  # outputs of a band, its block times its channels,
 _MEMBERS = 16  # members of a vmap that are written out one after the other, more are a loop
 _GROUPS = 32  # likewise groups
 _CACHE = 3 << 20  # bytes of bands at a time in three dimensions
+_ROOM = 2 << 20  # bytes of examples at a time where each place of the window has a product
+_PLACES = 500  # outputs of an example from which a kernel's gradient as a convolution has too wide a window
 _SMALL, _LARGE = 2_000_000, 100_000_000  # multiplies from which bands and Winograd are worth their compilation
 
 
@@ -51,6 +53,8 @@ def _kernel(x, y, geometry):
         return _dots.depthwise_kernel(x, y, geometry)
     if way == "blocks":
         return _canonical.kernel_of(x, y, geometry)
+    if way == "places":
+        return _dots.kernel_by_places(x, y, geometry, _ROOM)
     if way == "bands" and geometry.n == 3:
         return _dots.kernel_by_pieces(_bands, x, y, geometry, _planes(x, geometry))
     return _dots.transposed_kernel(_FORWARDS[way], x, y, geometry)
@@ -82,6 +86,8 @@ def _kernel_way(geometry: Geometry, batch: int, inputs: int, outputs: int, dtype
         return "blocks"  # an export for any batch
     if _is_narrow(geometry, batch, inputs, outputs) and max(geometry.stride) == 1:
         return "bands"
+    if _is_thin(geometry, batch, inputs, outputs) and max(geometry.stride) == 1:
+        return "places"
     threes = all(k == 3 and s == 1 for k, s in zip(geometry.window, geometry.stride, strict=True))
     wide = min(inputs, outputs) >= (_WIDE if batch < _MANY and geometry.n < 3 else _WIDE // 2)
     pays = wide and _work(geometry, batch, inputs, outputs) >= _LARGE and _saves(geometry)
@@ -95,6 +101,13 @@ def _is_tiles(geometry):
 
 def _is_narrow(geometry, batch, inputs, outputs):
     return isinstance(batch, int) and inputs <= _NARROW and _work(geometry, batch, inputs, outputs) >= _SMALL
+
+
+def _is_thin(geometry, batch, inputs, outputs):
+    """Many examples of large images with few channels."""
+    few = min(inputs, outputs) < _WIDE // 2
+    large = batch >= _MANY and math.prod(geometry.places) >= _PLACES
+    return few and large and _work(geometry, batch, inputs, outputs) >= _LARGE
 
 
 def _work(geometry, batch, inputs, outputs):

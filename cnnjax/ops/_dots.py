@@ -55,6 +55,36 @@ def kernel_by_pieces(output_of, x, y, geometry, places):
     return lax.scan(add, total, jnp.arange(x.shape[0] * many))[0]
 
 
+def kernel_by_places(x, y, geometry, room):
+    """The kernel's gradient at stride 1: a product for each place of the window, a few examples at a time.
+
+    Pixels lie in one line, the channels of x above each other: what a place of the window sees is one stretch of that
+    line, and where it runs over the end of an image's line y is zero. As many examples as fit `room` bytes stay in the
+    cache for all places.
+    """
+    inputs, outputs = x.shape[-1], y.shape[-1]
+    dims = list(zip(geometry.places, geometry.window, geometry.dilation, strict=True))
+    sizes = [place + (k - 1) * d for place, k, d in dims]
+    steps = [d * math.prod(sizes[axis + 1 :]) for axis, (_, _, d) in enumerate(dims)]  # to the window's next place
+    window = itertools.product(*map(range, geometry.window))
+    offsets = [sum(i * step for i, step in zip(at, steps, strict=True)) for at in window]
+    each = math.prod(sizes) * (inputs + outputs) * x.dtype.itemsize
+    some = max(k for k in range(1, len(x) + 1) if len(x) % k == 0 and (k == 1 or k * each <= room))
+    run = some * math.prod(sizes)
+    ends = [(0, size - place, 0) for size, place in zip(sizes, geometry.places, strict=True)]
+
+    def add(total, pair):
+        x, y = lax.optimization_barrier(pair)
+        y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *ends, (0, 0, 0)]).reshape(run, outputs)
+        line = jnp.pad(x.reshape(run, inputs).T, ((0, 0), (0, offsets[-1])))
+        line = lax.optimization_barrier(line)  # transposed once, not in each product
+        return [part + line[:, i : i + run] @ y for part, i in zip(total, offsets, strict=True)], ()
+
+    parts = [a.reshape(-1, some, *a.shape[1:]) for a in (_framed(x, geometry, sizes), y)]
+    total = lax.scan(add, [jnp.zeros((inputs, outputs), x.dtype)] * len(offsets), parts)[0]
+    return jnp.stack(total).reshape(*geometry.window, inputs, outputs)
+
+
 def _framed(x: jax.Array, geometry: Geometry, lengths: list[int]) -> jax.Array:
     """x with its padding, cut or filled with zeros at the end to these lengths."""
     sizes = zip(geometry.sizes, geometry.padding, lengths, strict=True)

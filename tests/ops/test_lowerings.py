@@ -36,6 +36,10 @@ CASES = {  # name: (lowering of output and input, of the kernel, batch, inputs, 
         Geometry((30, 30), (3,) * 2, (1,) * 2, ((0, 4), (3, 1)), (1,) * 2, 1),
     ),
     "winograd 3D": ("blocks", "winograd", 2, 64, 64, _geometry((12, 11, 14), 3, padding=1)),
+    "places 1D": ("blocks", "places", 32, 24, 40, _geometry((3001,), 5, padding=2, dilation=2)),
+    "places 2D": ("blocks", "places", 32, 20, 33, _geometry((23, 25), 3, padding=1)),
+    "places 2D of a few outputs": ("blocks", "places", 34, 56, 12, _geometry((25, 24), 3)),
+    "places 3D": ("blocks", "places", 32, 9, 20, _geometry((7, 9, 11), 3, padding=1)),
     "bands 1D": ("narrow", "bands", 16, 4, 32, _geometry((400,), 5, padding=2)),
     "bands 2D": ("narrow", "bands", 16, 1, 6, _geometry((32, 32), 5, padding=2)),
     "bands 3D": ("narrow", "bands", 2, 3, 8, _geometry((9, 13, 17), 3, padding=1)),
@@ -118,7 +122,7 @@ def _compiled(f, *arrays):
     return jax.jit(f, compiler_options=ops.compiler_options("cpu")).lower(*arrays).compile()
 
 
-@pytest.mark.parametrize("name", ["blocks", "blocks 5x5", "winograd 2D", "bands 2D", "depthwise", "patches"])
+@pytest.mark.parametrize("name", ["blocks", "blocks 5x5", "places 2D", "winograd 2D", "bands 2D", "depthwise"])
 def test_no_naive_convolution_hides_in_a_loop_body(name):
     *_, batch, inputs, outputs, geometry = CASES[name]
     x, kernel, _ = _arrays(batch, inputs, outputs, geometry)
