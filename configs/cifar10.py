@@ -50,7 +50,7 @@ def _fast(batch: int = 2000):
         ),
         schedule=section("schedules", "linear"),
         train={"epochs": 8.0, "batch": batch},
-        eval={"epochs": 4.0, "batch": 500, "views": ("mirror", "shifts")},
+        eval={"epochs": 8.0, "batch": 500, "views": ("mirror", "shifts")},
     )
 
 

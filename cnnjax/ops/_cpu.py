@@ -18,6 +18,7 @@ _GROUPS = 32  # likewise groups
 _CACHE = 3 << 20  # bytes of bands at a time in three dimensions
 _ROOM = 2 << 20  # bytes of examples at a time where each place of the window has a product
 _PLACES = 500  # outputs of an example from which a kernel's gradient as a convolution has too wide a window
+_PRODUCTS = 27  # places of a window up to which a product for each is worth its compilation
 _SMALL, _LARGE = 2_000_000, 100_000_000  # multiplies from which bands and Winograd are worth their compilation
 
 
@@ -106,7 +107,7 @@ def _is_narrow(geometry, batch, inputs, outputs):
 def _is_thin(geometry, batch, inputs, outputs):
     """Many examples of large images with few channels."""
     few = min(inputs, outputs) < _WIDE // 2
-    large = batch >= _MANY and math.prod(geometry.places) >= _PLACES
+    large = batch >= _MANY and math.prod(geometry.places) >= _PLACES and math.prod(geometry.window) <= _PRODUCTS
     return few and large and _work(geometry, batch, inputs, outputs) >= _LARGE
 
 

@@ -1,6 +1,8 @@
 """Pooling over windows, whole maps, adaptive bins, pyramids and groups of channels; channels last."""
 
 import functools
+import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -26,6 +28,7 @@ __all__ = [
 Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 _KINDS = ("avg", "max", "lp")
+_PLACES = 16  # places of a window up to which a program names each of them
 
 
 def max_pool(
@@ -162,9 +165,12 @@ def _frame(x, window, stride, padding, dilation, ceil):
 def _windowed(x, fill, combined, window, stride, pairs, dilation):
     """What `combined` makes of the places of each window, along the last dimension first, then the others.
 
-    Slices and elementwise sums of them: `reduce_window` has a gradient ten times as slow on CPU.
+    Slices and elementwise sums of them: `reduce_window` has a gradient ten times as slow on CPU. Windows that do not
+    overlap are combined in all dimensions at once, which reads and writes the large map once.
     """
     x = lax.pad(x, jnp.asarray(fill, x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in pairs), (0, 0, 0)])
+    if window == stride and set(dilation) == {1} and math.prod(window) <= _PLACES:
+        return _OF_TILES[combined](_tiles(x, window))
     for axis in reversed(range(1, x.ndim - 1)):
         parts = _line_parts(x, axis, window[axis - 1], stride[axis - 1], dilation[axis - 1])
         x = combined(parts)
@@ -184,21 +190,74 @@ def _line_parts(x, axis, k, s, d):
     return [lax.slice_in_dim(x, i * d, i * d + (places - 1) * s + 1, s, axis) for i in range(k)]
 
 
+def _tiles(x, window):
+    """x (B, *sizes, C) cut into windows: (B, places, k, places, k, …, C), what is left over at the ends cut off."""
+    places = [size // k for size, k in zip(x.shape[1:-1], window, strict=True)]
+    for axis, (count, k) in enumerate(zip(places, window, strict=True), 1):
+        x = lax.slice_in_dim(x, 0, count * k, axis=axis)
+    return x.reshape(x.shape[0], *(size for pair in zip(places, window, strict=True) for size in pair), x.shape[-1])
+
+
+def _tile_parts(tiles):
+    """What stands first, second, … in each window of tiles, the last dimension fastest: arrays (B, *places, C)."""
+    windows = itertools.product(*map(range, tiles.shape[2:-1:2]))
+    return [tiles[(slice(None), *(index for i in at for index in (slice(None), i)))] for at in windows]
+
+
+def _tile_axes(tiles):
+    return tuple(range(2, tiles.ndim - 1, 2))
+
+
+@jax.custom_jvp
+def _tile_sum(tiles):
+    return _sum(_tile_parts(tiles))
+
+
+@_tile_sum.defjvp
+def _(primals, tangents):
+    return _tile_sum(*primals), jnp.sum(*tangents, _tile_axes(*tangents))  # transposed, a broadcast
+
+
+@jax.custom_jvp
+def _tile_largest(tiles):
+    return _winner(_tile_parts(tiles))[0]
+
+
+@_tile_largest.defjvp
+def _(primals, tangents):
+    (tiles,), (tangent,) = primals, tangents
+    axes = _tile_axes(tiles)
+    best, number = lax.optimization_barrier(_winner(_tile_parts(tiles)))
+    place = 0
+    for axis in axes:
+        shape = [tiles.shape[axis] if other == axis else 1 for other in range(tiles.ndim)]
+        place = place * tiles.shape[axis] + lax.broadcasted_iota(number.dtype, shape, axis)
+    return best, jnp.sum(jnp.where(jnp.expand_dims(number, axes) == place, tangent, 0), axes)
+
+
 def _sum(parts):
     return functools.reduce(jnp.add, parts)
 
 
-def _first_largest(parts):
-    """The largest elements, or NaN; of equal ones the first has all of the gradient, which goes by its number alone."""
-    best, number = lax.stop_gradient(parts[0]), jnp.zeros(parts[0].shape, jnp.int16)
-    for i, part in enumerate(map(lax.stop_gradient, parts[1:]), 1):
+def _winner(parts):
+    """The largest elements, or NaN, and the number of the part that each stands in: of equal ones the first."""
+    best, number = parts[0], jnp.zeros(parts[0].shape, jnp.int16)
+    for i, part in enumerate(parts[1:], 1):
         won = (part > best) | (part != part)
         best, number = jnp.where(won, part, best), jnp.where(won, jnp.int16(i), number)
-    number = lax.optimization_barrier(number)
+    return best, number
+
+
+def _first_largest(parts):
+    """The largest elements; all of the gradient goes to the first of equal ones, by its number alone."""
+    number = lax.optimization_barrier(_winner([lax.stop_gradient(part) for part in parts])[1])
     largest = parts[0]
     for i, part in enumerate(parts[1:], 1):
         largest = jnp.where(number == i, part, largest)
     return lax.optimization_barrier(largest)
+
+
+_OF_TILES = {_sum: _tile_sum, _first_largest: _tile_largest}
 
 
 def _counts(sizes, window, stride, pairs, dilation, counted):
