@@ -7,7 +7,7 @@ python -m experiments.train --config=configs/cifar10.py --workdir=runs/cifar10 -
 for S = 0, 1, 2 on two cores of an AMD EPYC, jax 0.12.0.1, commits 9d4373c (with what 362fb93 added), 489d80e, 489d80e:
 94.13, 94.14, 93.84 % of the test set, which is 94.04 ± 0.17 (n = 3). The last had the machine to itself: 36.5 minutes
 of steps, 41.7 in all with four measures in views, of which the last is left here. Since then the kernel gradient of the
-first wide layer takes a sixth of its time (a step 12.9 s instead of 16.6, turn by turn on a machine of half that speed);
+first wide layer takes a sixth of its time (a step 12.9 s instead of 16.6, turn by turn, on a slower machine);
 not run whole since.
 """
 
