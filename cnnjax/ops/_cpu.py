@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from cnnjax.ops import _canonical, _dots, _winograd
 from cnnjax.ops._trilinear import Geometry
 from cnnjax.ops.compilation import has_onednn
+from cnnjax.ops.shapes import divisor
 
 _NARROW = 8  # channels up to which bands beat blocked convolution
 _WIDE, _MANY = 64, 32  # channels from which Winograd's products are large enough; half of them in batches from `_MANY`
@@ -135,8 +136,7 @@ def _bands(x, kernel, geometry):
 def _planes(x, geometry):
     """How many planes of an output at a time keep what bands make of the input in a core's cache."""
     lines = math.prod(geometry.window[:-1]) * math.prod(geometry.places[1:]) * x.shape[-1]
-    even = [k for k in range(1, geometry.places[0] + 1) if geometry.places[0] % k == 0]
-    return max(k for k in even if k == 1 or 2 * k * lines * x.dtype.itemsize <= _CACHE)
+    return divisor(geometry.places[0], _CACHE // (2 * lines * x.dtype.itemsize))
 
 
 _FORWARDS = {

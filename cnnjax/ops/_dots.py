@@ -14,6 +14,7 @@ from jax import lax
 from cnnjax.ops._canonical import cut
 from cnnjax.ops._plain import kernel_edges, numbers
 from cnnjax.ops._trilinear import Geometry
+from cnnjax.ops.shapes import divisor
 
 
 def transposed_input(output_of, kernel, y, geometry):
@@ -69,7 +70,7 @@ def kernel_by_places(x, y, geometry, room):
     window = itertools.product(*map(range, geometry.window))
     offsets = [sum(i * step for i, step in zip(at, steps, strict=True)) for at in window]
     each = math.prod(sizes) * (inputs + outputs) * x.dtype.itemsize
-    some = max(k for k in range(1, len(x) + 1) if len(x) % k == 0 and (k == 1 or k * each <= room))
+    some = divisor(len(x), room // each)
     run = some * math.prod(sizes)
     ends = [(0, size - place, 0) for size, place in zip(sizes, geometry.places, strict=True)]
 

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cnnjax.ops.shapes import divisor
+
 _CACHE = 3 << 21  # bytes of transformed tiles at a time
 
 
@@ -59,7 +61,7 @@ class _Frame:
         self.tiles = [-(-place // 2) for place in places]
         bytes_each = 4 * 4 ** len(places) * (inputs + outputs) * math.prod(self.tiles)
         room = max(_CACHE, 4 * 4 ** len(places) * inputs * outputs)
-        self.examples = max(k for k in range(1, batch + 1) if batch % k == 0 and (k == 1 or k * bytes_each <= room))
+        self.examples = divisor(batch, room // bytes_each)
         strips = min(self.tiles[0], -(-bytes_each // room)) if self.examples == 1 else 1
         self.rows = -(-self.tiles[0] // strips)
         self.strips = -(-self.tiles[0] // self.rows)

@@ -20,6 +20,11 @@ def choice(name: str, value: str, allowed: Sequence[str]) -> str:
     raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}{hint}")
 
 
+def divisor(count: int, most: int) -> int:
+    """The largest divisor of `count` up to `most`, at least 1."""
+    return max(k for k in range(1, max(1, min(count, most)) + 1) if count % k == 0)
+
+
 def per_dimension(name: str, value: int | Sequence[int], n: int, least: int = 1) -> tuple[int, ...]:
     """`value` as a tuple with one integer for each of `n` dimensions, none below `least`."""
     many = tuple(value) if isinstance(value, Sequence) else (value,) * n

@@ -122,7 +122,9 @@ def _compiled(f, *arrays):
     return jax.jit(f, compiler_options=ops.compiler_options("cpu")).lower(*arrays).compile()
 
 
-@pytest.mark.parametrize("name", ["blocks", "blocks 5x5", "places 2D", "winograd 2D", "bands 2D", "depthwise"])
+@pytest.mark.parametrize(
+    "name", ["blocks", "blocks 5x5", "places 2D", "winograd 2D", "bands 2D", "depthwise", "patches"]
+)
 def test_no_naive_convolution_hides_in_a_loop_body(name):
     *_, batch, inputs, outputs, geometry = CASES[name]
     x, kernel, _ = _arrays(batch, inputs, outputs, geometry)

@@ -144,3 +144,20 @@ def test_what_cannot_be_pooled_is_refused(call, words):
     with pytest.raises(ValueError) as caught:  # noqa: PT011  (read below)
         call(jnp.zeros((1, 8, 8, 4)))
     assert words in str(caught.value)
+
+
+def test_an_average_can_be_transposed_alone_and_pools_of_tiles_differentiated_thrice():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    (spread,) = jax.linear_transpose(lambda x: ops.avg_pool(x, 2), x)(jnp.ones((2, 2, 2, 3)))
+    np.testing.assert_array_equal(spread, jnp.full(x.shape, 0.25))
+
+    def along(f):
+        return lambda x: jax.jvp(f, (x,), (x,))[1]
+
+    for pool in (ops.max_pool, ops.avg_pool):
+
+        def cubic(x, pool=pool):
+            return jnp.sum(pool(x, 2) ** 3)
+
+        np.testing.assert_allclose(along(along(along(cubic)))(x), 27 * cubic(x), rtol=1e-5)
+        np.testing.assert_allclose(jax.hessian(cubic)(x), jax.jacrev(jax.jacrev(cubic))(x), atol=1e-5)
