@@ -12,6 +12,7 @@ from absl import flags
 from jax import lax
 
 from cnnjax import ops
+from cnnjax.config import one_of
 from cnnjax.ops.shapes import pad_pairs
 from experiments import _main
 from experiments.benchmarks import timing
@@ -35,6 +36,7 @@ CASES = {  # name: (input, kernel, options)
     "series": ((16, 196, 256), (3, 256, 256), {"dilation": 2}),
     "video": ((2, 8, 28, 28, 32), (3, 3, 3, 32, 64), {"padding": 1}),
 }
+_POOL = "max pool"
 
 
 def plain(x, kernel, *, stride=1, padding=0, dilation=1, groups=1):
@@ -76,6 +78,8 @@ def pools(x):
 
 def main(argv: list[str]) -> None:
     _main.read(FLAGS, argv)
+    for name in FLAGS.only:
+        one_of(name, (*CASES, _POOL), path="--only")
     timing.pin(FLAGS.threads)
     kind = "processor" if FLAGS.threads == 1 else "wall"
     options = ops.compiler_options(jax.default_backend())
@@ -99,7 +103,7 @@ def main(argv: list[str]) -> None:
         for which in mine:
             pair = {"cnnjax": contestant(*mine[which], options), "xla": contestant(*other[which], {})}
             measure(f"{name}, {which}", pair, work)
-    if not FLAGS.only or "max pool" in FLAGS.only:
+    if not FLAGS.only or _POOL in FLAGS.only:
         x = jax.random.normal(jax.random.key(0), (16, 64, 64, 64))
         mine, other = pools(x)
         pair = {"cnnjax": contestant(mine, (x,), options), "xla": contestant(other, (x,), {})}

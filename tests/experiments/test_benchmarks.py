@@ -66,6 +66,11 @@ def test_hostile_arguments_of_benchmarks_are_told(tmp_path):
         timing.Peer(str(tmp_path / "python"))
 
 
+def test_a_convolution_that_is_none_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match="--only is 'thick images'; nearest: thin images"):
+        convolution.main(["--only=thick images"])
+
+
 def test_both_sides_of_the_convolution_benchmark_compute_the_same():
     for name in ("strided 1x1", "depthwise", "series"):
         shape, window, options = convolution.CASES[name]
