@@ -35,6 +35,7 @@ def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagVa
         print(usage.strip())
         sys.exit(0)
     _on_large_pages()
+    _in_this_thread()
     logging.set_verbosity(logging.ERROR)
     try:
         program(argv)
@@ -60,6 +61,17 @@ def _on_large_pages() -> None:
     if not ours or sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ or platform.libc_ver()[0] != "glibc":
         return
     os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": _ALLOCATOR})
+
+
+def _in_this_thread() -> None:
+    """CPU programs run in the thread that calls them, whose memory is the one the C library keeps.
+
+    JAX hands them to threads of its own otherwise. Their heaps hold 64 MB; what is larger goes back to the kernel after
+    each step, and is cleared page by page in the next.
+    """
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def read(values: flags.FlagValues, argv: list[str]) -> None:
