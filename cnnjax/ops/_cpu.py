@@ -16,7 +16,7 @@ _WIDE, _MANY = 64, 32  # channels from which Winograd's products are large enoug
 _RUN = {1: 96, 2: 96, 3: 64}  # outputs of a band, its block times its channels, by dimensions
 _MEMBERS = 16  # members of a vmap that are written out one after the other, more are a loop
 _GROUPS = 32  # likewise groups
-_CACHE = 3 << 20  # bytes of bands at a time in three dimensions
+_CACHE = 3 << 20  # bytes of lines at a time in three dimensions
 _ROOM = 2 << 20  # bytes of examples at a time where each place of the window has a product
 _PLACES = 500  # outputs of an example from which a kernel's gradient as a convolution has too wide a window
 _PRODUCTS = 27  # places of a window up to which a product for each is worth its compilation
@@ -57,8 +57,8 @@ def _kernel(x, y, geometry):
         return _canonical.kernel_of(x, y, geometry)
     if way == "places":
         return _dots.kernel_by_places(x, y, geometry, _ROOM)
-    if way == "bands" and geometry.n == 3:
-        return _dots.kernel_by_pieces(_bands, x, y, geometry, _planes(x, geometry))
+    if way == "lines":
+        return _dots.kernel_by_pieces(_dots.kernel_by_lines, x, y, geometry, _planes(x, geometry))
     return _dots.transposed_kernel(_FORWARDS[way], x, y, geometry)
 
 
@@ -87,7 +87,7 @@ def _kernel_way(geometry: Geometry, batch: int, inputs: int, outputs: int, dtype
     if not isinstance(batch, int):
         return "blocks"  # an export for any batch
     if _is_narrow(geometry, batch, inputs, outputs) and max(geometry.stride) == 1:
-        return "bands"
+        return "lines" if geometry.n == 3 else "bands"
     if _is_thin(geometry, batch, inputs, outputs) and max(geometry.stride) == 1:
         return "places"
     threes = all(k == 3 and s == 1 for k, s in zip(geometry.window, geometry.stride, strict=True))
@@ -134,7 +134,7 @@ def _bands(x, kernel, geometry):
 
 
 def _planes(x, geometry):
-    """How many planes of an output at a time keep what bands make of the input in a core's cache."""
+    """How many planes of an output at a time keep the lines that their windows read in a core's cache."""
     lines = math.prod(geometry.window[:-1]) * math.prod(geometry.places[1:]) * x.shape[-1]
     return divisor(geometry.places[0], _CACHE // (2 * lines * x.dtype.itemsize))
 

@@ -31,10 +31,10 @@ def transposed_kernel(output_of, x, y, geometry):
     return jax.linear_transpose(lambda kernel: output_of(x, kernel, geometry), kernel)(y)[0]
 
 
-def kernel_by_pieces(output_of, x, y, geometry, places):
+def kernel_by_pieces(kernel_of, x, y, geometry, places):
     """The kernel's gradient from `places` lines or planes of one example's output after the other.
 
-    What a lowering makes of such a piece of the input stays in the cache.
+    What `kernel_of` makes of such a piece of the input stays in the cache.
     """
     first = [values[0] for values in (geometry.window, geometry.stride, geometry.padding, geometry.dilation)]
     window, stride, (low, _), dilation = first
@@ -50,7 +50,7 @@ def kernel_by_pieces(output_of, x, y, geometry, places):
         inputs = lax.dynamic_slice(x, (example, start * stride, *tail), (1, *inner, x.shape[-1]))
         outputs = lax.dynamic_slice(y, (example, start, *tail), (1, places, *y.shape[2:]))
         inputs, outputs = lax.optimization_barrier((inputs, outputs))
-        return total + transposed_kernel(output_of, inputs, outputs, piece), ()
+        return total + kernel_of(inputs, outputs, piece), ()
 
     total = jnp.zeros((*geometry.window, x.shape[-1], y.shape[-1]), x.dtype)
     return lax.scan(add, total, jnp.arange(x.shape[0] * many))[0]
@@ -84,6 +84,29 @@ def kernel_by_places(x, y, geometry, room):
     parts = [a.reshape(-1, some, *a.shape[1:]) for a in (_framed(x, geometry, sizes), y)]
     total = lax.scan(add, [jnp.zeros((inputs, outputs), x.dtype)] * len(offsets), parts)[0]
     return jnp.stack(total).reshape(*geometry.window, inputs, outputs)
+
+
+def kernel_by_lines(x, y, geometry):
+    """The kernel's gradient at stride 1 where there are few channels: one product.
+
+    The channels of all lines that a window reads lie above each other, once for each place along a line; where that
+    runs over the end of a line y is zero.
+    """
+    batch, inputs, outputs = x.shape[0], x.shape[-1], y.shape[-1]
+    *lead, (place, k, d) = zip(geometry.places, geometry.window, geometry.dilation, strict=True)
+    sizes = [place + (k - 1) * d for place, k, d in (*lead, (place, k, d))]
+    x = _framed(x, geometry, sizes)
+    lines = []
+    for offset in itertools.product(*(range(k) for _, k, _ in lead)):
+        stretches = (slice(i * d, i * d + place) for i, (place, _, d) in zip(offset, lead, strict=True))
+        lines.append(x[(slice(None), *stretches)])
+    run = batch * math.prod(geometry.places[:-1]) * sizes[-1]
+    rows = jnp.moveaxis(jnp.stack(lines), -1, 1).reshape(-1, run)
+    rows = lax.optimization_barrier(jnp.pad(rows, ((0, 0), (0, (k - 1) * d))))
+    rows = jnp.concatenate([rows[:, i * d : i * d + run] for i in range(k)])
+    y = lax.pad(y, jnp.zeros((), y.dtype), [*[(0, 0, 0)] * geometry.n, (0, sizes[-1] - place, 0), (0, 0, 0)])
+    kernel = (rows @ y.reshape(run, outputs)).reshape(k, *geometry.window[:-1], inputs, outputs)
+    return jnp.moveaxis(kernel, 0, geometry.n - 1)
 
 
 def _framed(x: jax.Array, geometry: Geometry, lengths: list[int]) -> jax.Array:

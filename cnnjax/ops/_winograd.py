@@ -14,7 +14,7 @@ from jax import lax
 
 from cnnjax.ops.shapes import divisor
 
-_CACHE = 3 << 21  # bytes of transformed tiles at a time
+_CACHE = 9 << 20  # bytes of transformed tiles at a time
 
 
 def kernel_of(x: jax.Array, y: jax.Array, edges: list[tuple[int, int]], dilation: tuple[int, ...]) -> jax.Array:
