@@ -108,21 +108,11 @@ def main(argv: list[str]) -> None:
     timing.pin(FLAGS.threads)
     peer = timing.Peer(FLAGS.peer) if FLAGS.peer else None
     kind = "processor" if FLAGS.threads == 1 else "wall"
-    rows, result = (
-        [],
-        {"machine": timing.machine(), "peer": peer.versions if peer else {}, "compared": kind, "nets": {}},
-    )
+    versions = peer.versions if peer else {}
+    rows, result = [], {"machine": timing.machine(), "peer": versions, "compared": kind, "nets": {}}
     for name in FLAGS.nets:
         each = contestants(name, peer)
-        # a peer's net is built anew when its turn comes: its turns stand together, the others' around them
-        own = {key: steps for key, steps in each.items() if not key.startswith("torch")}
-        found = timing.interleaved(own, FLAGS.rounds, FLAGS.steps)
-        for key in each.keys() - own.keys():
-            found |= timing.interleaved({key: each[key]}, 1, FLAGS.rounds * FLAGS.steps)
-        found |= {
-            key: row if row["wall_least"] < found[key]["wall_least"] else found[key]
-            for key, row in timing.interleaved(own, 1, FLAGS.steps).items()
-        }
+        found = timing.interleaved(each, FLAGS.rounds, FLAGS.steps)
         ms = per_step(found, kind)
         peers = [value for key, value in ms.items() if key.startswith("torch")]
         ratios = {

@@ -137,7 +137,7 @@ def serve(lines):
     for line in lines:
         name, mode, count = line.split()
         if (name, mode) not in steps:
-            steps.clear()  # one net in memory at a time
+            steps = {key: value for key, value in steps.items() if key[0] == name}  # one net in memory at a time
             step = steps[name, mode] = prepare(name, mode)
             for _ in range(2 if step else 0):
                 step()
