@@ -1,24 +1,17 @@
 """Augmentation: images a second here, in torchvision, in albumentations and in kornia, on the same cores in one run.
 
-  python3.11 -m venv .venv-augment
-  .venv-augment/bin/pip install torch==2.13.0 torchvision==0.28.0 albumentations==2.0.8 kornia==0.9.0
-  python -m experiments.benchmarks.augment [--rounds=5] [--pipelines=cifar,ten,imagenet] [--table]
+    python -m experiments.benchmarks.augment [--rounds=5] [--pipelines=cifar,ten,imagenet] [--table] [--json=FILE]
 
 uint8 images in, normalised float32 images out on all sides (source 32², or 256² → 224² for imagenet). Rounds are
 interleaved and the best of each counts, since other work on the machine only ever takes time away; "per core second"
 is by the processor time that each spent, which such work hardly touches. `--table` times single transforms too.
-Writes experiments/benchmarks/results/augment_<backend>.json, with the share of a ResNet-18 training step (batch 64,
-CIFAR stem) that its crop, flip and cutout take.
+Last comes the share of a ResNet-18 training step (batch 64, CIFAR stem) that its crop, flip and cutout take.
+README.md beside this file says how to make the peers' environment.
 """
 
-import datetime
 import functools
-import json
-import os
-import subprocess
-import sys
+import math
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -27,19 +20,23 @@ from absl import flags
 
 from cnnjax import models, ops
 from cnnjax.augment import compose
-from cnnjax.config import ConfigError
+from cnnjax.config import ConfigError, one_of
 from cnnjax.data.source import Facts
 from cnnjax.train.tables import tabulate
 from experiments import _main
+from experiments.benchmarks import timing
+
+LIBRARIES = ["torchvision", "albumentations", "kornia"]
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer("rounds", 3, "interleaved rounds", 1, flag_values=FLAGS)
-flags.DEFINE_list("pipelines", ["cifar", "ten", "imagenet"], "which pipelines", flag_values=FLAGS)
-flags.DEFINE_list("libraries", ["torchvision", "albumentations", "kornia"], "which peers", flag_values=FLAGS)
-flags.DEFINE_string("peers", ".venv-augment/bin/python", "the Python that has the peers", flag_values=FLAGS)
+flags.DEFINE_list("pipelines", ["cifar", "ten", "imagenet"], "which, or a transform@side", flag_values=FLAGS)
+flags.DEFINE_list("libraries", LIBRARIES, "which peers", flag_values=FLAGS)
+flags.DEFINE_string("peer", ".venv-augment/bin/python", "the Python that has the peers", flag_values=FLAGS)
 flags.DEFINE_float("seconds", 3.0, "of every measurement", 0.01, flag_values=FLAGS)
 flags.DEFINE_bool("table", False, "single transforms too", flag_values=FLAGS)
 flags.DEFINE_bool("share", True, "the share of a training step too", flag_values=FLAGS)
+flags.DEFINE_string("json", "", "file for the result", flag_values=FLAGS)
 
 FACTS = Facts("image", (32, 32, 3), 10, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 JITTER = ("brightness", "contrast", "saturation")
@@ -58,6 +55,14 @@ OPTIONS = {
 SINGLE = ("flip", "rotate", "translate", "zoom", "shear", "perspective", "elastic", "cutout", "jitter")
 
 
+def check(name: str) -> None:
+    """Raises a ConfigError for a pipeline that `pipeline` does not know."""
+    step, at, side = name.partition("@")
+    one_of(step, SINGLE if at else OURS, path="--pipelines")
+    if at and not (side.isdecimal() and int(side)):
+        raise ConfigError(f"--pipelines has {name!r}; what follows the @ is a side in pixels, as in {step}@32")
+
+
 def pipeline(name: str):
     """A function of a step's number that augments a batch, and the number of images in it."""
     if "@" in name:
@@ -74,47 +79,38 @@ def pipeline(name: str):
     return lambda step: jax.block_until_ready(run(jax.random.fold_in(key, step), batch)), rows
 
 
-def ours(name: str, runs: dict) -> tuple[float, float]:
+def ours(run, rows: int) -> dict[str, float]:
     """Images a second, and images a second of one core, of one measurement here."""
-    if name not in runs:
-        runs[name] = pipeline(name)
-    run, rows = runs[name]
     steps, start, busy = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - start < FLAGS.seconds:
         run(steps)
         steps += 1
-    return rows * steps / (time.perf_counter() - start), rows * steps / (time.process_time() - busy)
+    return {
+        "rate": rows * steps / (time.perf_counter() - start),
+        "per_core": rows * steps / (time.process_time() - busy),
+    }
 
 
-def theirs(library: str, name: str) -> tuple[float, float]:
-    """The same of a peer; zeros where it fails."""
-    peer = Path(__file__).with_name("augment_peer.py")
-    command = [FLAGS.peers, "-W", "ignore", str(peer), f"--library={library}", f"--pipeline={name}"]
-    done = subprocess.run([*command, f"--seconds={FLAGS.seconds}"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{library} {name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
-        return 0.0, 0.0
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    return found["images_per_second"], 1 / found["core_seconds"]
+def compared(name: str, peers: dict[str, timing.Peer]) -> dict[str, dict[str, float]]:
+    """The best of interleaved rounds by the clock ("rate") and by the time that cores spent ("per_core").
 
-
-def compared(names: list[str]) -> tuple[dict, dict]:
-    """The best of interleaved rounds, pipeline → library → images a second, with the ratio to the best peer.
-
-    Twice: by the clock, and by the time that cores spent.
+    Each has images a second by library, and the ratio to the best peer.
     """
-    tables, runs = ({name: {} for name in names}, {name: {} for name in names}), {}
-    for _ in range(FLAGS.rounds):
-        for name in names:
-            found = {"cnnjax": ours(name, runs)} | {library: theirs(library, name) for library in FLAGS.libraries}
-            for which, table in enumerate(tables):
-                for library, rates in found.items():
-                    table[name][library] = max(rates[which], table[name].get(library, 0.0))
-    for table in tables:
-        for row in table.values():
-            best = max([row[library] for library in FLAGS.libraries], default=0.0)
-            row["ratio"] = row["cnnjax"] / best if best else float("nan")
-    return tables
+    measure = functools.partial(ours, *pipeline(name))
+    best = {kind: dict.fromkeys(("cnnjax", *peers), 0.0) for kind in ("rate", "per_core")}
+    for turn in range(FLAGS.rounds):
+        for library in best["rate"]:
+            found = peers[library].ask(name, FLAGS.seconds) if library in peers else measure()
+            if "problem" in found:
+                print(f"{name}, {turn + 1}: {library} cannot: {found['problem']}", flush=True)
+                continue
+            print(f"{name}, {turn + 1}: {library} {found['rate']:,.0f} images a second", flush=True)
+            for kind, row in best.items():
+                row[library] = max(row[library], found[kind])
+    for row in best.values():
+        fastest = max((row[library] for library in peers), default=0.0)
+        row["ratio"] = row["cnnjax"] / fastest if fastest else math.nan
+    return best
 
 
 def share() -> dict[str, float]:
@@ -155,26 +151,38 @@ def _fastest(run, times: int) -> float:
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     _main.read(FLAGS, argv)
-    if FLAGS.libraries and not Path(FLAGS.peers).exists():
-        raise ConfigError(f"--peers is {FLAGS.peers!r}, which is not there; --help says how to make it")
+    for library in FLAGS.libraries:
+        one_of(library, LIBRARIES, path="--libraries")
+    for name in FLAGS.pipelines:
+        check(name)
     names = list(FLAGS.pipelines)
     names += [f"{step}@{side}" for side in (32, 224) for step in SINGLE] if FLAGS.table else []
-    rates, per_core = compared(names)
-    for title, table in (("images a second", rates), ("images per core second", per_core)):
-        rounded = {name: {library: round(rate, 2) for library, rate in row.items()} for name, row in table.items()}
-        print(f"{title}\n{tabulate(rounded)}\n")
+    peers = {library: timing.Peer(FLAGS.peer, "augment_peer.py", library) for library in FLAGS.libraries}
+    versions = {name: version for peer in peers.values() for name, version in peer.versions.items()}
+    result = {"machine": timing.machine(), "peers": versions, "rate": {}, "per_core": {}}
+
+    def keep():  # after each pipeline: a long run that is stopped keeps what it found
+        if FLAGS.json:
+            timing.write(FLAGS.json, result)
+
+    for name in names:
+        for kind, row in compared(name, peers).items():
+            result[kind][name] = row
+        keep()
+    for peer in peers.values():
+        peer.close()
+    for title, kind in (("images a second", "rate"), ("images per core second", "per_core")):
+        rounded = {name: {key: round(value, 2) for key, value in row.items()} for name, row in result[kind].items()}
+        print(f"\n{title}\n{tabulate(rounded)}")
+    print()
     for name, goal in GOALS.items():
-        if name in rates:
-            ratio = rates[name]["ratio"]
+        if peers and name in names:
+            ratio = result["rate"][name]["ratio"]
             print(f"{name}: {ratio:.2f} × the best peer (goal {goal}): {'reached' if ratio >= goal else 'MISSED'}")
-    result = {"date": str(datetime.date.today()), "cores": os.cpu_count(), "jax": jax.__version__}
-    result |= {"load": os.getloadavg()[0], "images_per_second": rates, "images_per_core_second": per_core}
     if FLAGS.share:
         result["resnet18_step"] = share()
         print("augmentation's share of a ResNet-18 step: {share:.2%}".format(**result["resnet18_step"]))
-    path = Path(__file__).parent / "results" / f"augment_{jax.default_backend()}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+        keep()
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""The pipelines of `augment.py` in torchvision, albumentations and kornia, run by the Python of their own environment.
+"""The pipelines of `augment.py` in torchvision, albumentations or kornia, run by the Python of their own environment.
 
-    .venv-augment/bin/python experiments/benchmarks/augment_peer.py --library=kornia --pipeline=cifar
-
-prints one line of JSON: images a second on two cores. torchvision and albumentations take one image at a time, in as
-many processes as there are cores (as a data loader would); kornia takes batches on as many threads.
+Named with a library it answers on standard output: a line `pipeline seconds` on standard input gives a line of JSON,
+images a second and images a second of one core on all cores, or what the library says that it cannot do. torchvision
+and albumentations take one image at a time, in as many processes as there are cores (as a data loader would); kornia
+takes batches on as many threads.
 """
 
-import argparse
+import importlib.metadata
 import json
 import multiprocessing
 import os
+import sys
 import time
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIZES = {"cifar": (32, 32), "ten": (32, 32), "imagenet": (256, 224)}  # of the source, of the result
+SIDES = {"cifar": 32, "ten": 32, "imagenet": 256}  # of the source
 
 
 def torchvision(name):
@@ -39,7 +40,7 @@ def torchvision(name):
         "random_resized_crop": lambda: v2.RandomResizedCrop(224, antialias=True),
         "jitter": lambda: v2.ColorJitter(0.4, 0.4, 0.4),
     }
-    chain = [steps[step]() for step in PIPELINES[name]]
+    chain = [steps[step]() for step in steps_of(name)]
     chain += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
     run = v2.Compose(chain)
     return lambda image: run(image), lambda images: torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
@@ -68,7 +69,7 @@ def albumentations(name):
         "random_resized_crop": lambda: [A.RandomResizedCrop((224, 224), p=1.0)],
         "jitter": lambda: [A.ColorJitter(0.4, 0.4, 0.4, 0.0, p=1.0)],
     }
-    chain = [part for step in PIPELINES[name] for part in steps[step]()]
+    chain = [part for step in steps_of(name) for part in steps[step]()]
     run = A.Compose([*chain, A.Normalize(MEAN, STD)])
     return lambda image: run(image=image)["image"], lambda images: images
 
@@ -95,7 +96,7 @@ def kornia(name):
         "jitter": lambda: K.ColorJitter(0.4, 0.4, 0.4, 0.0, p=1.0),
     }
     run = K.AugmentationSequential(
-        *[steps[step]() for step in PIPELINES[name]], K.Normalize(torch.tensor(MEAN), torch.tensor(STD))
+        *[steps[step]() for step in steps_of(name)], K.Normalize(torch.tensor(MEAN), torch.tensor(STD))
     )
 
     def whole(images):
@@ -105,80 +106,80 @@ def kornia(name):
     return whole, lambda images: torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
 
-COLORS = ("jitter",)
 PIPELINES = {
     "cifar": ("crop", "flip", "cutout"),
     "ten": (
-        "crop",
-        "flip",
-        "flip#2",
-        "rotate",
-        "translate",
-        "zoom",
-        "rescale",
-        "shear",
-        "perspective",
-        "elastic",
-        "jitter",
+        "crop", "flip", "flip#2", "rotate", "translate", "zoom", "rescale", "shear", "perspective", "elastic", "jitter",
     ),
     "imagenet": ("random_resized_crop", "flip", "jitter"),
-}
+}  # fmt: skip
 LIBRARIES = {"torchvision": torchvision, "albumentations": albumentations, "kornia": kornia}
 
 
-def measured(library, name, seconds, gate):
-    """(images, seconds, seconds of processor) that one process took, from the moment that all of them were ready."""
+def steps_of(name):
+    """The transforms of a pipeline, or the one that is named with the side of its source (rotate@32)."""
+    return PIPELINES[name] if name in PIPELINES else (name.partition("@")[0],)
+
+
+def batches(library, name):
+    """(a function that transforms 64 images, their number), after its first call."""
     import numpy as np
 
-    side = SIZES.get(name, (32, 32))[0]
+    side = SIDES[name] if name in SIDES else int(name.partition("@")[2])
     images = np.random.default_rng(0).integers(0, 256, (64, side, side, 3), dtype=np.uint8)
     run, prepare = LIBRARIES[library](name)
     images = prepare(images)
     work = (lambda: run(images)) if library == "kornia" else (lambda: [run(image) for image in images])
     work()
-    gate.wait()
-    done, start, busy = 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - start < seconds:
-        work()
-        done += len(images)
-    return done, time.perf_counter() - start, time.process_time() - busy
+    return work, len(images)
 
 
-def _report(library, name, seconds, gate, results):
-    results.put(measured(library, name, seconds, gate))
+def answer(library, questions):
+    """Says of each pipeline that it is ready (None) or what went wrong, then what it did when all were ready."""
+    sys.stdout = sys.stderr  # the other is for answers
+    ready = {}
+    for name, seconds in iter(questions.recv, None):
+        try:
+            ready[name] = ready.get(name) or batches(library, name)
+        except Exception as error:  # a library that lacks a transform is told, and asked on
+            questions.send(f"{type(error).__name__}: {error}")
+        else:
+            questions.send(None)
+        if not questions.recv():
+            continue
+        work, many = ready[name]
+        done, start, busy = 0, time.perf_counter(), time.process_time()
+        while time.perf_counter() - start < seconds:
+            work()
+            done += many
+        questions.send((done, time.perf_counter() - start, time.process_time() - busy))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--library", choices=LIBRARIES, required=True)
-    parser.add_argument("--pipeline", required=True, help="cifar, ten, imagenet, or one transform (rotate@32)")
-    parser.add_argument("--seconds", type=float, default=3.0)
-    options = parser.parse_args()
-    name = options.pipeline
-    if "@" in name:
-        step, _, side = name.partition("@")
-        PIPELINES[name], SIZES[name] = (step,), (int(side), int(side))
-    many = 1 if options.library == "kornia" else os.cpu_count()
-    context = multiprocessing.get_context("spawn" if many > 1 else "fork")
-    gate, results = context.Barrier(many), context.Queue()
-    arguments = (options.library, name, options.seconds, gate, results)
-    workers = [context.Process(target=_run, args=(PIPELINES[name], SIZES[name], *arguments)) for _ in range(many)]
+def serve(library, lines):
+    context = multiprocessing.get_context("spawn")
+    workers = []
+    for _ in range(1 if library == "kornia" else os.cpu_count()):
+        mine, theirs = context.Pipe()
+        context.Process(target=answer, args=(library, theirs), daemon=True).start()
+        workers.append(mine)
+    for line in lines:
+        name, seconds = line.split()
+        for worker in workers:
+            worker.send((name, float(seconds)))
+        problems = [problem for problem in [worker.recv() for worker in workers] if problem]
+        for worker in workers:
+            worker.send(not problems)
+        if problems:
+            print(json.dumps({"problem": problems[0].strip().splitlines()[-1]}), flush=True)
+            continue
+        found = [worker.recv() for worker in workers]
+        images = sum(done for done, *_ in found)
+        rate = sum(done / took for done, took, _ in found)
+        print(json.dumps({"rate": rate, "per_core": images / sum(busy for *_, busy in found)}), flush=True)
     for worker in workers:
-        worker.start()
-    found = [results.get() for _ in workers]
-    speed = sum(done / took for done, took, _ in found)
-    effort = sum(busy for *_, busy in found) / sum(done for done, *_ in found)
-    for worker in workers:
-        worker.join()
-    print(
-        json.dumps({"library": options.library, "pipeline": name, "images_per_second": speed, "core_seconds": effort})
-    )
-
-
-def _run(steps, sizes, library, name, *rest):
-    PIPELINES[name], SIZES[name] = steps, sizes
-    _report(library, name, *rest)
+        worker.send(None)
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps({sys.argv[1]: importlib.metadata.version(sys.argv[1])}), flush=True)
+    serve(sys.argv[1], sys.stdin)

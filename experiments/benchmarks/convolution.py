@@ -34,6 +34,7 @@ CASES = {  # name: (input, kernel, options)
     "lenet c3": ((128, 14, 14, 6), (5, 5, 6, 16), {}),
     "depthwise": ((8, 56, 56, 96), (3, 3, 1, 96), {"padding": 1, "groups": 96}),
     "series": ((16, 196, 256), (3, 256, 256), {"dilation": 2}),
+    "narrow video": ((4, 16, 56, 56, 3), (3, 3, 3, 3, 32), {"padding": 1}),
     "video": ((2, 8, 28, 28, 32), (3, 3, 3, 32, 64), {"padding": 1}),
 }
 _POOL = "max pool"

@@ -15,15 +15,17 @@ import optax
 from absl import flags
 
 from cnnjax import ops
-from cnnjax.config import ConfigError
+from cnnjax.config import ConfigError, one_of
 from experiments import _main
 from experiments.benchmarks import timing
 from experiments.benchmarks.networks import LINEN, NETS, OURS, ZOO, check, network
 
+MODES = ["eager", "eager_cl", "compile", "compile_cl"]
+
 FLAGS = timing.common_flags()
 flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, entry:batch for others of the zoo", flag_values=FLAGS)
 flags.DEFINE_string("peer", "", "Python of an environment with PyTorch; empty: without that peer", flag_values=FLAGS)
-flags.DEFINE_list("modes", ["eager", "eager_cl", "compile", "compile_cl"], "modes of the peer", flag_values=FLAGS)
+flags.DEFINE_list("modes", MODES, "modes of the peer; cl: channels last", flag_values=FLAGS)
 flags.DEFINE_boolean("scan", True, "measure the step inside a scan as well", flag_values=FLAGS)
 flags.DEFINE_integer("members", 8, "LeNets to train as one program; 0 = none", flag_values=FLAGS)
 
@@ -87,7 +89,7 @@ def contestants(name, peer):
     if name in NETS:
         found["linen"] = compiled(*step_of(name, LINEN), {})
     for mode in FLAGS.modes if peer else ():
-        found[f"torch {mode}"] = functools.partial(peer.steps, name, mode)
+        found[f"torch {mode}"] = lambda count, mode=mode: peer.ask(name, mode, count) or []
     return found
 
 
@@ -102,11 +104,13 @@ def per_step(found, kind):
 def main(argv: list[str]) -> None:
     _main.read(FLAGS, argv)
     check(FLAGS.nets)
+    for mode in FLAGS.modes:
+        one_of(mode, MODES, path="--modes")
     alone = [name for name in FLAGS.nets if ":" in name]
     if FLAGS.peer and alone:
         raise ConfigError(f"--nets has {alone[0]!r}, which the peer has not; leave --peer out")
     timing.pin(FLAGS.threads)
-    peer = timing.Peer(FLAGS.peer) if FLAGS.peer else None
+    peer = timing.Peer(FLAGS.peer, "torch_peer.py") if FLAGS.peer else None
     kind = "processor" if FLAGS.threads == 1 else "wall"
     versions = peer.versions if peer else {}
     rows, result = [], {"machine": timing.machine(), "peer": versions, "compared": kind, "nets": {}}

@@ -67,25 +67,30 @@ def peak(side: int = 2048) -> float:
 
 
 class Peer:
-    """A process that makes steps when it is asked to; see `torch_peer.py`."""
+    """A program of another Python that answers each line of words with a line of JSON, as `torch_peer.py` does.
 
-    def __init__(self, python: str):
-        script = Path(__file__).with_name("torch_peer.py")
+    Its first line says what it runs on.
+    """
+
+    def __init__(self, python: str, script: str, *arguments: str):
+        path = Path(__file__).with_name(script)
         if not shutil.which(python):
-            raise ConfigError(f"--peer is {python}, which is no program; README.md in {script.parent.name}/ makes one")
-        self._process = subprocess.Popen([python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            raise ConfigError(f"--peer is {python}, which is no program; README.md in {path.parent.name}/ makes one")
+        command = [python, "-W", "ignore", str(path), *arguments]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self._process.stdout.readline()
         if not line:
-            raise ConfigError(f"--peer is {python}, which cannot run {script.name}; its last words are above")
+            raise ConfigError(f"--peer is {python}, which cannot run {script}; its last words are above")
         self.versions = json.loads(line)
 
-    def steps(self, net: str, mode: str, count: int) -> list[list[float]]:
-        self._process.stdin.write(f"{net} {mode} {count}\n")
+    def ask(self, *words: object) -> object:
+        question = " ".join(map(str, words))
+        self._process.stdin.write(f"{question}\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the peer stopped at {net} {mode}; its last words are above")
-        return json.loads(line) or []
+            raise RuntimeError(f"the peer stopped at {question}; its last words are above")
+        return json.loads(line)
 
     def close(self) -> None:
         self._process.stdin.close()

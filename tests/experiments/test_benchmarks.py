@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from cnnjax.config import ConfigError
-from experiments.benchmarks import breakdown, convolution, timing
+from experiments.benchmarks import breakdown, convolution, steps, timing
 from experiments.benchmarks.networks import LINEN, NETS, OURS, check
-from experiments.benchmarks.steps import step_of
 
 WEIGHTS = {"lenet5": 61706, "resnet18_cifar": 11173962}  # as counted by hand and in the literature
 
@@ -25,14 +24,14 @@ def test_a_network_has_the_same_weights_in_every_kit(name):
 
 
 def test_a_measured_step_trains():
-    step, state, batch = step_of("lenet5", OURS)
+    step, state, batch = steps.step_of("lenet5", OURS)
     after = jax.jit(step)(state, *batch)
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state[0], after[0])
     assert min(jax.tree.leaves(moved)) > 0
 
 
 def test_the_kinds_of_a_breakdown_add_up_to_what_ran_and_its_operations_say_where_they_come_from():
-    found = breakdown.breakdown(*step_of("lenet5", OURS), steps=2)
+    found = breakdown.breakdown(*steps.step_of("lenet5", OURS), steps=2)
     assert 0.2 < found["gflop"] < 0.4  # three passes over 128 of 416,520 multiplies
     assert min(found["compile"], found["ms"], found["kinds"]["products"], found["kinds"]["elementwise"]) > 0
     times, names, origins = zip(*found["operations"], strict=True)
@@ -63,7 +62,9 @@ def test_hostile_arguments_of_benchmarks_are_told(tmp_path):
     with pytest.raises(ConfigError, match="whole numbers"):
         timing.counts(["4", "0"], "throughput")
     with pytest.raises(ConfigError, match="no program"):
-        timing.Peer(str(tmp_path / "python"))
+        timing.Peer(str(tmp_path / "python"), "torch_peer.py")
+    with pytest.raises(ConfigError, match="--modes is 'eagre'; nearest: eager"):
+        steps.main(["--modes=eagre"])
 
 
 def test_a_convolution_that_is_none_is_refused_with_the_nearest():
