@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.ops import axes
+from cnnjax.ops.shapes import divisor
 
 __all__ = [
     "batch_norm",
@@ -17,6 +18,8 @@ __all__ = [
     "local_response_norm",
     "weight_standardize",
 ]
+
+_RUN = 8  # a sum of more pixels is made an element at a time
 
 
 def batch_statistics(x: jax.Array, *, group: int = 0) -> tuple[jax.Array, jax.Array]:
@@ -47,12 +50,46 @@ def _moments(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     The result does not depend on the point, which only keeps the squares small: it has no gradient, and the variance's
     gradient needs no sum over the features as that of two passes does.
     """
-    over = tuple(range(1, rows.ndim - 1))
     few = rows[(slice(None), slice(0, 1), *(slice(None, None, -(-size // 4)) for size in rows.shape[2:-1]))]
-    point = lax.stop_gradient(jnp.mean(few, over, keepdims=True))
-    mean = jnp.mean(rows, over)  # of the rows as they are: differences that both sums shared would be written out
-    square = jax.checkpoint(lambda rows: jnp.mean(jnp.square(rows - point), over))(rows)
-    return mean, jnp.maximum(square - jnp.square(mean - point.reshape(mean.shape)), 0)
+    point = lax.stop_gradient(jnp.mean(few, tuple(range(1, rows.ndim - 1))))
+
+    @jax.vmap
+    @jax.checkpoint  # distances are computed again in the backward pass, not written out
+    def from_point(rows, point):
+        return _sums(rows - point)
+
+    away, squares = (value / math.prod(rows.shape[1:-1]) for value in from_point(rows, point))
+    return point + away, jnp.maximum(squares - jnp.square(away), 0)
+
+
+@jax.custom_jvp
+def _sums(x):
+    """The sums of x and of its squares over all axes but the last."""
+    return lax.platform_dependent(x, cpu=_sums_together, default=_sums_apart)
+
+
+@_sums.defjvp
+def _(operands, tangents):
+    (x,), (change,) = operands, tangents
+    over = tuple(range(x.ndim - 1))
+    return _sums(x), (jnp.sum(change, over), 2 * jnp.sum(x * change, over))
+
+
+def _sums_apart(x):
+    over = tuple(range(x.ndim - 1))
+    return jnp.sum(x, over), jnp.sum(jnp.square(x), over)
+
+
+def _sums_together(x):
+    """Both sums in one reading, first of `_RUN` neighbouring pixels: XLA's backend for CPUs unrolls that many."""
+    pixels = math.prod(x.shape[:-1])
+    run = divisor(pixels, _RUN) if isinstance(pixels, int) else 1  # an export for any batch
+    if run == 1:
+        return _sums_apart(x)
+    x = x.reshape(pixels // run, run, x.shape[-1])
+    zero = jnp.zeros((), x.dtype)
+    parts = lax.reduce((x, jnp.square(x)), (zero, zero), lambda p, q: (p[0] + q[0], p[1] + q[1]), (1,))
+    return tuple(jnp.sum(part, 0) for part in parts)
 
 
 def _merged(mean: jax.Array, variance: jax.Array, many: int) -> tuple[jax.Array, jax.Array]:

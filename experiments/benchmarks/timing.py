@@ -93,8 +93,7 @@ class Peer:
         return json.loads(line)
 
     def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
 
 def interleaved(contestants: dict[str, Callable[[int], list]], rounds: int, count: int) -> dict[str, dict]:
