@@ -6,7 +6,7 @@ from functools import partial, reduce
 import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._sampling import read, whole_slice
+from cnnjax.augment._sampling import read, read_lines, whole_slice
 
 IGNORE = 255
 SEEN = 0.1  # a box of which less than this share of its area stays in the picture is gone
@@ -16,7 +16,7 @@ STEPS = 12  # fixed-point steps that invert a displacement field
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("matrix", "field", "fill"),
-    meta_fields=("size", "border", "method", "whole", "reach", "samples"),
+    meta_fields=("size", "border", "method", "whole", "reach", "samples", "straight"),
 )
 @dataclass(frozen=True)
 class Move:
@@ -26,7 +26,8 @@ class Move:
     `field` is (height, width, 2) or (). `border` and `fill` say what lies outside the image ("": its edge, unless
     another move of the run says), `method` how it is read between pixels, at `samples`² places a pixel (more than 1
     where a picture shrinks).
-    `whole` promises a move by whole pixels and mirrors alone, at most `reach` pixels beyond the image.
+    `whole` promises a move by whole pixels and mirrors alone, at most `reach` pixels beyond the image, `straight` one
+    that keeps rows and columns: a matrix without shear, turn or perspective, no field.
     """
 
     matrix: jax.Array
@@ -38,6 +39,7 @@ class Move:
     whole: bool = False
     reach: int = 0
     samples: int = 1
+    straight: bool = False
 
 
 def product(a, b):
@@ -59,10 +61,14 @@ def place(matrix, points):
     return jnp.stack([top / scale, middle / scale], axis=-1)
 
 
+def centres(size, samples=1):
+    """Coordinates along height and width of an image's pixel centres, or of `samples` places in each pixel."""
+    return [(jnp.arange(n * samples, dtype=float) + 0.5) / samples - 0.5 for n in size]
+
+
 def grid(size, samples=1):
     """(height, width, 2) coordinates of an image's pixel centres, or of `samples` places along each side of them."""
-    lines = [(jnp.arange(n * samples, dtype=float) + 0.5) / samples - 0.5 for n in size]
-    return jnp.stack(jnp.meshgrid(*lines, indexing="ij"), axis=-1)
+    return jnp.stack(jnp.meshgrid(*centres(size, samples), indexing="ij"), axis=-1)
 
 
 def sized(move, size):
@@ -99,6 +105,7 @@ def _after(a, b):
         whole=a.whole and b.whole,
         reach=a.reach + b.reach,
         samples=max(a.samples, b.samples),
+        straight=all(move.whole or move.straight for move in (a, b)),
     )
 
 
@@ -123,11 +130,9 @@ def forward(move, points):
 def apply(move, facts, example):
     """`example` with its image or video, segments, boxes and points moved."""
     moved = dict(example)
-    if not move.whole:
-        places, centres = source(move, move.samples), source(move)
     for name in ("image", "video"):
         if name in example:
-            one = partial(whole_slice, move=move) if move.whole else partial(_sampled, places=places, move=move)
+            one = partial(whole_slice if move.whole else _sampled, move=move)
             moved[name] = one(example[name]) if name == "image" else jax.vmap(one)(example[name])
     for name in ("segments", "instances"):
         if name in example:
@@ -135,7 +140,7 @@ def apply(move, facts, example):
             if move.whole:
                 moved[name] = whole_slice(example[name], replace(move, fill=fill))
             else:
-                moved[name] = read(example[name][..., None], centres, move.border, "nearest", fill)[..., 0]
+                moved[name] = read(example[name][..., None], source(move), move.border, "nearest", fill)[..., 0]
     if "points" in example:
         moved |= _points(move, facts, example)
     if "boxes" in example:
@@ -143,10 +148,17 @@ def apply(move, facts, example):
     return moved
 
 
-def _sampled(image, places, move):
-    """The float image read at `places`, the mean of `samples`² places a pixel."""
+def _sampled(image, move):
+    """The float image read where the move says, the mean of `samples`² places a pixel."""
+    how = (move.border, move.method or "bilinear", move.fill)
+    if move.straight:
+        matrix = jax.lax.optimization_barrier(move.matrix)
+        lines = (matrix[i, i] * line + matrix[i, 2] for i, line in enumerate(centres(move.size, move.samples)))
+        out = read_lines(image, *lines, *how)
+    else:
+        out = read(image, source(move, move.samples), *how)
     # Kept apart from what follows: fused with colours, every channel of every pixel would be read again and again.
-    out = jax.lax.optimization_barrier(read(image, places, move.border, move.method or "bilinear", move.fill))
+    out = jax.lax.optimization_barrier(out)
     if move.samples == 1:
         return out
     (height, width), n = move.size, move.samples

@@ -41,6 +41,32 @@ def read(image, places, border="edge", method="bilinear", fill=0.0):
     return out
 
 
+def read_lines(image, ys, xs, border="edge", method="bilinear", fill=0.0):
+    """`image` (H, W, C) read where the lines `ys` (h,) and `xs` (w,) cross: floats (h, w, C); bytes as [0, 1].
+
+    As `read` does, but one dimension after the other, which reads a picture in a third of the time.
+    """
+    image = jnp.asarray(image)
+    height, width, channels = image.shape
+    lines = _bilinear if method == "bilinear" else _cubic
+    margin = 0 if border not in BLANK else 1 if method == "bilinear" else 4
+    rows, tall = lines(ys, height, border, margin)
+    columns, wide = lines(xs, width, border, margin)
+    padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0))) if margin else image
+    dtype = jnp.result_type(float) if image.dtype == jnp.uint8 else image.dtype
+    promised = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
+    flat = padded.reshape(padded.shape[0], -1)  # a row is one long loop, its pixels' channels side by side
+    out = sum(flat.at[row].get(**promised).astype(dtype) * weight[:, None].astype(dtype) for row, weight in rows)
+    out = jax.lax.optimization_barrier(out)  # else every row would be read anew for every column
+    out = out.reshape(len(ys), -1, channels)
+    out = sum(out.at[:, column].get(**promised) * share[:, None].astype(dtype) for column, share in columns)
+    out = out / 255 if image.dtype == jnp.uint8 else out
+    if margin:
+        seen = jnp.broadcast_to(tall, ys.shape)[:, None] * jnp.broadcast_to(wide, xs.shape)
+        out += jnp.asarray(fill, dtype) * (1 - seen)[..., None].astype(dtype)
+    return out
+
+
 def _fold(position, length, border):
     """Positions brought back into the image: to its edge, or mirrored at the centre of its last pixel."""
     if border == "reflect" and length > 1:

@@ -150,7 +150,7 @@ def random_resized_crop(
     matrix = rows((scales[0], 0, starts[0]), (0, scales[1], starts[1]), (0, 0, 1))
     samples = max(1, round(max(length / new for length, new in zip(size, out, strict=True))))
     within("random_resized_crop.method", method, ("bilinear", "cubic"))
-    return Move(matrix, size=out, method=method, samples=samples)
+    return Move(matrix, size=out, method=method, samples=samples, straight=True)
 
 
 def rotate(
@@ -184,7 +184,8 @@ def translate(
 ):
     """The image moved by up to `share` of its height and width, between pixels too (`shift`: whole pixels)."""
     y, x = (n * share * strength * draw for n, draw in zip(size, signed(key, (2,)), strict=True))
-    return Move(rows((1, 0, y), (0, 1, x), (0, 0, 1)), **outside("translate", facts, border, fill, method))
+    matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
+    return Move(matrix, straight=True, **outside("translate", facts, border, fill, method))
 
 
 def zoom(
@@ -200,7 +201,8 @@ def zoom(
 ):
     """The image enlarged about its centre, log-uniformly in 1/factor … factor, height and width alike."""
     scale = jnp.exp(-jnp.log(factor) * strength * signed(key))
-    return Move(centred(size, ((scale, 0.0), (0.0, scale))), **outside("zoom", facts, border, fill, method))
+    matrix = centred(size, ((scale, 0.0), (0.0, scale)))
+    return Move(matrix, straight=True, **outside("zoom", facts, border, fill, method))
 
 
 def rescale(
@@ -216,7 +218,8 @@ def rescale(
 ):
     """Height and width stretched about the centre, each log-uniformly in 1/factor … factor on its own."""
     tall, wide = jnp.exp(-jnp.log(factor) * strength * signed(key, (2,)))
-    return Move(centred(size, ((tall, 0.0), (0.0, wide))), **outside("rescale", facts, border, fill, method))
+    matrix = centred(size, ((tall, 0.0), (0.0, wide)))
+    return Move(matrix, straight=True, **outside("rescale", facts, border, fill, method))
 
 
 def shear(

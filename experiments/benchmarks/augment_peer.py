@@ -22,7 +22,14 @@ SIDES = {"cifar": 32, "ten": 32, "imagenet": 256}  # of the source
 def torchvision(name):
     """One uint8 tensor (C, H, W) → one normalised float tensor."""
     import torch
-    from torchvision.transforms import v2
+
+    try:
+        from torchvision.transforms import v2
+    except RuntimeError:  # a wheel built for CUDA looks for these two in vain beside a CPU build of PyTorch
+        operators = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from torchvision.transforms import v2
 
     torch.set_num_threads(1)
     steps = {

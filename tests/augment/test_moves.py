@@ -1,5 +1,7 @@
 """Moves: one reading of the image, whole pixels as slices, points and boxes through the inverse."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -150,6 +152,31 @@ def test_a_mark_its_point_its_box_and_its_segment_land_together_under_random_pip
     order = np.random.default_rng(seed).permutation(TEN)[:5]
     gaps = landed(applied(tuple(order), marked(seed=seed), {name: {"strength": 0.6} for name in order}, seed=seed))
     assert max(gaps.values()) < 0.5, (order, gaps)
+
+
+@pytest.mark.parametrize("border", ["", "constant", "mean", "edge", "reflect"])
+@pytest.mark.parametrize("method", ["bilinear", "cubic"])
+def test_what_keeps_rows_and_columns_is_read_by_lines_and_comes_out_the_same(border, method):
+    example = {"image": batch()["image"][0]}
+    size = example["image"].shape[:2]
+    move = replace(
+        one_move(moves_of(("translate", "rescale", "flip", "zoom"), size), size),
+        border=border, fill=jnp.array((0.1, 0.2, 0.3)), method=method, samples=2,
+    )  # fmt: skip
+    assert move.straight
+    by_lines, by_pixels = (apply(replace(move, straight=straight), facts(), example)["image"] for straight in (1, 0))
+    assert by_lines.shape == (*size, 3)
+    assert jnp.allclose(by_lines, by_pixels, atol=1e-5)
+
+
+def test_moves_that_promise_to_keep_rows_and_columns_do():
+    size, straight = (16, 20), []
+    for name in (*TEN, "random_resized_crop"):
+        (move,) = moves_of((name,), size)
+        if move.straight:
+            straight.append(name)
+            assert move.matrix[0, 1] == move.matrix[1, 0] == move.matrix[2, 0] == move.matrix[2, 1] == 0
+    assert straight == ["translate", "zoom", "rescale", "random_resized_crop"]
 
 
 def test_all_of_a_run_is_sampled_once():
