@@ -60,6 +60,7 @@ def read_lines(image, ys, xs, border="edge", method="bilinear", fill=0.0):
     out = jax.lax.optimization_barrier(out)  # else every row would be read anew for every column
     out = out.reshape(len(ys), -1, channels)
     out = sum(out.at[:, column].get(**promised) * share[:, None].astype(dtype) for column, share in columns)
+    out = jax.lax.optimization_barrier(out)  # nor anew for every colour
     out = out / 255 if image.dtype == jnp.uint8 else out
     if margin:
         seen = jnp.broadcast_to(tall, ys.shape)[:, None] * jnp.broadcast_to(wide, xs.shape)
