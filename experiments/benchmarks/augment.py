@@ -44,7 +44,7 @@ TEN = ("crop", "flip", "flip#2", "rotate", "translate", "zoom", "rescale", "shea
 OURS = {  # names, batch, side of the source
     "cifar": (("crop", "flip", "cutout"), 256, 32),
     "ten": ((*TEN, *JITTER), 256, 32),
-    "imagenet": (("random_resized_crop", "flip", *JITTER), 32, 256),
+    "imagenet": (("random_resized_crop", "flip", *JITTER), 64, 256),  # as many as a peer takes at a time
 }
 GOALS = {"cifar": 1.5, "ten": 1.5, "imagenet": 1.0}  # times the best peer
 OPTIONS = {
