@@ -88,7 +88,8 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
         _, _, given = str(error).partition("--")
         name, _, value = given.partition("=")
         least = getattr(values[name].parser, "lower_bound", 0)
-        kind = {"int": f"a whole number ≥ {least}", "bool": "true or false"}.get(values[name].flag_type(), "text")
+        kinds = {"int": f"a whole number ≥ {least}", "float": f"a number ≥ {least}", "bool": "true or false"}
+        kind = kinds.get(values[name].flag_type(), "text")
         raise ConfigError(f"--{name} is {value.partition(':')[0]!r}; it must be {kind}") from error
     except flags.Error as error:
         raise ConfigError(str(error)) from error

@@ -33,6 +33,7 @@ def test_one_measurement_gives_images_a_second():
         ("--pipelines=cifer", "--pipelines is 'cifer'; nearest: cifar"),
         ("--pipelines=flip@big", "'flip@big'; what follows the @ is a side in pixels"),
         ("--libraries=korni", "--libraries is 'korni'; nearest: kornia"),
+        ("--seconds=0", "--seconds is '0'; it must be a number ≥ 0.01"),
         ("--rounds=0", "--rounds is '0'; it must be a whole number ≥ 1"),
     ],
 )
