@@ -156,8 +156,7 @@ def _sampled(image, move):
         lines = (matrix[i, i] * line + matrix[i, 2] for i, line in enumerate(centres(move.size, move.samples)))
         out = read_lines(image, *lines, *how)
     else:
-        # kept apart from what follows: fused with colours, every channel of every pixel would be read again and again
-        out = jax.lax.optimization_barrier(read(image, source(move, move.samples), *how))
+        out = read(image, source(move, move.samples), *how)
     if move.samples == 1:
         return out
     (height, width), n = move.size, move.samples

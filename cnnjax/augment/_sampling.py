@@ -21,24 +21,14 @@ def read(image, places, border="edge", method="bilinear", fill=0.0):
     image = jnp.asarray(image)
     if method == "nearest":
         return _nearest(image, places, border, fill)
-    height, width = image.shape[:2]
-    lines = _bilinear if method == "bilinear" else _cubic
-    margin = 0 if border not in BLANK else 1 if method == "bilinear" else 4
-    rows, tall = lines(places[..., 0], height, border, margin)
-    columns, wide = lines(places[..., 1], width, border, margin)
-    padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0))) if margin else image
-    dtype = jnp.result_type(float) if image.dtype == jnp.uint8 else image.dtype
+    padded, rows, columns, seen = _taps(image, places[..., 0], places[..., 1], border, method)
     out = 0
     for row, weight in rows:
         line = 0
         for column, share in columns:
-            pixel = padded.at[row, column].get(mode="promise_in_bounds", wrap_negative_indices=False)
-            line += pixel.astype(dtype) * share[..., None].astype(dtype)
-        out += line * weight[..., None].astype(dtype)
-    out = out / 255 if image.dtype == jnp.uint8 else out
-    if margin:
-        out += jnp.asarray(fill, dtype) * (1 - tall * wide)[..., None].astype(dtype)
-    return out
+            line += padded.at[row, column].get(**_PROMISED).astype(share.dtype) * share[..., None]
+        out += line * weight[..., None]
+    return _filled(out, image, seen, fill)
 
 
 def read_lines(image, ys, xs, border="edge", method="bilinear", fill=0.0):
@@ -47,24 +37,38 @@ def read_lines(image, ys, xs, border="edge", method="bilinear", fill=0.0):
     As `read` does, but one dimension after the other, which reads a picture in a third of the time.
     """
     image = jnp.asarray(image)
-    height, width, channels = image.shape
-    lines = _bilinear if method == "bilinear" else _cubic
-    margin = 0 if border not in BLANK else 1 if method == "bilinear" else 4
-    rows, tall = lines(ys, height, border, margin)
-    columns, wide = lines(xs, width, border, margin)
-    padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0))) if margin else image
-    dtype = jnp.result_type(float) if image.dtype == jnp.uint8 else image.dtype
-    promised = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
+    padded, rows, columns, seen = _taps(image, ys[:, None], xs, border, method)
+    # else where a row lies would be worked out anew for each of its pixels
+    rows, columns = jax.lax.optimization_barrier((rows, columns))
     flat = padded.reshape(padded.shape[0], -1)  # a row is one long loop, its pixels' channels side by side
-    out = sum(flat.at[row].get(**promised).astype(dtype) * weight[:, None].astype(dtype) for row, weight in rows)
+    out = sum(flat.at[row[:, 0]].get(**_PROMISED).astype(weight.dtype) * weight for row, weight in rows)
     out = jax.lax.optimization_barrier(out)  # else every row would be read anew for every column
-    out = out.reshape(len(ys), -1, channels)
-    out = sum(out.at[:, column].get(**promised) * share[:, None].astype(dtype) for column, share in columns)
-    out = jax.lax.optimization_barrier(out)  # nor anew for every colour
+    out = out.reshape(len(ys), -1, image.shape[2])
+    each = jnp.arange(len(ys))[:, None]  # named, so that the rows stay the outer dimension
+    out = sum(out.at[each, column].get(**_PROMISED) * share[:, None] for column, share in columns)
+    return _filled(out, image, seen, fill)
+
+
+_PROMISED = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
+
+
+def _taps(image, ys, xs, border, method):
+    """What is read of `image` as it is padded: (index, weight) along each dimension, and how much of it was there."""
+    margin = 0 if border not in BLANK else 1 if method == "bilinear" else 4
+    lines = _bilinear if method == "bilinear" else _cubic
+    rows, tall = lines(ys, image.shape[0], border, margin)
+    columns, wide = lines(xs, image.shape[1], border, margin)
+    dtype = jnp.result_type(float) if image.dtype == jnp.uint8 else image.dtype
+    rows, columns = ([(index, weight.astype(dtype)) for index, weight in taps] for taps in (rows, columns))
+    padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0))) if margin else image
+    return padded, rows, columns, tall * wide if margin else None
+
+
+def _filled(out, image, seen, fill):
+    """Bytes as [0, 1], and `fill` where not all of the image was `seen`."""
     out = out / 255 if image.dtype == jnp.uint8 else out
-    if margin:
-        seen = jnp.broadcast_to(tall, ys.shape)[:, None] * jnp.broadcast_to(wide, xs.shape)
-        out += jnp.asarray(fill, dtype) * (1 - seen)[..., None].astype(dtype)
+    if seen is not None:
+        out += jnp.asarray(fill, out.dtype) * (1 - seen)[..., None].astype(out.dtype)
     return out
 
 

@@ -195,3 +195,6 @@ POINTWISE = (
     saturation,
     solarize,
 )
+
+# Those of them whose every number is made of that number alone.
+ALONE = (brightness, gamma, posterize, solarize)

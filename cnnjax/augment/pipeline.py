@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from cnnjax.augment import _moving
 from cnnjax.augment._options import INPUTS, plane
 from cnnjax.augment._sampling import floating
-from cnnjax.augment.colors import POINTWISE, normalize
+from cnnjax.augment.colors import ALONE, POINTWISE, normalize
 from cnnjax.ops import axes
 
 __all__ = ["compose", "find", "kind"]
@@ -142,17 +142,26 @@ def _floats(batch):
     return {name: floating(value) if name in INPUTS else value for name, value in batch.items()}
 
 
+def _written(example):
+    """Kept apart from what follows: a colour made of three would read each of them between the pixels again."""
+    return {name: jax.lax.optimization_barrier(value) if name in INPUTS else value for name, value in example.items()}
+
+
 def _each(steps, facts):
     """(key, batch) → batch that does moves, pixels and colours to each example by its own key."""
 
     def one(key, example):
-        moves, later = [], []
+        moves, later = [], []  # what follows a reading: (whether it looks at one number at a time, the change)
 
         def settle(example):
+            between = False  # is the picture read between its pixels and not written down yet?
             if moves:
-                example = _moving.apply(_moving.compose(moves, plane(example)), facts, example)
+                move = _moving.compose(moves, plane(example))
+                example, between = _moving.apply(move, facts, example), not move.whole
             example = _floats(example)
-            for change in later:
+            for alone, change in (*later, (False, lambda example: example)):
+                if between and not alone:
+                    example, between = _written(example), False
                 example = change(example)
             moves.clear(), later.clear()
             return example
@@ -163,10 +172,11 @@ def _each(steps, facts):
                 move = step(key, facts, size, example)
                 if isinstance(move, tuple):
                     move, change = move
-                    later.append(change)
+                    later.append((False, change))
                 moves.append(_moving.sized(move, size))
-            elif step.entry in POINTWISE and moves:
-                later.append(lambda example, step=step: step(key, facts, example, example))
+            elif moves and step.entry in (*POINTWISE, normalize):
+                change = lambda example, step=step: step(key, facts, example, example)  # noqa: E731
+                later.append((step.entry in (*ALONE, normalize), change))
             else:
                 example = settle(example)
                 example = step(key, facts, example, example)

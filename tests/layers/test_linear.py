@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from cnnjax import ops
 from cnnjax.layers import Conv, ConvTranspose, Dense, activation, initializer, pooling
@@ -94,3 +95,15 @@ def test_an_unknown_name_is_an_error_with_the_nearest_one(choose, message):
 def test_the_scaled_tanh_of_1998_is_one_at_one():
     values = activation("scaled_tanh")(jnp.array([-1.0, 0.0, 1.0]))
     np.testing.assert_allclose(values, [-1, 0, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gelu_and_its_slope_are_those_of_the_normal_distribution(dtype):
+    x = jnp.linspace(-12, 12, 4001).astype(dtype)
+    exact = np.asarray(x, np.float64)
+    value, slope = jax.vmap(jax.value_and_grad(activation("gelu")))(x)
+    fine = {"float32": {"rtol": 1e-6, "atol": 1e-6}, "bfloat16": {"rtol": 2**-8, "atol": 1e-6}}[dtype]
+    np.testing.assert_allclose(np.asarray(value, np.float64), exact * scipy.stats.norm.cdf(exact), **fine)
+    slopes = scipy.stats.norm.cdf(exact) + exact * scipy.stats.norm.pdf(exact)
+    np.testing.assert_allclose(np.asarray(slope, np.float64), slopes, **fine)
+    assert value.dtype == x.dtype
