@@ -29,6 +29,8 @@ def batch_statistics(x: jax.Array, *, group: int = 0) -> tuple[jax.Array, jax.Ar
     two arrays (N, C), each row for B / N neighbouring examples of this device.
     """
     batch = x.shape[0]
+    if 0 in x.shape[:-1]:
+        raise ValueError(f"x is {x.shape}: nothing has no statistics; it needs an example and a place")
     whole = batch * axes.count()
     if group < 0 or (group and whole % group):
         raise ValueError(f"group is {group}; it must be 0 or divide the global batch of {whole} examples")

@@ -64,6 +64,8 @@ def test_groups_of_examples_have_one_statistic_on_any_number_of_devices(group, d
 def test_a_group_that_does_not_divide_the_batch_is_refused():
     with pytest.raises(ValueError, match="group is 3; it must be 0 or divide the global batch of 8"):
         ops.batch_statistics(MAPS, group=3)
+    with pytest.raises(ValueError, match=r"x is \(0, 4, 3\): nothing has no statistics"):
+        ops.batch_statistics(jnp.zeros((0, 4, 3)))
 
 
 def test_the_other_norms_are_standard_over_their_own_axes():
