@@ -35,8 +35,8 @@ def step_of(name: str, kit):
     net, batch, shape, classes, dense, first, later = network(name, kit)
     x = jax.random.normal(jax.random.key(0), (batch, *shape))
     label = jax.random.randint(jax.random.key(1), (batch, *shape[:-1]) if dense else (batch,), 0, classes)
-    drawn = jax.jit(functools.partial(net.init, **first), compiler_options=ops.single_use_options(jax.default_backend()))
-    variables = drawn(jax.random.key(2), x)
+    once = ops.single_use_options(jax.default_backend())
+    variables = jax.jit(functools.partial(net.init, **first), compiler_options=once)(jax.random.key(2), x)
     params, stats = variables["params"], variables.get("batch_stats", {})
     optimizer = optax.sgd(1e-3, momentum=0.9)
 
