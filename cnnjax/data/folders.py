@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnjax.data._pictures import Pictures, opened, picture, reason, source_of, upright_size, vet
+from cnnjax.data._pictures import Pictures, opened, picture, reason, source_of, strictly, upright_size, vet
 from cnnjax.data.source import DataError, Source, every_fifth, within_budget
 
 __all__ = ["ENDINGS", "folder", "pictures"]
@@ -68,7 +68,8 @@ def pictures(
     read, bad = [], {}
     for path in paths:
         try:
-            read.append(picture(pathlib.Path(path).read_bytes(), shape=tuple(shape), depth=depth, fit=fit))
+            with strictly():
+                read.append(picture(pathlib.Path(path).read_bytes(), shape=tuple(shape), depth=depth, fit=fit))
         except MemoryError:
             raise
         except Exception as error:  # whatever a decoder stumbles over in a damaged file
@@ -163,7 +164,7 @@ def _agree(splits):
         for index in range(len(split)):
             name = split.name(index)
             try:
-                with open(pathlib.Path(split.base, name), "rb") as file, opened(file) as image:
+                with strictly(), open(pathlib.Path(split.base, name), "rb") as file, opened(file) as image:
                     size = upright_size(image)
             except Exception as error:  # whatever a decoder stumbles over in a damaged file
                 split.bad[name] = reason(error)
