@@ -24,7 +24,7 @@ def get_config(variant: str = "convnet"):
             section("optimizers", "adamw", lr=3e-3, decay=0.02),
             augmentation(train=("shift", "flip", "normalize"), eval=("normalize",), shift={"pixels": 2}),
             {"epochs": 13.0, "batch": 128},
-            {"epochs": 6.5, "views": ("mirror",)},
+            {"epochs": 13.0, "views": ("mirror",)},
         )
     return _experiment(
         section("models", "resnet18", stem="cifar"),

@@ -292,3 +292,13 @@ def test_frames_of_a_video_move_together():
     image = batch()["image"][:2]
     out = applied(("rotate", "brightness"), {"video": np.stack([image, image], 1)}, {}, about=facts())
     np.testing.assert_array_equal(out["video"][:, 0], out["video"][:, 1])
+
+
+@pytest.mark.parametrize("move", ["random_resized_crop", "rotate"])
+def test_the_compiled_program_reads_a_picture_once_whatever_colours_follow(move):
+    def gathers(*names):
+        run = jax.jit(compose(facts(), (move, *names), {"random_resized_crop": {"side": 20}}))
+        program = run.lower(jax.random.key(0), {"image": jnp.zeros((2, 40, 40, 3), jnp.uint8)}).compile()
+        return program.as_text().count(" gather(")
+
+    assert gathers("brightness", "contrast", "saturation", "hue", "normalize") == gathers("normalize") == gathers() > 0
