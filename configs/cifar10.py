@@ -7,7 +7,7 @@ python -m experiments.train --config=configs/cifar10.py --workdir=runs/cifar10 -
 for S = 0, 1, 2 on two cores of an AMD EPYC, jax 0.12.0.1, commits 9d4373c (with what 362fb93 added), 489d80e, 489d80e:
 94.13, 94.14, 93.84 % of the test set, which is 94.04 ± 0.17 (n = 3). S = 3, commit f429d57, alone on a machine that
 multiplies large matrices at 75 to 115 GFLOP/s: 94.07 %, 39.5 minutes of training and measuring, 40.3 from the command
-to its end, 30 seconds of them compilation. All four: 94.05 ± 0.14.
+to its end, 30 seconds of them compilation with the first step. All four: 94.05 ± 0.14.
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section

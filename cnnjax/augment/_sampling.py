@@ -14,6 +14,7 @@ def floating(x):
 
 
 BLANK = ("constant", "mean")  # borders beyond which there is nothing but the fill; "" is edge
+_PROMISED = {"mode": "promise_in_bounds", "wrap_negative_indices": False}  # indices are folded before
 
 
 def read(image, places, border="edge", method="bilinear", fill=0.0):
@@ -47,9 +48,6 @@ def read_lines(image, ys, xs, border="edge", method="bilinear", fill=0.0):
     each = jnp.arange(len(ys))[:, None]  # named, so that the rows stay the outer dimension
     out = sum(out.at[each, column].get(**_PROMISED) * share[:, None] for column, share in columns)
     return _filled(out, image, seen, fill)
-
-
-_PROMISED = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
 
 
 def _taps(image, ys, xs, border, method):

@@ -175,8 +175,8 @@ def _each(steps, facts):
                     later.append((False, change))
                 moves.append(_moving.sized(move, size))
             elif moves and step.entry in (*POINTWISE, normalize):
-                change = lambda example, step=step: step(key, facts, example, example)  # noqa: E731
-                later.append((step.entry in (*ALONE, normalize), change))
+                alone = step.entry in (*ALONE, normalize)
+                later.append((alone, lambda example, step=step: step(key, facts, example, example)))
             else:
                 example = settle(example)
                 example = step(key, facts, example, example)

@@ -115,16 +115,14 @@ class Records(Pictures):
         return f"{self.directory} {self.split}[{place}]"
 
     def encoded(self, places):
-        from tensorflow_datasets.proto import tf_example_pb2
-
         if not self._records:
             self._records = _information(self.directory).as_data_source(self.split)
         rows = []
         for place, record in zip(places, self._records.__getitems__([int(place) for place in places]), strict=True):
-            # both fields alone: what tensorflow-datasets makes of an example costs as much as decoding the picture
-            fields = tf_example_pb2.Example.FromString(record).features.feature
-            image, label = (fields[name] for name in self.features)
-            (data,), (kind,) = image.bytes_list.value, label.int64_list.value
+            try:
+                data, kind = self._taken(record)
+            except Exception as error:  # whatever a damaged record does to its parser
+                data, kind = error, 0
             if not 0 <= kind < self.classes:
                 raise DataError(
                     f"{self.called(place)} has label {kind}; labels go from 0 to {self.classes - 1}. "
@@ -132,6 +130,17 @@ class Records(Pictures):
                 )
             rows.append((data, kind))
         return rows
+
+    def _taken(self, record):
+        """The image's bytes and the label: what tensorflow-datasets makes of a record costs as much as decoding it."""
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        fields = tf_example_pb2.Example.FromString(record).features.feature
+        image, label = (fields[name] for name in self.features)
+        found = (*image.bytes_list.value, *label.int64_list.value)
+        if len(found) != 2:
+            raise ValueError(f"no single {' and '.join(self.features)} in the record")
+        return found
 
 
 class _Information:

@@ -88,7 +88,7 @@ class Report:
     def compiled(self, seconds: float, *, steps: int = 0) -> None:
         """Notes that compiling, and the first `steps` done with it, took `seconds`; they are no part of the speed."""
         self._progress.compiled(seconds, steps)
-        self.note(f"compiled in {seconds:.1f} s")
+        self.note(f"compiled, first step done in {seconds:.1f} s")
 
     def trained(self, step: int, seconds: float) -> None:
         """Notes that the steps up to `step` took `seconds` more, reports and evaluation left out."""
@@ -272,7 +272,7 @@ class _Progress:
         return "  ".join(parts)
 
     def story(self) -> str:
-        return f"{self._training():.1f} s training and measuring, {self._compiled:.1f} s compiling"
+        return f"{self._training():.1f} s training and measuring, {self._compiled:.1f} s compiling and first step"
 
     def _training(self) -> float:
         return max(0.0, time.monotonic() - self._start - self._apart)

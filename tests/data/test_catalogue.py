@@ -18,8 +18,16 @@ from cnnjax.data import _pictures as pictures
 _REAL = os.environ.get("CNNJAX_DATA", "")
 
 
-def write(root, name="spots/3.1.0", splits=(("train", 20), ("test", 5)), size=(6, 6), label=lambda i: i % 2, png=()):
-    """A prepared set whose image i of every split is filled with i; `png` replaces the bytes of single images."""
+def write(
+    root,
+    name="spots/3.1.0",
+    splits=(("train", 20), ("test", 5)),
+    size=(6, 6),
+    label=lambda i: i % 2,
+    png=(),
+    record=(),
+):
+    """A prepared set whose image i of every split is filled with i; `png`, `record` replace single ones."""
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -35,7 +43,7 @@ def write(root, name="spots/3.1.0", splits=(("train", 20), ("test", 5)), size=(6
             data = dict(png).get((split, number), file.getvalue())
             example.features.feature["image"].bytes_list.value.append(data)
             example.features.feature["label"].int64_list.value.append(label(number))
-            writer.write(example.SerializeToString())
+            writer.write(dict(record).get((split, number), example.SerializeToString()))
         writer.close()
         shards.append({"name": split, "shardLengths": [str(count)], "numBytes": "1"})
         shards[-1]["filepathTemplate"] = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -135,6 +143,14 @@ def test_a_broken_record_is_passed_over_by_name(tmp_path):
     source = tfds(set="spots", root=str(tmp_path))
     assert values(source.train) == [*range(7), 8, *range(8, 20)]
     assert list(source.train.bad) == [f"{directory} train[7]"]
+
+
+@pytest.mark.parametrize(("record", "word"), [(b"\xff\xff", "DecodeError"), (b"", "no single image and label")])
+def test_a_damaged_record_is_passed_over_like_a_broken_picture(tmp_path, record, word):
+    directory = write(tmp_path, record=((("train", 7), record),))
+    source = tfds(set="spots", root=str(tmp_path))
+    assert values(source.train) == [*range(7), 8, *range(8, 20)]
+    assert word in source.train.bad[f"{directory} train[7]"]
 
 
 def test_a_label_out_of_range_is_refused_with_the_records_name(tmp_path):

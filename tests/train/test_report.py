@@ -264,7 +264,7 @@ def test_elsewhere_than_on_a_terminal_every_report_is_a_line(tmp_path, capsys):
         report.compiled(3.21)
         train(report, 0, 20)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "compiled in 3.2 s"
+    assert lines[0] == "compiled, first step done in 3.2 s"
     assert lines[1].startswith("step 10/40  loss 0.1000  accuracy 0.2500  1,280 examples/s  50.0 ms/step  0:")
     assert lines[1].endswith(" left")
     assert lines[3] == "eval 20/40  loss 0.1000  accuracy 0.4000"
@@ -292,7 +292,7 @@ def test_on_a_terminal_the_line_lives_in_place(tmp_path, monkeypatch):
     os.close(master)
     frames = shown.split("\r\x1b[K")
     assert frames[1] == "compiling …"
-    assert frames[2] == "compiled in 1.0 s\r\n"
+    assert frames[2] == "compiled, first step done in 1.0 s\r\n"
     assert re.fullmatch(r"step  5/40  0:\d\d left", frames[3])
     assert frames[4] == "step 10/40  loss 0.1000  accuracy 0.2500  1,280 examples/s "  # no longer than the terminal
     assert "eval 20/40  loss 0.1000  accuracy 0.4000\r\n" in frames
@@ -327,7 +327,7 @@ def test_the_end_is_a_table_and_a_picture(tmp_path, capsys):
         "eval   0.0500    0.9000",
         "test   0.0625    0.8750",
     ]
-    assert out[6].endswith(" s training and measuring, 1.5 s compiling")
+    assert out[6].endswith(" s training and measuring, 1.5 s compiling and first step")
     assert out[7] == "look   tensorboard --logdir runs/a"
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
