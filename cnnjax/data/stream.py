@@ -139,7 +139,8 @@ def into_memory(split, *, workers: int = -1, bad_records: str = "") -> Memory:
     """The split read whole, as one that is resident; examples that are not valid are left out."""
     if isinstance(split, Memory):
         return split
-    batches = passes(split, min(256, len(split)), resident=False, workers=workers, bad_records=bad_records)
+    # fewer, larger parts: each costs a worker a pool of threads, and the records' readers an opening
+    batches = passes(split, min(1024, len(split)), resident=False, workers=workers, bad_records=bad_records)
     kept = [{name: rows[batch["valid"] > 0] for name, rows in batch.items()} for batch in batches]
     fields = {name: np.concatenate([batch[name] for batch in kept]) for name in kept[0]}
     loaded = Memory({name: rows for name, rows in fields.items() if name not in ("index", "epoch", "valid")})
