@@ -1,11 +1,12 @@
 """Fashion-MNIST: a small convnet for a quarter of an hour on two cores, and ResNet-18 with random erasing for a GPU.
 
 python -m experiments.train --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
-on two cores of an AMD EPYC, jax 0.12.0.1, commits 2824ec9, 1fa9349, fa7818b, alone on a machine that multiplies large
-matrices at 110 GFLOP/s (others 210): 93.64 % each time, 14.5, 14.5 and 14.9 minutes of training and measuring, 15.0,
-15.1 and 15.3 from the command to its end; the last, measuring once, while tests of a minute ran beside it. Commit
-4aac91b, whose sums are rounded otherwise, had 93.52 %, fourteen epochs 93.60 and 93.66 %. Tried and worse: ten epochs
-with smoothed labels and averaged weights (93.17 %), or with muon for the kernels (92.82 %).
+on two cores of an AMD EPYC, jax 0.12.0.1, commit 021b7ab, alone on a machine that multiplies large matrices at 100 to
+125 GFLOP/s (others 210): 93.64 % (n = 1), 13.6 minutes of training and measuring, 14 min 5 s from the command to its
+end. Commits 2824ec9, 1fa9349 and fa7818b had 93.64 % too, in 15.0, 15.1 and 15.3 minutes from the command to its end
+(the last while tests of a minute ran beside it). Commit 4aac91b, whose sums are rounded otherwise, had 93.52 %,
+fourteen epochs 93.60 and 93.66 %. Tried and worse: ten epochs with smoothed labels and averaged weights (93.17 %), or
+with muon for the kernels (92.82 %).
 `resnet18` is expected to reach 95 %; not yet run
 """
 
