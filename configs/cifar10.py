@@ -5,9 +5,10 @@ layer trains to the end, and the kernels' norms are restored at the pace of the 
 
 python -m experiments.train --config=configs/cifar10.py --workdir=runs/cifar10 --config.seed=S --config.data.seed=S
 for S = 0, 1, 2 on two cores of an AMD EPYC, jax 0.12.0.1, commits 9d4373c (with what 362fb93 added), 489d80e, 489d80e:
-94.13, 94.14, 93.84 % of the test set, which is 94.04 ± 0.17 (n = 3). S = 3, commit f429d57, alone on a machine that
-multiplies large matrices at 75 to 115 GFLOP/s: 94.07 %, 39.5 minutes of training and measuring, 40.3 from the command
-to its end, 30 seconds of them compilation with the first step. All four: 94.05 ± 0.14.
+94.13, 94.14, 93.84 % of the test set, which is 94.04 ± 0.17 (n = 3). Alone on a machine that multiplies large
+matrices at 75 to 125 GFLOP/s (others 210): S = 3, commit f429d57, 94.07 %, 40.3 minutes from the command to its end;
+S = 4, commit 021b7ab, 93.87 %, 38.5 minutes of training and measuring, 39 min 15 s from the command to its end. All
+five: 94.01 ± 0.14.
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
