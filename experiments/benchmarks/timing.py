@@ -99,19 +99,32 @@ class Peer:
 def interleaved(contestants: dict[str, Callable[[int], list]], rounds: int, count: int) -> dict[str, dict]:
     """Each contestant makes `count` steps a round, one after the other: what disturbs the machine disturbs all.
 
-    The median and the smallest of wall and processor milliseconds, by name.
+    The median and the smallest of wall and processor milliseconds, by name, and the milliseconds a step that a host
+    gave the cores to others while work waited for them.
     """
-    rows = {name: [] for name in contestants}
+    rows, lost = ({name: [] for name in contestants} for _ in range(2))
     for _ in range(rounds):
         for name, steps in contestants.items():
+            before = stolen()
             rows[name] += steps(count)
-    return {name: summary(each) for name, each in rows.items() if each}
+            lost[name].append(stolen() - before)
+    return {name: summary(each) | {"stolen": round(sum(lost[name]) / len(each))} for name, each in rows.items() if each}
 
 
 def summary(rows: list) -> dict[str, float]:
     wall, processor = zip(*rows, strict=True)
     found = {"wall": statistics.median(wall), "wall_least": min(wall), "processor": statistics.median(processor)}
     return {name: round(value, 3) for name, value in found.items()} | {"steps": len(rows)}
+
+
+def stolen() -> float:
+    """Milliseconds, of all cores together, for which this machine's host has run others since it was started.
+
+    0 where the kernel does not say. A core that waits without work is given away first, and comes back late.
+    """
+    path = Path("/proc/stat")
+    fields = path.read_text().split(maxsplit=9) if path.exists() else []
+    return 1e3 * int(fields[8]) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
 def machine() -> dict:

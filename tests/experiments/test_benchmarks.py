@@ -90,6 +90,8 @@ def test_timings_are_medians_of_turns_and_are_written_with_the_machine(tmp_path)
     turns = {name: lambda count, name=name: calls.append(name) or [[1.0, 2.0]] * count for name in ("a", "b")}
     found = timing.interleaved(turns, 2, 3)
     assert calls == ["a", "b", "a", "b"]
+    stolen = found["a"].pop("stolen")
+    assert 0 <= stolen <= timing.stolen()
     assert found["a"] == {"wall": 1.0, "wall_least": 1.0, "processor": 2.0, "steps": 6}
     timing.write(str(tmp_path / "deep" / "found.json"), {"machine": timing.machine()})
     machine = json.loads((tmp_path / "deep" / "found.json").read_text())["machine"]
