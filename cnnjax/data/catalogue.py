@@ -136,11 +136,10 @@ class Records(Pictures):
         from tensorflow_datasets.proto import tf_example_pb2
 
         fields = tf_example_pb2.Example.FromString(record).features.feature
-        image, label = (fields[name] for name in self.features)
-        found = (*image.bytes_list.value, *label.int64_list.value)
-        if len(found) != 2:
+        images, labels = fields[self.features[0]].bytes_list.value, fields[self.features[1]].int64_list.value
+        if (len(images), len(labels)) != (1, 1):
             raise ValueError(f"no single {' and '.join(self.features)} in the record")
-        return found
+        return images[0], labels[0]
 
 
 class _Information:

@@ -102,13 +102,13 @@ def interleaved(contestants: dict[str, Callable[[int], list]], rounds: int, coun
     The median and the smallest of wall and processor milliseconds, by name, and the milliseconds a step that a host
     gave the cores to others while work waited for them.
     """
-    rows, lost = ({name: [] for name in contestants} for _ in range(2))
+    rows, lost = {name: [] for name in contestants}, dict.fromkeys(contestants, 0.0)
     for _ in range(rounds):
         for name, steps in contestants.items():
             before = stolen()
             rows[name] += steps(count)
-            lost[name].append(stolen() - before)
-    return {name: summary(each) | {"stolen": round(sum(lost[name]) / len(each))} for name, each in rows.items() if each}
+            lost[name] += stolen() - before
+    return {name: summary(each) | {"stolen": round(lost[name] / len(each))} for name, each in rows.items() if each}
 
 
 def summary(rows: list) -> dict[str, float]:

@@ -145,7 +145,19 @@ def test_a_broken_record_is_passed_over_by_name(tmp_path):
     assert list(source.train.bad) == [f"{directory} train[7]"]
 
 
-@pytest.mark.parametrize(("record", "word"), [(b"\xff\xff", "DecodeError"), (b"", "no single image and label")])
+def two_pictures():
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    example = tf_example_pb2.Example()
+    example.features.feature["image"].bytes_list.value.extend([b"one", b"two"])
+    return example.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [(b"\xff\xff", "DecodeError"), (b"", "no single image and label"), (two_pictures(), "no single image and label")],
+    ids=["no record", "empty", "two pictures without a label"],
+)
 def test_a_damaged_record_is_passed_over_like_a_broken_picture(tmp_path, record, word):
     directory = write(tmp_path, record=((("train", 7), record),))
     source = tfds(set="spots", root=str(tmp_path))
