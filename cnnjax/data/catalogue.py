@@ -118,7 +118,7 @@ class Records(Pictures):
         if not self._records:
             self._records = _information(self.directory).as_data_source(self.split)
         rows = []
-        for place, record in zip(places, self._records.__getitems__([int(place) for place in places]), strict=True):
+        for place, record in zip(places, self._fetched([int(place) for place in places]), strict=True):
             try:
                 data, kind = self._taken(record)
             except Exception as error:  # whatever a damaged record does to its parser
@@ -131,10 +131,21 @@ class Records(Pictures):
             rows.append((data, kind))
         return rows
 
+    def _fetched(self, places):
+        """Serialized records, together; one at a time where a file is damaged, and errors for those that are lost."""
+        try:
+            return self._records.__getitems__(places)
+        except Exception as error:
+            if len(places) == 1:
+                return [error]
+            return [record for place in places for record in self._fetched([place])]
+
     def _taken(self, record):
         """The image's bytes and the label: what tensorflow-datasets makes of a record costs as much as decoding it."""
         from tensorflow_datasets.proto import tf_example_pb2
 
+        if isinstance(record, Exception):
+            raise record
         fields = tf_example_pb2.Example.FromString(record).features.feature
         images, labels = fields[self.features[0]].bytes_list.value, fields[self.features[1]].int64_list.value
         if (len(images), len(labels)) != (1, 1):

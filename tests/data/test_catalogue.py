@@ -165,6 +165,18 @@ def test_a_damaged_record_is_passed_over_like_a_broken_picture(tmp_path, record,
     assert word in source.train.bad[f"{directory} train[7]"]
 
 
+def test_damage_to_a_file_costs_the_records_that_it_hit(tmp_path):
+    directory = write(tmp_path)
+    (file,) = directory.glob("*train*")
+    data = bytearray(file.read_bytes())
+    middle = data.index(b"\x89PNG") + 20  # of the first record
+    data[middle] ^= 255
+    file.write_bytes(data)
+    source = tfds(set="spots", root=str(tmp_path))
+    assert values(source.train) == [1, *range(1, 20)]
+    assert "RuntimeError: Corrupted" in source.train.bad[f"{directory} train[0]"]
+
+
 def test_a_label_out_of_range_is_refused_with_the_records_name(tmp_path):
     directory = write(tmp_path, label=lambda i: -1 if i == 3 else 0)
     with pytest.raises(DataError) as refused:
