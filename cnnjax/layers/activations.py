@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cnnjax.ops.dtypes import widened
 from cnnjax.ops.shapes import choice
 
 __all__ = ["activation"]
@@ -19,7 +20,7 @@ def _scaled_tanh(x):
 def _gelu(x):
     """x Φ(x) by erf, as PyTorch has it: JAX's own takes erfc, whose exponential costs a quarter more for the last bits
     of values around -1e-6. In float32 at least, since 1 + erf cancels."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = widened(x)
     return (wide * (0.5 + 0.5 * lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from cnnjax.ops.dtypes import widened
+
 __all__ = ["dice_loss", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", "target_distribution"]
 
 
@@ -19,7 +21,7 @@ def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ja
 
     A label outside 0…K−1 (an ignored pixel) costs its part of the smoothing at most; weigh it with 0.
     """
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    logits = widened(logits)
     if labels.shape == logits.shape and not jnp.issubdtype(labels.dtype, jnp.integer):
         return optax.softmax_cross_entropy(logits, target_distribution(labels, logits.shape[-1], smoothing=smoothing))
     if labels.shape != logits.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
@@ -37,7 +39,7 @@ def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ja
 def sigmoid_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """Binary cross-entropies, shaped like `logits`, with targets in [0, 1] of the same shape."""
     _same("targets", targets, logits)
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    logits = widened(logits)
     return optax.sigmoid_binary_cross_entropy(logits, targets)
 
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.ops import axes
-from cnnjax.ops.shapes import divisor
+from cnnjax.ops.dtypes import floating, widened
+from cnnjax.ops.shapes import divisor, rank
 
 __all__ = [
     "batch_norm",
@@ -28,6 +29,8 @@ def batch_statistics(x: jax.Array, *, group: int = 0) -> tuple[jax.Array, jax.Ar
     With `group`, over every `group` neighbouring examples of the global batch, on one device or across several:
     two arrays (N, C), each row for B / N neighbouring examples of this device.
     """
+    if x.ndim < 2:
+        raise ValueError(f"x has shape {x.shape}; it must be (batch, …, channels)")
     batch = x.shape[0]
     if 0 in x.shape[:-1]:
         raise ValueError(f"x is {x.shape}: nothing has no statistics; it needs an example and a place")
@@ -35,7 +38,7 @@ def batch_statistics(x: jax.Array, *, group: int = 0) -> tuple[jax.Array, jax.Ar
     if group < 0 or (group and whole % group):
         raise ValueError(f"group is {group}; it must be 0 or divide the global batch of {whole} examples")
     part = math.gcd(batch, group) if group else batch
-    rows = x.reshape(batch // part, part, *x.shape[1:]).astype(jnp.promote_types(x.dtype, jnp.float32))
+    rows = widened(x.reshape(batch // part, part, *x.shape[1:]))
     mean, variance = _moments(rows)
     if group == 0:
         middle = axes.mean(mean)
@@ -115,10 +118,14 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> jax.Array:
     """x (B, …, C) normalised with given statistics (C,), or (N, C) for N runs of neighbouring examples, then scaled."""
+    _channels(x, scale=scale, bias=bias, mean=mean, variance=variance)
+    x = floating(x)
     factor = scale * lax.rsqrt(variance + eps)
     offset = bias - mean * factor
-    if factor.ndim == 1:
+    if factor.ndim < 2:
         return x * factor.astype(x.dtype) + offset.astype(x.dtype)
+    if x.shape[0] % factor.shape[0]:
+        raise ValueError(f"mean has shape {mean.shape}: its rows must divide the {x.shape[0]} examples of x {x.shape}")
     rows = x.reshape(factor.shape[0], -1, x.shape[-1])
     return (rows * factor[:, None].astype(x.dtype) + offset[:, None].astype(x.dtype)).reshape(x.shape)
 
@@ -127,47 +134,63 @@ def layer_norm(
     x: jax.Array, scale: jax.Array | float, bias: jax.Array | float, *, spatial: bool = False, eps: float = 1e-6
 ) -> jax.Array:
     """x (B, …, C) normalised over its channels at each place, or with `spatial` over everything but the batch."""
-    return _standard(x, tuple(range(1, x.ndim)) if spatial else (x.ndim - 1,), eps, x.dtype, scale, bias)
+    _channels(x, scale=scale, bias=bias)
+    return _standard(x, tuple(range(1, x.ndim)) if spatial else (x.ndim - 1,), eps, scale, bias)
 
 
 def group_norm(
     x: jax.Array, scale: jax.Array | float, bias: jax.Array | float, *, groups: int = 32, eps: float = 1e-5
 ) -> jax.Array:
     """x (B, …, C) normalised over the places and channels of each of `groups` runs of channels."""
+    _channels(x, scale=scale, bias=bias)
     channels = x.shape[-1]
     if groups < 1 or channels % groups:
         raise ValueError(f"groups is {groups}; it must divide the {channels} channels of x {x.shape}")
     parted = x.reshape(x.shape[0], -1, groups, channels // groups)
     scale, bias = (jnp.broadcast_to(value, (channels,)).reshape(groups, -1) for value in (scale, bias))
-    return _standard(parted, (1, 3), eps, x.dtype, scale, bias).reshape(x.shape)
+    return _standard(parted, (1, 3), eps, scale, bias).reshape(x.shape)
 
 
 def instance_norm(x: jax.Array, scale: jax.Array | float, bias: jax.Array | float, *, eps: float = 1e-5) -> jax.Array:
     """x (B, …, C) normalised over the places of each channel of each example."""
-    return _standard(x, tuple(range(1, x.ndim - 1)), eps, x.dtype, scale, bias)
+    rank(x)
+    _channels(x, scale=scale, bias=bias)
+    return _standard(x, tuple(range(1, x.ndim - 1)), eps, scale, bias)
 
 
-def _standard(x, over, eps, dtype, scale, bias):
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+def _channels(x, **values):
+    """Refuses features without channels, and factors for another number of channels."""
+    if x.ndim < 2:
+        raise ValueError(f"x has shape {x.shape}; it must be (batch, …, channels)")
+    for name, value in values.items():
+        shape = jnp.shape(value)
+        if shape and shape[-1] not in (1, x.shape[-1]):
+            raise ValueError(f"{name} has shape {shape}; x {x.shape} has {x.shape[-1]} channels")
+
+
+def _standard(x, over, eps, scale, bias):
+    wide = widened(x)
     mean = jnp.mean(wide, over, keepdims=True)
     variance = jnp.mean(jnp.square(wide - mean), over, keepdims=True)
-    return ((wide - mean) * (lax.rsqrt(variance + eps) * scale) + bias).astype(dtype)
+    return ((wide - mean) * (lax.rsqrt(variance + eps) * scale) + bias).astype(floating(x).dtype)
 
 
 def local_response_norm(
     x: jax.Array, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> jax.Array:
     """x / (bias + alpha / size · Σ x² over `size` neighbouring channels)^beta; an even size looks further back."""
+    _channels(x)
     if size < 1:
         raise ValueError(f"size is {size}; it must be at least 1 channel")
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = widened(x)
     window = (1,) * (x.ndim - 1) + (size,)
     edges = ((0, 0),) * (x.ndim - 1) + ((size // 2, (size - 1) // 2),)
     around = lax.reduce_window(jnp.square(wide), 0.0, lax.add, window, (1,) * x.ndim, edges)
-    return (wide * (bias + alpha / size * around) ** -beta).astype(x.dtype)
+    return (wide * (bias + alpha / size * around) ** -beta).astype(floating(x).dtype)
 
 
 def weight_standardize(kernel: jax.Array, *, eps: float = 1e-5) -> jax.Array:
     """A kernel (*window, inputs, outputs) with mean 0 and variance 1 for each output."""
-    over = tuple(range(kernel.ndim - 1))
-    return _standard(kernel, over, eps, kernel.dtype, 1.0, 0.0)
+    if kernel.ndim < 2:
+        raise ValueError(f"kernel has shape {kernel.shape}; it must be (*window, inputs, outputs)")
+    return _standard(kernel, tuple(range(kernel.ndim - 1)), eps, 1.0, 0.0)

@@ -11,7 +11,8 @@ import numpy as np
 from jax import lax
 
 from cnnjax.ops.convolution import conv
-from cnnjax.ops.shapes import choice, output_size, pad_pairs, per_dimension
+from cnnjax.ops.dtypes import floating
+from cnnjax.ops.shapes import choice, output_size, pad_pairs, per_dimension, rank
 
 __all__ = [
     "adaptive_pool",
@@ -32,11 +33,11 @@ _PLACES = 16  # places of a window up to which a program names each of them
 
 
 def max_pool(
-    x: jax.Array, window: Ints, *, stride: Ints = 0, padding: Padding = "valid", dilation: Ints = 1, ceil: bool = False
+    x: jax.Array, window: Ints, *, stride: Ints = (), padding: Padding = "valid", dilation: Ints = 1, ceil: bool = False
 ) -> jax.Array:
     """The largest value in each window of x (B, *sizes, C); of equal ones the first in window order has the gradient.
 
-    A stride of 0 is the window, here and below.
+    Without a stride it is the window, here and below.
     """
     window, stride, dilation, pairs = _frame(x, window, stride, padding, dilation, ceil)
     lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
@@ -47,7 +48,7 @@ def avg_pool(
     x: jax.Array,
     window: Ints,
     *,
-    stride: Ints = 0,
+    stride: Ints = (),
     padding: Padding = "valid",
     dilation: Ints = 1,
     ceil: bool = False,
@@ -58,7 +59,7 @@ def avg_pool(
     What hangs over the end because of `ceil` never counts.
     """
     window, stride, dilation, pairs = _frame(x, window, stride, padding, dilation, ceil)
-    sizes = x.shape[1:-1]
+    x, sizes = floating(x), x.shape[1:-1]
     asked = pad_pairs(padding, sizes, window, stride, dilation)
     counts = _counts(sizes, window, stride, pairs, dilation, asked if count_padding else ((0, 0),) * len(sizes))
     return _windowed(x, 0, _sum, window, stride, pairs, dilation) * (1 / counts).astype(x.dtype)[..., None]
@@ -69,7 +70,7 @@ def lp_pool(
     window: Ints,
     *,
     p: float = 2.0,
-    stride: Ints = 0,
+    stride: Ints = (),
     padding: Padding = "valid",
     dilation: Ints = 1,
     ceil: bool = False,
@@ -83,12 +84,13 @@ def weighted_pool(
     x: jax.Array,
     window: jax.Array,
     *,
-    stride: Ints = 1,
+    stride: Ints = (),
     padding: Padding = "valid",
     dilation: Ints = 1,
     ceil: bool = False,
 ) -> jax.Array:
     """Σ weight · x over each window of x (B, *sizes, C); `window` holds the weights, one for each of its places."""
+    x = floating(x)
     window = jnp.asarray(window, x.dtype)
     _, stride, dilation, pairs = _frame(x, window.shape, stride, padding, dilation, ceil)
     kernel = jnp.broadcast_to(window[..., None, None], (*window.shape, 1, x.shape[-1]))
@@ -97,8 +99,10 @@ def weighted_pool(
 
 def gaussian_window(size: Ints, sigma: float | Sequence[float]) -> jax.Array:
     """Window weights (*size) of a Gaussian with this width in pixels, summing to 1."""
-    size = (size,) if not isinstance(size, Sequence) else size
+    size = per_dimension("size", size, len(size) if isinstance(size, Sequence) else 1)
     sigma = (sigma,) * len(size) if not isinstance(sigma, Sequence) else sigma
+    if len(sigma) != len(size) or min(sigma) <= 0:
+        raise ValueError(f"sigma is {sigma}; it must be one width > 0, or one for each of the sizes {size}")
     weights = jnp.ones(())
     for k, width in zip(size, sigma, strict=True):
         bell = jnp.exp(-0.5 * ((jnp.arange(k) - (k - 1) / 2) / width) ** 2)
@@ -109,6 +113,9 @@ def gaussian_window(size: Ints, sigma: float | Sequence[float]) -> jax.Array:
 def global_pool(x: jax.Array, kind: str = "avg", *, p: float = 2.0) -> jax.Array:
     """The mean, maximum or p-norm (B, C) over all places of x (B, *sizes, C)."""
     choice("kind", kind, _KINDS)
+    rank(x, (0, 1, 2, 3))
+    if 0 in x.shape[1:-1]:
+        raise ValueError(f"x is {x.shape}: an empty map has no {kind}; it needs a place")
     flat = x.reshape(x.shape[0], -1, x.shape[-1])
     if kind == "max":
         return _first_max(flat, 1)
@@ -118,7 +125,7 @@ def global_pool(x: jax.Array, kind: str = "avg", *, p: float = 2.0) -> jax.Array
 def adaptive_pool(x: jax.Array, sizes: Ints, kind: str = "avg") -> jax.Array:
     """x (B, *any, C) pooled to (B, *sizes, C): bin i of n reaches from ⌊i·m/n⌋ to ⌈(i+1)·m/n⌉."""
     choice("kind", kind, _KINDS)
-    sizes = per_dimension("sizes", sizes, x.ndim - 2)
+    sizes = per_dimension("sizes", sizes, rank(x))
     for axis, n in enumerate(sizes, 1):
         m = x.shape[axis]
         bins = [(i * m // n, -(-(i + 1) * m // n)) for i in range(n)]
@@ -129,6 +136,8 @@ def adaptive_pool(x: jax.Array, sizes: Ints, kind: str = "avg") -> jax.Array:
 
 def pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), kind: str = "max") -> jax.Array:
     """Adaptive pools of x (B, *sizes, C) at each level, flat and side by side: (B, Σ levelⁿ · C), any size in."""
+    if not levels:
+        raise ValueError("levels is empty; it must name a grid, as in (1, 2, 4)")
     return jnp.concatenate([adaptive_pool(x, level, kind).reshape(x.shape[0], -1) for level in levels], -1)
 
 
@@ -142,11 +151,9 @@ def channel_pool(x: jax.Array, groups: int, kind: str = "max") -> jax.Array:
 
 def _frame(x, window, stride, padding, dilation, ceil):
     """Window, stride, dilation and padding pairs of a pool, the ragged last window of `ceil` padded for."""
-    n = x.ndim - 2
-    if n not in (1, 2, 3):
-        raise ValueError(f"x has shape {x.shape}; it must be (batch, *sizes, channels) with 1, 2 or 3 sizes")
+    n = rank(x)
     window, dilation = per_dimension("window", window, n), per_dimension("dilation", dilation, n)
-    stride = window if isinstance(stride, int) and stride == 0 else per_dimension("stride", stride, n)
+    stride = window if isinstance(stride, tuple) and not stride else per_dimension("stride", stride, n)
     pairs = []
     for size, k, s, pair, d in zip(
         x.shape[1:-1],
@@ -273,6 +280,9 @@ def _counts(sizes, window, stride, pairs, dilation, counted):
 
 
 def _power(x, p):
+    if isinstance(p, (int, float)) and p <= 0:
+        raise ValueError(f"p is {p}; a norm needs p > 0")
+    x = floating(x)
     return jnp.square(x) if p == 2 else jnp.abs(x) ** p
 
 

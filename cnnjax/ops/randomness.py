@@ -13,6 +13,8 @@ def example_keys(key: jax.Array, n: int) -> jax.Array:
 
     A `key` that holds n keys already is returned as it is.
     """
+    if not hasattr(key, "dtype"):
+        raise ValueError(f"key is {key!r}; it must be a key, as jax.random.key(0) is")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
     if key.shape == (n,):
@@ -23,6 +25,8 @@ def example_keys(key: jax.Array, n: int) -> jax.Array:
 
 
 def _keep(key: jax.Array, x: jax.Array, rate: jax.Array | float, shape: tuple[int, ...]) -> jax.Array:
+    if isinstance(rate, (int, float)) and not 0 <= rate <= 1:
+        raise ValueError(f"rate is {rate}; it must be a probability, from 0 to 1")
     keys = example_keys(key, x.shape[0])
     draws = jax.vmap(lambda k: jax.random.uniform(k, shape))(keys)
     kept = jnp.reshape(draws >= rate, (x.shape[0], *shape, *(1,) * (x.ndim - 1 - len(shape))))

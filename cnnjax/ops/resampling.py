@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from cnnjax.ops.shapes import choice, per_dimension
+from cnnjax.ops.shapes import choice, per_dimension, rank
 
 __all__ = ["pixel_shuffle", "pixel_unshuffle", "resize", "roi_align", "warp"]
 
@@ -19,7 +19,7 @@ def resize(
 ) -> jax.Array:
     """x (B, *any, C) resampled to (B, *sizes, C), pixel edges aligned, or pixel centres of the `corners`."""
     choice("method", method, _METHODS)
-    sizes = per_dimension("sizes", sizes, x.ndim - 2)
+    sizes = per_dimension("sizes", sizes, rank(x))
     if corners:
         scales = [(m - 1) / max(n - 1, 1) for m, n in zip(x.shape[1:-1], sizes, strict=True)]
         grid = jnp.stack(
@@ -117,6 +117,7 @@ def _folded(i, size, border):
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     """x (B, H, W, C · factor²) → (B, H · factor, W · factor, C); the channels run c, row, column as in PyTorch."""
+    rank(x, (2,))
     b, h, w, c = x.shape
     if factor < 1 or c % factor**2:
         raise ValueError(f"factor is {factor}; its square must divide the {c} channels of x {x.shape}")
@@ -126,6 +127,7 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
 
 def pixel_unshuffle(x: jax.Array, factor: int) -> jax.Array:
     """x (B, H · factor, W · factor, C) → (B, H, W, C · factor²): the inverse of `pixel_shuffle`."""
+    rank(x, (2,))
     b, h, w, c = x.shape
     if factor < 1 or h % factor or w % factor:
         raise ValueError(f"factor is {factor}; it must divide the sizes {h}×{w} of x {x.shape}")
@@ -147,6 +149,9 @@ def roi_align(
     `scale` takes the boxes' pixels to the features' (1 / stride); each bin is the mean of samples² points;
     `aligned` puts pixel centres at half numbers, without it the original half-pixel shift stays.
     """
+    rank(x, (2,))
+    if boxes.ndim != 3 or (boxes.shape[0], boxes.shape[2]) != (x.shape[0], 4):
+        raise ValueError(f"boxes have shape {boxes.shape}; they must be (batch, boxes, 4) for x {x.shape}")
     rows, columns = per_dimension("sizes", sizes, 2)
     per_dimension("samples", samples, 1)
     _, height, width, _ = x.shape

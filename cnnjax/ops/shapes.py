@@ -4,6 +4,8 @@ import difflib
 import math
 from collections.abc import Sequence
 
+import jax
+
 __all__ = ["causal_padding", "output_size", "pad_pairs", "per_dimension", "transposed_size"]
 
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
@@ -23,6 +25,15 @@ def choice(name: str, value: str, allowed: Sequence[str]) -> str:
 def divisor(count: int, most: int) -> int:
     """The largest divisor of `count` up to `most`, at least 1."""
     return max(k for k in range(1, max(1, min(count, most)) + 1) if count % k == 0)
+
+
+def rank(x: jax.Array, allowed: Sequence[int] = (1, 2, 3)) -> int:
+    """How many sizes x (batch, *sizes, channels) has, or an error where they are not as many as `allowed`."""
+    n = x.ndim - 2
+    if n not in allowed:
+        many = ", ".join(map(str, allowed[:-1])) + " or " * (len(allowed) > 1) + str(allowed[-1])
+        raise ValueError(f"x has shape {x.shape}; it must be (batch, *sizes, channels) with {many} sizes")
+    return n
 
 
 def per_dimension(name: str, value: int | Sequence[int], n: int, least: int = 1) -> tuple[int, ...]:

@@ -125,7 +125,8 @@ def test_pyramids_and_global_pools_take_any_size():
 def test_weights_that_decay_with_age_smooth_a_sensor():
     weights = jnp.asarray([0.1, 0.3, 0.6])
     series = jnp.arange(5.0).reshape(1, 5, 1)
-    np.testing.assert_allclose(ops.weighted_pool(series, weights)[0, :, 0], [1.5, 2.5, 3.5], rtol=1e-6)
+    np.testing.assert_allclose(ops.weighted_pool(series, weights, stride=1)[0, :, 0], [1.5, 2.5, 3.5], rtol=1e-6)
+    np.testing.assert_allclose(ops.weighted_pool(series, weights)[0, :, 0], [1.5], rtol=1e-6)  # the window's stride
     np.testing.assert_allclose(ops.gaussian_window((3, 5), 1.0).sum(), 1, rtol=1e-6)
 
 
@@ -135,6 +136,7 @@ def test_weights_that_decay_with_age_smooth_a_sensor():
         (lambda x: ops.max_pool(x, 9), "window does not fit"),
         (lambda x: ops.max_pool(x, 0), "window is 0"),
         (lambda x: ops.max_pool(x, 2, stride=-1), "stride is -1"),
+        (lambda x: ops.max_pool(x, 2, stride=0), "stride is 0; it must be at least 1"),
         (lambda x: ops.max_pool(x[0, 0], 2), "x has shape (8, 4)"),
         (lambda x: ops.global_pool(x, "mean"), "kind is 'mean'"),
         (lambda x: ops.channel_pool(x, 3), "groups is 3; it must divide the 4 channels"),
