@@ -130,3 +130,42 @@ def test_one_convolution_is_one_equation_on_every_platform():
     for f in (ours, lambda x, k: jnp.sin(ops.conv(x, k[:1, :1].reshape(1, 1, 2, 6), groups=2))):
         names = [equation.primitive.name for equation in jax.make_jaxpr(f)(X, KERNEL).eqns]
         assert names.count("conv_output") == 1
+
+
+OTHERS = {
+    "max_pool of tiles": lambda x: ops.max_pool(x, 2),
+    "max_pool": lambda x: ops.max_pool(x, 3, stride=2, padding=1, ceil=True),
+    "avg_pool of tiles": lambda x: ops.avg_pool(x, 2),
+    "avg_pool": lambda x: ops.avg_pool(x, 3, stride=2, padding=1, ceil=True),
+    "lp_pool": lambda x: ops.lp_pool(x, 3, stride=1),
+    "batch_norm": lambda x: ops.batch_norm(x, 1.0, 0.0, *ops.batch_statistics(x)),
+    "group_norm": lambda x: ops.group_norm(x, 1.0, 0.0, groups=2),
+    "local_response_norm": lambda x: ops.local_response_norm(x, 3, alpha=0.5),
+    "dropout": lambda x: ops.dropout(jax.random.key(0), x, 0.3),
+    "resize": lambda x: ops.resize(x, (9, 4), method="cubic"),
+    "conv_transpose": lambda x: ops.conv_transpose(x, KERNEL[..., :2].repeat(2, 3), stride=2, padding=1, groups=2),
+    "roi_align": lambda x: ops.roi_align(x, jnp.tile(jnp.asarray([[0.0, 0.5, 3.0, 4.0]]), (4, 1, 1)), 2),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_operator_has_one_derivative_however_it_is_taken(name):
+    def loss(x):
+        return jnp.sum(jnp.sin(OTHERS[name](x)))
+
+    @jax.jit
+    def ways(x, way):
+        _, (slope, curvature) = jax.jvp(lambda x: jax.jvp(loss, (x,), (way,)), (x,), (way,))
+        gradient, turned = jax.jvp(jax.grad(loss), (x,), (way,))
+        two = jnp.stack([-x, x])
+        mapped = jax.vmap(jax.grad(loss))(two)[1]
+        looped = jax.lax.map(jax.grad(jax.checkpoint(loss)), two)[1]
+        ahead, behind = loss(x + 1e-5 * way), loss(x - 1e-5 * way)
+        slopes = [slope, (ahead - behind) / 2e-5, *(jnp.vdot(g, way) for g in (gradient, mapped, looped))]
+        return slopes, [curvature, jnp.vdot(turned, way)]
+
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        slopes, curvatures = ways(rng.normal(size=(4, 6, 5, 4)), rng.normal(size=(4, 6, 5, 4)))
+    np.testing.assert_allclose(slopes, slopes[0], rtol=1e-6)
+    np.testing.assert_allclose(curvatures, curvatures[0], rtol=1e-6)
