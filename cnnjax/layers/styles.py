@@ -34,6 +34,10 @@ class Style:
         normalizer(self.norm)
         activation(self.act)
         initializer(self.init)
+        if isinstance(self.momentum, int | float) and not 0 <= self.momentum <= 1:
+            raise ValueError(f"momentum is {self.momentum}; it must be from 0 (nothing is kept) to 1")
+        if isinstance(self.eps, int | float) and self.eps < 0:
+            raise ValueError(f"eps is {self.eps}; it must be at least 0")
 
     def conv(self, features: int, window=3, *, bias: bool = False, name: str = "", **options) -> Conv:
         """A convolution with this style's first weights."""

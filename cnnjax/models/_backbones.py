@@ -16,8 +16,13 @@ def backbone_net(backbone) -> nn.Module | None:
         return backbone
     if not backbone:
         return None
+    if not isinstance(backbone, str):
+        raise ValueError(f"backbone is {backbone!r}; it must be the name of a net, or a net")
     where, _, function = backbone.rpartition(":")
-    room = importlib.import_module(where or "cnnjax.models")
+    try:
+        room = importlib.import_module(where or "cnnjax.models")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"backbone is {backbone!r}; {error}") from error
     known = [name for name, value in vars(room).items() if inspect.isfunction(value)]
     if function not in known:  # the whole list would be a page
         near = difflib.get_close_matches(function, known, 1)

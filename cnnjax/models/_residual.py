@@ -23,6 +23,9 @@ class Shortcut(nn.Module):
     def __call__(self, x, train=False):
         if self.kind == "A":
             steps = (slice(None), *[slice(None, None, self.stride)] * (x.ndim - 2))
+            if self.features < x.shape[-1]:
+                raise ValueError(f"shortcut is 'A', which adds maps of zeros, but a block of {self.features} gets "
+                                 f"{x.shape[-1]}; choose 'B', or a stem_width up to {self.features}")
             return jnp.pad(x[steps], [(0, 0)] * (x.ndim - 1) + [(0, self.features - x.shape[-1])])
         stride = self.stride
         if self.kind == "D" and stride > 1:
@@ -85,7 +88,7 @@ class Preactivated(nn.Module):
     groups: int = 1
     group_width: int = 64
     shortcut: str = "B"
-    dropout: float = 0.0
+    block_dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -101,7 +104,7 @@ class Preactivated(nn.Module):
             if i == 1 and self.shortcut != "none" and _changes(self, x, out):
                 x = Shortcut(self.shortcut, out, self.stride, style, False, name="shortcut")(y, train)
             if i == len(plan):
-                y = Dropout(self.dropout, name="dropout")(y, train)
+                y = Dropout(self.block_dropout, name="dropout")(y, train)
             y = style.conv(features, window, stride=stride, padding=window // 2, groups=groups, name=f"conv{i}")(y)
         return y if self.shortcut == "none" else x + DropPath(self.drop_path, name="drop_path")(y, train)
 
@@ -113,7 +116,7 @@ class Stage(nn.Module):
     features: int
     stride: int
     style: Style
-    shape: dict
+    shape: tuple[tuple[str, object], ...]
     rates: tuple[float, ...]
     remat: bool = False
     stack: bool = False
@@ -122,7 +125,7 @@ class Stage(nn.Module):
     def __call__(self, x, train=False, loop=True):
         block = nn.remat(self.block, static_argnums=(2,)) if self.remat else self.block
         blocks = [
-            block(self.features, self.stride if i == 1 else 1, self.style, rate, name=f"block{i}", **self.shape)
+            block(self.features, self.stride if i == 1 else 1, self.style, rate, name=f"block{i}", **dict(self.shape))
             for i, rate in enumerate(self.rates, 1)
         ]
         return run(blocks, x, train, stack=self.stack and loop)

@@ -24,14 +24,16 @@ def _looped(blocks, x, train):
     variables = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(block.variables for block in blocks))
     updates = train and blocks[0].is_mutable_collection("batch_stats") and "batch_stats" in variables
     rates = [block.drop_path for block in blocks]
-    noisy = train and not all(isinstance(rate, int | float) and rate == 0 for rate in rates)
+    dropped = train and not all(isinstance(rate, int | float) and rate == 0 for rate in rates)
+    noisy = dropped or (train and blocks[0].has_rng("noise"))  # the blocks may have dropout of their own
     loop = {"variables": variables}
+    if dropped:
+        loop["rate"] = jnp.stack([jnp.asarray(rate, jnp.float32) for rate in rates])
     if noisy:
-        keys = jax.random.split(blocks[0].make_rng("noise"), len(blocks))
-        loop |= {"rate": jnp.stack([jnp.asarray(rate, jnp.float32) for rate in rates]), "key": keys}
+        loop["key"] = jax.random.split(blocks[0].make_rng("noise"), len(blocks))
 
     def step(x, part):
-        block = template.clone(drop_path=part["rate"]) if noisy else template
+        block = template.clone(drop_path=part["rate"]) if dropped else template
         rngs = {"noise": part["key"]} if noisy else {}
         if not updates:
             return block.apply(part["variables"], x, train, rngs=rngs), {}

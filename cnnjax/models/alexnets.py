@@ -87,6 +87,6 @@ class AlexNet(Network):
         if not self.outputs:
             return ops.global_pool(x, "avg")
         x = ops.adaptive_pool(x, (6, 6), "avg") if x.shape[1:3] != (6, 6) else x
-        x = self.dropout1(x.reshape(x.shape[0], -1), train)
+        x = self.dropout1(ops.flat(x), train)
         x = self.dropout2(self.style.activate(self.dense1(x)), train)
         return self.head(self.style.activate(self.dense2(x)))

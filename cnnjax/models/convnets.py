@@ -4,7 +4,7 @@ import flax.linen as nn
 
 from cnnjax import ops
 from cnnjax.layers import Dense, Dropout, Style, pooling
-from cnnjax.models._network import Network
+from cnnjax.models._network import Network, wholes
 from cnnjax.models._preset import preset
 from cnnjax.ops.shapes import choice
 
@@ -20,7 +20,8 @@ def convnet(
 
     ("conv", features, window, stride) and ("pool", window, stride) may leave out what stands at the end: a window of 3
     and a stride of 1 for "conv", a stride that is the window for "pool". ("dense", features) flattens; dropout follows.
-    `pool` "none" leaves poolings out and gives their stride to the convolution before. First weights: He's normal.
+    `pool` "none" leaves poolings out and gives their stride to the convolution before. With padding "same" an even
+    window looks further ahead than back. First weights: He's normal.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     choice("padding", padding, ("same", "valid"))
@@ -33,6 +34,7 @@ def _plan(layers, pool):
     plan = []
     for kind, *numbers in layers:
         choice("layers", kind, ("conv", "pool", "dense"))
+        wholes("layers", numbers)
         most = {"conv": 3, "pool": 2, "dense": 1}[kind]
         if not 1 <= len(numbers) <= most:
             raise ValueError(f"layers has {(kind, *numbers)}; {kind!r} takes 1 to {most} numbers")
@@ -72,7 +74,8 @@ class ConvNet(Network):
             n = counts[kind] = counts[kind] + 1
             if kind == "conv":
                 window, stride = numbers
-                padding = window // 2 if self.padding == "same" else 0
+                centred = window // 2 if window % 2 else "same"
+                padding = centred if self.padding == "same" else 0
                 setattr(self, f"conv{n}", self.style.conv(features, window, bias=True, stride=stride, padding=padding))
                 setattr(self, f"norm{n}", self.style.normalize())
             elif kind == "dense":
@@ -92,9 +95,9 @@ class ConvNet(Network):
                 x = pooling(self.pool)(x, numbers[0], stride=numbers[1])
             else:
                 denses += 1
-                x = self.style.activate(getattr(self, f"dense{denses}")(x.reshape(x.shape[0], -1)))
+                x = self.style.activate(getattr(self, f"dense{denses}")(ops.flat(x)))
                 x = getattr(self, f"dropout{denses}")(x, train)
-        return maps, x.reshape(x.shape[0], -1)
+        return maps, ops.flat(x)
 
     def features(self, x, train=False):
         return self._run(x, train)[0]

@@ -6,7 +6,7 @@ import flax.linen as nn
 
 from cnnjax import Static
 from cnnjax.layers import Dense, Dropout, DropPath, Style, global_pooling
-from cnnjax.models._network import Network
+from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
 from cnnjax.models._stages import run
 
@@ -15,16 +15,18 @@ def convnext(
     *, outputs: int, blocks: tuple[int, ...] = (3, 3, 9, 3), width: int = 96, window: int = 7, patch: int = 4,
     drop_path: float = 0.1, dropout: float = 0.0, layer_scale: Static[float] = 1e-6, norm: str = "channels",
     norm_group: int = 0, momentum: float = 0.9, eps: Static[float] = 1e-6, activation: str = "gelu", pool: str = "avg",
-    init: str = "truncated_002", remat: bool = False, stack: bool = False,
+    init: str = "normal_002", remat: bool = False, stack: bool = False,
 ) -> nn.Module:
     """ConvNeXt with `blocks` a stage, the width doubling from stage to stage; `patch` is the stem's window and stride.
 
     The rate of `drop_path` grows linearly over the blocks; `layer_scale` is the first value of the trainable gain of
     each block. `pool` is the head's; its vector is normalised over its channels where `norm` is "instance", for which
-    it is too small. First weights: normal with deviation 0.02, cut off at two deviations.
+    it is too small. First weights: normal with deviation 0.02.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
-    return ConvNeXt(outputs, tuple(blocks), width, window, patch, drop_path, dropout, layer_scale, pool, style, remat,
+    if whole("window", window) % 2 == 0:
+        raise ValueError(f"window is {window}; a block's output has the size of its input, so it must be odd")
+    return ConvNeXt(outputs, blocks, width, window, patch, drop_path, dropout, layer_scale, pool, style, remat,
                     stack)
 
 

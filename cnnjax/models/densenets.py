@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from cnnjax import Static, ops
 from cnnjax.layers import Dropout, Style, pooling
-from cnnjax.models._network import Head, Network
+from cnnjax.models._network import Head, Network, positive
 from cnnjax.models._preset import preset
 from cnnjax.ops.shapes import choice
 
@@ -25,8 +25,9 @@ def densenet(
     normal by fan-in, as in the paper; the output layer uniform in ±1/√fan-in.
     """
     choice("stem", stem, ("imagenet", "cifar"))
+    positive("compression", compression, 1)
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return DenseNet(outputs, tuple(blocks), growth, stem, stem_width, bottleneck, compression, layer_dropout, dropout,
+    return DenseNet(outputs, blocks, growth, stem, stem_width, bottleneck, compression, layer_dropout, dropout,
                     pool, style, remat)
 
 

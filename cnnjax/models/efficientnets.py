@@ -8,7 +8,7 @@ from cnnjax import Static
 from cnnjax.layers import Style
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._inverted import Inverted, WideHead, rounded
-from cnnjax.models._network import Network
+from cnnjax.models._network import Network, positive
 from cnnjax.models._preset import preset
 
 # expansion, window, stride, features, blocks
@@ -27,6 +27,8 @@ def efficientnet(
     head's. First weights are torchvision's: He's normal by fan-out, the output layer uniform in ±1/√outputs.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    positive("multiplier", multiplier)
+    positive("depth", depth)
     return EfficientNet(outputs, style, multiplier, depth, stride, dropout, drop_path, pool, remat)
 
 

@@ -3,8 +3,9 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
+from cnnjax import ops
 from cnnjax.layers import Conv, ConvTranspose, Dense, Style
-from cnnjax.models._network import Network
+from cnnjax.models._network import Network, whole
 
 __all__ = ["dcgan"]
 
@@ -21,7 +22,10 @@ def dcgan(
     normalisation real and made images are best scored in calls of their own, as in the paper. First weights: normal
     with deviation 0.02.
     """
-    if size % 4:
+    whole("outputs", outputs, 0)
+    whole("width", width)
+    whole("channels", channels)
+    if whole("size", size, 4) % 4:
         raise ValueError(f"size is {size}; the generator doubles twice, so it must be a multiple of 4")
     made = Style(norm=norm, act=activation, init=init, group=norm_group, groups=8, momentum=momentum)
     judged = Style(norm=critic_norm, act=critic_activation, init=init, group=norm_group, groups=8, momentum=momentum)
@@ -63,7 +67,7 @@ class Discriminator(nn.Module):
         b = style.activate(style.normalize("norm2")(b, train))
         if maps:
             return {"conv1": a, "conv2": b}
-        flat = b.reshape(b.shape[0], -1)
+        flat = ops.flat(b)
         return Dense(self.outputs, kernel_init=style.init, name="output")(flat) if self.outputs else flat
 
 

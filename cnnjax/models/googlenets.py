@@ -85,9 +85,10 @@ class Auxiliary(nn.Module):
         else:
             x = ops.adaptive_pool(x, (4, 4), "avg")
         x = ConvNorm(128, 1, style, name="conv")(x, train)
-        x = style.activate(Dense(1024, kernel_init=style.init, name="dense")(x.reshape(x.shape[0], -1)))
+        bias = "zeros" if self.published else "torch"
+        x = style.activate(Dense(1024, kernel_init=style.init, bias_init=bias, name="dense")(ops.flat(x)))
         x = Dropout(self.dropout, name="dropout")(x, train)
-        return Dense(self.outputs, kernel_init=style.init, name="output")(x)
+        return Dense(self.outputs, kernel_init=style.init, bias_init=bias, name="output")(x)
 
 
 class GoogLeNet(Network):
@@ -119,7 +120,8 @@ class GoogLeNet(Network):
         if self.auxiliary and self.outputs:
             self.auxiliary1 = Auxiliary(self.outputs, self.auxiliary_dropout, style, self.published)
             self.auxiliary2 = Auxiliary(self.outputs, self.auxiliary_dropout, style, self.published)
-        self.head = Head(self.outputs, self.dropout, kernel_init=style.init)
+        bias = "zeros" if self.published else "torch"
+        self.head = Head(self.outputs, self.dropout, kernel_init=style.init, bias_init=bias)
 
     def _maps(self, x, train):
         """Every map by name, those that the auxiliary heads read too."""

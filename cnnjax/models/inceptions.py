@@ -14,13 +14,13 @@ __all__ = ["inception_v3"]
 def inception_v3(
     *, outputs: int, auxiliary: bool = False, dropout: float = 0.5, norm: str = "batch", norm_group: int = 0,
     momentum: float = 0.9, eps: Static[float] = 1e-3, activation: str = "relu", pool: str = "max",
-    init: str = "truncated_01", remat: bool = False,
+    init: str = "normal_01", remat: bool = False,
 ) -> nn.Module:
-    """Inception v3 as torchvision defines it, for 299×299 (75 at least), without its input transformation.
+    """Inception v3 as torchvision defines it, without its input transformation, for 299×299.
 
-    With `auxiliary` the outputs in training are {"main", "auxiliary"}, each (B, K). `pool` is that between the
-    blocks; `remat` recomputes blocks in the backward pass. First weights: normal with deviation 0.1, cut off at two
-    deviations.
+    It takes 75×75 or more, with `auxiliary` 299×299; the outputs in training are then {"main", "auxiliary"}, each
+    (B, K). `pool` is that between the blocks; `remat` recomputes blocks in the backward pass. First weights: normal
+    with deviation 0.1.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
     return InceptionV3(outputs, style, auxiliary, dropout, pool, remat)
@@ -131,7 +131,8 @@ class Auxiliary(nn.Module):
         x = ops.avg_pool(x, 5, stride=3)
         x = ConvNorm(128, 1, self.style, name="conv0")(x, train)
         x = ConvNorm(768, 5, self.style, name="conv1")(x, train)
-        return Dense(self.outputs, kernel_init="normal_0001", name="output")(ops.global_pool(x, "avg"))
+        x = ops.global_pool(x, "avg")
+        return Dense(self.outputs, kernel_init="normal_0001", bias_init="torch", name="output")(x)
 
 
 class InceptionV3(Network):
@@ -164,7 +165,7 @@ class InceptionV3(Network):
         self.mixed7b, self.mixed7c = e(s), e(s)
         if self.auxiliary and self.outputs:
             self.auxiliary_head = Auxiliary(self.outputs, s)
-        self.head = Head(self.outputs, self.dropout, kernel_init=s.init)
+        self.head = Head(self.outputs, self.dropout, kernel_init=s.init, bias_init="torch")
 
     def features(self, x, train=False):
         pool = pooling(self.pool)

@@ -7,7 +7,7 @@ import numpy as np
 from cnnjax import ops
 from cnnjax.layers import Conv, Dense, Dropout, Style, activation, initializer, pooling
 from cnnjax.models._bitmaps import digit_bitmaps
-from cnnjax.models._network import Network
+from cnnjax.models._network import Network, whole
 
 __all__ = ["lenet5", "lenet5_1998"]
 
@@ -65,7 +65,7 @@ class LeNet(Network):
 
     def __call__(self, x, train=False):
         x = self.features(x, train)["s4"]
-        x = x.reshape(x.shape[0], -1)
+        x = ops.flat(x)
         x = self.c5_dropout(self.style.activate(self.c5(x)), train)
         x = self.f6_dropout(self.style.activate(self.f6(x)), train)
         return self.head(x) if self.outputs else x
@@ -77,7 +77,7 @@ def lenet5_1998(*, outputs: int, padding: int = 2, init: str = "lecun_uniform") 
     Sparse C3, subsampling with a trainable coefficient and bias, 1.7159 tanh(2x/3). 60,000 trainable numbers, 340,908
     connections. 28×28 is padded to 32×32. First weights are uniform by fan-in with deviation 1/√fan-in.
     """
-    if not 0 <= outputs <= 10:
+    if whole("outputs", outputs, 0) > 10:
         raise ValueError(f"outputs is {outputs}; lenet5_1998 has bitmaps for the ten digits, so it must be 0 to 10")
     return LeNet1998(outputs, padding, init)
 
@@ -138,7 +138,7 @@ class LeNet1998(Network):
 
     def __call__(self, x, train=False):
         x = self.features(x, train)["c5"]
-        x = activation("scaled_tanh")(self.f6(x.reshape(x.shape[0], -1)))
+        x = activation("scaled_tanh")(self.f6(ops.flat(x)))
         if not self.outputs:
             return x
         codes = digit_bitmaps()[: self.outputs].astype(x.dtype)

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 
+from cnnjax import ops
 from cnnjax.layers import Dense, Dropout, Style
 from cnnjax.models._network import Network
 
@@ -17,7 +18,7 @@ def mlp(
     First weights: He's normal by fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return MLP(outputs, tuple(hidden), style, dropout)
+    return MLP(outputs, hidden, style, dropout)
 
 
 class MLP(Network):
@@ -41,7 +42,7 @@ class MLP(Network):
             self.head = Dense(self.outputs, kernel_init=self.style.init)
 
     def features(self, x, train=False):
-        x, maps = x.reshape(x.shape[0], -1), {}
+        x, maps = ops.flat(x), {}
         for i in range(1, len(self.hidden) + 1):
             x = self.style.activate(getattr(self, f"norm{i}")(getattr(self, f"dense{i}")(x), train))
             x = maps[f"dense{i}"] = getattr(self, f"dropout{i}")(x, train)
@@ -49,5 +50,5 @@ class MLP(Network):
 
     def __call__(self, x, train=False):
         maps = self.features(x, train)
-        x = list(maps.values())[-1] if maps else x.reshape(x.shape[0], -1)
+        x = list(maps.values())[-1] if maps else ops.flat(x)
         return self.head(x) if self.outputs else x

@@ -8,7 +8,7 @@ from cnnjax import Static
 from cnnjax.layers import Style
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._inverted import Inverted, WideHead, rounded
-from cnnjax.models._network import Network
+from cnnjax.models._network import Network, positive
 
 __all__ = ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
 
@@ -41,6 +41,7 @@ def mobilenet_v2(
     fan-out, the output layer normal with deviation 0.01.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    positive("multiplier", multiplier)
     first = width = rounded(32 * multiplier)
     plan = []
     for expansion, features, count, step in _V2:
@@ -94,6 +95,7 @@ class _Unit:
 
 
 def _third(outputs, style, shallow, rows, multiplier, hidden, stride, dropout, drop_path, pool, remat):
+    positive("multiplier", multiplier)
     units = [_Unit(window, rounded(wide * multiplier), rounded(features * multiplier), gated, style.act if deep else
                    shallow, step) for window, wide, features, gated, deep, step in rows]
     first, last = rounded(16 * multiplier), 6 * units[-1].features
@@ -109,7 +111,7 @@ class MobileNet(Network):
     plan: tuple[_Unit, ...]
     first: int
     last: int
-    hidden: int
+    penultimate: int  # features of the layer before the output layer; 0 where there is none
     stride: int
     dropout: float
     drop_path: float
@@ -139,7 +141,7 @@ class MobileNet(Network):
             setattr(self, f"block{i}", block(unit.features, unit.expanded, unit.window, unit.stride, style, squeezed,
                                              "hard_sigmoid", "relu", rate))
         self.last_conv = ConvNorm(self.last, 1, self.style)
-        self.head = WideHead(self.outputs, self.hidden, self.dropout, self.pool, self.style, "normal_001")
+        self.head = WideHead(self.outputs, self.penultimate, self.dropout, self.pool, self.style, "normal_001")
 
     def features(self, x, train=False):
         kept, maps, x = set(self._kept().values()), {}, self.stem(x, train)

@@ -4,7 +4,7 @@ import flax.linen as nn
 
 from cnnjax import Static
 from cnnjax.layers import Style, pooling
-from cnnjax.models._network import Head, Network
+from cnnjax.models._network import Head, Network, whole
 from cnnjax.models._preset import preset
 from cnnjax.models._residual import Preactivated, Residual, Stage
 from cnnjax.ops.shapes import choice
@@ -33,8 +33,9 @@ def resnet(
     choice("pool", pool, ("avg", "max", "lp"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     shape = {"bottleneck": bottleneck, "groups": groups, "group_width": group_width, "shortcut": shortcut,
-             "zero_init": zero_init, "version": version, "dropout": block_dropout}
-    return ResNet(outputs, style, tuple(blocks), width, stem, stem_width or width, shape, drop_path, dropout, pool,
+             "zero_init": zero_init, "version": version, "block_dropout": block_dropout}
+    shape = tuple(shape.items())  # a module's fields are hashed where it is a static argument
+    return ResNet(outputs, style, blocks, width, stem, stem_width or width, shape, drop_path, dropout, pool,
                   remat, stack)
 
 
@@ -71,12 +72,34 @@ class ResNet(Network):
     width: int
     stem_kind: str
     stem_width: int
-    shape: dict
+    shape: tuple[tuple[str, object], ...]
     drop_path: float
     dropout: float
     pool: str
     remat: bool
     stack: bool
+
+    def __post_init__(self):
+        super().__post_init__()
+        shape = dict(self.shape)
+        whole("groups", shape["groups"])
+        whole("group_width", shape["group_width"])
+        given = shape | {"drop_path": self.drop_path, "pool": self.pool}
+        for name, default, without, needs in (
+            ("block_dropout", 0.0, shape["version"] != "2", "version '2', whose blocks have dropout"),
+            ("zero_init", False, shape["version"] == "2", "version '1' or '1.5', whose blocks end in a normalisation"),
+            ("drop_path", 0.0, shape["shortcut"] == "none", "a shortcut that is left when a block is dropped"),
+            ("groups", 1, not shape["bottleneck"], "bottleneck=True, whose 3×3 has them"),
+            ("group_width", 64, not shape["bottleneck"], "bottleneck=True, whose 3×3 has it"),
+            ("pool", "max", self.stem_kind == "cifar", "stem 'imagenet' or 'deep', which pool"),
+        ):
+            if without and given[name] != default:
+                raise ValueError(f"{name} is {given[name]!r}, which has no effect here: it needs {needs}")
+        if shape["bottleneck"] and self.width * shape["group_width"] < 64:
+            raise ValueError(f"width is {self.width}: with group_width {shape['group_width']} a bottleneck's 3×3 has "
+                             f"{self.width} · {shape['group_width']} // 64 = 0 maps in each group")
+        if self.stem_kind == "deep" and self.stem_width == 1:
+            raise ValueError("stem_width is 1; the first convolutions of a deep stem have half of it, so it must be 2")
 
     @property
     def strides(self):
@@ -87,18 +110,19 @@ class ResNet(Network):
 
     def setup(self):
         shape = dict(self.shape)
-        active = shape.pop("version") != "2"
+        version = shape.pop("version")
+        active = version != "2"
         self.stem = Stem(self.stem_kind, self.stem_width, self.style, active)
         if active:
-            shape["early"] = self.shape["version"] == "1"
-            del shape["dropout"]
+            shape["early"] = version == "1"
+            del shape["block_dropout"]
         else:
             del shape["zero_init"]
         total, done = max(sum(self.blocks) - 1, 1), 0
         for i, count in enumerate(self.blocks):
             rates = tuple(self.drop_path * (done + j) / total for j in range(count))
             stage = Stage(Residual if active else Preactivated, self.width * 2**i, 1 if i == 0 else 2, self.style,
-                          shape, rates, self.remat, self.stack)
+                          tuple(shape.items()), rates, self.remat, self.stack)
             setattr(self, f"stage{i + 1}", stage)
             done += count
         if not active:
@@ -112,7 +136,7 @@ class ResNet(Network):
             x = pooling(self.pool)(x, 3, stride=2, padding=1)
         for i in range(1, len(self.blocks) + 1):
             x = maps[f"stage{i}"] = getattr(self, f"stage{i}")(x, train)
-        if self.shape["version"] == "2":
+        if dict(self.shape)["version"] == "2":
             maps[f"stage{i}"] = self.style.activate(self.norm(x, train))
         return maps
 

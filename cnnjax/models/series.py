@@ -3,7 +3,7 @@
 import flax.linen as nn
 
 from cnnjax.layers import Style
-from cnnjax.models._network import Head, Network
+from cnnjax.models._network import Head, Network, wholes
 
 __all__ = ["resnet1d", "tdnn"]
 
@@ -18,7 +18,10 @@ def tdnn(
     `padding` is that of every layer; 0 uses only what was heard. First weights: He's normal by fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return TDNN(outputs, tuple(tuple(layer) for layer in layers), padding, dropout, pool, style)
+    layers = tuple(wholes("layers", layer) for layer in layers)
+    if not layers or any(len(layer) != 3 for layer in layers):
+        raise ValueError(f"layers is {layers}; it must have (features, window, dilation) for each of one layer or more")
+    return TDNN(outputs, layers, padding, dropout, pool, style)
 
 
 class TDNN(Network):
@@ -65,7 +68,7 @@ def resnet1d(
     fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return ResNet1D(outputs, width, tuple(blocks), tuple(windows), dropout, pool, style, remat)
+    return ResNet1D(outputs, width, blocks, windows, dropout, pool, style, remat)
 
 
 class SeriesBlock(nn.Module):

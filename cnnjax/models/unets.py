@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from cnnjax import ops
 from cnnjax.layers import Conv, ConvTranspose, Dropout, Style, pooling
 from cnnjax.models._backbones import backbone_net
-from cnnjax.models._network import Network
+from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
 from cnnjax.ops.shapes import choice
 
@@ -25,7 +25,7 @@ def unet(
     `backbone` names any net of this room as the encoder (`depth` and `pool` are then its own affair); without it the
     encoder has `depth` poolings and two 3×3 convolutions a level. The decoder is `width` wide at the finest map and
     twice as wide a level down, 16 times at most. `up` is "transpose" (learned 2×2) or "resize". With padding "valid"
-    skips are cropped to their middle and the output is smaller than the input. Dropout stands at the coarsest map.
+    skips are cropped to their middle and the output shows the middle of the input. Dropout stands at the coarsest map.
     `remat` recomputes the levels in the backward pass (a backbone has an option of its own). First weights: He's normal
     by fan-in, as in the paper.
     """
@@ -33,9 +33,11 @@ def unet(
     choice("up", up, ("transpose", "resize"))
     choice("pool", pool, ("avg", "max", "lp"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    whole("width", width)
     net = backbone_net(backbone) or Encoder(width, depth, padding, pool, style, remat)
-    if 0 in net.strides:
-        raise ValueError(f"backbone is {backbone!r}; its features lie in no image plane, so they can't be met again")
+    if 0 in net.strides or not net.strides:
+        named = backbone if isinstance(backbone, str) else type(backbone).__name__
+        raise ValueError(f"backbone is {named!r}; its features lie in no image plane, so they can't be met again")
     widths = tuple(width * 2 ** min(i, 4) for i in range(len(net.strides) - 1))
     return UNet(outputs, net, widths, padding, up, dropout, style, remat)
 
@@ -108,7 +110,8 @@ class Rise(nn.Module):
             sizes = skip.shape[1:-1] if self.padding == "same" else tuple(2 * size for size in x.shape[1:-1])
             x = Conv(self.features, 1, kernel_init=self.style.init, name="up")(ops.resize(x, sizes))
         if self.padding == "valid":
-            skip = crop_middle(skip, x.shape[1:-1])
+            sizes = tuple(map(min, x.shape[1:-1], skip.shape[1:-1]))  # a coarse map may reach over the edge
+            x, skip = crop_middle(x, sizes), crop_middle(skip, sizes)
         elif x.shape[1:-1] != skip.shape[1:-1]:  # strides are not always powers of two
             x = ops.resize(x, skip.shape[1:-1])
         return Double(self.features, self.padding, self.style, name="merge")(jnp.concatenate([skip, x], -1), train)
@@ -156,4 +159,14 @@ class UNet(Network):
     def __call__(self, x, train=False):
         y = next(iter(self.features(x, train).values()))
         y = self.head(y) if self.outputs else y
-        return ops.resize(y, x.shape[1:-1]) if self.strides[0] > 1 else y
+        return _as_fine(y, x.shape[1:-1], self.strides[0], self.padding)
+
+
+def _as_fine(y, sizes, stride, padding):
+    """y of a total stride, as fine as an input of `sizes`: as large, or where padding is "valid" its middle."""
+    if padding == "valid":
+        return ops.resize(y, tuple(stride * size for size in y.shape[1:-1])) if stride > 1 else y
+    if stride > 1:
+        return ops.resize(y, sizes)
+    gaps = [max(0, n - m) for n, m in zip(sizes, y.shape[1:-1], strict=True)]  # of a backbone that pads nothing
+    return jnp.pad(y, [(0, 0), *((gap // 2, gap - gap // 2) for gap in gaps), (0, 0)], "edge") if any(gaps) else y

@@ -18,7 +18,7 @@ def vgg(
     First weights are torchvision's: He's normal by fan-out, dense layers normal with deviation 0.01.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return VGG(outputs, tuple(blocks), width, hidden, dropout, pool, style)
+    return VGG(outputs, blocks, width, hidden, dropout, pool, style)
 
 
 class VGG(Network):
@@ -63,7 +63,7 @@ class VGG(Network):
         if not self.outputs:
             return ops.global_pool(x, "avg")
         x = ops.adaptive_pool(x, (7, 7), "avg") if x.shape[1:3] != (7, 7) else x
-        x = self.dropout1(self.style.activate(self.dense1(x.reshape(x.shape[0], -1))), train)
+        x = self.dropout1(self.style.activate(self.dense1(ops.flat(x))), train)
         x = self.dropout2(self.style.activate(self.dense2(x)), train)
         return self.head(x)
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 
 from cnnjax import ops
 from cnnjax.layers import Dense, Dropout, Style, pooling
-from cnnjax.models._network import Head, Network
+from cnnjax.models._network import Head, Network, wholes
 from cnnjax.models._preset import preset
 
 
@@ -19,8 +19,10 @@ def c3d(
     map is averaged. First weights: He's normal by fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    stages = tuple(tuple(stage) for stage in stages)
-    return C3D(outputs, stages, tuple(hidden), keep_time, dropout, pool, style)
+    stages = tuple(wholes("stages", stage) for stage in stages)
+    if not stages or () in stages:
+        raise ValueError(f"stages is {stages}; it must have the widths of one convolution or more for each stage")
+    return C3D(outputs, stages, hidden, keep_time, dropout, pool, style)
 
 
 class C3D(Network):
@@ -66,7 +68,7 @@ class C3D(Network):
         if not self.hidden or not self.outputs:
             x = ops.global_pool(x, "avg")
             return self.head(x) if self.outputs else x
-        x = x.reshape(x.shape[0], -1)
+        x = ops.flat(x)
         for i in range(1, len(self.hidden) + 1):
             x = getattr(self, f"dropout{i}")(self.style.activate(getattr(self, f"dense{i}")(x)), train)
         return self.head(x)
@@ -84,10 +86,11 @@ def video_resnet(
     """Residual net over space and time; `factored` splits every 3×3×3 into space and time with a nonlinearity between.
 
     Time is halved wherever space is, but not by the stem. 16×112×112 is usual. `pool` is the head's; `remat` recomputes
-    blocks in the backward pass. First weights: He's normal by fan-out.
+    blocks in the backward pass. First weights are torchvision's: He's normal by fan-out, the output layer normal with
+    deviation 0.01.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return VideoResNet(outputs, tuple(blocks), width, factored, zero_init, dropout, pool, style, remat)
+    return VideoResNet(outputs, blocks, width, factored, zero_init, dropout, pool, style, remat)
 
 
 class Conv3x3x3(nn.Module):
@@ -175,7 +178,7 @@ class VideoResNet(Network):
                 stride = 2 if i > 1 and j == 1 else 1
                 made = block(self.width * 2 ** (i - 1), stride, self.factored, self.zero_init, self.style)
                 setattr(self, f"stage{i}_block{j}", made)
-        self.head = Head(self.outputs, self.dropout, kernel_init="torch", bias_init="torch", pool=self.pool)
+        self.head = Head(self.outputs, self.dropout, kernel_init="normal_001", pool=self.pool)
 
     def features(self, x, train=False):
         maps, x = {}, self.stem(x, train)

@@ -12,7 +12,7 @@ __all__ = ["whitened_cnn"]
 
 
 def whitened_cnn(
-    *, outputs: int, widths: tuple = (64, 256, 256), depth: int = 2, skip: bool = False, window: int = 2,
+    *, outputs: int, widths: tuple[int, ...] = (64, 256, 256), depth: int = 2, skip: bool = False, window: int = 2,
     activation: str = "gelu", scale: float = 1 / 256, norm: str = "batch", norm_group: int = 0,
     momentum: float = 0.6, eps: float = 1e-12, pool: str = "max", init: str = "dirac", jitter: Static[float] = 5e-4,
 ) -> nn.Module:
@@ -53,7 +53,7 @@ class WhitenedCNN(Network):
     """The whitening layer, the groups, global max pooling and a scaled linear layer without bias."""
 
     outputs: int
-    widths: tuple
+    widths: tuple[int, ...]
     depth: int
     skip: bool
     window: int

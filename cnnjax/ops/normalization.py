@@ -146,7 +146,7 @@ def group_norm(
     channels = x.shape[-1]
     if groups < 1 or channels % groups:
         raise ValueError(f"groups is {groups}; it must divide the {channels} channels of x {x.shape}")
-    parted = x.reshape(x.shape[0], -1, groups, channels // groups)
+    parted = x.reshape(x.shape[0], math.prod(x.shape[1:-1]), groups, channels // groups)
     scale, bias = (jnp.broadcast_to(value, (channels,)).reshape(groups, -1) for value in (scale, bias))
     return _standard(parted, (1, 3), eps, scale, bias).reshape(x.shape)
 

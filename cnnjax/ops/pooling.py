@@ -12,7 +12,7 @@ from jax import lax
 
 from cnnjax.ops.convolution import conv
 from cnnjax.ops.dtypes import floating
-from cnnjax.ops.shapes import choice, output_size, pad_pairs, per_dimension, rank
+from cnnjax.ops.shapes import choice, flat, output_size, pad_pairs, per_dimension, rank
 
 __all__ = [
     "adaptive_pool",
@@ -116,10 +116,10 @@ def global_pool(x: jax.Array, kind: str = "avg", *, p: float = 2.0) -> jax.Array
     rank(x, (0, 1, 2, 3))
     if 0 in x.shape[1:-1]:
         raise ValueError(f"x is {x.shape}: an empty map has no {kind}; it needs a place")
-    flat = x.reshape(x.shape[0], -1, x.shape[-1])
+    places = x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
     if kind == "max":
-        return _first_max(flat, 1)
-    return jnp.mean(flat, 1) if kind == "avg" else _root(jnp.sum(_power(flat, p), 1), p)
+        return _first_max(places, 1)
+    return jnp.mean(places, 1) if kind == "avg" else _root(jnp.sum(_power(places, p), 1), p)
 
 
 def adaptive_pool(x: jax.Array, sizes: Ints, kind: str = "avg") -> jax.Array:
@@ -138,7 +138,7 @@ def pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), kind: str = "m
     """Adaptive pools of x (B, *sizes, C) at each level, flat and side by side: (B, Σ levelⁿ · C), any size in."""
     if not levels:
         raise ValueError("levels is empty; it must name a grid, as in (1, 2, 4)")
-    return jnp.concatenate([adaptive_pool(x, level, kind).reshape(x.shape[0], -1) for level in levels], -1)
+    return jnp.concatenate([flat(adaptive_pool(x, level, kind)) for level in levels], -1)
 
 
 def channel_pool(x: jax.Array, groups: int, kind: str = "max") -> jax.Array:

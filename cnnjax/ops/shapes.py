@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import jax
 
-__all__ = ["causal_padding", "output_size", "pad_pairs", "per_dimension", "transposed_size"]
+__all__ = ["causal_padding", "flat", "output_size", "pad_pairs", "per_dimension", "transposed_size"]
 
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 
@@ -25,6 +25,11 @@ def choice(name: str, value: str, allowed: Sequence[str]) -> str:
 def divisor(count: int, most: int) -> int:
     """The largest divisor of `count` up to `most`, at least 1."""
     return max(k for k in range(1, max(1, min(count, most)) + 1) if count % k == 0)
+
+
+def flat(x: jax.Array) -> jax.Array:
+    """x (B, …) as (B, N), of an empty batch too."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 def rank(x: jax.Array, allowed: Sequence[int] = (1, 2, 3)) -> int:

@@ -192,8 +192,9 @@ def test_a_loop_makes_the_program_shorter():
     assert loop < 0.7 * plain
 
 
-def test_noise_in_looped_blocks_has_the_rate_of_each():
-    net, x = tiny("resnet", blocks=(1, 5), stack=True, drop_path=0.5)
+@pytest.mark.parametrize("noise", [{"drop_path": 0.5}, {"block_dropout": 0.5, "drop_path": 0.0, "version": "2"}])
+def test_noise_in_looped_blocks_is_that_of_its_key(noise):
+    net, x = tiny("resnet", **{"blocks": (1, 5), "stack": True, **noise})
     variables = filled(net, x.shape[1:])
     run = quickly(lambda key: net.apply(variables, x, train=True, rngs={"noise": key}, mutable=["batch_stats"])[0],
                   jax.random.key(0))
