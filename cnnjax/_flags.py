@@ -116,7 +116,7 @@ def _rename(config: dict, path: str, name: Any) -> None:
         raise ConfigError(f"{path} has no value; write --config.{path}=name")
     if path in LISTS:
         section, key = path.split(".")
-        kind = tuple[tuple, ...] if key == "groups" else tuple[str, ...]
+        kind = tuple if key == "groups" else tuple[str, ...]
         config[section][key] = _read(path, name, Option(kind, ()))
         refill_groups(config[section]) if key == "groups" else refill_augment(config[section])
         return

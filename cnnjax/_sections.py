@@ -106,7 +106,8 @@ def refill_groups(section: dict) -> None:
     """Makes the optimizer section have a section for every group: that of the entry of that name where it has none."""
     for group in section["groups"]:
         if not (isinstance(group, tuple) and len(group) == 2 and all(isinstance(word, str) for word in group)):
-            raise ConfigError(f"optimizer.groups holds {group!r}; it must hold pairs (pattern, optimizer)")
+            pairs = "pairs (pattern, optimizer), as in (('*/bias', 'sgd'),)"
+            raise ConfigError(f"optimizer.groups holds {group!r}; it must hold {pairs}")
         if group[1] not in section:
             section[group[1]] = filled(f"optimizer.{group[1]}", "optimizers", group[1], NOTHING)
 

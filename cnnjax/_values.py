@@ -50,6 +50,10 @@ def words(kind: Any) -> str:
         return "a tuple"
     if origin is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
+            inner = typing.get_args(arguments[0])
+            if typing.get_origin(arguments[0]) is tuple and Ellipsis not in inner:
+                pair = f"({', '.join(words(argument) for argument in inner)})"
+                return f"a tuple of {'pairs' if len(inner) == 2 else 'tuples'} {pair}, as in ({pair},)"
             return f"a tuple of {_SEVERAL.get(arguments[0], words(arguments[0]))}"
         return f"a tuple of {len(arguments)}: {', '.join(words(argument) for argument in arguments)}"
     return getattr(kind, "__name__", str(kind))

@@ -63,6 +63,8 @@ def of_weights(
         raise ConfigError(f"--resize={resize} is less than --size={size}; the picture is cut from the resized one")
     if len(means) != len(stds) or len(means) not in (1, 3):
         raise ConfigError(f"--mean has {len(means)} numbers and --std {len(stds)}; one each, or three each for colour")
+    if not np.isfinite([*means, *stds]).all() or min(stds) <= 0:
+        raise ConfigError(f"--mean is {','.join(mean)} and --std {','.join(std)}; they must be finite, and std above 0")
     shape = (size, size, len(means))
     image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     shapes = jax.eval_shape(lambda key, x: net.init(key, x, train=False), jax.random.key(0), image)

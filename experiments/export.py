@@ -68,8 +68,20 @@ def main(argv: list[str]) -> None:
         raise ConfigError(f"--output is {str(target)!r}; there is no folder {target.parent}")
     served = _origin.network(FLAGS)
     print(served.story)
-    story = _weights(served, target) if to == "safetensors" else _program(served, target, to)
-    print(f"{target}: {target.stat().st_size:,} bytes; {story}")
+    print(write(served, target, to))
+
+
+def write(served, target: Path, to: str) -> str:
+    """Writes a network to a file, read back and compared before it takes the place of an older one; what was found."""
+    unchecked = target.with_name(f"{target.name}.unchecked")
+    try:
+        story = _weights(served, unchecked) if to == "safetensors" else _program(served, unchecked, to)
+        unchecked.replace(target)
+    except OSError as error:
+        raise ConfigError(f"--output is {str(target)!r}, which can't be written: {error.strerror}") from error
+    finally:
+        unchecked.unlink(missing_ok=True)
+    return f"{target}: {target.stat().st_size:,} bytes; {story}"
 
 
 def _weights(served, target: Path) -> str:
@@ -92,7 +104,7 @@ def _weights(served, target: Path) -> str:
     back = weights.load(served.net, served.variables, target, dialect=dialect)
     same = jax.tree.all(jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), back, dict(served.variables)))
     if not same:
-        raise ConfigError(f"{target} gives other numbers when it is read back; choose another --dialect")
+        raise ConfigError(f"{dialect} names give other numbers when they are read back; choose another --dialect")
     return f"{dialect} names; read back, every number is the same"
 
 
@@ -106,9 +118,7 @@ def _program(served, target: Path, to: str) -> str:
         program = weights.as_onnx(answer, served.shape, served.dtype)
     else:
         program = weights.as_stablehlo(answer, served.shape, served.dtype, platforms=FLAGS.platforms)
-    partial = target.with_name(f"{target.name}.partial")
-    partial.write_bytes(program)
-    partial.replace(target)
+    target.write_bytes(program)
     story = f"inputs (b, {', '.join(map(str, served.shape))}) {served.dtype}"
     story += f", for {', '.join(FLAGS.platforms)}" if to == "stablehlo" else ""
     return f"{story}; {_compared(served, answer, target, to)}"
@@ -127,13 +137,17 @@ def _compared(served, answer, target: Path, to: str) -> str:
     batches = [(255 * batch if whole else batch).astype(served.dtype) for batch in batches]
     wanted = [jax.tree.map(np.asarray, jax.jit(answer)(batch)) for batch in batches]
     found = _by_onnxruntime(target, batches) if to == "onnx" else _by_jax_alone(target, batches)
-    far, names = 0.0, [name for name in wanted[0] if np.issubdtype(wanted[0][name].dtype, np.floating)]
+    reader, far = "onnxruntime" if to == "onnx" else "a process without this project", 0.0
     for ours, theirs in zip(wanted, found, strict=True):
-        for name in names:
-            far = max(far, float(np.abs(ours[name] - theirs[name]).max() / max(np.abs(ours[name]).max(), 1e-30)))
-    if not far <= _TOLERANCE:
-        raise ConfigError(f"{target} is written, but its {', '.join(names)} differ by {far:.2g} relative; don't use it")
-    reader = "onnxruntime" if to == "onnx" else "a process without this project"
+        for name, value in ours.items():
+            if not np.isfinite(value).all():
+                raise ConfigError(f"{name} of the network itself is not finite; are its weights, mean and std right?")
+            if np.shape(theirs[name]) != value.shape:
+                raise ConfigError(f"{name} is {np.shape(theirs[name])} in {reader}, but {value.shape} in the network")
+            apart = np.abs(value.astype(np.float64) - theirs[name]).max() / max(np.abs(value).max(), 1e-30)
+            far = max(far, float("inf") if np.isnan(apart) else float(apart))
+            if far > _TOLERANCE:
+                raise ConfigError(f"{name} differs by {far:.2g} relative in {reader}; nothing was written")
     return f"{', '.join(wanted[0])} in {reader} within {far:.1e}"
 
 
@@ -148,7 +162,7 @@ def _by_jax_alone(target: Path, batches: list) -> list:
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ConfigError(f"{target} is written, but can't be run by another process: {last}")
+            raise ConfigError(f"the program can't be run by another process, so nothing was written: {last}")
         with np.load(answers) as held:
             places = {name: name.rpartition("_") for name in held.files}
             return [
@@ -162,7 +176,7 @@ def _by_onnxruntime(target: Path, batches: list) -> list:
         import onnxruntime
     except ImportError:
         raise ConfigError(
-            f"{target} is written, but not checked: onnxruntime is not installed, pip install -e '.[onnx]'"
+            "the model can't be checked, so nothing was written: onnxruntime is missing, pip install -e '.[onnx]'"
         ) from None
     session = onnxruntime.InferenceSession(str(target))
     names = [output.name for output in session.get_outputs()]

@@ -64,8 +64,11 @@ def main(argv: list[str]) -> None:
     if FLAGS.output:
         target = Path(FLAGS.output)
         partial = target.with_name(f"{target.name}.partial")
-        partial.write_text(_csv(found) if target.suffix == ".csv" else _json(found))
-        partial.replace(target)
+        try:
+            partial.write_text(_csv(found) if target.suffix == ".csv" else _json(found))
+            partial.replace(target)
+        except OSError as error:
+            raise ConfigError(f"--output is {FLAGS.output!r}, which can't be written: {error.strerror}") from error
     bad = {path: story for path, story in found.items() if isinstance(story, str)}
     if bad:
         lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())
@@ -76,10 +79,12 @@ def main(argv: list[str]) -> None:
 
 
 def _apart(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Flags (and the word after one without a value), and paths."""
-    options, paths = [], []
+    """Flags (and the word after one without a value), and paths: the others, and all behind `--`."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    argv, paths = argv[:end], argv[end + 1 :]
+    options = []
     for before, word in zip(["", *argv], argv, strict=False):
-        flag = word.startswith("-") or (before.startswith("--") and "=" not in before)
+        flag = word.startswith("-") or (before.startswith("-") and "=" not in before)
         (options if flag else paths).append(word)
     return options, paths
 
@@ -119,7 +124,10 @@ def _predicted(served, files: list[Path], top: int) -> dict:
         answer = apply(served.variables, np.concatenate([images, images[:1].repeat(missing, 0)]))
         if np.ndim(answer.get("probabilities", 0)) != 2:
             raise ConfigError(f"the network answers {', '.join(answer)}, not classes; cnnjax.load(…).predict has them")
-        for path, row in zip(good, np.asarray(answer["probabilities"]), strict=False):
+        rows = np.asarray(answer["probabilities"])[: len(good)]
+        if not np.isfinite(rows).all():
+            raise ConfigError("the network's answers are not finite; are its weights, mean and std right?")
+        for path, row in zip(good, rows, strict=True):
             best = np.argsort(-row, kind="stable")[:top]
             likely[path] = [(int(i), served.names[i] if served.names else str(i), float(row[i])) for i in best]
     return {str(path): bad.get(str(path)) or likely[str(path)] for path in files}

@@ -98,9 +98,9 @@ def optimizer(
     clip: float = 0.0,
     accumulate: int = 1,
     ema: float = 0.0,
-    freeze: tuple = (),
-    factors: tuple = (),
-    groups: tuple = (),
+    freeze: tuple[str, ...] = (),
+    factors: tuple[tuple[str, float], ...] = (),
+    groups: tuple[tuple[str, str], ...] = (),
 ) -> dict:
     """What surrounds the optimizer: gradient clipping by global norm, microbatches, averaging, groups of parameters.
 

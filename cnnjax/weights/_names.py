@@ -20,7 +20,7 @@ CONVOLVED = {("VGG", "dense1"), ("VGG", "dense2"), ("MobileNet", "head/hidden"),
 def family(net) -> str:
     """The family of a net; pre-activated residual nets are one of their own."""
     name = type(net).__name__
-    return f"Preactivated{name}" if name == "ResNet" and net.shape["version"] == "2" else name
+    return f"Preactivated{name}" if name == "ResNet" and dict(net.shape)["version"] == "2" else name
 
 
 def _number(word: str) -> int:
@@ -110,7 +110,9 @@ def _resnet_v2(path, paths):
         case ["head", "output"]:
             return "head.fc"
         case ["stem", "conv"]:
-            return "stem.conv"
+            return "stem.conv3" if "stem/conv1" in paths else "stem.conv"
+        case ["stem", part]:  # a deep one
+            return f"stem.{part}"
         case ["norm"]:
             return "norm"
         case [stage, block, "shortcut", "conv"]:

@@ -22,11 +22,18 @@ _DTYPES = {
 }
 
 
-def read_archive(path: Path) -> Any:
-    """What `torch.save` of PyTorch 1.6 and later put into a file, its tensors as arrays."""
+_HOLDERS = ("state_dict", "model_state_dict", "model", "model_ema", "net", "params")
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """The state dict that `torch.save` of PyTorch 1.6 and later put into a file."""
+    stored = {}
     with zipfile.ZipFile(path) as archive:
         names = {info.filename: info for info in archive.infolist()}
-        root = next(name for name in names if name.endswith("data.pkl")).removesuffix("data.pkl")
+        roots = [name.removesuffix("data.pkl") for name in names if name.endswith("data.pkl")]
+        if len(roots) > 1 or len(names) < len(archive.infolist()):
+            raise RefusedError(f"{path} has an entry twice; PyTorch writes each once")
+        root = roots[0]
         if any(info.compress_type != zipfile.ZIP_STORED for info in names.values()):
             raise RefusedError(f"{path} is a compressed archive; PyTorch writes none")
         order = archive.read(f"{root}byteorder").decode().strip() if f"{root}byteorder" in names else "little"
@@ -35,13 +42,15 @@ def read_archive(path: Path) -> Any:
             name = f"{root}data/{storage.key}"
             if name not in names:
                 raise RefusedError(f"{path} lacks {name}, which a tensor refers to")
-            return _numbers(archive.read(name), storage, order)
+            if storage not in stored:
+                stored[storage] = _numbers(archive.read(name), storage, order)
+            return stored[storage]
 
-        return _arrays(loaded(io.BytesIO(archive.read(f"{root}data.pkl"))), numbers)
+        return _state_dict(loaded(io.BytesIO(archive.read(f"{root}data.pkl"))), numbers, path)
 
 
-def read_legacy(path: Path) -> Any:
-    """What `torch.save` before PyTorch 1.6 put into a file, its tensors as arrays."""
+def read_legacy(path: Path) -> dict[str, np.ndarray]:
+    """The state dict that `torch.save` before PyTorch 1.6 put into a file."""
     with path.open("rb") as file:
         if loaded(file) != MAGIC or loaded(file) != 1001:
             raise RefusedError(f"{path} is a pickle, but not one of PyTorch's files of weights")
@@ -64,7 +73,7 @@ def read_legacy(path: Path) -> Any:
             raise RefusedError(f"{path} lacks the storage {storage.key}, which a tensor refers to")
         return stored[storage.key]
 
-    return _arrays(value, numbers)
+    return _state_dict(value, numbers, path)
 
 
 def _numbers(raw: bytes, storage: Storage, order: str) -> np.ndarray:
@@ -78,27 +87,52 @@ def _numbers(raw: bytes, storage: Storage, order: str) -> np.ndarray:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return [tensor for part in parts for tensor in _tensors(part)]
+    """Every tensor in nested dicts and lists; what stands in several places is looked at once."""
+    found, seen, waiting = [], set(), [value]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif isinstance(part, dict | list | tuple):
+            waiting.extend(part.values() if isinstance(part, dict) else part)
+    return found
 
 
-def _arrays(value: Any, numbers: Callable[[Storage], np.ndarray]) -> Any:
-    """The value with every tensor as an array."""
-    if isinstance(value, Tensor):
-        flat = numbers(value.storage)
-        last = value.offset + sum((n - 1) * step for n, step in zip(value.size, value.stride, strict=True))
-        if 0 in value.size:
-            return np.zeros(value.size, flat.dtype)
-        if math.prod(value.size) > len(flat):  # a stride of 0 would make a terabyte of one number
-            raise RefusedError(f"a tensor of size {value.size} repeats its {len(flat)} stored numbers")
-        if last >= len(flat):
-            raise RefusedError(f"a tensor of size {value.size} reaches beyond its storage of {len(flat)} numbers")
-        steps = tuple(step * flat.itemsize for step in value.stride)
-        return np.lib.stride_tricks.as_strided(flat[value.offset:], value.size, steps).copy()
-    if isinstance(value, dict):
-        return {key: _arrays(part, numbers) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_arrays(part, numbers) for part in value)
-    return value
+def _state_dict(value: Any, numbers: Callable[[Storage], np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file by name, looked for first in the dicts that training scripts wrap them in.
+
+    What else a checkpoint holds, such as an optimizer's moments, is not read.
+    """
+    seen, waiting = set(), [value]
+    bare = {}  # where no holder has tensors, those beside the holders
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, dict) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        holders = [part[holder] for holder in _HOLDERS if isinstance(part.get(holder), dict)]
+        tensors = {str(name): tensor for name, tensor in part.items() if isinstance(tensor, Tensor)}
+        if tensors and not holders:
+            return {name: _array(tensor, numbers) for name, tensor in tensors.items()}
+        bare = bare or tensors
+        waiting.extend(reversed(holders))
+    if not bare:
+        raise RefusedError(f"{path} holds no dict of tensors")
+    return {name: _array(tensor, numbers) for name, tensor in bare.items()}
+
+
+def _array(tensor: Tensor, numbers: Callable[[Storage], np.ndarray]) -> np.ndarray:
+    """The numbers of a tensor: a view of its storage, which other tensors may share."""
+    flat = numbers(tensor.storage)
+    last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.size, tensor.stride, strict=True))
+    if 0 in tensor.size:
+        return np.zeros(tensor.size, flat.dtype)
+    if math.prod(tensor.size) > len(flat):  # a stride of 0 would make a terabyte of one number
+        raise RefusedError(f"a tensor of size {tensor.size} repeats its {len(flat)} stored numbers")
+    if last >= len(flat):
+        raise RefusedError(f"a tensor of size {tensor.size} reaches beyond its storage of {len(flat)} numbers")
+    steps = tuple(step * flat.itemsize for step in tensor.stride)
+    return np.lib.stride_tricks.as_strided(flat[tensor.offset:], tensor.size, steps, writeable=False)

@@ -23,7 +23,6 @@ _SAFE = {
     "U8": np.uint8, "BOOL": np.bool_,
 }
 _LONGEST_HEADER = 100_000_000
-_HOLDERS = ("state_dict", "model_state_dict", "model", "model_ema", "net", "params")
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
@@ -52,16 +51,18 @@ def _read(path: Path, start: bytes) -> dict[str, np.ndarray]:
     if start[:4] == b"PK\x03\x04":
         return _from_zip(path)
     if start[:1] == b"\x80" and start[8:] != b"{":  # a safetensors header may happen to be as long
-        return _state_dict(read_legacy(path), path)
+        return read_legacy(path)
     return _from_safetensors(path)
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] = {}) -> None:
     """Writes a safetensors file: the tensors by name, and notes that are text."""
     names = {np.dtype(dtype): name for name, dtype in _SAFE.items()}
+    if "__metadata__" in tensors or not all(isinstance(note, str) for note in metadata.values()):
+        raise ValueError("metadata must be text by name, and no tensor can be called __metadata__")
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
     offset = 0
-    arrays = {name: np.ascontiguousarray(np.asarray(value)).reshape(np.shape(value)) for name, value in tensors.items()}
+    arrays = {name: _plain(np.asarray(value)) for name, value in tensors.items()}
     for name, array in arrays.items():
         if array.dtype not in names:
             raise ValueError(f"{name} is {array.dtype}; safetensors holds {', '.join(_SAFE)}")
@@ -85,18 +86,34 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], *, metadat
         partial.unlink(missing_ok=True)  # left over where the disk is full
 
 
+def _plain(value: np.ndarray) -> np.ndarray:
+    """The array in one piece, its bytes in this machine's order."""
+    return np.ascontiguousarray(value, value.dtype.newbyteorder("=")).reshape(value.shape)
+
+
 def _from_zip(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise RefusedError(f"{path} has an entry twice")
     if any(name.endswith("data.pkl") for name in names):
-        return _state_dict(read_archive(path), path)
+        return read_archive(path)
     if not all(name.endswith(".npy") for name in names):
         raise RefusedError(f"{path} is an archive, but neither NumPy's nor PyTorch's")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files}
     except ValueError as error:
         raise RefusedError(f"{path} can't be read: {error}") from None
+    return {name: _number(name, value) for name, value in found.items()}
+
+
+def _number(name: str, value: np.ndarray) -> np.ndarray:
+    """An array of an .npz, whose two nameless bytes are a bfloat16: NumPy writes it so."""
+    value = value.view(ml_dtypes.bfloat16) if value.dtype == np.dtype("V2") else value
+    if value.dtype.newbyteorder("=") not in map(np.dtype, _SAFE.values()):
+        raise RefusedError(f"{name} is {value.dtype}; read are {', '.join(_SAFE)}")
+    return value
 
 
 def _from_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -106,17 +123,37 @@ def _from_safetensors(path: Path) -> dict[str, np.ndarray]:
         if size < 8 or length > min(size - 8, _LONGEST_HEADER):
             raise RefusedError(f"{path} is no file of weights: neither safetensors, .npz nor PyTorch's")
         try:
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_once)
             entries = {name: value for name, value in header.items() if name != "__metadata__"}
             plan = {name: _entry(name, value, size - 8 - length) for name, value in entries.items()}
         except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
             raise RefusedError(f"{path} has a header that can't be read: {error}") from None
+        _check_spans([value["data_offsets"] for value in entries.values()], size - 8 - length)
         tensors = {}
         for name, (dtype, shape, start) in plan.items():
             file.seek(8 + length + start)
             count = math.prod(shape)
             tensors[name] = np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype).reshape(shape)
     return tensors
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict:
+    """A JSON object, none of whose keys stands in it twice."""
+    if len(dict(pairs)) < len(pairs):
+        raise KeyError("a name that stands there twice")
+    return dict(pairs)
+
+
+def _check_spans(spans: list, size: int) -> None:
+    """Refuses tensors that share bytes, and bytes that are no tensor's: the format has neither."""
+    at = 0
+    for start, stop in sorted(spans):
+        if start != at:
+            owners = "no tensor" if start > at else "two tensors"
+            raise RefusedError(f"bytes {min(start, at)} to {max(start, at)} belong to {owners}")
+        at = stop
+    if at != size:
+        raise RefusedError(f"bytes {at} to {size} belong to no tensor")
 
 
 def _entry(name: str, value: dict, size: int) -> tuple:
@@ -130,15 +167,3 @@ def _entry(name: str, value: dict, size: int) -> tuple:
         span = f"bytes {start} to {stop} of {size}"
         raise RefusedError(f"{name} of shape {shape} is said to lie in {span}; was it cut short?")
     return _SAFE[value["dtype"]], shape, start
-
-
-def _state_dict(value: Any, path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a file by name, looked for in the dicts that training scripts wrap them in."""
-    if isinstance(value, dict):
-        tensors = {str(name): part for name, part in value.items() if isinstance(part, np.ndarray)}
-        if tensors:
-            return tensors
-        for holder in _HOLDERS:
-            if isinstance(value.get(holder), dict):
-                return _state_dict(value[holder], path)
-    raise RefusedError(f"{path} holds no dict of tensors")

@@ -164,11 +164,30 @@ def _convolution(x, kernel, *, geometry):
 
 
 def _lax(x, kernel, *, stride, padding, dilation, groups):
-    letters = "DHW"[5 - x.ndim :]
+    if x.ndim == 5:
+        return _frame_by_frame(x, kernel, stride, padding, dilation, groups)
     return lax.conv_general_dilated(
         x, kernel, stride, padding, rhs_dilation=dilation, feature_group_count=groups,
-        dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )  # fmt: skip
+
+
+def _frame_by_frame(x, kernel, stride, padding, dilation, groups):
+    """A convolution of video as the sum of those of pictures, one for each place of the window in time.
+
+    jax2onnx has no form for three dimensions.
+    """
+    (step, *stride), (edges, *padding), (apart, *dilation) = stride, padding, dilation
+    x = _padded(x, np.zeros((), x.dtype), padding_config=[(0, 0, 0), (*edges, 0), *[(0, 0, 0)] * 3])
+    frames = (x.shape[1] - (kernel.shape[0] - 1) * apart - 1) // step + 1
+    total = 0
+    for place in range(kernel.shape[0]):
+        first = place * apart
+        part = lax.slice_in_dim(x, first, first + (frames - 1) * step + 1, step, axis=1)
+        pictures = part.reshape(-1, *part.shape[2:])
+        y = _lax(pictures, kernel[place], stride=stride, padding=padding, dilation=dilation, groups=groups)
+        total = total + y
+    return total.reshape(-1, frames, *total.shape[1:])
 
 
 def _transposed(kernel, y, *, geometry):

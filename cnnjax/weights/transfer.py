@@ -1,8 +1,9 @@
 """Variables of a net filled from a file, and written to one."""
 
+import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,9 +20,13 @@ _COUNTERS = ".num_batches_tracked"
 
 
 class WeightsError(ValueError):
-    """A file whose tensors do not fit the net."""
+    """A file whose tensors do not fit the net; every name is in `missing`, `misshapen` and `unused`."""
 
     exit_code = 2
+
+    def __init__(self, message: str, missing: Sequence = (), misshapen: Sequence = (), unused: Sequence = ()):
+        super().__init__(message)
+        self.missing, self.misshapen, self.unused = list(missing), list(misshapen), list(unused)
 
 
 def load(
@@ -48,13 +53,18 @@ def fill(
     _known(head, channels, dialect)
     found = {_names.renamed(name): value for name, value in found.items() if not name.endswith(_COUNTERS)}
     leaves = _leaves(variables)
+    if not leaves:
+        raise ValueError("variables are empty; give those of net.init, or their shapes by jax.eval_shape")
     kept = _outputs(leaves) if head == "fresh" else set()
+    if any(isinstance(leaves[leaf], jax.ShapeDtypeStruct) for leaf in kept):
+        raise ValueError("head is 'fresh', which keeps the output layer of variables; they must be numbers, not shapes")
     choices = _names.DIALECTS if dialect == "any" else (dialect,)
     plans = {choice: plan for choice in choices if (plan := _plan(net, leaves, choice))}
     if not plans:
         raise WeightsError(f"{dialect} has no names for {type(net).__name__}; the file can be in our own names")
     fits = {choice: sum(name in found for name, _ in plan.values()) for choice, plan in plans.items()}
-    dialect = max(fits, key=fits.get)
+    foreign = any(name.endswith((".weight", ".running_mean")) for name in found)  # decides where none fits
+    dialect = max(fits, key=lambda choice: (fits[choice], foreign and choice != "native"))
     plan = plans[dialect]
     filled, missing, misshapen = dict(leaves), [], []
     for leaf, (name, sides) in plan.items():
@@ -71,10 +81,11 @@ def fill(
         if value is None or value.shape != shape:
             misshapen.append(f"{name} {found[name].shape} for {'/'.join(leaf)} {shape}")
         else:
-            filled[leaf] = value.astype(np.float32)
+            filled[leaf] = _float32(name, value)
     unused = sorted(set(found) - {name for name, _ in plan.values()})
+    unused = [f"{name} {tuple(found[name].shape)}" for name in unused]
     if missing or misshapen:
-        raise WeightsError(_report(source, net, missing, misshapen, unused))
+        raise WeightsError(_report(source, net, missing, misshapen, unused), missing, misshapen, unused)
     if unused:
         warnings.warn(f"{source}: {len(unused)} tensors are not used: {_some(unused)}", stacklevel=3)
     return _tree(variables, filled)
@@ -105,6 +116,14 @@ def tensors(net: Any, variables: Mapping, *, dialect: str = "native") -> dict[st
             value = value.reshape(*value.shape[:1], -1, *(sides or (1, 1)))
         found[name] = value
     return found
+
+
+def _float32(name: str, value: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        narrow = value.astype(np.float32)
+    if value.dtype == np.float64 and not np.array_equal(np.isinf(narrow), np.isinf(value)):
+        raise WeightsError(f"{name} has numbers beyond float32, up to {np.abs(value).max():.1e}")
+    return narrow
 
 
 def _known(head: str, channels: str, dialect: str) -> None:
@@ -148,25 +167,32 @@ def _plan(net: Any, leaves: Mapping, dialect: str) -> dict:
             module = rule(modules, paths)
         except (KeyError, AttributeError, TypeError, ValueError):
             return {}  # a variant that the dialect has no names for: AlexNet with normalisation, say
+        if module is None:
+            return {}
         if dialect == "native":
             plan[leaf] = (f"{module}.{last}" if module else last, ())
         else:
             plan[leaf] = (f"{module}.{_GAINS[dialect] if last == 'gain' else _LEAVES[last]}", sides)
-    return plan
+    return plan if len(dict(plan.values())) == len(plan) else {}  # two leaves of one name would overwrite one another
 
 
 def _ours(value: np.ndarray, last: str, shape: tuple[int, ...], sides: tuple[int, ...]) -> np.ndarray | None:
     """A tensor of PyTorch in our layout and shape, or None where it does not fit."""
     if last != "kernel":
-        return value.reshape(shape) if value.size == np.prod(shape, dtype=int) else None
+        return value.reshape(shape) if _without_ones(value.shape) == _without_ones(shape) else None
     if value.ndim < 2:
         return None
     if sides and value.ndim == 2 and value.shape[1] % (sides[0] * sides[1]) == 0:
         value = value.reshape(value.shape[0], -1, *sides)  # PyTorch flattens channels first
     value = np.moveaxis(value, (0, 1), (-1, -2))
-    dense = len(shape) == 2 or value.ndim == 2  # 1×1 convolutions and dense layers stand for one another
+    # 1×1 convolutions and dense layers stand for one another, as do a window of the whole map and a dense layer
+    dense = len(shape) == 2 or (value.ndim == 2 and math.prod(shape[:-2]) == 1)
     fits = value.shape == shape or (dense and value.size == np.prod(shape) and value.shape[-1] == shape[-1])
     return value.reshape(shape) if fits else None
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [n for n in shape if n != 1]
 
 
 def _recoloured(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

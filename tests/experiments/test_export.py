@@ -12,7 +12,7 @@ import cnnjax
 from cnnjax import models, weights
 from cnnjax.config import ConfigError, load
 from cnnjax.train.job import prepare
-from experiments import export
+from experiments import _served, export
 
 ONNX = importlib.util.find_spec("jax2onnx") and importlib.util.find_spec("onnxruntime")
 ELSEWHERE = """
@@ -66,6 +66,20 @@ def test_weights_are_written_under_torchvisions_names_where_it_has_the_network(r
     export.main([*flags, "--to=safetensors", f"--output={tmp_path}/b.safetensors"])
     assert "torchvision names; read back, every number is the same" in capsys.readouterr().out
     assert weights.read(tmp_path / "b.safetensors")["layer1.0.conv1.weight"].shape == (16, 16, 3, 3)
+
+
+def test_a_network_whose_answers_are_not_finite_is_not_exported_and_the_old_file_stays(tmp_path):
+    net = models.resnet(outputs=2, blocks=(1,), width=4, stem="cifar")
+    shapes = jax.eval_shape(lambda k, x: net.init(k, x, train=False), jax.random.key(0), np.zeros((1, 8, 8, 3)))
+    bad = jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan, np.float32), shapes)
+    served = _served.Served(
+        net, bad, lambda v, x: {"probabilities": net.apply(v, x)}, (8, 8, 3), np.dtype("f4"), (), {}, 0, ""
+    )
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(ConfigError, match="probabilities of the network itself is not finite; are its weights"):
+        export.write(served, tmp_path / "a", "stablehlo")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
 
 
 @pytest.mark.parametrize(("argv", "words"), [

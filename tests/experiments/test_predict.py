@@ -97,6 +97,10 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
     wanted = np.asarray(jax.nn.softmax(jax.jit(net.apply)(variables, x.astype(np.float32))[0]))
     best = ("cat", "dog", "yak")[wanted.argmax()]
     assert line.split()[:3] == [f"{tmp_path}/a.png", best, f"{wanted.max():.1%}"]
+    broken = jax.tree.map(lambda leaf: leaf * np.float32("nan"), variables)
+    weights.save(net, broken, tmp_path / "nan.safetensors")
+    words, code = said([MODEL, f"--weights={tmp_path}/nan.safetensors", *flags[2:], "--outputs=3", f"{tmp_path}/a.png"])
+    assert (code, words) == (2, "the network's answers are not finite; are its weights, mean and std right?")
     words, code = said([*flags, f"{tmp_path}/a.png"])
     assert code == 2
     assert "of another shape: head.output.bias (3,) for params/head/output/bias (1000,)" in words
@@ -113,6 +117,10 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
     ([MODEL, "--weights=no.pth", "README.md"], r"--weights=no.pth can't be read: No such file"),
     ([MODEL, "--weights=no.pth", "--mean=a", "README.md"], "--mean is a; it must be numbers between commas"),
     ([MODEL, "--weights=no.pth", "--mean=0.5", "README.md"], "--mean has 1 numbers and --std 3"),
+    ([MODEL, "--weights=no.pth", "--std=0,1,1", "README.md"], "and --std 0,1,1; they must be finite, and std above 0"),
+    ([MODEL, "--weights=no.pth", "--mean=nan,0,0", "README.md"], "--mean is nan,0,0 .* must be finite"),
+    (["--workdir=a", "--", "-dash.png"], "has '-dash.png'; there is no such file"),
+    (["-workdir", "runs/nothing", "README.md"], "runs/nothing holds no run"),
     ([MODEL, "--weights=no.pth", "--size=300", "README.md"], "--resize=256 is less than --size=300"),
     (["--workdir=runs/nothing", "README.md"], "runs/nothing holds no run"),
 ])

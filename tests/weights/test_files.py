@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -52,6 +53,23 @@ def test_both_layouts_of_pytorch_give_the_tensors(folder, name):
 
 def test_the_state_dict_is_found_in_a_training_checkpoint(folder):
     assert set(weights.read(folder / "checkpoint.pth")) >= {"0.weight", "0.bias", "1.running_mean"}
+
+
+def test_what_stands_beside_a_state_dict_does_not_hide_it(tmp_path):
+    """PyTorch's own ImageNet example keeps its best accuracy as a tensor."""
+    one = rebuilt(4, 0, (2, 2), (2, 1))[2:-1].removeprefix(b"}X\x01\x00\x00\x00w").removesuffix(b"s")
+    best, inner = b"X\x04\x00\x00\x00best" + one, b"}X\x01\x00\x00\x00w" + one + b"s"
+    pickled = b"\x80\x02}(" + best + b"X\x0a\x00\x00\x00state_dict" + inner + b"u."
+    path = archive(tmp_path / "a.pth", pickled, **{"0": np.arange(4.0, dtype="f4").tobytes()})
+    assert set(weights.read(path)) == {"w"}
+
+
+def test_lists_of_lists_of_lists_are_refused_at_once(tmp_path):
+    deep = []
+    for _ in range(60):
+        deep = [deep, deep]
+    with pytest.raises(weights.RefusedError, match="holds no dict of tensors"):
+        weights.read(archive(tmp_path / "a.pth", pickle.dumps({"state_dict": {"a": deep}}, 2)))
 
 
 def test_a_parameter_is_a_tensor(folder):
@@ -136,6 +154,23 @@ def test_safetensors_and_npz_come_back_as_they_were_written(tmp_path):
             assert back[key].shape == value.shape
 
 
+def test_what_numpy_has_no_name_for_is_read_and_what_is_no_number_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", w=np.asarray([1.5, -2], ml_dtypes.bfloat16))
+    np.testing.assert_array_equal(weights.read(tmp_path / "a.npz")["w"].astype(np.float32), [1.5, -2])
+    for value in ("1.5", 1j, np.datetime64("2026-01-01")):
+        np.savez(tmp_path / "b.npz", w=np.asarray([value]))
+        with pytest.raises(weights.RefusedError, match=r"b.npz: w is .*; read are F64"):
+            weights.read(tmp_path / "b.npz")
+
+
+def test_the_other_order_of_bytes_is_written_in_this_ones(tmp_path):
+    weights.write(tmp_path / "a.safetensors", {"w": np.asarray([1.0, 2.0], ">f4")})
+    np.testing.assert_array_equal(weights.read(tmp_path / "a.safetensors")["w"], [1, 2])
+    for tensors, notes in (({"__metadata__": np.ones(1)}, {}), ({}, {"a": 1})):
+        with pytest.raises(ValueError, match="metadata must be text by name, and no tensor can be called"):
+            weights.write(tmp_path / "b.safetensors", tensors, metadata=notes)
+
+
 def test_a_header_of_any_length_is_read(tmp_path):
     """A length whose first byte is that of a pickle must not be taken for one."""
     for count in range(1, 60):
@@ -151,6 +186,8 @@ def test_a_header_of_any_length_is_read(tmp_path):
     ({"w": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, "is C64; read are F64"),
     ({"w": {"dtype": "F32", "shape": [2]}}, "can't be read"),
     ({"w": [1]}, "can't be read"),
+    ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, "bytes 4 to 8 belong to no tensor"),
+    ({key: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for key in "wv"}, "bytes 0 to 8 belong to two"),
     ([1, 2], "can't be read"),
 ])
 def test_a_false_header_is_refused(tmp_path, header, message):

@@ -41,6 +41,43 @@ def test_a_net_without_foreign_names_is_saved_under_its_own(tmp_path):
         weights.save(net, variables, tmp_path / "b.safetensors", dialect="torchvision")
 
 
+@pytest.mark.parametrize(("name", "wrong"), [
+    ("layer1.0.conv1.weight", (4, 36)), ("layer1.0.bn1.weight", (2, 2)), ("fc.weight", (20, 8)),
+])
+def test_as_many_numbers_in_another_shape_do_not_fit(name, wrong):
+    net = resnet(stem="cifar", blocks=(1, 1))
+    variables = made(net, (32, 32, 3))
+    found = weights.tensors(net, variables, dialect="torchvision")
+    right = found[name].shape
+    found[name] = np.arange(np.prod(right), dtype=np.float32).reshape(wrong if np.prod(wrong) == np.prod(right) else -1)
+    with pytest.raises(weights.WeightsError, match=rf"of another shape: {name} ") as error:
+        weights.fill(net, variables, found)
+    assert len(error.value.misshapen) == 1
+
+
+def test_every_tensor_has_a_name_of_its_own_or_none_is_written(tmp_path):
+    net = models.resnet18_v2(outputs=5, width=8, stem="deep")
+    found = weights.tensors(net, made(net, (32, 32, 3)), dialect="timm")
+    assert {"stem.conv1.weight", "stem.norm2.bias", "stem.conv3.weight"} <= set(found)
+    unknown = models.resnet18_v2(outputs=5, width=8, shortcut="D", norm="group")
+    assert "None.weight" not in weights.tensors(unknown, made(unknown, (32, 32, 3)), dialect="timm")
+
+
+def test_what_no_loading_can_be_made_of_is_said_so(tmp_path):
+    net = resnet()
+    variables = made(net, (32, 32, 3))
+    weights.save(net, variables, tmp_path / "a.safetensors", dialect="torchvision")
+    shapes = jax.eval_shape(lambda: variables)
+    with pytest.raises(ValueError, match=r"head is 'fresh', which keeps .* they must be numbers, not shapes"):
+        weights.load(net, shapes, tmp_path / "a.safetensors", head="fresh")
+    with pytest.raises(ValueError, match=r"variables are empty; give those of net.init"):
+        weights.load(net, {}, tmp_path / "a.safetensors")
+    huge = weights.tensors(net, variables, dialect="torchvision")
+    huge["fc.bias"] = np.full(5, 1e300)
+    with pytest.raises(weights.WeightsError, match=r"fc.bias has numbers beyond float32, up to 1.0e\+300"):
+        weights.fill(net, variables, huge)
+
+
 def test_a_new_head_keeps_its_own_numbers(tmp_path):
     old, new = resnet(outputs=5), resnet(outputs=3)
     trained, fresh = made(old, (32, 32, 3)), made(new, (32, 32, 3), seed=1)
@@ -61,7 +98,7 @@ def test_what_is_missing_and_what_is_not_used_is_listed_by_name(tmp_path):
     assert "does not fit ResNet" in str(error.value)
     assert "missing: layer1.1.bn1.running_mean for batch_stats/stage1/block2/norm1/mean (4,)" in str(error.value)
     weights.save(deep, made(deep, (32, 32, 3)), tmp_path / "b.safetensors", dialect="torchvision")
-    with pytest.warns(UserWarning, match=r"10 tensors are not used: layer1.1.bn1.bias, "):
+    with pytest.warns(UserWarning, match=r"10 tensors are not used: layer1.1.bn1.bias \(4,\), "):
         weights.load(shallow, made(shallow, (32, 32, 3)), tmp_path / "b.safetensors")
 
 

@@ -17,6 +17,7 @@ NETS = {
     "mlp": ({"hidden": (8,)}, (4, 4, 1)),
     "unet": ({"width": 4, "depth": 2}, (16, 16, 1)),
     "tdnn": ({}, (40, 4)),
+    "video_resnet": ({"blocks": (1, 1), "width": 4, "factored": True}, (4, 16, 16, 3)),
 }
 
 
@@ -40,7 +41,7 @@ def test_a_program_answers_as_its_network_for_batches_of_any_size(name):
 
 
 @pytest.mark.skipif(not ONNX, reason="jax2onnx and onnxruntime are not installed here")
-@pytest.mark.parametrize("name", ["resnet", "densenet", "unet", "tdnn"])
+@pytest.mark.parametrize("name", ["resnet", "densenet", "unet", "tdnn", "video_resnet"])
 def test_an_onnx_model_answers_as_its_network_for_batches_of_any_size(name):
     import onnxruntime
 
@@ -64,6 +65,13 @@ def test_a_network_in_the_terms_of_converters_is_the_same(name):
     """What the converter is given: lax's convolutions, concatenations for paddings."""
     answer, shape = function(name)
     _same_in_plain_terms(lambda x: answer(x)["outputs"], shape)
+
+
+@pytest.mark.parametrize("convolution", [ops.conv, ops.conv_transpose])
+def test_a_convolution_of_video_in_the_terms_of_converters_is_the_same(convolution):
+    kernel = np.random.default_rng(0).random((3, 2, 2, 2, 2)).astype(np.float32)
+    options = {"stride": (2, 3, 1), "padding": ((1, 0), (0, 1), (1, 1)), "dilation": (2, 1, 1)}
+    _same_in_plain_terms(lambda x: convolution(x, kernel, **options), (7, 5, 4, 2))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
