@@ -26,8 +26,8 @@ def _bias(module, init, features, fan_in):
     if init == "torch":
         bound = 1.0 / max(fan_in, 1) ** 0.5
 
-        def uniform(key, shape):
-            return bound * (2.0 * nn.initializers.uniform(1.0)(key, shape) - 1.0)
+        def uniform(key, shape, dtype):
+            return bound * (2.0 * nn.initializers.uniform(1.0)(key, shape, dtype) - 1.0)
 
         return parameter(module, "bias", uniform, (features,))
     return parameter(module, "bias", initializer(init), (features,))
@@ -86,8 +86,8 @@ class ConvTranspose(nn.Module):
         _refuse_integers(self, x)
         shape = (*_window(self.window, x), self.features // self.groups, x.shape[-1])
 
-        def init(key, shape):  # fan-in is counted on the side of this layer's inputs
-            return jnp.swapaxes(initializer(self.kernel_init)(key, (*shape[:-2], shape[-1], shape[-2])), -1, -2)
+        def init(key, shape, dtype):  # fan-in is counted on the side of this layer's inputs
+            return jnp.swapaxes(initializer(self.kernel_init)(key, (*shape[:-2], shape[-1], shape[-2]), dtype), -1, -2)
 
         kernel = parameter(self, "kernel", init, shape)
         y = ops.conv_transpose(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,

@@ -3,6 +3,7 @@
 import dataclasses
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from cnnjax import Static
 from cnnjax.layers import Dense, Dropout, DropPath, Style, global_pooling
@@ -47,7 +48,7 @@ class Block(nn.Module):
         y = style.normalize("norm")(y, train)
         y = style.activate(Dense(4 * self.features, kernel_init=style.init, name="expand")(y))
         y = Dense(self.features, kernel_init=style.init, name="project")(y)
-        gain = self.param("gain", nn.initializers.constant(self.layer_scale), (self.features,))
+        gain = self.param("gain", nn.initializers.constant(self.layer_scale), (self.features,), jnp.float32)
         return x + DropPath(self.drop_path, name="drop_path")(y * gain.astype(y.dtype), train)
 
 

@@ -87,8 +87,8 @@ class Subsampling(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        scale = self.param("scale", nn.initializers.constant(0.25), (x.shape[-1],)).astype(x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],)).astype(x.dtype)
+        scale = self.param("scale", nn.initializers.constant(0.25), (x.shape[-1],), jnp.float32).astype(x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32).astype(x.dtype)
         return 4 * ops.avg_pool(x, 2) * scale + bias
 
 
@@ -102,13 +102,14 @@ class SparseConv(nn.Module):
         reads = np.array([source for sources in _TABLE for source in sources])
         gives = np.array([target for target, sources in enumerate(_TABLE) for _ in sources])
 
-        def start(key, shape):  # fan-in is that of each map's own inputs
-            dense = initializer(self.kernel_init)(key, (5, 5, 1, shape[-1]))[:, :, 0]
-            return dense / np.sqrt([len(_TABLE[target]) for target in gives])
+        def start(key, shape, dtype):  # fan-in is that of each map's own inputs
+            dense = initializer(self.kernel_init)(key, (5, 5, 1, shape[-1]), dtype)[:, :, 0]
+            return dense / np.sqrt([len(_TABLE[target]) for target in gives]).astype(dtype)
 
-        planes = self.param("kernel", start, (5, 5, len(reads)))
+        planes = self.param("kernel", start, (5, 5, len(reads)), jnp.float32)
         kernel = jnp.zeros((5, 5, 6, len(_TABLE)), x.dtype).at[:, :, reads, gives].set(planes.astype(x.dtype))
-        return ops.conv(x, kernel) + self.param("bias", nn.initializers.zeros, (len(_TABLE),)).astype(x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (len(_TABLE),), jnp.float32)
+        return ops.conv(x, kernel) + bias.astype(x.dtype)
 
 
 class LeNet1998(Network):

@@ -5,7 +5,8 @@
 
 The networks and the step are those of `steps`. A kind counts for as long as any core is at an operation of it: on
 several cores the kinds add up to more than the step where two run side by side, to less where all wait. The floor is
-what the multiplies of all passes would take at the speed of a product of two large matrices, measured beside them.
+what the multiplies of all passes would take at the speed of a product of two matrices, or of a 3×3 convolution, the
+better of them, measured beside the net.
 """
 
 import collections
@@ -33,7 +34,7 @@ flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, entry:batch for o
 flags.DEFINE_integer("largest", 0, "list so many of the longest operations too", 0, flag_values=FLAGS)
 
 _KINDS = ("convolutions", "products", "loops", "reductions", "elementwise", "copies")
-_HEAD = ["net", "compiled in s", "GFLOP", "ms a step", "floor", *_KINDS]
+_HEAD = ["net", "compiled in s", "GFLOP", "ms a step", "floor", *_KINDS, "waiting"]
 _ORIGIN = r"^\s*(?:ROOT )?%([\w.\-]+) = \(?(\w+\[[\d,]*\]).*?(?:op_name=\"([^\"]*)\".*)?$"
 _COPIES = {"copy", "transpose", "pad", "concatenate", "slice", "broadcast", "reverse", "dynamic-slice", "iota", "clone"}
 
@@ -59,6 +60,47 @@ def _kind(name: str, opcode: str, line: str) -> str:
     if words & {"reduce", "reduce-window", "ynn"}:  # reductions are all that is left to YNNPACK
         return "reductions"
     return "copies" if words <= _COPIES else "elementwise"
+
+
+def library_calls(text: str) -> dict[str, list[str]]:
+    """For each operation of a compiled program the library's calls whose results it reads, a call first itself."""
+    calls, views, found = set(), {}, {}
+    for line in text.splitlines():
+        match = re.match(r"\s*(?:ROOT )?%([\w.\-]+) = .*?\s([\w\-]+)\((.*)", line)
+        if not match:
+            continue
+        name, opcode, rest = match.groups()
+        operands = re.findall(r"%([\w.\-]+)", rest.partition(")")[0])
+        if opcode in ("get-tuple-element", "bitcast") and operands:
+            views[name] = views.get(operands[0], operands[0])
+        read = (views.get(operand, operand) for operand in operands)
+        found[name] = [operand for operand in read if operand in calls]
+        if "__onednn$" in line:
+            calls.add(name)
+            found[name].insert(0, name)
+    return found
+
+
+def lengthened(spans: dict[str, list[tuple[float, float]]], calls: dict[str, list[str]]) -> tuple[dict, float]:
+    """Spans that end where their results are there, and the ms that then are left in which nothing ran.
+
+    The library works in threads that the profiler doesn't see: the span of a call ends when the thread that made it has
+    done its own share, which may be none. Where nothing else ran until an operation began, the call whose result it
+    reads was still at work; of an operation that reads none, the call that ended last, on whose threads it waited.
+    """
+    found, waiting = {name: list(rows) for name, rows in spans.items()}, 0.0
+    rows = sorted((start, stop, name) for name, some in spans.items() for start, stop in some)
+    end, last = rows[0][0] if rows else 0.0, ""
+    for start, stop, name in rows:
+        read = [call for call in calls.get(name, ()) if call != name]
+        busy = read or [call for call in calls.get(last, ()) if call == last]
+        if start > end and busy:
+            found[busy[0]].append((end, start))
+        elif start > end:
+            waiting += start - end
+        if stop > end:
+            end, last = stop, name
+    return found, waiting
 
 
 def union(spans: Iterable[tuple[float, float]]) -> float:
@@ -106,6 +148,7 @@ def breakdown(step, state, batch, steps: int) -> dict:
     text = program.as_text()
     kinds = kinds_of(text)
     own = {name: rows for name, rows in spans.items() if name in kinds and not name.startswith(("while", "call"))}
+    own, waiting = lengthened(collections.defaultdict(list, own), library_calls(text))
     groups = collections.defaultdict(list)
     for name, rows in own.items():
         groups[kinds[name]] += rows
@@ -114,7 +157,7 @@ def breakdown(step, state, batch, steps: int) -> dict:
         "compile": seconds,
         "gflop": 2 * multiplies(step, state, *batch) / 1e9,
         "ms": wall,
-        "kinds": {kind: union(groups[kind]) / steps for kind in _KINDS},
+        "kinds": {kind: union(groups[kind]) / steps for kind in _KINDS} | {"waiting": waiting / steps},
         "operations": sorted(
             ((union(rows) / steps, name, origins.get(name, "")) for name, rows in own.items()), reverse=True
         ),
@@ -133,7 +176,7 @@ def main(argv: list[str]) -> None:
         found["peak"] = max(before, timing.peak())  # of a machine that others share: the better moment
         kinds = found["kinds"]
         floor = 1e3 * found["gflop"] / found["peak"]
-        times = (found["ms"], floor, *(kinds[kind] for kind in _KINDS))
+        times = (found["ms"], floor, *(kinds[kind] for kind in (*_KINDS, "waiting")))
         rows.append([name, f"{found['compile']:.1f}", f"{found['gflop']:.1f}", *(f"{ms:.0f}" for ms in times)])
         print(timing.table(_HEAD, rows[-1:]), flush=True)
         for ms, operation, source in found["operations"][: FLAGS.largest]:

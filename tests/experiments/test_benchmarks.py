@@ -35,9 +35,27 @@ def test_the_kinds_of_a_breakdown_add_up_to_what_ran_and_its_operations_say_wher
     assert 0.2 < found["gflop"] < 0.4  # three passes over 128 of 416,520 multiplies
     assert min(found["compile"], found["ms"], found["kinds"]["products"], found["kinds"]["elementwise"]) > 0
     times, names, origins = zip(*found["operations"], strict=True)
-    assert sum(found["kinds"].values()) <= sum(times) * 1.01  # kinds are unions of what may run side by side
+    kinds = {kind: ms for kind, ms in found["kinds"].items() if kind != "waiting"}
+    assert sum(kinds.values()) <= sum(times) * 1.01  # kinds are unions of what may run side by side
+    assert 0 <= found["kinds"]["waiting"] < found["ms"]
     assert len(set(names)) == len(names)
     assert any("LeNet5" in origin for origin in origins)
+
+
+def test_a_call_of_the_library_lasts_until_its_result_is_read():
+    """Its threads are not in the profile; where nothing was under way, there was a wait."""
+    text = """
+      %call = (f32[4]{0}, u8[8]{0}) custom-call(%x, %w), custom_call_target="__onednn$matmul"
+      %first = f32[4]{0} get-tuple-element(%call), index=0
+      %sum = f32[4]{0} fusion(%first, %y), kind=kLoop
+      %last = f32[4]{0} fusion(%sum), kind=kLoop
+    """
+    calls = breakdown.library_calls(text)
+    assert {name for name, read in calls.items() if read == ["call"]} == {"call", "first", "sum"}
+    spans = {"call": [(0.0, 1.0)], "other": [(2.0, 3.0)], "sum": [(5.0, 6.0)], "last": [(8.0, 9.0)]}
+    found, waiting = breakdown.lengthened(spans, calls)
+    assert found == spans | {"call": [(0.0, 1.0), (1.0, 2.0), (3.0, 5.0)]}
+    assert waiting == 2.0
 
 
 def test_an_operation_on_two_cores_counts_once():
