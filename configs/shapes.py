@@ -1,4 +1,9 @@
-"""A class for every pixel: a small U-Net on scenes of four shapes with clutter, made from a seed."""
+"""A class for every pixel: a small U-Net on scenes of four shapes with clutter, made from a seed.
+
+python -m experiments.train --config=configs/shapes.py --config.seed=S --workdir=runs/shapesS, S = 0, 1, 2
+on two cores of an AMD EPYC, jax 0.12.0.1, commit ae6ce4c, 71 to 94 s: test mIoU 0.896, 0.902, 0.899 (0.899 ± 0.003,
+n = 3), pixel accuracy 0.986 to 0.987
+"""
 
 from cnnjax.config import augmentation, experiment, section
 
