@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from cnnjax._entries import ConfigError, Option, nearest, suggestion
 
+_LIKE = {str: "'head'", int: "2", float: "0.1", bool: "True"}  # what stands in an example
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _SEVERAL = {int: "whole numbers", float: "numbers", bool: "true or false", str: "words"}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -52,8 +53,8 @@ def words(kind: Any) -> str:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             inner = typing.get_args(arguments[0])
             if typing.get_origin(arguments[0]) is tuple and Ellipsis not in inner:
-                pair = f"({', '.join(words(argument) for argument in inner)})"
-                return f"a tuple of {'pairs' if len(inner) == 2 else 'tuples'} {pair}, as in ({pair},)"
+                kinds, example = (", ".join(each) for each in zip(*((words(k), _LIKE[k]) for k in inner), strict=True))
+                return f"a tuple of {'pairs' if len(inner) == 2 else 'tuples'} ({kinds}), as in (({example}),)"
             return f"a tuple of {_SEVERAL.get(arguments[0], words(arguments[0]))}"
         return f"a tuple of {len(arguments)}: {', '.join(words(argument) for argument in arguments)}"
     return getattr(kind, "__name__", str(kind))

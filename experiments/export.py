@@ -42,10 +42,13 @@ flags.DEFINE_string("dialect", "auto", "names of weights", flag_values=FLAGS)
 
 FORMATS = ("stablehlo", "safetensors", "onnx")
 _TOLERANCE = 1e-4  # greatest difference, by the greatest answer
+_ALIKE = 0.999  # least share of whole numbers that agree: where two classes are as likely, rounding decides
 _ELSEWHERE = """
 import sys, jax, numpy
 program = jax.export.deserialize(open(sys.argv[1], "rb").read())
 found = [program.call(inputs) for inputs in numpy.load(sys.argv[2]).values()]
+wide = {"bfloat16": "f4"}  # NumPy has no name for it
+found = [{name: numpy.asarray(value, wide.get(str(value.dtype))) for name, value in each.items()} for each in found]
 numpy.savez(sys.argv[3], **{f"{name}_{i}": value for i, each in enumerate(found) for name, value in each.items()})
 assert "cnnjax" not in sys.modules
 """
@@ -73,14 +76,14 @@ def main(argv: list[str]) -> None:
 
 def write(served, target: Path, to: str) -> str:
     """Writes a network to a file, read back and compared before it takes the place of an older one; what was found."""
-    unchecked = target.with_name(f"{target.name}.unchecked")
     try:
-        story = _weights(served, unchecked) if to == "safetensors" else _program(served, unchecked, to)
-        unchecked.replace(target)
+        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
         raise ConfigError(f"--output is {str(target)!r}, which can't be written: {error.strerror}") from error
-    finally:
-        unchecked.unlink(missing_ok=True)
+    with folder as place:
+        unchecked = Path(place, target.name)
+        story = _weights(served, unchecked) if to == "safetensors" else _program(served, unchecked, to)
+        unchecked.replace(target)
     return f"{target}: {target.stat().st_size:,} bytes; {story}"
 
 
@@ -102,8 +105,8 @@ def _weights(served, target: Path) -> str:
     else:
         dialect = written(FLAGS.dialect)
     back = weights.load(served.net, served.variables, target, dialect=dialect)
-    same = jax.tree.all(jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), back, dict(served.variables)))
-    if not same:
+    same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b, equal_nan=True)), back, dict(served.variables))
+    if not jax.tree.all(same):
         raise ConfigError(f"{dialect} names give other numbers when they are read back; choose another --dialect")
     return f"{dialect} names; read back, every number is the same"
 
@@ -140,14 +143,20 @@ def _compared(served, answer, target: Path, to: str) -> str:
     reader, far = "onnxruntime" if to == "onnx" else "a process without this project", 0.0
     for ours, theirs in zip(wanted, found, strict=True):
         for name, value in ours.items():
-            if not np.isfinite(value).all():
-                raise ConfigError(f"{name} of the network itself is not finite; are its weights, mean and std right?")
             if np.shape(theirs[name]) != value.shape:
                 raise ConfigError(f"{name} is {np.shape(theirs[name])} in {reader}, but {value.shape} in the network")
-            apart = np.abs(value.astype(np.float64) - theirs[name]).max() / max(np.abs(value).max(), 1e-30)
-            far = max(far, float("inf") if np.isnan(apart) else float(apart))
-            if far > _TOLERANCE:
-                raise ConfigError(f"{name} differs by {far:.2g} relative in {reader}; nothing was written")
+            if np.issubdtype(value.dtype, np.integer) or value.dtype == bool:
+                if np.mean(value == theirs[name]) < _ALIKE:
+                    raise ConfigError(f"{name} is another in {reader}; nothing was written")
+                continue
+            a, b = value.astype(np.float64), np.asarray(theirs[name], np.float64)
+            if np.isnan(a).any():
+                raise ConfigError(f"{name} of the network itself is not a number; are its weights, mean and std right?")
+            finite = np.isfinite(a)
+            apart = np.abs(a[finite] - b[finite]).max(initial=0) / max(np.abs(a[finite]).max(initial=0), 1e-30)
+            if not apart <= _TOLERANCE or not np.array_equal(a[~finite], b[~finite]):
+                raise ConfigError(f"{name} differs by {apart:.2g} relative in {reader}; nothing was written")
+            far = max(far, float(apart))
     return f"{', '.join(wanted[0])} in {reader} within {far:.1e}"
 
 

@@ -69,6 +69,8 @@ def main(argv: list[str]) -> None:
             partial.replace(target)
         except OSError as error:
             raise ConfigError(f"--output is {FLAGS.output!r}, which can't be written: {error.strerror}") from error
+        finally:
+            partial.unlink(missing_ok=True)
     bad = {path: story for path, story in found.items() if isinstance(story, str)}
     if bad:
         lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())
@@ -82,10 +84,11 @@ def _apart(argv: list[str]) -> tuple[list[str], list[str]]:
     """Flags (and the word after one without a value), and paths: the others, and all behind `--`."""
     end = argv.index("--") if "--" in argv else len(argv)
     argv, paths = argv[:end], argv[end + 1 :]
-    options = []
-    for before, word in zip(["", *argv], argv, strict=False):
-        flag = word.startswith("-") or (before.startswith("-") and "=" not in before)
-        (options if flag else paths).append(word)
+    options, awaited = [], False
+    for word in argv:
+        flag = word.startswith("-") and not awaited
+        (options if flag or awaited else paths).append(word)
+        awaited = flag and "=" not in word
     return options, paths
 
 

@@ -38,6 +38,8 @@ _BY_NAME = {
     "normal_001": jin.normal(0.01),
     "normal_002": jin.normal(0.02),
     "normal_01": jin.normal(0.1),
+    "truncated_002": jin.truncated_normal(0.02),
+    "truncated_01": jin.truncated_normal(0.1),
     "orthogonal": jin.orthogonal(),
     "dirac": _dirac,
     "unit_torch": _unit_torch,

@@ -21,7 +21,7 @@ def backbone_net(backbone) -> nn.Module | None:
     where, _, function = backbone.rpartition(":")
     try:
         room = importlib.import_module(where or "cnnjax.models")
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, TypeError) as error:
         raise ValueError(f"backbone is {backbone!r}; {error}") from error
     known = [name for name, value in vars(room).items() if inspect.isfunction(value)]
     if function not in known:  # the whole list would be a page

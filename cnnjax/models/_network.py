@@ -2,15 +2,15 @@
 
 import dataclasses
 import math
+import numbers
+from typing import ClassVar
 
 import flax.linen as nn
+import jax
 
 from cnnjax.layers import Dense, Dropout, global_pooling
 
 __all__ = ["Head", "Network", "positive", "whole", "wholes"]
-
-_NOUGHT = ("outputs", "padding", "bottleneck", "penultimate", "responses")  # of which there may be none
-
 
 def whole(name: str, value: int, least: int = 1) -> int:
     """`value`, or an error that names the option, where it is no whole number from `least` on."""
@@ -29,9 +29,10 @@ def wholes(name: str, value, least: int = 1) -> tuple[int, ...]:
 
 def positive(name: str, value: float, most: float = math.inf) -> float:
     """`value`, or an error that names the option, where it is no number above 0 and up to `most`."""
-    if not isinstance(value, int | float) or not 0 < value <= most:
+    number = value if isinstance(value, numbers.Real | jax.Array) and not isinstance(value, bool) else math.nan
+    if not 0 < number <= most or math.isinf(number):
         raise ValueError(f"{name} is {value!r}; it must be above 0" + f" and at most {most:g}" * (most < math.inf))
-    return value
+    return float(number)
 
 
 class Head(nn.Module):
@@ -56,15 +57,18 @@ class Network(nn.Module):
     """A net with `features(x, train)`: named maps, finest to coarsest, whose total strides are `strides`.
 
     Fields that are whole numbers, or rows of them, are checked: they carry the names of the options they come from.
+    Those that `may_be_0` names start at 0, the others at 1.
     """
+
+    may_be_0: ClassVar[tuple[str, ...]] = ("outputs",)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             if field.type in (int, tuple[int, ...]):
                 check = whole if field.type is int else wholes
-                value = check(field.name, getattr(self, field.name), 0 if field.name in _NOUGHT else 1)
+                value = check(field.name, getattr(self, field.name), 0 if field.name in self.may_be_0 else 1)
                 object.__setattr__(self, field.name, value)
-        for name in ("blocks", "windows", "widths"):
+        for name in ("blocks", "windows"):
             if getattr(self, name, True) == ():
                 raise ValueError(f"{name} is (); it must be whole numbers from 1 on, one or more")
         super().__post_init__()

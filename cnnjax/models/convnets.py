@@ -4,7 +4,7 @@ import flax.linen as nn
 
 from cnnjax import ops
 from cnnjax.layers import Dense, Dropout, Style, pooling
-from cnnjax.models._network import Network, wholes
+from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
 from cnnjax.ops.shapes import choice
 
@@ -34,10 +34,10 @@ def _plan(layers, pool):
     plan = []
     for kind, *numbers in layers:
         choice("layers", kind, ("conv", "pool", "dense"))
-        wholes("layers", numbers)
         most = {"conv": 3, "pool": 2, "dense": 1}[kind]
         if not 1 <= len(numbers) <= most:
             raise ValueError(f"layers has {(kind, *numbers)}; {kind!r} takes 1 to {most} numbers")
+        numbers = [whole(f"layers has {(kind, *numbers)}, where a number", number) for number in numbers]
         if kind == "conv":
             plan.append(("conv", *numbers, *(3, 1)[len(numbers) - 1:]))
         elif kind == "pool" and pool == "none":

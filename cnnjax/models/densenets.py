@@ -105,6 +105,8 @@ class Stem(nn.Module):
 class DenseNet(Network):
     """Stem, dense blocks with transitions between, a last normalisation, and a head."""
 
+    may_be_0 = ("outputs", "bottleneck")
+
     outputs: int
     blocks: tuple[int, ...]
     growth: int

@@ -33,6 +33,8 @@ def lenet5(
 class LeNet(Network):
     """Two convolutions with pooling (C1 S2 C3 S4), two dense layers (C5 F6) and the output layer."""
 
+    may_be_0 = ("outputs", "padding")
+
     outputs: int
     style: Style
     pool: str
@@ -114,6 +116,8 @@ class SparseConv(nn.Module):
 
 class LeNet1998(Network):
     """C1 S2 C3 S4 C5 F6 and the radial basis output, as the paper names them."""
+
+    may_be_0 = ("outputs", "padding")
 
     outputs: int
     padding: int

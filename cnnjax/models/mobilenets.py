@@ -106,6 +106,8 @@ def _third(outputs, style, shallow, rows, multiplier, hidden, stride, dropout, d
 class MobileNet(Network):
     """Stem, inverted residuals and a 1×1 convolution; the maps are the last at each size."""
 
+    may_be_0 = ("outputs", "penultimate")
+
     outputs: int
     style: Style
     plan: tuple[_Unit, ...]

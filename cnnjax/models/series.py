@@ -18,14 +18,16 @@ def tdnn(
     `padding` is that of every layer; 0 uses only what was heard. First weights: He's normal by fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    layers = tuple(wholes("layers", layer) for layer in layers)
-    if not layers or any(len(layer) != 3 for layer in layers):
+    if not layers or not all(isinstance(layer, tuple | list) and len(layer) == 3 for layer in layers):
         raise ValueError(f"layers is {layers}; it must have (features, window, dilation) for each of one layer or more")
+    layers = tuple(wholes("a row of layers", layer) for layer in layers)
     return TDNN(outputs, layers, padding, dropout, pool, style)
 
 
 class TDNN(Network):
     """The maps are those of every layer."""
+
+    may_be_0 = ("outputs", "padding")
 
     outputs: int
     layers: tuple

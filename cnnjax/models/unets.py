@@ -67,6 +67,8 @@ class Double(nn.Module):
 class Encoder(Network):
     """The contracting path: pooling and two convolutions a level."""
 
+    may_be_0 = ("depth",)
+
     width: int
     depth: int
     padding: str

@@ -19,9 +19,9 @@ def c3d(
     map is averaged. First weights: He's normal by fan-in.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    stages = tuple(wholes("stages", stage) for stage in stages)
-    if not stages or () in stages:
-        raise ValueError(f"stages is {stages}; it must have the widths of one convolution or more for each stage")
+    if not stages or not all(isinstance(stage, tuple | list) and stage for stage in stages):
+        raise ValueError(f"stages is {stages}; it must have a row of widths for each, as in ((8,), (8, 8))")
+    stages = tuple(wholes("a row of stages", stage) for stage in stages)
     return C3D(outputs, stages, hidden, keep_time, dropout, pool, style)
 
 

@@ -16,13 +16,11 @@ from cnnjax.weights._pickles import RefusedError, Storage, Tensor, loaded
 __all__ = ["MAGIC", "read_archive", "read_legacy"]
 
 MAGIC = 0x1950A86A20F9469CFC6C
+_HOLDERS = ("state_dict", "model_state_dict", "model", "model_ema", "net", "params")
 _DTYPES = {
     "Float": np.float32, "Double": np.float64, "Half": np.float16, "BFloat16": ml_dtypes.bfloat16, "Long": np.int64,
     "Int": np.int32, "Short": np.int16, "Char": np.int8, "Byte": np.uint8, "Bool": np.bool_,
 }
-
-
-_HOLDERS = ("state_dict", "model_state_dict", "model", "model_ema", "net", "params")
 
 
 def read_archive(path: Path) -> dict[str, np.ndarray]:
@@ -30,9 +28,9 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     stored = {}
     with zipfile.ZipFile(path) as archive:
         names = {info.filename: info for info in archive.infolist()}
-        roots = [name.removesuffix("data.pkl") for name in names if name.endswith("data.pkl")]
-        if len(roots) > 1 or len(names) < len(archive.infolist()):
-            raise RefusedError(f"{path} has an entry twice; PyTorch writes each once")
+        roots = [name.removesuffix("data.pkl") for name in names if f"/{name}".endswith("/data.pkl")]
+        if len(roots) != 1:
+            raise RefusedError(f"{path} has {len(roots)} entries data.pkl; PyTorch writes one")
         root = roots[0]
         if any(info.compress_type != zipfile.ZIP_STORED for info in names.values()):
             raise RefusedError(f"{path} is a compressed archive; PyTorch writes none")

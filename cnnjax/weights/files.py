@@ -29,8 +29,9 @@ _WRAPPERS = ("module.", "_orig_mod.")
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The tensors of a file by name; what kind of file it is, its first bytes say.
 
-    Of a training checkpoint the state dict is taken, prefixes that wrappers leave (`module.`) fall away. Anything but
-    tensors and dicts of them is refused.
+    Of a training checkpoint the state dict is taken, of an .npz what is no text; prefixes that wrappers leave
+    (`module.`) fall away. Anything but tensors and dicts of them is refused. The arrays may be views that can't be
+    written to.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -102,7 +103,7 @@ def _from_zip(path: Path) -> dict[str, np.ndarray]:
         raise RefusedError(f"{path} is an archive, but neither NumPy's nor PyTorch's")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files if arrays[name].dtype.kind not in "US"}  # notes
     except ValueError as error:
         raise RefusedError(f"{path} can't be read: {error}") from None
     return {name: _number(name, value) for name, value in found.items()}

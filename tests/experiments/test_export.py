@@ -76,10 +76,21 @@ def test_a_network_whose_answers_are_not_finite_is_not_exported_and_the_old_file
         net, bad, lambda v, x: {"probabilities": net.apply(v, x)}, (8, 8, 3), np.dtype("f4"), (), {}, 0, ""
     )
     (tmp_path / "a").write_text("old")
-    with pytest.raises(ConfigError, match="probabilities of the network itself is not finite; are its weights"):
+    with pytest.raises(ConfigError, match="probabilities of the network itself is not a number; are its weights"):
         export.write(served, tmp_path / "a", "stablehlo")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
+
+
+def test_answers_may_be_infinite_narrow_empty_or_whole_numbers(tmp_path):
+    def answer(_, x):
+        masked = jax.numpy.where(x > 0.5, x, -jax.numpy.inf)
+        narrow = x.astype("bfloat16")
+        return {"masked": masked, "narrow": narrow, "none": x[:, :0], "best": x.argmax(-1), "yes": x > 0.5}
+
+    served = _served.Served(None, {}, answer, (4,), np.dtype("f4"), (), {}, 0, "")
+    assert "within 0.0e+00" in export.write(served, tmp_path / "a", "stablehlo")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize(("argv", "words"), [

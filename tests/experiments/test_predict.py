@@ -129,6 +129,11 @@ def test_what_can_not_be_done_is_said_in_a_line(at_home, argv, words):
         predict.main(argv)
 
 
+def test_a_value_that_begins_with_a_dash_is_no_flag():
+    options = ["--mean", "-1,0,0", "--workdir=x", "-top", "3"]
+    assert predict._apart([*options, "a.png", "--", "-b.png"]) == (options, ["-b.png", "a.png"])
+
+
 def test_a_network_of_something_else_than_pictures_is_refused():
     served = _served.Served(None, {}, None, (40, 4), np.dtype("f4"), (), {}, 0, "")
     with pytest.raises(ConfigError, match=r"the network reads \(40, 4\), not pictures"):
