@@ -105,6 +105,14 @@ def test_groups_by_flag_bring_their_sections():
     lion = load("--config.optimizer.name=sgd", *flags[1:], "--config.optimizer.adamw.name=lion").optimizer
     assert lion.adamw.name == "lion"
     assert "pairs (pattern, optimizer)" in refused("--config.optimizer.groups=(('a', 'adam', 'b'),)")
+    assert "pairs (pattern, optimizer)" in refused("--config.optimizer.groups=a,b")
+
+
+def test_factors_are_pairs_and_what_is_frozen_has_names():
+    for wrong in ("head,0.1", "(('head',),)", "(('head','a'),)", "(('head',None),)"):
+        assert refused(f"--config.optimizer.factors={wrong}").endswith("as in (('head', 0.1),)")
+    assert load("--config.optimizer.factors=(('head',1),)").optimizer.factors == (("head", 1.0),)
+    assert "optimizer.freeze is '(1,)'; it must be a tuple of words" in refused("--config.optimizer.freeze=(1,)")
 
 
 def test_a_duration_by_flag_takes_back_the_other_units():

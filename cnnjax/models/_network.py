@@ -12,6 +12,7 @@ from cnnjax.layers import Dense, Dropout, global_pooling
 
 __all__ = ["Head", "Network", "positive", "whole", "wholes"]
 
+
 def whole(name: str, value: int, least: int = 1) -> int:
     """`value`, or an error that names the option, where it is no whole number from `least` on."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:

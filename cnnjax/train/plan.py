@@ -127,7 +127,7 @@ def resolve(config: Mapping, facts, available: int) -> Plan:
 def _factors(pairs: tuple) -> tuple:
     for pattern, factor in pairs:
         if not 0 <= factor < math.inf:
-            raise ValueError(f"optimizer.factors has {(pattern, factor)}; a factor of the learning rate must be ≥ 0")
+            raise ValueError(f"optimizer.factors has {(pattern, factor)}; a factor must be finite and ≥ 0")
     return tuple(pairs)
 
 

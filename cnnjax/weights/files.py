@@ -34,6 +34,8 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     written to.
     """
     path = Path(path)
+    if path.is_fifo():  # which would be waited for
+        raise RefusedError(f"{path} is a pipe; give a file")
     with path.open("rb") as file:
         start = file.read(9)
     try:
@@ -103,10 +105,10 @@ def _from_zip(path: Path) -> dict[str, np.ndarray]:
         raise RefusedError(f"{path} is an archive, but neither NumPy's nor PyTorch's")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files if arrays[name].dtype.kind not in "US"}  # notes
+            found = {name: arrays[name] for name in arrays.files}
     except ValueError as error:
         raise RefusedError(f"{path} can't be read: {error}") from None
-    return {name: _number(name, value) for name, value in found.items()}
+    return {name: _number(name, value) for name, value in found.items() if value.dtype.kind not in "US"}  # notes
 
 
 def _number(name: str, value: np.ndarray) -> np.ndarray:

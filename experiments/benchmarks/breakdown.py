@@ -88,7 +88,7 @@ def lengthened(spans: dict[str, list[tuple[float, float]]], calls: dict[str, lis
     done its own share, which may be none. Where nothing else ran until an operation began, the call whose result it
     reads was still at work; of an operation that reads none, the call that ended last, on whose threads it waited.
     """
-    found, waiting = {name: list(rows) for name, rows in spans.items()}, 0.0
+    found, waiting = collections.defaultdict(list, {name: list(rows) for name, rows in spans.items()}), 0.0
     rows = sorted((start, stop, name) for name, some in spans.items() for start, stop in some)
     end, last = rows[0][0] if rows else 0.0, ""
     for start, stop, name in rows:
@@ -148,7 +148,7 @@ def breakdown(step, state, batch, steps: int) -> dict:
     text = program.as_text()
     kinds = kinds_of(text)
     own = {name: rows for name, rows in spans.items() if name in kinds and not name.startswith(("while", "call"))}
-    own, waiting = lengthened(collections.defaultdict(list, own), library_calls(text))
+    own, waiting = lengthened(own, library_calls(text))
     groups = collections.defaultdict(list)
     for name, rows in own.items():
         groups[kinds[name]] += rows

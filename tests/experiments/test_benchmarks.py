@@ -56,6 +56,8 @@ def test_a_call_of_the_library_lasts_until_its_result_is_read():
     found, waiting = breakdown.lengthened(spans, calls)
     assert found == spans | {"call": [(0.0, 1.0), (1.0, 2.0), (3.0, 5.0)]}
     assert waiting == 2.0
+    del spans["call"]  # where the thread that made it had no share
+    assert breakdown.lengthened(spans, calls)[0]["call"] == [(3.0, 5.0)]
 
 
 def test_an_operation_on_two_cores_counts_once():

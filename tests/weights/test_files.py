@@ -237,6 +237,12 @@ def test_an_npz_with_objects_in_it_is_refused(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+def test_a_pipe_is_refused_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.pth")
+    with pytest.raises(weights.RefusedError, match=r"a.pth is a pipe; give a file"):
+        weights.read(tmp_path / "a.pth")
+
+
 def test_an_archive_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("../outside.txt", "x")
