@@ -12,8 +12,11 @@ __version__ = "0.1.0"
 type Static[T] = Annotated[T, "static"]
 """Marks a float option that shapes the program (`width: Static[float] = 1.0`); a plain `float` is traced."""
 
-_ROOMS = ("analysis", "augment", "config", "data", "layers", "models", "ops", "sweep", "tasks", "train", "weights")
-_NAMES = {"run": "cnnjax.train.loop", "evaluate": "cnnjax.train.evaluation", "load": "cnnjax.train.evaluation"}
+_ROOMS = (
+    *("analysis", "augment", "config", "data", "layers", "models", "ops", "programs", "runs", "sweep", "tasks", "train"),
+    "weights",
+)
+_NAMES = {"run": "cnnjax.train.loop", "evaluate": "cnnjax.train.trained", "load": "cnnjax.train.trained"}
 
 __all__ = ["Static", "__version__", *_ROOMS, *_NAMES]
 

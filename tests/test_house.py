@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 import cnnjax
-from cnnjax import config as configs
+from cnnjax import config as sections
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("cnnjax", "experiments", "configs") for path in (ROOT / folder).rglob("*.py"))
-ROOMS = ("ops", "layers", "models", "augment", "data", "tasks", "train", "sweep", "analysis", "weights")
+ROOMS = (
+    *("ops", "layers", "models", "augment", "data", "tasks", "config", "runs", "train", "sweep", "analysis", "weights"),
+    "programs",
+)
+TOP = ("Static", "__version__", "refusals")  # what every room may know of the package itself
 FORBIDDEN = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may know
     "ops": (),
@@ -25,13 +29,14 @@ MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may kno
     "data": (),
     "tasks": ("ops",),
     "weights": (),
+    "config": (),  # entries are found by name
+    "runs": ("config",),
     "train": (
         *("tasks.contract", "data.source", "data.stream", "augment.pipeline", "augment.views"),
-        *("config", "ops", "weights"),
+        *("config", "runs", "ops", "weights"),
     ),
-    "sweep": ("train", "config", "models", "ops"),
+    "sweep": ("train", "runs", "config", "models", "ops"),
     "analysis": ("train", "config", "models", "ops"),
-    "config": ("train.options",),  # where the rooms' own options stand; entries are found by name
     "configs": ("config", "sweep.space"),
 }
 OPEN = {"section", "augmentation", "call"}  # of config: their keywords are those of the entry they are told
@@ -46,7 +51,7 @@ def room(path: Path) -> str:
     parts = path.relative_to(ROOT).parts
     if parts[0] != "cnnjax":
         return parts[0]
-    return parts[1] if parts[1] in ROOMS else "config" if parts[1] != "__init__.py" else ""
+    return parts[1] if parts[1] in ROOMS else parts[1].removesuffix(".py")
 
 
 def imports(path: Path):
@@ -101,9 +106,7 @@ def test_imports_point_down_only():
         allowed = MAY_IMPORT.get(here)
         for line, name in imports(path):
             there = name.partition(".")[0]
-            if allowed is None or there == here or there in ("Static", "__version__"):
-                continue
-            if here == "config" and (there == "config" or there.startswith("_")):
+            if allowed is None or there == here or there in TOP:
                 continue
             if not any(name == known or name.startswith(f"{known}.") for known in allowed):
                 known = ", ".join(allowed) or "nothing"
@@ -226,7 +229,7 @@ def test_only_one_file_knows_the_checkpoint_library_and_only_one_knows_devices()
     def users(word):
         return {place(path) for path in FILES if word in path.read_text()}
 
-    assert users("import orbax") | users("from orbax") <= {"cnnjax/train/checkpoint.py"}
+    assert users("import orbax") | users("from orbax") <= {"cnnjax/runs/checkpoints.py"}
     assert users("shard_map(") | users("jax.pmap(") <= {"cnnjax/train/parallel.py"}
 
 
@@ -242,9 +245,9 @@ def test_the_step_takes_numbers_as_arguments():
         assert "nn.Dropout(" not in text, place(path)
 
 
-@pytest.mark.parametrize("name", configs.ROOMS)
+@pytest.mark.parametrize("name", sections.ROOMS)
 def test_every_entry_has_the_signature_of_its_room(name):
-    functions = configs.entries(name)
+    functions = sections.entries(name)
     assert functions, f"cnnjax.{name} has no entry"
     problems = []
     for entry, function in functions.items():
@@ -259,13 +262,13 @@ def test_every_entry_has_the_signature_of_its_room(name):
     told(problems)
 
 
-@pytest.mark.parametrize("name", configs.ROOMS)
+@pytest.mark.parametrize("name", sections.ROOMS)
 def test_every_entry_fills_a_section_from_its_defaults(name):
-    for entry in configs.entries(name):
+    for entry in sections.entries(name):
         if name == "augment":
-            assert configs.augmentation(train=(entry,)).train == (entry,)
+            assert sections.augmentation(train=(entry,)).train == (entry,)
         else:
-            assert configs.section(name, entry).name == entry
+            assert sections.section(name, entry).name == entry
 
 
 def test_importing_the_package_costs_nothing_and_does_not_import_jax():
@@ -288,5 +291,5 @@ def test_rooms_load_on_first_use():
 
 
 def test_the_command_line_starts_without_jax():
-    code = "import sys, experiments.train, experiments.evaluate; print('jax' in sys.modules)"
+    code = "import sys, cnnjax.programs.train, cnnjax.programs.evaluate; print('jax' in sys.modules)"
     assert python(code).strip() == "False"

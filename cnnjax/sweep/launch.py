@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Protocol
 
 from cnnjax import config as sections
+from cnnjax.runs.signals import PREEMPTED, Stop
+from cnnjax.runs.workdir import WorkdirLocked
 from cnnjax.sweep._command import bound, run_command
-from cnnjax.sweep.judging import LENIENT, Judge
-from cnnjax.sweep.packing import Pack, Run, packs_of
-from cnnjax.sweep.running import Dead, last_words
+from cnnjax.sweep.decisions import LENIENT, Policy
+from cnnjax.sweep.local import PointFailure, last_words
+from cnnjax.sweep.points import Pack, Run, packs_of
 from cnnjax.train.loop import Preempted
-from cnnjax.train.signals import PREEMPTED, Stop
-from cnnjax.train.workdir import WorkdirLocked
 
 __all__ = ["Launcher", "Local", "RayCluster", "Slurm", "Unit", "run_elsewhere", "supervise", "unit_of"]
 
@@ -66,20 +66,20 @@ class Unit:
         return all(run.done for run in self.pack.runs)
 
 
-def unit_of(pack: Pack, workdir: Path, *, way: str = "auto", judge: Judge = LENIENT) -> Unit:
+def unit_of(pack: Pack, workdir: Path, *, strategy: str = "auto", policy: Policy = LENIENT) -> Unit:
     """The command that trains a pack: `experiments.train` for a point that nobody judges, else a part of the sweep."""
     first = pack.runs[0]
     folder = workdir / "parts"
     folder.mkdir(parents=True, exist_ok=True)
     python = (sys.executable, "-m")
-    if len(pack.runs) == 1 and not judge.flags:
+    if len(pack.runs) == 1 and not policy.flags:
         file = folder / f"{first.name}.json"
         file.write_text(sections.to_json(first.config))
         command = (*python, "experiments.train", f"--config={file}", f"--workdir={first.workdir}")
     else:
         file = folder / f"{first.name} and {len(pack.runs) - 1} more.json"
         file.write_text(json.dumps([run.name for run in pack.runs]))
-        flags = (f"--workdir={workdir}", f"--part={file}", f"--pack={way}", *judge.flags)
+        flags = (f"--workdir={workdir}", f"--part={file}", f"--pack={strategy}", *policy.flags)
         command = (*python, "experiments.sweep", *flags)
     return Unit(pack, command, file.with_suffix(".log"))
 
@@ -89,19 +89,19 @@ def run_elsewhere(
     workdir: str | Path,
     *,
     launcher: Launcher,
-    way: str = "auto",
+    strategy: str = "auto",
     most: int = 0,
     retries: int = 1,
     patience: float = 60.0,
     say: Callable[[str], None] = print,
-    judge: Judge = LENIENT,
-) -> list[Dead]:
+    policy: Policy = LENIENT,
+) -> list[PointFailure]:
     """Trains what is missing of the points in other processes, by default in packs that are even shares for the slots.
 
     Those that are dead come out.
     """
     packs = packs_of(runs, most=most or -(-len(runs) // launcher.slots))
-    units = [unit_of(pack, Path(workdir), way=way, judge=judge) for pack in packs]
+    units = [unit_of(pack, Path(workdir), strategy=strategy, policy=policy) for pack in packs]
     return supervise(units, launcher, Path(workdir), retries=retries, patience=patience, say=say)
 
 
@@ -113,7 +113,7 @@ def supervise(
     retries: int = 1,
     patience: float = 60.0,
     say: Callable[[str], None] = print,
-) -> list[Dead]:
+) -> list[PointFailure]:
     """Runs the units; those that fail, or hang for `patience` seconds (or 20 times the usual), are tried again.
 
     A pack that fails too often is taken apart; a point that does is dead, and comes out. What was stopped from outside
@@ -127,10 +127,10 @@ class _Supervisor:
     def __init__(self, units, launcher, workdir, retries, patience, say):
         self.waiting = deque((unit, 0, 0.0) for unit in units if not unit.done)  # unit, tries, not before
         self.launcher, self.workdir, self.retries, self.patience, self.say = launcher, workdir, retries, patience, say
-        self.active: dict[int, tuple] = {}  # slot -> unit, tries, job, since
-        self.dead: list[Dead] = []
+        self.active: dict[int, tuple] = {}  # slot -> unit, tries, submitted, since
+        self.dead: list[PointFailure] = []
 
-    def finish(self, stop: Stop) -> list[Dead]:
+    def finish(self, stop: Stop) -> list[PointFailure]:
         try:
             while (self.waiting or self.active) and not stop.wanted:
                 ready = [each for each in self.waiting if each[2] <= time.time()]
@@ -138,8 +138,8 @@ class _Supervisor:
                 for slot, each in zip(free, ready, strict=False):
                     self.waiting.remove(each)
                     unit, tries, _ = each
-                    job = self.launcher.submit(unit.command, unit.log, slot)
-                    self.active[slot] = (unit, tries, job, time.time())
+                    submitted = self.launcher.submit(unit.command, unit.log, slot)
+                    self.active[slot] = (unit, tries, submitted, time.time())
                     self.say(f"started {_title(unit)}" + (f", try {tries + 1}" if tries else ""))
                 for slot in list(self.active):
                     self._look(slot)
@@ -152,17 +152,17 @@ class _Supervisor:
         return self.dead
 
     def _look(self, slot: int) -> None:
-        unit, tries, job, since = self.active[slot]
-        code = job.poll()
+        unit, tries, submitted, since = self.active[slot]
+        code = submitted.poll()
         if code == -2:
-            self.active[slot] = (unit, tries, job, time.time())
+            self.active[slot] = (unit, tries, submitted, time.time())
             return
         silence = 0.0 if code >= 0 else _silence(unit, since, self.patience)
         if code < 0 and not silence:
             return
         del self.active[slot]
         if silence:
-            job.stop(kill=True)
+            submitted.stop(kill=True)
         reason = f"no metric line for {silence:.0f} s" if silence else f"ended with exit code {code}"
         if code == 0 and unit.done:
             self.say(f"finished {_title(unit)}")
@@ -182,17 +182,17 @@ class _Supervisor:
         else:
             self.say(f"{_title(unit)}: {reason}; given up")
             (run,) = unit.pack.runs
-            self.dead.append(Dead(run.name, reason, last_words(run.workdir / "error.log", unit.log)))
+            self.dead.append(PointFailure(run.name, reason, last_words(run.workdir / "error.log", unit.log)))
 
     def _end(self, *, kill: bool) -> None:
-        for _, _, job, _ in self.active.values():
-            job.stop(kill=kill)
+        for _, _, submitted, _ in self.active.values():
+            submitted.stop(kill=kill)
         deadline = time.monotonic() + 60
-        for _, _, job, _ in self.active.values():
-            while job.poll() < 0 and time.monotonic() < deadline:
+        for _, _, submitted, _ in self.active.values():
+            while submitted.poll() < 0 and time.monotonic() < deadline:
                 time.sleep(0.05)
-            if job.poll() < 0:
-                job.stop(kill=True)
+            if submitted.poll() < 0:
+                submitted.stop(kill=True)
 
 
 class Local:
@@ -295,10 +295,10 @@ class Slurm:
 
     def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
         """Submits a job."""
-        return _Submitted(self._executor.submit(run_command, list(command), str(log.absolute()), os.getcwd(), {}))
+        return _SlurmJob(self._executor.submit(run_command, list(command), str(log.absolute()), os.getcwd(), {}))
 
 
-class _Submitted:
+class _SlurmJob:
     def __init__(self, job):
         self._job = job
 

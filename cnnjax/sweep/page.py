@@ -7,9 +7,9 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from cnnjax.runs.workdir import write_file
 from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel
 from cnnjax.sweep.table import Table, as_markdown
-from cnnjax.train.workdir import write_file
 
 __all__ = ["write_page"]
 

@@ -10,8 +10,8 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from cnnjax.runs.curves import INK, dressed
 from cnnjax.sweep.table import Table, curves_of
-from cnnjax.train.curves import INK, dressed
 
 __all__ = ["draw_against", "draw_importance", "draw_learning", "draw_parallel", "share_of_variance"]
 

@@ -7,14 +7,14 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.sweep.judging import Decision, Judge
-from cnnjax.sweep.packing import Run
+from cnnjax.sweep.decisions import Decision, Policy
+from cnnjax.sweep.points import Run
 from cnnjax.sweep.space import Distribution
 
 __all__ = ["Population"]
 
 
-class Population(Judge):
+class Population(Policy):
     """After each evaluation the worst `share` of the members copy one of the best, numbers times or over `factor`.
 
     The numbers stay within their distributions. What is copied is a function of the seed, the step and the metrics,

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.sweep.judging import LENIENT, Decision, Judge
-from cnnjax.sweep.packing import Run, packs_of, resolved
+from cnnjax.runs.workdir import WorkdirLocked
+from cnnjax.sweep.decisions import LENIENT, Decision, Policy
+from cnnjax.sweep.folder import write_folder
+from cnnjax.sweep.local import PointFailure, attempt, failure_of, run_packs
+from cnnjax.sweep.points import Run, packs_of, resolved
 from cnnjax.sweep.population import Population
-from cnnjax.sweep.roster import write_roster
-from cnnjax.sweep.running import Dead, attempt, dead_of, run_packs
 from cnnjax.sweep.space import Distribution, sample
 from cnnjax.sweep.table import curves_of
 from cnnjax.train.job import prepare
-from cnnjax.train.workdir import WorkdirLocked
 
 __all__ = ["PRUNERS", "SAMPLERS", "evolve", "goal_of", "pruning", "search"]
 
@@ -26,10 +26,10 @@ PRUNERS = ("none", "median", "halving")
 
 def goal_of(config: Mapping, *, on_test: bool = False) -> tuple[str, bool]:
     """The metric that a search looks at (`eval.accuracy`) and whether more is better; the test set only if told."""
-    job = prepare(config)
-    task = job.program.task(sections.numeric(config))
+    prepared = prepare(config)
+    task = prepared.program.task(sections.numeric(config))
     metric = config["checkpoint"]["metric"] or task.metric
-    if job.source.eval is not job.source.test:
+    if prepared.source.eval is not prepared.source.test:
         return f"eval.{metric}", task.higher
     if not on_test:
         raise ConfigError(
@@ -51,11 +51,11 @@ def search(
     storage: str = "",
     seed: int = 0,
     goal: tuple[str, bool] = ("eval.accuracy", True),
-    train: Callable[..., list[Dead]] = run_packs,
-    way: str = "auto",
+    train: Callable[..., list[PointFailure]] = run_packs,
+    strategy: str = "auto",
     retries: int = 1,
     say: Callable[[str], None] = print,
-) -> tuple[list[Run], list[Dead]]:
+) -> tuple[list[Run], list[PointFailure]]:
     """The runs of a study of `trials` points, `together` at a time, and those that are dead; goes on where it stopped.
 
     `storage` is any that Optuna knows by a URL; "" is a journal in the workdir. `train` is `run_packs`, or a partial of
@@ -66,18 +66,18 @@ def search(
     _checked(space)
     with _quiet_optuna() as optuna:
         study = _Study(optuna, space, Path(workdir), sampler, pruner, storage, seed, goal)
-        judge = _Pruning(study, pruner, storage) if pruner != "none" else LENIENT
+        policy = _Pruning(study, pruner, storage) if pruner != "none" else LENIENT
         while batch := study.asked(min(together, trials - study.finished())):
             runs = study.runs(config)
-            write_roster(workdir, runs)
+            write_folder(workdir, runs)
             fresh = [run for run in runs if run.name in batch]
-            found = train(fresh, workdir, way=way, retries=retries, say=say, judge=judge)
+            found = train(fresh, workdir, strategy=strategy, retries=retries, say=say, policy=policy)
             if locked := [point for point in found if point.locked]:
                 raise WorkdirLocked(locked[0].error)
             study.tell(fresh, batch)
             say(f"{study.finished()} of {trials} points; {study.best()}")
         runs = study.runs(config)
-        return runs, [dead_of(run) for run in runs if not run.done]
+        return runs, [failure_of(run) for run in runs if not run.done]
 
 
 def evolve(
@@ -88,10 +88,10 @@ def evolve(
     members: int = 16,
     seed: int = 0,
     goal: tuple[str, bool] = ("eval.accuracy", True),
-    way: str = "auto",
+    strategy: str = "auto",
     retries: int = 1,
     say: Callable[[str], None] = print,
-) -> tuple[list[Run], list[Dead]]:
+) -> tuple[list[Run], list[PointFailure]]:
     """The runs of a population that begins with as many draws from the space, and those that are dead."""
     metric, higher = goal
     _checked(space)
@@ -102,13 +102,13 @@ def evolve(
     pack, *more = packs_of(runs)
     if more or pack.alone:
         raise ConfigError(f"a population is one program: {pack.alone or 'the space changes what is compiled'}")
-    write_roster(workdir, runs)
-    return runs, attempt(pack, workdir, way=way, retries=retries, say=say, judge=population)
+    write_folder(workdir, runs)
+    return runs, attempt(pack, workdir, strategy=strategy, retries=retries, say=say, policy=population)
 
 
 @contextlib.contextmanager
-def pruning(workdir: str | Path, pruner: str, storage: str = "") -> Iterator[Judge]:
-    """The judge of a study that another process asks, which has called this one to train a part of its points."""
+def pruning(workdir: str | Path, pruner: str, storage: str = "") -> Iterator[Policy]:
+    """The policy of a study that another process asks, which has called this one to train a part of its points."""
     with _quiet_optuna() as optuna:
         yield _Pruning(_Study(optuna, {}, Path(workdir), "random", pruner, storage, 0, ("", True)), pruner, storage)
 
@@ -234,7 +234,7 @@ class _Study:
         return self._optuna.storages.JournalStorage(journal.JournalFileBackend(str(self._workdir / "study.log")))
 
 
-class _Pruning(Judge):
+class _Pruning(Policy):
     """Ends members that the study's pruner gives up."""
 
     def __init__(self, study: _Study, pruner: str, storage: str):

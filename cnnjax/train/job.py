@@ -17,13 +17,13 @@ from cnnjax.train.program import Program
 from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, summed, train_step
 
-__all__ = ["Job", "prepare", "valid_rows"]
+__all__ = ["PreparedRun", "prepare", "valid_rows"]
 
 _PREPARE_EXAMPLES = 5000  # what data-dependent initialisation looks at
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class PreparedRun:
     """A run that is ready to go: what stays the same while its state changes."""
 
     config: Mapping
@@ -136,7 +136,7 @@ class Job:
         """The network's variables, drawn by the seed."""
         fields = self.program.augment(hparams, "eval")(key_for(seed, "augment"), fields)
         net, key, images = self.program.net(hparams), key_for(seed, "init"), fields[self.source.facts.input]
-        with sections.blamed("model", self.config["model"]):
+        with sections.errors_name_option("model", self.config["model"]):
             variables = net.init({"params": key, "noise": key}, images[:1], train=False)
         return net.prepare(variables, images) if wants_images else variables
 
@@ -149,8 +149,8 @@ class Job:
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
-def prepare(config: Mapping) -> Job:
-    """The job that a config describes, on the devices at hand; whatever is wrong with it is said here."""
+def prepare(config: Mapping) -> PreparedRun:
+    """The prepared that a config describes, on the devices at hand; whatever is wrong with it is said here."""
     source = _housed(sections.call("data", config["data"]), config["data"])
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
@@ -158,7 +158,7 @@ def prepare(config: Mapping) -> Job:
     program = Program(config, source.facts, plan)
     layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))
     step = layout.compile_training(train_step(program), plan.dispatch)
-    return Job(config, source, plan, program, layout, step, layout.compile_evaluation(eval_step(program)))
+    return PreparedRun(config, source, plan, program, layout, step, layout.compile_evaluation(eval_step(program)))
 
 
 def _housed(source: Source, options: Mapping) -> Source:

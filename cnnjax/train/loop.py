@@ -9,15 +9,15 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.data.stream import order
-from cnnjax.train.beginning import begun
-from cnnjax.train.book import Book, with_raw
-from cnnjax.train.checkpoint import CheckpointError
-from cnnjax.train.evaluation import Trained
-from cnnjax.train.job import Job, prepare
-from cnnjax.train.record import accept
-from cnnjax.train.signals import Stop
+from cnnjax.runs.checkpoints import CheckpointError
+from cnnjax.runs.provenance import check_same_run
+from cnnjax.runs.signals import Stop
+from cnnjax.runs.workdir import hold, write_status
+from cnnjax.train.initial_weights import with_initial_weights
+from cnnjax.train.job import PreparedRun, prepare
+from cnnjax.train.recording import Recorder, with_raw
 from cnnjax.train.state import State
-from cnnjax.train.workdir import hold, write_status
+from cnnjax.train.trained import Trained
 
 __all__ = ["Diverged", "Preempted", "run"]
 
@@ -41,18 +41,18 @@ def run(config: Mapping, workdir: str | Path, *, allow_changes: bool = False) ->
     """
     sections.validate(config)
     with hold(workdir), Stop() as stop:
-        job = prepare(config)
-        changes = accept(workdir, config, allow_changes=allow_changes)
-        return _Loop(job, Path(workdir), stop).finish(changes)
+        prepared = prepare(config)
+        changes = check_same_run(workdir, config, allow_changes=allow_changes)
+        return _Loop(prepared, Path(workdir), stop).finish(changes)
 
 
 class _Loop:
-    """One run in progress: the job, its streams and its files; the state alone goes from hand to hand."""
+    """One run in progress: the prepared, its streams and its files; the state alone goes from hand to hand."""
 
-    def __init__(self, job: Job, workdir: Path, stop: Stop):
-        self.job, self.plan, self.workdir, self.stop = job, job.plan, workdir, stop
-        self.book = Book(job, workdir)
-        self.checkpoints, self.report, self.measured = self.book.checkpoints, self.book.report, self.book.measured
+    def __init__(self, prepared: PreparedRun, workdir: Path, stop: Stop):
+        self.prepared, self.plan, self.workdir, self.stop = prepared, prepared.plan, workdir, stop
+        self.recorder = Recorder(prepared, workdir)
+        self.checkpoints, self.report, self.measured = self.recorder.checkpoints, self.recorder.report, self.recorder.measured
 
     def finish(self, changes: str) -> Trained:
         """Trains to the end, measures, and leaves the workdir complete."""
@@ -60,9 +60,9 @@ class _Loop:
             state = self._resumed()
             if changes:
                 self.report.note(changes)
-            self.stream = self.job.batches(self.job.source.train, str(self.workdir / "bad_records.jsonl"))
-            self.store = self.job.store(self.job.source.train)
-            self.eval_store = self.job.store(self.job.source.eval)
+            self.stream = self.prepared.batches(self.prepared.source.train, str(self.workdir / "bad_records.jsonl"))
+            self.store = self.prepared.store(self.prepared.source.train)
+            self.eval_store = self.prepared.store(self.prepared.source.eval)
             state = self._train(state)
             return self._close_book(state)
         except Exception as error:
@@ -72,15 +72,15 @@ class _Loop:
         finally:
             if hasattr(self, "stream"):
                 self.stream.close()
-            self.book.close()
+            self.recorder.close()
 
     def _resumed(self) -> State:
         """The state that the newest usable checkpoint holds, or that of step 0; the report is cut to fit it."""
-        fresh = self.job.layout.replicate(self.job.start())
+        fresh = self.prepared.layout.replicate(self.prepared.start())
         step, state, _ = self.checkpoints.restore(fresh)
         self.report.truncate(step)
         if state is fresh:
-            return begun(self.job, fresh, self.report.note)
+            return with_initial_weights(self.prepared, fresh, self.report.note)
         if step:
             self.report.note(f"resumed at step {step} of {self.plan.steps}")
         return state
@@ -94,11 +94,11 @@ class _Loop:
             self._evaluate(state, step)  # the run was stopped between its report and its evaluation
         first, last_marker, began = True, None, time.perf_counter()
         while step < plan.steps:
-            self._heed(state, step)
+            self._stop_if_signalled(state, step)
             self._saved_or_said()
             count = min(plan.dispatch, plan.next_stop(step) - step)
             batches = self._padded(self.stream.batches(step + skipped, count))
-            state, marker = self.job.step(state, self.store, self.job.layout.share(batches, 2), np.int32(count))
+            state, marker = self.prepared.step(state, self.store, self.prepared.layout.share(batches, 2), np.int32(count))
             step += count
             if first:
                 jax.block_until_ready(marker)
@@ -139,7 +139,7 @@ class _Loop:
     def _due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.plan.steps
 
-    def _heed(self, state: State, step: int) -> None:
+    def _stop_if_signalled(self, state: State, step: int) -> None:
         """Saves and stops where a signal asked for it."""
         if not self._asked_to_stop(step):
             return
@@ -164,14 +164,14 @@ class _Loop:
 
     def _report(self, state: State, step: int) -> State:
         """Writes a line of what was summed up since the last one; the state's sums begin anew."""
-        self.book.train(step, state)
+        self.recorder.train(step, state)
         return state.replace(sums=jax.tree.map(lambda x: x * 0, state.sums))
 
     def _evaluate(self, state: State, step: int) -> dict[str, float]:
         """Metrics on the eval split: of the averages where they are kept, and of the parameters themselves."""
-        split, store = self.job.source.eval, self.eval_store
-        averaged = self.job.evaluate(state, split, store, averaged=True) if self.plan.ema else {}
-        metrics = with_raw(self.job.evaluate(state, split, store), averaged)
+        split, store = self.prepared.source.eval, self.eval_store
+        averaged = self.prepared.evaluate(state, split, store, averaged=True) if self.plan.ema else {}
+        metrics = with_raw(self.prepared.evaluate(state, split, store), averaged)
         self.report.eval(step, self.measured, metrics)
         return metrics
 
@@ -181,9 +181,9 @@ class _Loop:
             return state, False
         tripped, rollbacks, bad = int(state.step), int(state.rollbacks) + 1, int(state.bad)
         examples = self._examples(tripped + int(state.skipped))
-        fresh = self.job.layout.replicate(self.job.start())
+        fresh = self.prepared.layout.replicate(self.prepared.start())
         good, restored, _ = self.checkpoints.restore(fresh)
-        restored = begun(self.job, fresh, self.report.note) if restored is fresh else restored
+        restored = with_initial_weights(self.prepared, fresh, self.report.note) if restored is fresh else restored
         skipped = int(state.skipped) + tripped - good
         story = (
             f"{self.plan.nonfinite} updates in a row were not finite, steps {tripped - self.plan.nonfinite} to "
@@ -197,12 +197,12 @@ class _Loop:
         self.report.event(good, "rolled back", {"tripped": tripped, "rollbacks": rollbacks, "bad_updates": bad})
         self.report.note(f"{story}rolled back to step {good} and going on past them")
         counters = {"skipped": skipped, "rollbacks": rollbacks, "bad": bad, "streak": 0}
-        numbers = self.job.layout.replicate({name: np.int32(value) for name, value in counters.items()})
+        numbers = self.prepared.layout.replicate({name: np.int32(value) for name, value in counters.items()})
         return restored.replace(**numbers), True
 
     def _examples(self, position: int) -> str:
         """The first examples of the window of bad batches that ends before a position of the stream."""
-        count, seed = len(self.job.source.train), self.job.config["data"]["seed"]
+        count, seed = len(self.prepared.source.train), self.prepared.config["data"]["seed"]
         index = order(count, self.plan.batch, position - self.plan.nonfinite, seed=seed)[0]
         return ", ".join(map(str, index[:4])) + ", …"
 
@@ -210,10 +210,10 @@ class _Loop:
         """The last measures, the last save, the pictures, and the words at the end."""
         step = self.plan.steps
         self.checkpoints.wait()
-        if self.job.config["eval"]["test"] and not self.report.has(step, "test"):
-            test = self.job.source.test
-            self.report.eval(step, "test", self.job.evaluate(state, test, self.job.store(test), averaged=self.plan.ema))
-        return Trained(self.job.config, self.workdir, self.job, state, self.book.complete())
+        if self.prepared.config["eval"]["test"] and not self.report.has(step, "test"):
+            test = self.prepared.source.test
+            self.report.eval(step, "test", self.prepared.evaluate(state, test, self.prepared.store(test), averaged=self.plan.ema))
+        return Trained(self.prepared.config, self.workdir, self.prepared, state, self.recorder.complete())
 
 
 def _advice(state: State, good: int, rollbacks: int) -> str:

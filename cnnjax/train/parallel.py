@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from cnnjax.ops.compilation import compiler_options
 from cnnjax.train.state import State
 
-__all__ = ["WAYS", "Layout", "Members"]
+__all__ = ["STRATEGIES", "Layout", "MemberLayout"]
 
 _AXIS = "batch"
 
@@ -136,44 +136,44 @@ def _split(array: np.ndarray, axis: int, devices: int) -> np.ndarray:
     return array.reshape(*array.shape[:axis], devices, array.shape[axis] // devices, *array.shape[axis + 1 :])
 
 
-WAYS = ("turns", "map", "vmap", "devices")
+STRATEGIES = ("turns", "map", "vmap", "devices")
 """How one program trains several members: one after another by the solo program, by a compiled loop, as one batch of
 states, or spread over devices, each with a compiled loop over its own."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Members:
-    """`count` states of one program, trained side by side in one of `WAYS`; no axis `batch` is bound.
+class MemberLayout:
+    """`count` states of one program, trained side by side in one of `STRATEGIES`; no axis `batch` is bound.
 
     `states` is what `join` returns: a list in turns, elsewhere one tree with a leading axis (filled up to a multiple
     of the devices), and goes through these methods alone.
     """
 
-    way: str
+    strategy: str
     count: int
     devices: tuple
 
     def join(self, trees: list):
         """The states of all members, on their devices."""
-        if self.way == "turns":
+        if self.strategy == "turns":
             return jax.device_put(list(trees), self.devices[0])
         return jax.device_put(self._stacked(trees), self._sharding(P("member")))
 
     def apart(self, states) -> list:
         """Each member's tree on the host; views, so copy them before the next step."""
         found = jax.device_get(states)
-        if self.way == "turns":
+        if self.strategy == "turns":
             return found
         return [jax.tree.map(lambda x, k=k: x[k], found) for k in range(self.count)]
 
     def each(self, function: Callable, states):
         """The function of every member's tree; it must not care for a leading axis."""
-        return [function(tree) for tree in states] if self.way == "turns" else function(states)
+        return [function(tree) for tree in states] if self.strategy == "turns" else function(states)
 
     def exchange(self, states, source: Sequence[int], hparams: list):
         """Member k as a copy of member `source[k]` that keeps its own seed and has the numbers `hparams[k]`."""
         seeds = self.each(lambda s: s.seed, states)
-        if self.way == "turns":
+        if self.strategy == "turns":
             copies = [jax.tree.map(jnp.copy, states[k]) for k in source]
             numbers = jax.device_put(hparams, self.devices[0])
             mine = zip(copies, seeds, numbers, strict=True)
@@ -184,20 +184,20 @@ class Members:
 
     def everywhere(self, tree):
         """A tree that all members read: one copy on every device."""
-        return jax.device_put(tree, self.devices[0] if self.way == "turns" else self._sharding(P()))
+        return jax.device_put(tree, self.devices[0] if self.strategy == "turns" else self._sharding(P()))
 
     def share(self, batches: Mapping | list):
         """Batches that all members read, or a list with each member's own, where the program wants them."""
         if not isinstance(batches, list):
             return self.everywhere(dict(batches))
-        if self.way == "turns":
+        if self.strategy == "turns":
             return jax.device_put(batches, self.devices[0])
         return jax.device_put(self._stacked(batches), self._sharding(P("member")))
 
     def training(self, step: Callable, dispatch: int, *, shared: bool) -> Callable:
         """run(states, store, batches, count) -> (states after `count` steps, marker); batches as from `share`."""
         alone = several(step, dispatch)
-        if self.way != "turns":
+        if self.strategy != "turns":
             return self._compiled(alone, (True, False, not shared, False), donate=(0,))
         compiled = jax.jit(alone, donate_argnums=(0,), compiler_options=self._options())
 
@@ -210,7 +210,7 @@ class Members:
 
     def evaluation(self, measure: Callable) -> Callable:
         """measured(variables, hparams, store, batch) -> each member's (sums, rows) on the host."""
-        if self.way == "turns":
+        if self.strategy == "turns":
             compiled = jax.jit(measure, compiler_options=self._options())
 
             def found(variables, hparams, store, batch):
@@ -231,9 +231,9 @@ class Members:
 
             return jax.lax.map(one, tuple(a for o, a in zip(own, arguments, strict=True) if o))
 
-        if self.way == "vmap":
+        if self.strategy == "vmap":
             mapped = jax.vmap(function, in_axes=tuple(0 if o else None for o in own))
-        elif self.way == "map":
+        elif self.strategy == "map":
             mapped = looped
         else:
             specs = tuple(P("member") if o else P() for o in own)
@@ -245,7 +245,7 @@ class Members:
         return jax.tree.map(lambda *x: np.stack(jax.device_get(x)), *trees, *[trees[-1]] * missing)
 
     def _placed(self) -> tuple:
-        return self.devices if self.way == "devices" else self.devices[:1]
+        return self.devices if self.strategy == "devices" else self.devices[:1]
 
     def _mesh(self) -> Mesh:
         return Mesh(np.asarray(self._placed()), ("member",))

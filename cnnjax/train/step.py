@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from cnnjax.ops import axes
-from cnnjax.train._frozen import frozen_statistics, still
+from cnnjax.train._freezing import frozen_statistics, still
 from cnnjax.train._views import seen_in_views
 from cnnjax.train.program import Program
 from cnnjax.train.state import State, key_for

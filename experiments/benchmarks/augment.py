@@ -22,8 +22,8 @@ from cnnjax import models, ops
 from cnnjax.augment import compose
 from cnnjax.config import ConfigError, one_of
 from cnnjax.data.source import Facts
-from cnnjax.train.tables import tabulate
-from experiments import _main
+from cnnjax.programs import _main
+from cnnjax.runs.tables import tabulate
 from experiments.benchmarks import timing
 
 LIBRARIES = ["torchvision", "albumentations", "kornia"]

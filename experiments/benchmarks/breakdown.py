@@ -24,7 +24,7 @@ from jax.profiler import ProfileData
 
 from cnnjax import ops
 from cnnjax.analysis import multiplies
-from experiments import _main
+from cnnjax.programs import _main
 from experiments.benchmarks import timing
 from experiments.benchmarks.networks import NETS, OURS, ZOO, check
 from experiments.benchmarks.steps import step_of

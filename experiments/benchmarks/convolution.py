@@ -14,7 +14,7 @@ from jax import lax
 from cnnjax import ops
 from cnnjax.config import one_of
 from cnnjax.ops.shapes import pad_pairs
-from experiments import _main
+from cnnjax.programs import _main
 from experiments.benchmarks import timing
 
 FLAGS = timing.common_flags()

@@ -17,8 +17,8 @@ import numpy as np
 from absl import app, flags
 
 from cnnjax.config import augmentation, experiment, section
+from cnnjax.runs.tables import tabulate
 from cnnjax.train.job import prepare
-from cnnjax.train.tables import tabulate
 
 MODELS = flags.DEFINE_list("model", ["lenet5", "resnet20"], "networks on the embedded digits")
 COUNTS = flags.DEFINE_list("counts", ["1", "4", "16"], "steps per dispatch")
@@ -29,7 +29,7 @@ _STEPS = 16  # that every round times of each
 
 def timer(model: str, count: int):
     """A function that trains 16 steps, `count` a dispatch, and gives the milliseconds a step."""
-    job = prepare(
+    prepared = prepare(
         experiment(
             data=section("data", "digits"),
             model=section("models", model),
@@ -42,15 +42,15 @@ def timer(model: str, count: int):
             eval={"steps": _STEPS},
         )
     )
-    store, stream = job.store(job.source.train), job.batches(job.source.train)
-    state = job.layout.replicate(job.start())
+    store, stream = prepared.store(prepared.source.train), prepared.batches(prepared.source.train)
+    state = prepared.layout.replicate(prepared.start())
 
     def run():
         nonlocal state
         marker, start = 0, time.perf_counter()
         for t in range(0, _STEPS, count):
-            batches = job.layout.share(stream.batches(t, count), 2)
-            state, marker = job.step(state, store, batches, np.int32(count))
+            batches = prepared.layout.share(stream.batches(t, count), 2)
+            state, marker = prepared.step(state, store, batches, np.int32(count))
         jax.block_until_ready(marker)
         return 1e3 * (time.perf_counter() - start) / _STEPS
 

@@ -17,7 +17,7 @@ from absl import flags
 
 from cnnjax import ops
 from cnnjax.config import ConfigError, one_of
-from experiments import _main
+from cnnjax.programs import _main
 from experiments.benchmarks import timing
 from experiments.benchmarks.networks import LINEN, NETS, OURS, ZOO, check, network
 

@@ -10,7 +10,7 @@ step has run: importing, reading the data, compiling.
   --points=16  --alone=16    points of the sweep; how many of them are trained alone as well (the time of the rest is
                              that of their mean)
   --pack=auto                how the pack trains
-  --throughput=1,4,16        instead: members times steps a second for packs of so many members, in every way, and for
+  --throughput=1,4,16        instead: members times steps a second for packs of so many members, by every strategy, and
                              a process each, as many at once as there are cores
   --epochs=5  --batch=128
 """
@@ -25,10 +25,10 @@ from pathlib import Path
 
 from absl import flags
 
-from cnnjax import config as configs
+from cnnjax import config as sections
 from cnnjax.config import augmentation, experiment, section
+from cnnjax.programs import _main
 from cnnjax.sweep.space import cross, grid, seeds
-from experiments import _main
 from experiments.benchmarks.timing import counts, machine, table, write
 
 FLAGS = flags.FlagValues()
@@ -36,7 +36,7 @@ flags.DEFINE_float("epochs", 5.0, "epochs", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("batch", 128, "batch", 1, flag_values=FLAGS)
 flags.DEFINE_integer("points", 16, "points", 1, flag_values=FLAGS)
 flags.DEFINE_integer("alone", 16, "points trained alone", 1, flag_values=FLAGS)
-flags.DEFINE_string("pack", "auto", "way", flag_values=FLAGS)
+flags.DEFINE_string("pack", "auto", "strategy", flag_values=FLAGS)
 flags.DEFINE_list("throughput", [], "members of a pack", flag_values=FLAGS)
 flags.DEFINE_string("json", "", "file for the result", flag_values=FLAGS)
 
@@ -78,38 +78,38 @@ def main(argv: list[str]) -> None:
     rows = [[name, *(f"{found[name][key]:.2f}" for key in ("wall", "training"))] for name in ("processes", "sweep")]
     rows.append(["ratio", f"{found['ratio']:.3f}", f"{found['ratio without start-up']:.3f}"])
     print(table(["seconds", "in all", "without start-up"], rows))
-    print(f"the pack trained by {found['way']}; largest difference of a last metric: {found['difference']:.2g}")
+    print(f"the pack trained by {found['strategy']}; largest difference of a last metric: {found['difference']:.2g}")
     if FLAGS.json:
         write(FLAGS.json, found)
 
 
 def _throughput(counts: list[int]) -> dict:
-    """Steps of members a second, by the number of members and the way, compiling left out."""
+    """Steps of members a second, by the number of members and the strategy, compiling left out."""
     import jax
 
-    from cnnjax.sweep.crew import Crew
+    from cnnjax.sweep.members import PackState
     from cnnjax.train.job import prepare
-    from cnnjax.train.parallel import WAYS
+    from cnnjax.train.parallel import STRATEGIES
 
-    job = prepare(configs.change(get_config(), {"train.batch": FLAGS.batch}))
-    initial, numbers = job.initial(), configs.numeric(job.config)
+    prepared = prepare(sections.change(get_config(), {"train.batch": FLAGS.batch}))
+    initial, numbers = prepared.initial(), sections.numeric(prepared.config)
     speeds: dict[int, dict[str, float]] = {}
-    with job.batches(job.source.train) as stream:
-        batches, count = stream.batches(0, job.plan.dispatch), job.plan.dispatch
+    with prepared.batches(prepared.source.train) as stream:
+        batches, count = stream.batches(0, prepared.plan.dispatch), prepared.plan.dispatch
         for members in counts:
             states = [jax.device_get(initial(k, numbers)) for k in range(members)]
             speeds[members] = {}
-            for way in (way for way in WAYS if way != "devices" or len(jax.devices()) > 1):
-                crew = Crew(job, [()] * members, way, shared=True)
-                crew.begin(states)
-                jax.block_until_ready(crew.advance(batches, count))
+            for strategy in (strategy for strategy in STRATEGIES if strategy != "devices" or len(jax.devices()) > 1):
+                pack_state = PackState(prepared, [()] * members, strategy, shared=True)
+                pack_state.begin(states)
+                jax.block_until_ready(pack_state.advance(batches, count))
                 began, done = time.perf_counter(), 0
                 while done < 3 or time.perf_counter() - began < 2.0:
-                    jax.block_until_ready(crew.advance(batches, count))
+                    jax.block_until_ready(pack_state.advance(batches, count))
                     done += 1
-                speeds[members][way] = members * done * count / (time.perf_counter() - began)
+                speeds[members][strategy] = members * done * count / (time.perf_counter() - began)
             speeds[members]["processes"] = _apart(members)
-    return {"speeds": speeds, "batch": FLAGS.batch, "data": job.config["data"]["name"], "machine": machine()}
+    return {"speeds": speeds, "batch": FLAGS.batch, "data": prepared.config["data"]["name"], "machine": machine()}
 
 
 def _apart(members: int) -> float:
@@ -118,7 +118,7 @@ def _apart(members: int) -> float:
     changes |= {"eval.steps": 600, "report.steps": 100, "eval.test": False}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "point.json")
-        file.write_text(configs.to_json(configs.change(get_config(), changes)))
+        file.write_text(sections.to_json(sections.change(get_config(), changes)))
         workdirs = [Path(folder, str(k)) for k in range(min(members, os.cpu_count() or 1))]
         command = [sys.executable, "-m", "experiments.train", f"--config={file}"]
         running = [subprocess.Popen([*command, f"--workdir={w}"], stdout=subprocess.DEVNULL) for w in workdirs]
@@ -134,28 +134,28 @@ def _pace(workdir: Path) -> float:
 
 
 def _measured(folder: Path) -> dict:
-    from cnnjax.sweep.packing import resolved
-    from cnnjax.sweep.roster import write_roster
+    from cnnjax.sweep.folder import write_folder
+    from cnnjax.sweep.points import resolved
 
     changes = {"train.epochs": FLAGS.epochs, "train.batch": FLAGS.batch}
-    config = configs.change(get_config(), changes)
+    config = sections.change(get_config(), changes)
     together = resolved(config, sweep()[: FLAGS.points], folder / "sweep")
     single = resolved(config, sweep()[: FLAGS.points], folder / "alone")
-    write_roster(folder / "sweep", together)
+    write_folder(folder / "sweep", together)
     spread = [single[i * len(single) // FLAGS.alone] for i in range(min(FLAGS.alone, len(single)))]
     alone = []
     for run in spread:
         file = folder / "point.json"
-        file.write_text(configs.to_json(run.config))
+        file.write_text(sections.to_json(run.config))
         alone.append(_timed("experiments.train", [run.workdir], f"--config={file}", f"--workdir={run.workdir}"))
     flags = (f"--workdir={folder / 'sweep'}", f"--pack={FLAGS.pack}")
     packed = _timed("experiments.sweep", [run.workdir for run in together], *flags)
     several = len(single) / len(alone)
     processes = {key: several * sum(each[key] for each in alone) for key in ("wall", "training")}
-    ways = [json.loads(path.read_text())["way"] for path in (folder / "sweep" / "packs").glob("*.json")]
+    ways = [json.loads(path.read_text())["strategy"] for path in (folder / "sweep" / "packs").glob("*.json")]
     return {
         "points": len(together), "trained alone": len(alone), "epochs": FLAGS.epochs, "batch": FLAGS.batch,
-        "data": config.data.name, "way": ",".join(ways), "processes": processes, "sweep": packed,
+        "data": config.data.name, "strategy": ",".join(ways), "processes": processes, "sweep": packed,
         "ratio": packed["wall"] / processes["wall"],
         "ratio without start-up": packed["training"] / processes["training"],
         "difference": max(_difference(run.workdir, folder / "sweep" / run.name) for run in spread),

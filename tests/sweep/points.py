@@ -106,7 +106,7 @@ def soon(condition, process):
 
 def here(*flags, config=Path(__file__)):
     """Does what `experiments.sweep` does with these flags, in this process."""
-    from experiments import sweep as program
+    from cnnjax.programs import sweep as program
 
     for name in program.FLAGS:
         program.FLAGS[name].unparse()

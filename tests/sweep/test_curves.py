@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cnnjax.config import beside, load
-from cnnjax.sweep.packing import packs_of, preview, resolved
+from cnnjax.sweep.points import packs_of, preview, resolved
 
 CURVES = sorted((Path(__file__).parents[2] / "configs").glob("curve_*.py"))
 FULL = ("curve_depth", "curve_norm", "curve_permutation", "curve_pooling")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cnnjax.config import ConfigError
+from cnnjax.sweep.folder import write_folder
 from cnnjax.sweep.launch import Local, RayCluster, Slurm, Unit, supervise, unit_of
-from cnnjax.sweep.packing import Pack, resolved
-from cnnjax.sweep.roster import write_roster
+from cnnjax.sweep.points import Pack, resolved
 from tests.sweep.points import get_config, sweep
 
 # A worker in small: tries are counted in a file; it does what the words say, one word a try, the last for ever.
@@ -111,7 +111,7 @@ def assert_soon(condition, words):
 
 def test_a_point_is_trained_by_the_command_that_users_type_and_a_pack_by_its_part(tmp_path):
     runs = resolved(get_config(), sweep(), tmp_path)
-    write_roster(tmp_path, runs)
+    write_folder(tmp_path, runs)
     one, several = unit_of(Pack((runs[0],)), tmp_path), unit_of(Pack(tuple(runs)), tmp_path)
     assert one.command[1:3] == ("-m", "experiments.train")
     assert f"--workdir={runs[0].workdir}" in one.command

@@ -3,7 +3,7 @@
 import pytest
 
 from cnnjax.config import load
-from cnnjax.sweep.running import run_sweep
+from cnnjax.sweep.local import run_sweep
 from cnnjax.sweep.search import evolve
 from cnnjax.sweep.space import log_uniform, sample
 from cnnjax.sweep.table import table_of

@@ -5,14 +5,14 @@ import sys
 import pytest
 
 from cnnjax.config import ConfigError, change
-from cnnjax.sweep.pack import train_pack
-from cnnjax.sweep.packing import packs_of, resolved
+from cnnjax.runs.signals import Stop
+from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.sweep.population import Population
 from cnnjax.sweep.search import evolve, goal_of, search
 from cnnjax.sweep.space import choice, log_uniform, sample, uniform
 from cnnjax.sweep.table import table_of
+from cnnjax.sweep.training import train_pack
 from cnnjax.train.loop import Preempted
-from cnnjax.train.signals import Stop
 from tests.sweep.points import GATED, get_config, here, lines, soon, start, told
 from tests.sweep.points import search as space
 
@@ -48,7 +48,7 @@ def test_a_dry_run_of_a_search_prints_where_it_looks_and_trains_nothing(tmp_path
 
 def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp_path):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    runs, dead = evolve(get_config(), space(), straight, members=4, goal=GOAL, way="map", **SILENT)
+    runs, dead = evolve(get_config(), space(), straight, members=4, goal=GOAL, strategy="map", **SILENT)
     assert not dead
     copies = [line for run in runs for line in lines(run.workdir) if line.get("name") == "copied"]
     assert {line["step"] for line in copies} == {8, 16}
@@ -56,16 +56,16 @@ def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp
     points = [{**point, "seed": k} for k, point in enumerate(sample(space(), 4))]
     (pack,) = packs_of(resolved(get_config(), points, stopped))
     with Stop() as stop, pytest.raises(Preempted):
-        train_pack(pack, stop, way="map", judge=StoppedAt(stop, 8, space(), "accuracy"), **SILENT)
+        train_pack(pack, stop, strategy="map", policy=StoppedAt(stop, 8, space(), "accuracy"), **SILENT)
     assert all(run.status["status"] == "interrupted" for run in pack.runs)
-    resumed, _ = evolve(get_config(), space(), stopped, members=4, goal=GOAL, way="map", **SILENT)
+    resumed, _ = evolve(get_config(), space(), stopped, members=4, goal=GOAL, strategy="map", **SILENT)
     assert [lines(run.workdir) for run in resumed] == [lines(run.workdir) for run in runs]
     assert table_of(stopped).text() == table_of(straight).text()
 
 
 def test_a_population_that_is_killed_between_two_saves_goes_on_to_the_same_table(tmp_path):
     straight, killed, gate = tmp_path / "straight", tmp_path / "killed", tmp_path / "gate"
-    runs, dead = evolve(get_config("gated"), space(), straight, members=4, goal=GOAL, way="map", **SILENT)
+    runs, dead = evolve(get_config("gated"), space(), straight, members=4, goal=GOAL, strategy="map", **SILENT)
     assert not dead
     flags = (f"--workdir={killed}", "--search=population", "--trials=4", "--pack=map")
     process = start(*flags, config=GATED, gate=f"{gate}:20")  # after it has copied twice and saved once
@@ -103,7 +103,7 @@ def test_a_search_without_optuna_says_what_to_install(tmp_path, monkeypatch):
 
 def test_a_search_asks_for_packs_prunes_and_killed_in_the_middle_it_goes_on_to_the_same_table(tmp_path):
     pytest.importorskip("optuna", reason="the extra search is not installed")
-    options = {"sampler": "tpe", "pruner": "median", "together": 4, "trials": 8, "goal": GOAL, "way": "turns"}
+    options = {"sampler": "tpe", "pruner": "median", "together": 4, "trials": 8, "goal": GOAL, "strategy": "turns"}
     said = []
     runs, dead = search(get_config("gated"), space(), tmp_path / "whole", say=said.append, **options)
     assert not dead
@@ -117,7 +117,7 @@ def test_a_search_asks_for_packs_prunes_and_killed_in_the_middle_it_goes_on_to_t
     assert soon(lambda: gate.exists() and metrics.exists(), process)
     process.kill()
     process.communicate()
-    how = ("--launcher=local", "--patience=600")  # a worker asks the same judge
+    how = ("--launcher=local", "--patience=600")  # a worker asks the same policy
     code, words = told(*flags, "--pack=turns", *how, config=GATED)
     assert code == 0, words
     assert "finished trial0004 and 3 more" in words
@@ -127,7 +127,7 @@ def test_a_search_asks_for_packs_prunes_and_killed_in_the_middle_it_goes_on_to_t
 def test_a_point_alone_is_pruned_and_one_that_is_dead_is_told_again_by_the_next_call(tmp_path):
     pytest.importorskip("optuna", reason="the extra search is not installed")
     rates = {"optimizer.lr": choice(1e-4, 0.3, 1e38)}
-    options = {"sampler": "random", "pruner": "median", "together": 1, "trials": 7, "goal": GOAL, "way": "turns"}
+    options = {"sampler": "random", "pruner": "median", "together": 1, "trials": 7, "goal": GOAL, "strategy": "turns"}
     runs, dead = search(get_config(), rates, tmp_path, retries=0, **options, **SILENT)
     again = search(get_config(), rates, tmp_path, retries=0, **options, **SILENT)[1]
     assert [point.name for point in dead] == [run.name for run in runs if run.config.optimizer.lr > 1]
@@ -161,7 +161,7 @@ def test_points_of_every_sampler_lie_in_the_space(sampler, tmp_path):
     pytest.importorskip("cmaes", reason="the extra search is not installed")
     config = change(get_config(), {"train.steps": 2, "eval.test": False})
     wide = {"optimizer.lr": log_uniform(1e-4, 1e-2), "optimizer.momentum": uniform(0.0, 0.9)}
-    runs, dead = search(config, wide, tmp_path, sampler=sampler, trials=4, together=2, goal=GOAL, way="turns", **SILENT)
+    runs, dead = search(config, wide, tmp_path, sampler=sampler, trials=4, together=2, goal=GOAL, strategy="turns", **SILENT)
     assert not dead
     assert all(1e-4 <= run.config.optimizer.lr <= 1e-2 and run.config.optimizer.momentum <= 0.9 for run in runs)
     assert len({run.config.optimizer.lr for run in runs}) == 4

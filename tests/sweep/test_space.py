@@ -3,7 +3,7 @@
 import pytest
 
 from cnnjax.config import ConfigError
-from cnnjax.sweep.packing import packs_of, preview, resolved
+from cnnjax.sweep.points import packs_of, preview, resolved
 from cnnjax.sweep.space import chain, choice, cross, grid, log_uniform, names_of, sample, seeds, uniform, zipped
 from tests.sweep.points import get_config, sweep
 

@@ -75,7 +75,7 @@ def test_each_half_is_moved_by_its_own_optimizer(gan):
 def test_a_half_with_a_learning_rate_of_zero_stays_as_it_was(tmp_path, at_home):
     flags = ("--config.train.steps=3", "--config.optimizer.generator.lr=0", "--config.optimizer.ema=0")
     trained = cnnjax.run(load("configs/digits_gan.py", (*QUIET, *flags)), tmp_path)
-    before = trained.job.start().params
+    before = trained.prepared.start().params
     for half, moved in (("generator", False), ("discriminator", True)):
         pairs = zip(jax.tree.leaves(before[half]), jax.tree.leaves(trained.state.params[half]), strict=True)
         assert any((np.asarray(a) != np.asarray(b)).any() for a, b in pairs) == moved

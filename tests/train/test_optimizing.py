@@ -23,11 +23,11 @@ def config(*, steps=4, batch=32, **optimizer):
 
 def moved(made):
     """Parameters before and after the run's first step, and its sums."""
-    job = prepare(made)
-    state = job.layout.replicate(job.start())
+    prepared = prepare(made)
+    state = prepared.layout.replicate(prepared.start())
     before = jax.tree.map(np.asarray, state.params)
-    batches = job.layout.share(job.batches(job.source.train).batches(0, 1), 2)
-    state, _ = job.step(state, job.store(job.source.train), batches, np.int32(1))
+    batches = prepared.layout.share(prepared.batches(prepared.source.train).batches(0, 1), 2)
+    state, _ = prepared.step(state, prepared.store(prepared.source.train), batches, np.int32(1))
     return before, jax.tree.map(np.asarray, state.params), jax.tree.map(np.asarray, state.sums)
 
 

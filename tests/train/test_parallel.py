@@ -7,7 +7,7 @@ import pytest
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.train.job import prepare
 
-WAYS = [
+STRATEGIES = [
     ("jit", 1),
     ("jit", 2),
     ("jit", 8),
@@ -35,15 +35,15 @@ def config(**train):
 
 def trained(config):
     """Loss sums after each of ten steps, and the last state on the host."""
-    job = prepare(config)
-    state = job.layout.replicate(job.start())
-    stream, store = job.batches(job.source.train), job.store(job.source.train)
+    prepared = prepare(config)
+    state = prepared.layout.replicate(prepared.start())
+    stream, store = prepared.batches(prepared.source.train), prepared.store(prepared.source.train)
     losses = []
-    for t in range(0, job.plan.steps, job.plan.dispatch):
-        batches = job.layout.share(stream.batches(t, job.plan.dispatch), 2)
-        state, _ = job.step(state, store, batches, np.int32(job.plan.dispatch))
+    for t in range(0, prepared.plan.steps, prepared.plan.dispatch):
+        batches = prepared.layout.share(stream.batches(t, prepared.plan.dispatch), 2)
+        state, _ = prepared.step(state, store, batches, np.int32(prepared.plan.dispatch))
         losses.append(float(state.sums["loss"]))
-    return np.array(losses), jax.tree.map(np.asarray, state), job
+    return np.array(losses), jax.tree.map(np.asarray, state), prepared
 
 
 def furthest(a, b):
@@ -58,7 +58,7 @@ def furthest(a, b):
 @pytest.mark.parametrize(
     ("accumulate", "ways"),
     [
-        pytest.param(1, WAYS[1:], marks=pytest.mark.proofs, id="all"),
+        pytest.param(1, STRATEGIES[1:], marks=pytest.mark.proofs, id="all"),
         pytest.param(1, [("jit", 8), ("pmap", 2), ("shard_map", 8)], id="one of each"),
         pytest.param(2, SOME, marks=pytest.mark.proofs, id="in microbatches"),
     ],
@@ -83,10 +83,10 @@ def test_in_float32_the_losses_agree_to_rounding():
 
 def test_evaluation_counts_every_example_once_on_any_number_of_devices():
     measures = []
-    for mode, devices in WAYS[:1] + SOME:
-        job = prepare(config(parallel=mode, devices=devices))
-        state = job.layout.replicate(job.start())
-        measures.append(job.evaluate(state, job.source.test, job.store(job.source.test)))
+    for mode, devices in STRATEGIES[:1] + SOME:
+        prepared = prepare(config(parallel=mode, devices=devices))
+        state = prepared.layout.replicate(prepared.start())
+        measures.append(prepared.evaluate(state, prepared.source.test, prepared.store(prepared.source.test)))
     for measure in measures[1:]:
         assert measure["accuracy"] == measures[0]["accuracy"]
         assert measure["loss"] == pytest.approx(measures[0]["loss"], rel=1e-5)

@@ -10,7 +10,7 @@ from cnnjax.config import augmentation, experiment, load, section
 from cnnjax.train.job import prepare
 
 
-def job(**evaluation):
+def prepared(**evaluation):
     return prepare(
         experiment(
             data=section("data", "digits"),
@@ -26,7 +26,7 @@ def job(**evaluation):
 
 
 def test_metrics_with_views_are_those_of_averaged_probabilities():
-    viewed = job(views=("mirror", "shifts"), view_pixels=2)
+    viewed = prepared(views=("mirror", "shifts"), view_pixels=2)
     state = viewed.layout.replicate(viewed.start())
     split = viewed.source.eval
     found = viewed.evaluate(state, split, viewed.store(split))
@@ -38,7 +38,7 @@ def test_metrics_with_views_are_those_of_averaged_probabilities():
     assert found["accuracy"] == pytest.approx(float(np.mean(np.argmax(logits, -1) == fields["label"])), abs=1e-6)
     expected = -float(np.mean(np.asarray(logits)[np.arange(len(split)), fields["label"]]))
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
-    alone = job().evaluate(state, split, viewed.store(split))
+    alone = prepared().evaluate(state, split, viewed.store(split))
     assert found["loss"] != pytest.approx(alone["loss"], rel=1e-6)
 
 
@@ -54,7 +54,7 @@ def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
 
 
 def test_a_view_that_does_not_exist_is_refused_with_the_nearest():
-    wrong = job(views=("miror",))
+    wrong = prepared(views=("miror",))
     state = wrong.layout.replicate(wrong.start())
     with pytest.raises(ValueError, match="did you mean 'mirror'"):
         wrong.evaluate(state, wrong.source.eval, wrong.store(wrong.source.eval))

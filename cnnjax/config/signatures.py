@@ -1,0 +1,154 @@
+"""How a name becomes a function, and how that function's signature becomes the options of a config section."""
+
+import functools
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from cnnjax import Static
+from cnnjax.refusals import ConfigError, one_of, suggestion
+
+ROOMS = {  # the config section an entry's room fills, by room
+    "data": "data",
+    "models": "model",
+    "tasks": "task",
+    "augment": "augment",
+    "optimizers": "optimizer",
+    "schedules": "schedule",
+}
+_MODULES = {"optimizers": "cnnjax.train.optimizers", "schedules": "cnnjax.train.schedules"}
+_POSITIONAL = {  # what stands before the options; a tuple of tuples: one of these
+    "data": ((),),
+    "models": ((),),
+    "tasks": (("facts",),),
+    "optimizers": ((),),
+    "schedules": (("progress",),),
+}
+_SHAPES = {  # the same in words
+    "data": "(*, option: int = 0, …) -> Source",
+    "models": "(*, outputs: int, option: int = 0, …), every option with a default",
+    "tasks": "(facts, *, option: float = 0.0, …), every option with a default",
+    "optimizers": "(*, lr: float = 0.1, …), every option with a default",
+    "schedules": "(progress, *, option: float = 0.0, …), every option with a default",
+    "augment": "(key, facts, size or example or batch, strength, *, option: float = 0.0, …)",
+}
+_WORKS_ON = (("size",), ("example",), ("batch",))  # third parameter of an augment entry
+
+
+class Option(NamedTuple):
+    """One option of an entry: what it may hold, its default, whether it is traced, the room that it names an entry of.
+
+    `room` is "same" where a nested entry is from the room of the entry that has the option.
+    """
+
+    kind: Any
+    default: Any
+    numeric: bool = False
+    room: str = ""
+
+
+def room_of(option: Option, room: str) -> str:
+    """The room of the entry that an option of an entry of `room` holds the section of."""
+    return option.room if option.room in ROOMS else room
+
+
+def label(name: str) -> str:
+    """The key of the section that an entry's name owns: `my_pkg.mod:tint#2` owns `tint#2`."""
+    return name.rpartition(":")[2]
+
+
+def entry(room: str, name: str, *, path: str = "") -> Callable:
+    """The public function of a room that a config name means; `my_pkg.nets:tiny` imports a function of the user's own.
+
+    `path` is the config path to blame (`model.name` by default for models).
+    """
+    path = path or f"{ROOMS[one_of(room, ROOMS, path='room')]}.name"
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{path} is {name!r}; it must name an entry of cnnjax.{room}")
+    bare = name.partition("#")[0]
+    if ":" in bare:
+        return _imported(room, bare, path)
+    functions = entries(room)
+    if bare not in functions:
+        every = f"`python -m experiments.train --list` shows all {len(functions)}"
+        verb = "has" if room == "augment" else "is"
+        raise ConfigError(f"{path} {verb} {name!r}{suggestion(bare, functions, every=every)}")
+    return functions[bare]
+
+
+@functools.cache
+def entries(room: str) -> Mapping[str, Callable]:
+    """Every entry of a room, by name: its public functions with the signature that the room asks for."""
+    module = importlib.import_module(_MODULES.get(room, f"cnnjax.{room}"))
+    names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    return {name: getattr(module, name) for name in sorted(names) if is_entry(room, getattr(module, name))}
+
+
+def is_entry(room: str, function: Any) -> bool:
+    """Whether an object has the signature of the room's entries."""
+    if not callable(function) or inspect.isclass(function) or inspect.ismodule(function):
+        return False
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+    required = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    returns = inspect.signature(function).return_annotation
+    if room == "data" and returns is not inspect.Signature.empty and getattr(returns, "__name__", returns) != "Source":
+        return False
+    if room == "augment":
+        return positional[:2] == ("key", "facts") and positional[2:3] in _WORKS_ON and not required
+    return positional in _POSITIONAL[room] and required == ({"outputs"} if room == "models" else set())
+
+
+@functools.cache
+def options_of(function: Callable) -> Mapping[str, Option]:
+    """The options of an entry by name, in the order of its signature: every keyword with a default."""
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError:
+        signature = inspect.signature(function)
+    keywords = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is not p.empty]
+    options = {p.name: _option(p.annotation, p.default) for p in keywords}
+    strength = signature.parameters.get("strength")
+    if strength is not None and strength.kind is strength.POSITIONAL_OR_KEYWORD:
+        options["strength"] = Option(float, 1.0, numeric=True)
+    return options
+
+
+def room_options(key: str) -> Mapping[str, Option]:
+    """The options that stand beside any entry's own in the config section of this name (`optimizer.clip`)."""
+    schema = getattr(importlib.import_module("cnnjax.config.options"), key, None)
+    return options_of(schema) if schema else {}
+
+
+def _option(annotation: Any, default: Any) -> Option:
+    if annotation is inspect.Parameter.empty:
+        annotation = type(default)
+    while isinstance(annotation, typing.TypeAliasType):
+        annotation = annotation.__value__
+    origin = typing.get_origin(annotation)
+    if origin is Static:
+        return Option(typing.get_args(annotation)[0], default)
+    if origin is typing.Annotated:
+        base, *marks = typing.get_args(annotation)
+        room = next((mark for mark in marks if mark in ROOMS), "same" if "section" in marks else "")
+        return Option(base, default, numeric=base is float and "static" not in marks, room=room)
+    return Option(annotation, default, numeric=annotation is float)
+
+
+def _imported(room: str, name: str, path: str) -> Callable:
+    module, _, function = name.partition(":")
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"{path} is {name!r}; importing {module} failed: {error}") from error
+    public = [word for word, value in vars(loaded).items() if callable(value) and not word.startswith("_")]
+    if not callable(getattr(loaded, function, None)):
+        raise ConfigError(f"{path} is {name!r}; {module} has no such function{suggestion(function, public)}")
+    if not is_entry(room, getattr(loaded, function)):
+        raise ConfigError(f"{path} is {name!r}, which has not the signature of cnnjax.{room}: {_SHAPES[room]}")
+    return getattr(loaded, function)

@@ -1,0 +1,176 @@
+"""What the programs share: flags read, processes connected, and every error turned into an exit code and a line."""
+
+import difflib
+import os
+import platform
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from absl import flags, logging
+
+import cnnjax
+from cnnjax.config import ConfigError
+
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators say it, and as the CPU does
+_ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
+_PACKAGE = str(Path(cnnjax.__file__).parent)
+
+
+def define_devices(values: flags.FlagValues) -> None:
+    """Defines the flags that say what the program runs on."""
+    flags.DEFINE_integer("devices", 0, "split the CPU into so many devices", 0, flag_values=values)
+    flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto on clusters", flag_values=values)
+    flags.DEFINE_integer("processes", 0, "processes that train together", 0, flag_values=values)
+    flags.DEFINE_integer("process", 0, "which of them this is", 0, flag_values=values)
+
+
+def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagValues) -> NoReturn:
+    """Runs a program and ends the process with its exit code; `usage` is what --help prints."""
+    argv = sys.argv[1:]
+    if {"--help", "-h", "-help"} & set(argv):
+        print(usage.strip())
+        sys.exit(0)
+    _on_large_pages()
+    _in_this_thread()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        program(argv)
+        code = 0
+    except (Exception, KeyboardInterrupt) as error:
+        code = _explained(error, values)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code and _many_processes():
+        os._exit(code)  # the others would be waited for, and they wait for this one
+    sys.exit(code)
+
+
+def _on_large_pages() -> None:
+    """Starts the program again with an allocator that asks for large pages and keeps what was freed.
+
+    XLA's arena of a CPU step is new memory in every step otherwise; touching it took a fifth of the step of a large
+    network (experiments/benchmarks/README.md). Only the C library's start-up can be told; GLIBC_TUNABLES, set to
+    anything, leaves all as it is.
+    """
+    spec = sys.modules["__main__"].__spec__
+    ours = spec is not None and spec.name.startswith("experiments.")
+    if not ours or sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ or platform.libc_ver()[0] != "glibc":
+        return
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": _ALLOCATOR})
+
+
+def _in_this_thread() -> None:
+    """CPU programs run in the thread that calls them, whose memory is the one the C library keeps.
+
+    JAX hands them to threads of its own otherwise. Their heaps hold 64 MB; what is larger goes back to the kernel after
+    each step, and is cleared page by page in the next.
+    """
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def read(values: flags.FlagValues, argv: list[str]) -> None:
+    """Reads the program's own flags; whatever is left over is an error."""
+    values.unparse_flags()
+    try:
+        left = values([sys.argv[0], *argv])[1:]
+    except flags.UnrecognizedFlagError as error:
+        hint = f"; write --config.{error.flagname}=…" if "." in error.flagname.strip(".") else ""
+        close = [f"--{name}" for name in difflib.get_close_matches(error.flagname, [*values, "config"])]
+        hint = hint or (f"; nearest: {', '.join(close)}" if close else "; --help shows the flags")
+        raise ConfigError(f"--{error.flagname} is not a flag{hint}") from error
+    except flags.IllegalFlagValueError as error:
+        _, _, given = str(error).partition("--")
+        name, _, value = given.partition("=")
+        least = getattr(values[name].parser, "lower_bound", 0)
+        kinds = {"int": f"a whole number ≥ {least}", "float": f"a number ≥ {least}", "bool": "true or false"}
+        kind = kinds.get(values[name].flag_type(), "text")
+        raise ConfigError(f"--{name} is {value.partition(':')[0]!r}; it must be {kind}") from error
+    except flags.Error as error:
+        raise ConfigError(str(error)) from error
+    if left:
+        raise ConfigError(f"{left[0]!r} is not a flag; write --name=value")
+
+
+def connect(values: flags.FlagValues) -> None:
+    """Makes the devices that the flags ask for, and joins the processes that train together."""
+    import jax
+
+    if values.devices:
+        jax.config.update("jax_num_cpu_devices", values.devices)
+    if values.coordinator == "auto":
+        jax.distributed.initialize()
+    elif values.coordinator:
+        if not values.processes or values.process >= values.processes:
+            raise ConfigError(
+                f"--process={values.process} of --processes={values.processes}: with --coordinator, "
+                "give the number of processes, and which one this is, from 0"
+            )
+        jax.distributed.initialize(values.coordinator, values.processes, values.process)
+    elif values.processes:
+        raise ConfigError(f"--processes={values.processes} needs --coordinator=host:port of process 0")
+
+
+def command(program: str, *arguments: str) -> str:
+    """A program's command as one would type it here, with these arguments, or those that this process was given."""
+    return shlex.join([_python(), "-m", program, *(arguments or sys.argv[1:])])
+
+
+def _python() -> str:
+    """The word that starts this Python: its path where it is that of an environment below that is not active."""
+    here, executable = Path.cwd(), Path(sys.executable)
+    active = os.environ.get("VIRTUAL_ENV", "") == sys.prefix
+    return str(executable.relative_to(here)) if executable.is_relative_to(here) and not active else "python"
+
+
+def _explained(error: BaseException, values: flags.FlagValues) -> int:
+    """Prints what the user needs to know of an error, keeps the rest in error.log, and gives the exit code."""
+    code = exit_code(error)
+    workdir = Path(getattr(values, "workdir", "")) if values.is_parsed() else Path()
+    story = ""
+    if code != 7 and workdir != Path() and workdir.is_dir():
+        from cnnjax.runs.workdir import record_error
+
+        story = f"; the whole story is in {record_error(workdir, error)}"
+    if code == 75:
+        print(f"{error or 'stopped'}\nresume: {command(_program())}", file=sys.stderr)
+    elif code == 6:
+        lower = "lower train.batch, raise optimizer.accumulate, or make the model smaller"
+        print(f"out of memory{story}\n{lower}", file=sys.stderr)
+    elif code == 1:
+        if not story:
+            traceback.print_exception(error)
+        line = (str(error).strip().splitlines() or [""])[0]
+        print(f"{type(error).__name__}: {line[:200]}{story}", file=sys.stderr)
+    else:
+        print(error, file=sys.stderr)
+    return code
+
+
+def exit_code(error: BaseException) -> int:
+    """0 done · 1 unforeseen · 2 config · 3 data · 4 diverged · 5 checkpoint · 6 memory · 7 locked · 75 preempted."""
+    if hasattr(error, "exit_code"):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return 75
+    if isinstance(error, MemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY):
+        return 6
+    if isinstance(error, ValueError):
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and frames[-1].filename.startswith(_PACKAGE):  # raised by a check of this project's own
+            return 2
+    return 1
+
+
+def _program() -> str:
+    return f"experiments.{Path(sys.argv[0]).stem}"
+
+
+def _many_processes() -> bool:
+    jax = sys.modules.get("jax")
+    return bool(jax) and jax.distributed.is_initialized() and jax.process_count() > 1

@@ -1,0 +1,109 @@
+"""What a run would be, without running it: `--dry_run`."""
+
+import math
+
+import jax
+import numpy as np
+
+from cnnjax import config as sections
+from cnnjax.analysis import cost
+from cnnjax.train.initial_weights import with_initial_weights
+from cnnjax.train.job import PreparedRun, prepare
+
+
+def preview(config) -> str:
+    """Data, layers with shapes, parameters and MACs, memory, plan and learning rates of a config, as text."""
+    prepared = prepare(config)
+    with sections.errors_name_option("model", prepared.config["model"]):
+        costs = cost(prepared.program.net(sections.numeric(prepared.config)), _input_shape(prepared))
+    model = f"model     {config.model.name}, for one example\n{costs}"
+    blocks = [_data(prepared), model, *_beginning(prepared), _memory(prepared, costs.values), _plan(prepared), _schedule(prepared)]
+    return "\n\n".join(blocks)
+
+
+def _data(prepared: PreparedRun) -> str:
+    facts, source = prepared.source.facts, prepared.source
+    counts = ", ".join(f"{facts.counts[split]:,} {split}" for split in ("train", "eval", "test"))
+    same = " (eval is the test set: nothing is held out)" if source.eval is source.test else ""
+    return f"data      {facts.input} {_shape(facts.shape)}, {facts.classes} classes; {counts}{same}"
+
+
+def _input_shape(prepared: PreparedRun) -> tuple[int, ...]:
+    """The shape in which the network sees one example: what the evaluation pipeline makes of it."""
+    hparams, field = sections.numeric(prepared.config), prepared.source.facts.input
+    fields = prepared.source.train.read(np.zeros(1, int))
+    fields |= {"index": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32), "valid": np.ones(1, np.float32)}
+    seen = jax.eval_shape(prepared.program.augment(hparams, "eval"), jax.random.key(0), fields)
+    return seen[field].shape
+
+
+def _beginning(prepared: PreparedRun) -> list[str]:
+    """Where the weights come from, which is tried, and how many stay as they are."""
+    lines = []
+    if prepared.config["train"]["init"]:
+        with_initial_weights(prepared, prepared.layout.replicate(prepared.start()), lines.append)
+    if prepared.plan.freeze:
+        params = jax.tree_util.tree_leaves_with_path(prepared.outline().params)
+        sizes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.size for path, leaf in params}
+        frozen = sum(size for path, size in sizes.items() if prepared.program.frozen(path))
+        lines.append(f"frozen are {frozen:,} of {sum(sizes.values()):,} parameters")
+    return ["begin     " + "\n          ".join(lines)] if lines else []
+
+
+def _memory(prepared: PreparedRun, values: int) -> str:
+    """What a device holds; `values` are the numbers that the network's layers give for one example."""
+    state = prepared.outline()
+    share = math.ceil(prepared.plan.batch / prepared.plan.devices / prepared.plan.accumulate)
+    width = {"bfloat16": 2, "float64": 8}.get(prepared.plan.precision, 4)
+    parts = {
+        "parameters": _bytes(state.params),
+        "optimizer": _bytes(state.opt_state),
+        "averages": _bytes(state.ema),
+        "data": _split_bytes(prepared),
+        "activations, about": values * share * width,
+    }
+    words = " · ".join(f"{name} {_readable(size)}" for name, size in parts.items() if size)
+    return f"memory    on each device: {words}"
+
+
+def _plan(prepared: PreparedRun) -> str:
+    plan = prepared.plan
+    device = prepared.layout.devices[0]
+    return (
+        f"plan      {plan.steps:,} steps of {plan.batch} examples ({plan.steps / plan.steps_per_epoch:.4g} epochs), "
+        f"{plan.accumulate} microbatch{'es' * (plan.accumulate > 1)}, {plan.dispatch} a dispatch\n"
+        f"          on {plan.devices} × {device.device_kind} by {plan.parallel} in {plan.precision}\n"
+        f"          reported every {plan.report:,}, evaluated every {plan.evaluate:,}, saved every {plan.save:,} steps"
+    )
+
+
+def _schedule(prepared: PreparedRun) -> str:
+    hparams, steps = sections.numeric(prepared.config), prepared.plan.steps
+    marks = sorted({0, prepared.plan.warmup, *(steps * i // 4 for i in range(4)), steps - 1})
+    factors = {step: float(prepared.program.factor(hparams, np.int32(step))) for step in marks}
+    lr = hparams.get("optimizer.lr", 1.0)
+    return "schedule  lr " + ", ".join(f"{lr * factor:.3g} at {step:,}" for step, factor in factors.items())
+
+
+def _bytes(tree) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _split_bytes(prepared: PreparedRun) -> int:
+    """What the training split takes on the device, where it sits there."""
+    if not prepared.source.train.resident:
+        return 0
+    example = prepared.source.train.read(np.zeros(1, int))
+    return sum(np.asarray(value).nbytes for value in example.values()) * len(prepared.source.train)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _readable(size: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

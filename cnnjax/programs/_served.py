@@ -1,0 +1,116 @@
+"""A network as predict and export use it: of a run's workdir, or of a file of weights with the preprocessing stated."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import cnnjax
+from cnnjax import config as sections
+from cnnjax import weights
+from cnnjax.config import ConfigError
+from cnnjax.data import pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A network, its variables and `answer(variables, inputs)`, which takes inputs as they come and normalises them."""
+
+    net: Any
+    variables: Mapping
+    answer: Callable
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    names: tuple[str, ...]
+    reads: Mapping
+    margin: int
+    story: str
+
+    def read(self, paths: list[Path]) -> tuple[np.ndarray, dict[str, str]]:
+        """The images of files as the network takes them, and the reason for each file that can't be read."""
+        if len(self.shape) != 3:
+            shape = ", ".join(map(str, self.shape))
+            raise ConfigError(f"the network reads ({shape}), not pictures; cnnjax.load(…).predict(inputs) asks it")
+        height, width, channels = self.shape
+        size = (height + 2 * self.margin, width + 2 * self.margin, channels)
+        images, bad = pictures(paths, size, **self.reads)
+        return images[:, self.margin : self.margin + height, self.margin : self.margin + width], bad
+
+
+def of_workdir(workdir: str, checkpoint: str) -> Served:
+    """The network of a run, reading pictures as its data were read."""
+    run = cnnjax.load(workdir, checkpoint=checkpoint)
+    facts, data = run.facts, run.prepared.config["data"]
+    reads = {"fit": data.get("fit", "crop"), "depth": data.get("depth", 8)}
+    example = run.source.train.read(np.zeros(1, int))[facts.input]
+    steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
+    story = f"{workdir} at step {int(run.state.step)}: {_sized(facts.shape, reads['fit'])}, then {steps}"
+    return Served(run.net, run.variables, run.answer, facts.shape, example.dtype, facts.names, reads, 0, story)
+
+
+def of_weights(
+    model: str, path: str, *, outputs: int, size: int, resize: int, mean: list[str], std: list[str], names: str
+) -> Served:
+    """A network of the zoo with the weights of a file, for pictures that are resized, cut and normalised as stated."""
+    net = sections.call("models", sections.section("models", model), outputs=outputs)
+    means, stds = _numbers("mean", mean), _numbers("std", std)
+    if resize < size:
+        raise ConfigError(f"--resize={resize} is less than --size={size}; the picture is cut from the resized one")
+    if len(means) != len(stds) or len(means) not in (1, 3):
+        raise ConfigError(f"--mean has {len(means)} numbers and --std {len(stds)}; one each, or three each for colour")
+    if not np.isfinite([*means, *stds]).all() or min(stds) <= 0:
+        raise ConfigError(f"--mean is {','.join(mean)} and --std {','.join(std)}; they must be finite, and std above 0")
+    shape = (size, size, len(means))
+    image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    shapes = jax.eval_shape(lambda key, x: net.init(key, x, train=False), jax.random.key(0), image)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            variables = weights.load(net, shapes, path)
+        except OSError as error:
+            raise ConfigError(f"--weights={path} can't be read: {error.strerror}") from None
+        except ValueError as error:
+            hint = f"\n--outputs={outputs} says how many classes the file has" if "head" in str(error) else ""
+            raise ConfigError(f"{error}{hint}") from None
+
+    def answer(variables, inputs):
+        x = (inputs.astype(jnp.float32) / 255 - np.float32(means)) / np.float32(stds)
+        found = net.apply(variables, x, train=False)
+        probabilities = jax.nn.softmax(found["main"] if isinstance(found, dict) else found)
+        return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
+
+    story = f"{model} with {path}: shorter side to {resize}, the middle {_sized(shape)}, mean {mean}, std {std}"
+    story = "\n".join([story.replace("'", ""), *(str(warning.message) for warning in said)])
+    reads, known = {"fit": "crop", "depth": 8}, _named(names, outputs)
+    return Served(net, variables, answer, shape, np.dtype(np.uint8), known, reads, (resize - size) // 2, story)
+
+
+def _sized(shape: tuple[int, ...], fit: str = "") -> str:
+    colours = {1: "grey", 3: "in colour"}.get(shape[-1], f"of {shape[-1]} channels")
+    return f"{f'{fit} to ' if fit else ''}{'×'.join(map(str, shape[:-1]))} {colours}"
+
+
+def _numbers(flag: str, words: list[str]) -> list[float]:
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        raise ConfigError(f"--{flag} is {','.join(words)}; it must be numbers between commas") from None
+
+
+def _named(path: str, outputs: int) -> tuple[str, ...]:
+    """The names of the classes, one on each line of a file, or their numbers."""
+    if not path:
+        return tuple(map(str, range(outputs)))
+    try:
+        names = tuple(Path(path).read_text().split("\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--names={path} can't be read: {getattr(error, 'strerror', error)}") from None
+    names = names[:-1] if names[-1] == "" else names
+    if len(names) != outputs:
+        raise ConfigError(f"--names={path} has {len(names)} lines, but the net {outputs} outputs; --outputs says so")
+    return names

@@ -1,0 +1,243 @@
+"""Sums up finished runs: one row for each config, its seeds together, in a Markdown file whose other rows stay.
+
+  python -m experiments.results --runs=runs/mnist-0,runs/mnist-1,runs/mnist-2
+  python -m experiments.results --runs='runs/*' --output=RESULTS.md
+  python -m experiments.results --runs=runs/curve_depth
+
+  --runs=DIR,DIR,…           workdirs, or patterns of them; seeds of one command make one row, and must agree in
+                             all else; of a sweep, all its points
+  --output=RESULTS.md        the file; "" prints the table
+  --picture=FILE             draws the sweeps that are in the file, a panel for each
+
+A row holds the metrics of the test split at the last step (mean ± standard deviation over n seeds), the median time
+spent in training steps, without compiling and measuring, the device, the versions and the commit.
+
+Exit codes: 0 done · 2 usage, or a run that is not finished · 1 anything else
+"""
+
+import glob
+import json
+import math
+import os
+import re
+import statistics
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from absl import flags
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from cnnjax.config import ConfigError
+from cnnjax.programs import _main
+from cnnjax.runs.curves import INK, dressed
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("runs", [], "workdirs or patterns", flag_values=FLAGS)
+flags.DEFINE_string("output", "RESULTS.md", "Markdown file", flag_values=FLAGS)
+flags.DEFINE_string("picture", "", "picture of the sweeps", flag_values=FLAGS)
+
+HEADER = ["command", "test", "n", "training", "device", "jax", "commit"]
+_SEEDS = ("seed", "data.seed")
+
+
+def main(argv: list[str]) -> None:
+    """Does what the arguments ask for."""
+    _main.read(FLAGS, argv)
+    path = Path(FLAGS.output)
+    if FLAGS.picture and not FLAGS.runs:
+        draw(_kept(path), FLAGS.picture)
+        return
+    rows = summed_up([run for folder in _folders(FLAGS.runs) for run in runs_of(folder)])
+    kept = _kept(path) if FLAGS.output else {}
+    text = as_text(kept | rows)
+    if FLAGS.output:
+        path.write_text(text)
+    print(text if not FLAGS.output else f"{len(rows)} of {len(kept | rows)} rows of {path} written")
+    if FLAGS.picture:
+        draw(kept | rows, FLAGS.picture)
+
+
+def runs_of(folder: Path) -> list[dict]:
+    """What a finished run says of itself, or the points of a sweep, which are told by their overrides."""
+    if not (folder / "sweep.json").is_file():
+        return [run_of(folder)]
+    sweep = json.loads((folder / "sweep.json").read_text())
+    runs = []
+    for point in sweep["points"]:
+        run = run_of(folder / point["name"])
+        values = [f"{_word(path)} {_value(value)}" for path, value in point["overrides"].items() if path not in _SEEDS]
+        runs.append(run | {"command": _command(sweep["command"]), "point": ", ".join(values)})
+    return runs
+
+
+def run_of(folder: Path) -> dict:
+    """What one finished run says of itself: command without seed and workdir, metrics, seconds, origin."""
+    for name in ("config.json", "status.json", "metrics.jsonl"):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder} has no {name}; --runs takes the workdirs of finished runs")
+    record, status = (json.loads((folder / name).read_text()) for name in ("config.json", "status.json"))
+    if status["status"] != "complete":
+        raise ConfigError(f"{folder} is {status['status']} at step {status['step']}; resume it, then sum it up")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    seconds = sum(line["time"].get("seconds", 0.0) for line in lines if line["kind"] == "train")
+    return {
+        "folder": str(folder),
+        "options": _options(record["config"]),
+        "command": _command(record["command"]),
+        "point": "",
+        "metrics": status["test"] or status["eval"],
+        "seconds": seconds,
+        "device": _device(record["devices"]),
+        "jax": record["versions"]["jax"],
+        "commit": (record["commit"] or "")[:7] + "+" * (record["commit"] or "").endswith("+"),
+    }
+
+
+def summed_up(runs: list[Mapping]) -> dict[str, list[str]]:
+    """The cells of each row by its command; seeds of one config stand together."""
+    groups = {}
+    for run in runs:
+        group = groups.setdefault(f"`{run['command']}` {run['point']}".strip(), [])
+        _refuse_others(group, run)
+        group.append(run)
+    rows = {}
+    for name, group in groups.items():
+        names = [name for name in group[0]["metrics"] if name not in ("loss", "raw_loss")] or ["loss"]
+        values = "; ".join(f"{name} {_spread([run['metrics'][name] for run in group])}" for name in names)
+        seconds = statistics.median(run["seconds"] for run in group)
+        time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+        one = {name: ", ".join(dict.fromkeys(run[name] for run in group)) for name in ("device", "jax", "commit")}
+        rows[name] = [values, str(len(group)), time, one["device"], one["jax"], one["commit"]]
+    return rows
+
+
+def as_text(rows: Mapping[str, list[str]]) -> str:
+    """The whole file: what made it, and the table."""
+    table = [HEADER, ["---"] * len(HEADER), *([command, *cells] for command, cells in sorted(rows.items()))]
+    lines = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
+    made = "Made by `python -m experiments.results` from the files of the runs: mean ± standard deviation over n seeds."
+    notes = "A commit with + had changes of its own. The time of a sweep's point is that of its pack."
+    return f"# Results\n\n{made}\n{notes}\n\n{lines}\n"
+
+
+def draw(rows: Mapping[str, list[str]], path: str) -> None:
+    """Draws the points of each sweep with their spread, the best on top, to a picture."""
+    panels = _panels(rows)
+    if not panels:
+        raise ConfigError("--picture has nothing to draw: no row of the file is a point of a sweep")
+    columns = min(3, len(panels))
+    height = 0.9 + 0.24 * max(map(len, panels.values()))
+    size = (6.2 * columns, height * math.ceil(len(panels) / columns))
+    figure = Figure(figsize=size, dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)
+    every = list(figure.subplots(math.ceil(len(panels) / columns), columns, squeeze=False).flat)
+    for axes, (name, points) in zip(every, panels.items(), strict=False):
+        points = sorted(points, key=lambda point: point[1])
+        dressed(axes, name)
+        places = range(len(points))
+        axes.errorbar(
+            [mean for _, mean, _ in points], places, xerr=[spread for *_, spread in points],
+            linestyle="none", marker="o", markersize=5, capsize=3, color=INK,
+        )  # fmt: skip
+        axes.set_yticks(places, [textwrap.fill(label, 44) for label, *_ in points], fontsize=8)
+        axes.set_ylim(-0.7, len(points) - 0.3)
+        axes.set_xlabel("test accuracy, %: mean ± deviation over seeds", fontsize=8, color=INK)
+    for axes in every[len(panels) :]:
+        axes.set_visible(False)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:  # no such directory, no such kind of picture
+        raise ConfigError(f"--picture={path} can't be written: {error}") from error
+    print(f"{len(panels)} sweep{'s' * (len(panels) > 1)} drawn in {path}")
+
+
+def _panels(rows: Mapping[str, list[str]]) -> dict[str, list[tuple[str, float, float]]]:
+    """(label, mean, spread) of the points of each sweep, by its config's name."""
+    panels = {}
+    for command, (metrics, *_) in sorted(rows.items()):
+        found = re.match(r"`experiments\.sweep.*--config=(\S+?)`\s*(.*)", command)
+        value = re.match(r"accuracy ([\d.]+)(?: ± ([\d.]+))? %", metrics)
+        if found and value:
+            label = found[2] or "all seeds"
+            panels.setdefault(Path(found[1]).stem, []).append((label, float(value[1]), float(value[2] or 0)))
+    return panels
+
+
+def _kept(path: Path) -> dict[str, list[str]]:
+    """The rows that the file has already."""
+    try:
+        return _rows(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--output={path} can't be read: {error}") from error
+
+
+def _rows(text: str) -> dict[str, list[str]]:
+    """The rows of a file that this program wrote."""
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return {command: rest for command, *rest in cells}
+
+
+def _folders(patterns: list[str]) -> list[Path]:
+    if not patterns:
+        raise ConfigError("--runs is missing; give the workdirs of finished runs, --runs=runs/a,runs/b")
+    found = [Path(name) for pattern in patterns for name in sorted(glob.glob(pattern)) or [pattern]]
+    missing = [str(folder) for folder in found if not folder.is_dir()]
+    if missing:
+        raise ConfigError(f"{missing[0]} is no directory; --runs takes workdirs or patterns of them")
+    return found
+
+
+def _refuse_others(group: list[dict], run: Mapping) -> None:
+    """Raises where a run has another value of an option than the first; options that one version lacks say nothing."""
+    for other in group[:1]:
+        mine, theirs = run["options"], other["options"]
+        for path in sorted(mine.keys() & theirs.keys()):
+            if mine[path] != theirs[path]:
+                raise ConfigError(
+                    f"{other['folder']} and {run['folder']} have one command and other configs: {path} is "
+                    f"{theirs[path]!r} and {mine[path]!r}; sum one of them up"
+                )
+
+
+def _options(config: Mapping, path: str = "") -> dict:
+    """The values of a config by their paths, but for the seeds."""
+    if not isinstance(config, Mapping):
+        return {} if path in _SEEDS else {path: config}
+    return {key: value for name in config for key, value in _options(config[name], f"{path}.{name}".strip(".")).items()}
+
+
+def _command(arguments: list[str]) -> str:
+    """What one types, without the seed and where the files go."""
+    program = f"experiments.{Path(arguments[0]).stem}"
+    left = [word for word in arguments[1:] if not word.startswith(("--workdir", *(f"--config.{s}=" for s in _SEEDS)))]
+    return " ".join([program, *left])
+
+
+def _word(path: str) -> str:
+    """An option as it is called in a row: by its last word, an entry's name by its section."""
+    return path.removesuffix(".name").rpartition(".")[2]
+
+
+def _value(value) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_value, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _device(devices: Mapping[str, int]) -> str:
+    """Kind and number of devices, and the cores behind a CPU."""
+    words = [f"{count} × {name.partition(':')[2] or name}" for name, count in devices.items()]
+    return f"{os.cpu_count()} cores" if all(name.startswith("cpu") for name in devices) else ", ".join(words)
+
+
+def _spread(values: list[float]) -> str:
+    """Percent where the numbers are shares: mean ± standard deviation."""
+    shares = all(0 <= value <= 1 for value in values)
+    factor, unit, digits = (100, " %", 2) if shares else (1, "", 4)
+    values = [factor * value for value in values]
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{spread}{unit}"

@@ -1,0 +1,44 @@
+"""Draws what a network will see: one training batch as a contact sheet (PNG), labels drawn in.
+
+  python -m experiments.show --config=configs/digits.py
+  python -m experiments.show --config=configs/digits.py --split=eval --out=sheet.png --config.augment.shift.pixels=5
+  python -m experiments.show --gallery --out=gallery.png
+
+  --config=FILE[:VARIANT]    as in experiments.train, with --config.SECTION.OPTION=V
+  --out=sheet.png            the picture to write
+  --examples=64              how many examples of the batch
+  --step=0                   which step's batch: exactly the one that training with this config would see
+  --split=train              train, or the evaluation pipeline on the examples of eval or test
+  --gallery                  instead: every augmentation there is, at full strength, on one picture
+
+Exit codes: 0 done · 2 config or usage · 3 data · 1 anything else
+"""
+
+from absl import flags
+
+from cnnjax import config as sections
+from cnnjax.config import ConfigError
+from cnnjax.programs import _main
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("out", "sheet.png", "the picture to write", flag_values=FLAGS)
+flags.DEFINE_integer("examples", 64, "how many examples", 1, flag_values=FLAGS)
+flags.DEFINE_integer("step", 0, "which step's batch", 0, flag_values=FLAGS)
+flags.DEFINE_string("split", "train", "train, eval or test", flag_values=FLAGS)
+flags.DEFINE_bool("gallery", False, "draw every augmentation", flag_values=FLAGS)
+
+
+def main(argv: list[str]) -> None:
+    """Does what the arguments ask for."""
+    path, overrides, rest = sections.split(argv)
+    _main.read(FLAGS, rest)
+    if FLAGS.split not in ("train", "eval", "test"):
+        raise ConfigError(f"--split is {FLAGS.split!r}; it must be train, eval or test")
+    from cnnjax.programs import _drawing
+
+    if FLAGS.gallery:
+        count = _drawing.gallery(FLAGS.out)
+        print(f"{FLAGS.out}: {count} augmentations")
+        return
+    count = _drawing.sheet(sections.load(path, overrides), FLAGS.out, FLAGS.split, FLAGS.step, FLAGS.examples)
+    print(f"{FLAGS.out}: {count} examples of {FLAGS.split}")

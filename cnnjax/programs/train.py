@@ -1,0 +1,78 @@
+"""Trains a network. The same command again goes on where it stopped.
+
+  python -m experiments.train --config=configs/digits.py --workdir=runs/a
+  python -m experiments.train --config=configs/digits.py:resnet20 --workdir=runs/b --config.optimizer.lr=0.2
+
+What to train
+  --config=FILE[:VARIANT]    a file with get_config(variant), or the config.json of another run
+  --config.SECTION.OPTION=V  changes one option; --config alone shows the files there are
+  --workdir=DIR              where checkpoints, metrics and pictures go: one directory, one run
+
+  A flag that names an entry brings that entry's options, in any order:
+    --config.model.name=resnet18 --config.model.width=32
+    --config.augment.train=flip,crop,normalize --config.augment.crop.padding=2
+  The name of a function of your own is module:function (--config.model.name=my_nets:tiny).
+  Durations are given in steps, epochs or examples: --config.train.epochs=20
+
+Looking before
+  --list[=NAME]              what every room offers, or one room, or one entry, with options and defaults
+  --print_config             the whole config, flags applied
+  --dry_run                  shapes, parameters, multiplies, memory, plan and learning rates; trains nothing
+
+Going on
+  --allow_changes            resume although the config has changed in a way that touches the result
+
+Devices (all that JAX sees are used; config.train.devices takes fewer)
+  --devices=N                splits the CPU into N devices
+  --coordinator=HOST:PORT --processes=N --process=I
+                             N processes train together; auto as coordinator on Slurm, TPU pods, Kubernetes
+
+Exit codes
+  0 done · 2 config or usage · 3 data · 4 diverged · 5 checkpoint unusable · 6 out of memory
+  7 workdir in use · 75 stopped by a signal and saved · 1 anything else: see error.log in the workdir
+"""
+
+from absl import flags
+
+import cnnjax
+from cnnjax import config as sections
+from cnnjax.config import ConfigError
+from cnnjax.programs import _main
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("workdir", "", "where the run lives", flag_values=FLAGS)
+flags.DEFINE_string("list", "", "what the rooms offer", flag_values=FLAGS)
+flags.DEFINE_bool("print_config", False, "print the config and stop", flag_values=FLAGS)
+flags.DEFINE_bool("dry_run", False, "print what would be trained and stop", flag_values=FLAGS)
+flags.DEFINE_bool("allow_changes", False, "resume with a changed config", flag_values=FLAGS)
+_main.define_devices(FLAGS)
+
+
+def main(argv: list[str]) -> None:
+    """Does what the arguments ask for."""
+    path, overrides, rest = sections.split(["--list=all" if word == "--list" else word for word in argv])
+    _main.read(FLAGS, rest)
+    if FLAGS.list:
+        print(sections.listing("" if FLAGS.list == "all" else FLAGS.list))
+        return
+    config = sections.load(path, overrides)
+    if FLAGS.print_config:
+        print(sections.to_json(config))
+        return
+    _main.connect(FLAGS)
+    if FLAGS.dry_run:
+        from cnnjax.programs._preview import preview
+
+        print(preview(config))
+        return
+    if not FLAGS.workdir:
+        raise ConfigError("--workdir is missing; give the directory for this run, --workdir=runs/a")
+    cnnjax.run(config, FLAGS.workdir, allow_changes=FLAGS.allow_changes)
+    if FLAGS.process:
+        return
+    where = FLAGS.workdir
+    print(
+        f"look at it   {where}/curves.png and {where}/metrics.jsonl; tensorboard --logdir={where} if installed\n"
+        f"evaluate     {_main.command('experiments.evaluate', f'--workdir={where}')}\n"
+        f"resume       {_main.command('experiments.train')}"
+    )

@@ -1,0 +1,233 @@
+"""Where a report goes: a file of lines, TensorBoard, wandb, the terminal. Each may fail; `report` deals with that."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnjax.runs.workdir import read_json, write_json
+
+_FLUSH = 5.0  # seconds between two flushes of the events, each of which waits for the disk
+
+
+class Lines:
+    """`metrics.jsonl`: whole lines only. What could not be written waits in memory for the next line."""
+
+    name = "metrics.jsonl"
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._file = -1
+        self._good = 0  # bytes of whole lines
+        self._waiting = b""
+        self._bytes()
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        self._waiting += json.dumps(line, allow_nan=False).encode() + b"\n"
+        self._open(os.O_CREAT)
+        os.ftruncate(self._file, self._good)  # of what a full disk took only half
+        rest = self._waiting
+        while rest:
+            rest = rest[os.pwrite(self._file, rest, self._good + len(self._waiting) - len(rest)) :]
+        self._good += len(self._waiting)
+        self._waiting = b""
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every whole line, those that wait included; what a kill or a fault left torn is left out."""
+        return [line for line in map(_parsed, self._bytes().splitlines()) if line]
+
+    def cut(self, step: int) -> None:
+        """Drops the lines from the first one on that is after `step`; in place, so it works on a full disk."""
+        text, end = self._bytes(), 0
+        for line in text.splitlines(keepends=True):
+            if _parsed(line).get("step", 0) > step or not line.endswith(b"\n"):
+                break
+            end += len(line)
+        self._waiting = text[self._good : end]
+        if end < self._good or self._file < 0:
+            with contextlib.suppress(FileNotFoundError):
+                self._open(0)
+                self._good = min(end, self._good)
+                os.ftruncate(self._file, self._good)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _open(self, create: int) -> None:
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | create, 0o644)
+
+    def _bytes(self) -> bytes:
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            text = b""
+        if self._file < 0:
+            self._good = text.rfind(b"\n") + 1
+        return text[: self._good] + self._waiting
+
+
+class TensorBoard:
+    """Event files in `tensorboard/`, written in place: tensorboardX's own thread blocks for ever on a full disk."""
+
+    name = "tensorboard"
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        self._purge = 0
+        self._flushed = 0.0
+        self._file: Any = None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        self._open()
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in _scalars(line).items()]
+        if values:
+            self._put(Event(wall_time=time.time(), step=line["step"], summary=Summary(value=values)))
+        if time.monotonic() - self._flushed > _FLUSH:
+            self._file.flush()
+            self._flushed = time.monotonic()
+
+    def truncate(self, step: int) -> None:
+        """Tells TensorBoard to forget what was logged after `step`."""
+        self.close()
+        self._purge = step + 1
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _open(self) -> None:
+        if self._file is not None:
+            return
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.record_writer import RecordWriter
+
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # TensorBoard reads the files by name. tensorboardX counts in seconds: two files of one second would be one.
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = RecordWriter(str(self._directory / name))
+        self._put(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if self._purge:
+            start = SessionLog(status=SessionLog.SessionStatus.START)
+            self._put(Event(wall_time=time.time(), step=self._purge, session_log=start))
+
+    def _put(self, event: Any) -> None:
+        self._file.write(event.SerializeToString())
+
+
+class Wandb:
+    """A run of Weights & Biases, the same one when training resumes."""
+
+    name = "wandb"
+
+    def __init__(self, workdir: Path, project: str, config: Mapping[str, Any]):
+        try:
+            import wandb
+        except ImportError:
+            raise ValueError(
+                f"report.wandb is {project!r}, but wandb is not installed\n"
+                'install it with `pip install "cnnjax[wandb]"`, or leave report.wandb empty'
+            ) from None
+        self._module, self._workdir, self._project, self._config = wandb, workdir, project, dict(config)
+        self._run: Any = None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        if self._run is None:
+            self._run = self._module.init(
+                project=self._project,
+                name=self._workdir.name,
+                dir=str(self._workdir),
+                id=self._id(),
+                resume="allow",
+                config=self._config,
+            )
+            # Its own step never goes back, ours does: after a roll-back and on resuming.
+            self._run.define_metric("*", step_metric="step")
+        self._run.log({"step": line["step"], **_scalars(line)})
+
+    def _id(self) -> str:
+        path = self._workdir / "wandb.json"
+        if not path.exists():
+            write_json(path, {"id": secrets.token_hex(4)})
+        return read_json(path)["id"]
+
+    def truncate(self, step: int) -> None:
+        """Nothing: later values of a step replace earlier ones in the picture."""
+
+    def close(self) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            run.finish()
+
+
+class Terminal:
+    """Lines on the standard output; on a real terminal the last one lives in place."""
+
+    name = "the terminal"
+
+    def __init__(self):
+        self._width = 0  # of the live line on the screen
+
+    def say(self, text: str) -> None:
+        """Prints lines that stay."""
+        stream = sys.stdout
+        if self._width and stream.isatty():
+            stream.write("\r\x1b[K")
+        self._width = 0
+        stream.write(text + "\n")
+        stream.flush()
+
+    def live(self, text: str, *, stays: bool = True) -> None:
+        """Shows a line in place of the last live one; elsewhere than on a terminal prints it, if it `stays`."""
+        stream = sys.stdout
+        if not stream.isatty():
+            if stays:
+                self.say(text)
+            return
+        text = text[: shutil.get_terminal_size().columns - 1]
+        stream.write(f"\r\x1b[K{text}")
+        stream.flush()
+        self._width = len(text)
+
+    def close(self) -> None:
+        """Leaves the cursor on a fresh line, with what was last shown."""
+        if self._width and sys.stdout.isatty():
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        self._width = 0
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line of metrics.jsonl; {} where it is none."""
+    with contextlib.suppress(ValueError):
+        content = json.loads(line)
+        if isinstance(content, dict) and isinstance(content.get("step"), int) and "kind" in content:
+            return content
+    return {}
+
+
+def _scalars(line: Mapping[str, Any]) -> dict[str, float]:
+    """Tag → value of the numbers in a line: `train/loss`, `eval/accuracy`, `time/step_ms`."""
+    part = line.get("split") or line.get("name", "").replace(" ", "_") or line["kind"]
+    found = {f"{part}/{key}": value for key, value in line.items() if key not in ("step", "kind")}
+    if line["kind"] == "train":
+        found |= {f"time/{key}": value for key, value in line.get("time", {}).items() if key != "at"}
+    lost = {f"{part}/{key}": float("nan") for key in line.get("not_finite", ()) if line.get(key, 0) is None}
+    return {
+        tag: float(value)
+        for tag, value in (found | lost).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }

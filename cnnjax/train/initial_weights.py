@@ -1,0 +1,80 @@
+"""What a run begins from: weights drawn by its seed, those of a file, or those of another run."""
+
+import difflib
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from cnnjax import config as sections
+from cnnjax import weights
+from cnnjax.config import ConfigError
+from cnnjax.train.job import PreparedRun
+from cnnjax.train.state import State
+from cnnjax.train.trained import load
+
+__all__ = ["with_initial_weights"]
+
+
+def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[str], None] = print) -> State:
+    """The state of step 0 with the weights of `train.init` in place of those drawn; `note` is told what was done.
+
+    The averages begin there too; optimizer memory, counters and numbers stay as they are.
+    """
+    options = prepared.config["train"]
+    if not options["init"]:
+        return state
+    net = prepared.program.net(sections.numeric(prepared.config))
+    variables = {"params": state.params, **state.model_state}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found, where = _tensors(Path(options["init"]))
+        choices = {name: options[f"init_{name}"] for name in ("head", "channels")}
+        try:
+            filled = weights.fill(net, jax.tree.map(np.asarray, variables), found, source=where, **choices)
+        except weights.WeightsError as error:
+            raise weights.WeightsError(f"train.init: {error}{_hint(str(error), **choices)}") from None
+    for warning in said:
+        note(str(warning.message))
+    note(f"began from {where}" + (", with a fresh output layer" if choices["head"] == "fresh" else ""))
+    filled = jax.tree.map(lambda value, old: np.asarray(value).astype(old.dtype), filled, variables)
+    begins = {"params": filled.pop("params"), "model_state": filled}
+    ema = jax.tree.map(np.copy, begins) if state.ema else {}
+    return state.replace(**prepared.layout.replicate(begins), ema=prepared.layout.replicate(ema))
+
+
+def _tensors(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
+    """The tensors by name at a path, and what messages call it."""
+    path = path.expanduser()
+    if not path.exists():
+        raise ConfigError(f"train.init is {str(path)!r}; there is no such file or directory{_near(path)}")
+    if path.is_file():
+        return weights.read(path), str(path)
+    workdir, checkpoint = (path.parents[1], path.name) if path.parent.name == "checkpoints" else (path, "best")
+    if not (workdir / "config.json").exists():
+        raise ConfigError(
+            f"train.init is {str(path)!r}, a directory that holds no run (no config.json); "
+            "give a workdir, one of its checkpoints, or a file of weights"
+        )
+    other = load(workdir, checkpoint=checkpoint)
+    return weights.tensors(other.net, other.variables), f"{workdir} at step {int(other.state.step)}"
+
+
+def _near(path: Path) -> str:
+    there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, there, 3)
+    return f"; nearest: {', '.join(str(path.parent / name) for name in close)}" if close else ""
+
+
+def _hint(story: str, *, head: str, channels: str) -> str:
+    """The option that may help."""
+    hints = []
+    if head == "file" and ("/head" in story or "/output" in story):
+        hints.append("train.init_head=fresh keeps a new output layer")
+    misshapen = story.partition("of another shape: ")[2].partition("\n")[0]
+    if channels == "file" and re.search(r"\(.*\b1, \d+\)|\(\d+, 1,.*\)", misshapen):
+        hints.append("train.init_channels=adapt reads grey for colour, or colour for grey")
+    return "\n" + "; ".join(hints) if hints else ""

@@ -1,0 +1,229 @@
+"""A training that begins from the weights of a file or of another run, and parts of it that stay as they were."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import cnnjax
+from cnnjax import weights
+from cnnjax.config import ConfigError, augmentation, change, experiment, section
+from cnnjax.train.initial_weights import with_initial_weights
+from cnnjax.train.job import prepare
+from cnnjax.train.step import bind
+
+FROZEN = ("stem", "stage1")
+
+
+def config(*, outputs=10, train=(), **optimizer):
+    """A tiny residual net on digits, or on scenes of as many shapes as `outputs` says."""
+    shapes = {"train": 64, "test": 8, "size": 16, "classes": outputs}
+    return experiment(
+        data=section("data", "digits") if outputs == 10 else section("data", "shapes", **shapes),
+        model=section("models", "resnet", blocks=(1, 1), width=4, stem="cifar"),
+        task=section("tasks", "classification"),
+        augment=augmentation(train=("normalize",), eval=("normalize",)),
+        optimizer=section("optimizers", "sgd", **{"lr": 0.1, **optimizer}),
+        schedule=section("schedules", "constant"),
+        train={"steps": 3, "batch": 32, "devices": 1, **dict(train)},
+        eval={"test": False},
+        report={"tensorboard": False, "curves": False, "quiet": True},
+    )
+
+
+def started(made):
+    """A prepared, its state at step 0, and what was said of it."""
+    prepared, said = prepare(made), []
+    return prepared, with_initial_weights(prepared, prepared.layout.replicate(prepared.start()), said.append), said
+
+
+def same(a, b):
+    return jax.tree.all(jax.tree.map(lambda x, y: bool(np.array_equal(x, y)), a, b))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A run on the digits."""
+    return cnnjax.run(config(), tmp_path_factory.mktemp("run") / "digits")
+
+
+@pytest.mark.parametrize("dialect", ["native", "torchvision"])
+def test_a_training_begins_with_the_weights_of_a_file(tmp_path, digits, dialect):
+    path = tmp_path / "a.safetensors"
+    weights.save(digits.net, digits.variables, path, dialect=dialect)
+    prepared, state, said = started(config(train={"init": str(path)}, ema=0.5))
+    assert same(state.params, digits.state.params)
+    assert same(state.model_state, digits.state.model_state)
+    assert same(state.ema["params"], state.params)
+    assert said == [f"began from {path}"]
+    assert not same(prepared.start().params, state.params)
+
+
+def test_a_training_begins_with_another_runs_best_weights_or_those_of_a_checkpoint(digits):
+    for origin in (digits.workdir, digits.workdir / "checkpoints" / "3"):
+        _, state, said = started(config(train={"init": str(origin)}))
+        assert same(state.params, digits.state.params)
+        assert said == [f"began from {digits.workdir} at step 3"]
+
+
+def test_a_new_output_layer_and_other_colours_are_taken_where_they_are_asked_for(tmp_path, digits):
+    path = tmp_path / "a.npz"
+    np.savez(path, **weights.tensors(digits.net, digits.variables))
+    with pytest.raises(weights.WeightsError) as error:
+        started(config(outputs=4, train={"init": str(path)}))
+    first, listed, hint = str(error.value).splitlines()
+    assert first == f"train.init: {path} does not fit ResNet"
+    assert "head.output.bias (10,) for params/head/output/bias (4,)" in listed
+    assert "stem.conv.kernel (3, 3, 1, 4) for params/stem/conv/kernel (3, 3, 3, 4)" in listed
+    assert hint == (
+        "train.init_head=fresh keeps a new output layer; train.init_channels=adapt reads grey for colour, or colour "
+        "for grey"
+    )
+    options = {"init": str(path), "init_head": "fresh", "init_channels": "adapt"}
+    prepared, state, said = started(config(outputs=4, train=options))
+    assert said == [f"began from {path}, with a fresh output layer"]
+    assert same(state.params["stage2"], digits.state.params["stage2"])
+    assert same(state.params["head"], prepared.start().params["head"])
+    kernel = np.asarray(state.params["stem"]["conv"]["kernel"])
+    np.testing.assert_allclose(kernel.sum(2), digits.state.params["stem"]["conv"]["kernel"][:, :, 0], rtol=1e-6)
+
+
+def test_what_does_not_fit_is_listed_by_name_without_advice_that_would_not_help(digits):
+    with pytest.raises(weights.WeightsError) as error:
+        started(change(config(), {"train.init": str(digits.workdir), "model.blocks": (2, 1)}))
+    first, missing = str(error.value).splitlines()
+    assert first == f"train.init: {digits.workdir} at step 3 does not fit ResNet"
+    assert missing.startswith("missing: stage1.block2.norm1.mean for batch_stats/stage1/block2/norm1/mean (4,)")
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("digts", r"there is no such file or directory; nearest: .*digits"),
+    ("empty", r"a directory that holds no run \(no config.json\); give a workdir, one of its checkpoints"),
+    ("noise.pth", r"is no file of weights: neither safetensors, .npz nor PyTorch's"),
+])
+def test_an_origin_that_is_none_is_refused_before_the_first_step(tmp_path, name, words):
+    for folder in ("digits", "empty"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "noise.pth").write_bytes(b"noise" * 9)
+    with pytest.raises(ValueError, match=words) as error:
+        cnnjax.run(config(train={"init": str(tmp_path / name)}), tmp_path / "new")
+    assert error.value.exit_code == 2
+
+
+def test_a_run_that_goes_on_keeps_its_checkpoint_and_needs_its_origin_no_more(tmp_path, digits):
+    path, workdir = tmp_path / "a.safetensors", tmp_path / "run"
+    weights.save(digits.net, digits.variables, path)
+    made = config(train={"init": str(path)})
+    first = cnnjax.run(made, workdir)
+    path.unlink()
+    assert json.loads((workdir / "config.json").read_text())["config"]["train"]["init"] == str(path)
+    assert same(cnnjax.run(made, workdir).state.params, first.state.params)
+    assert not same(first.state.params, digits.state.params)
+    with pytest.raises(ConfigError, match=r"train\.init: .* → "):
+        cnnjax.run(config(), workdir)
+
+
+def stepped(made):
+    """The variables at a run's step 0 and after its first step."""
+    prepared = prepare(made)
+    state = prepared.layout.replicate(prepared.start())
+    before = jax.tree.map(np.asarray, {"params": state.params, **state.model_state})
+    batches = prepared.batches(prepared.source.train).batches(0, 1)
+    store = prepared.store(prepared.source.train)
+    state, _ = prepared.step(state, store, prepared.layout.share(batches, 2), np.int32(1))
+    return before, jax.tree.map(np.asarray, {"params": state.params, **state.model_state})
+
+
+def test_frozen_parts_keep_their_parameters_and_their_statistics():
+    before, after = stepped(config(freeze=FROZEN, decay=0.1, ema=0.5))
+    for collection in ("params", "batch_stats"):
+        for part in FROZEN:
+            assert same(before[collection][part], after[collection][part]), (collection, part)
+        assert not same(before[collection]["stage2"], after[collection]["stage2"])
+    assert not same(before["params"]["head"], after["params"]["head"])
+
+
+def test_a_frozen_part_answers_in_training_as_in_evaluation():
+    prepared = prepare(config(freeze=FROZEN))
+    state = prepared.start()
+    x = jax.random.normal(jax.random.key(1), (8, 28, 28, 1))
+    variables = {"params": state.params, **state.model_state}
+    net = bind(prepared.program, state.hparams, state.model_state)
+    answers = {}
+    for train in (True, False):
+        maps, _ = net(state.params, {"image": x}, jax.random.key(0), train=train, part="features")
+        answers[train] = jax.tree.map(np.asarray, maps)
+    wanted = prepared.program.net(state.hparams).apply(variables, x, train=False, method="features")
+    np.testing.assert_array_equal(answers[False]["stage1"], wanted["stage1"])
+    np.testing.assert_array_equal(answers[True]["stage1"], wanted["stage1"])
+    assert not np.array_equal(answers[True]["stage2"], wanted["stage2"])
+
+
+def test_a_norm_layer_trains_where_one_of_its_parameters_does():
+    before, after = stepped(config(freeze=("*/bias", "stage2"), accumulate=2))
+    assert same(before["params"]["stem"]["norm"]["bias"], after["params"]["stem"]["norm"]["bias"])
+    assert not same(before["params"]["stem"]["norm"]["scale"], after["params"]["stem"]["norm"]["scale"])
+    assert not same(before["batch_stats"]["stem"], after["batch_stats"]["stem"])
+    assert same(before["batch_stats"]["stage2"], after["batch_stats"]["stage2"])
+
+
+def test_frozen_parameters_get_no_gradient_that_clipping_could_count():
+    prepared = prepare(config(freeze=FROZEN))
+    state = prepared.start()
+    net = bind(prepared.program, state.hparams, state.model_state)
+    fields = {"image": np.ones((2, 28, 28, 1), np.float32)}
+    found = jax.jit(jax.grad(lambda p: net(p, fields, jax.random.key(0), train=True)[0].std()))(state.params)
+    assert all(not np.any(leaf) for part in FROZEN for leaf in jax.tree.leaves(found[part]))
+    assert np.any(found["head"]["output"]["kernel"])
+
+
+def test_blocks_in_one_loop_are_frozen_as_if_they_were_none():
+    """Those of a stage that is frozen in part run one by one, the other stage stays a loop."""
+    made = change(config(outputs=4, freeze=("stem", "stage1/block3")), {"model.blocks": (3, 3)})
+    jobs = [prepare(change(made, {"model.stack": stack})) for stack in (False, True)]
+    state, found = jobs[0].start(), []
+    x = np.linspace(0, 1, 2 * 16 * 16 * 3, dtype=np.float32).reshape(2, 16, 16, 3)
+    for stack, prepared in enumerate(jobs):
+        net = bind(prepared.program, state.hparams, state.model_state)
+        run = jax.jit(lambda params, net=net: net(params, {"image": x}, jax.random.key(0), train=True))
+        found.append(run(state.params))
+        assert str(jax.make_jaxpr(run)(state.params)).count(" scan[") == stack
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *found)
+    before, after = state.model_state["batch_stats"], found[1][1]["batch_stats"]
+    assert same(before["stage1"]["block3"], after["stage1"]["block3"])
+    assert not same(before["stage1"]["block2"], after["stage1"]["block2"])
+    assert not same(before["stage2"]["block3"], after["stage2"]["block3"])
+
+
+FOREIGN = """
+import jax.numpy as jnp
+from flax import linen as nn
+from cnnjax.layers import BatchNorm
+
+class Looped(nn.Module):
+    outputs: int
+    strides = (1,)
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = BatchNorm(name="first")(x, train)
+        inner = BatchNorm(name="inner")
+        y = inner(x, train)
+        if not self.is_initializing():
+            y, _ = inner.clone(parent=None, name=None).apply(inner.variables, x, train, mutable=["batch_stats"])
+        return nn.Dense(self.outputs, name="head")(jnp.mean(y, (1, 2)))
+
+def looped(*, outputs: int, stack: bool = True):
+    return Looped(outputs)
+"""
+
+
+def test_a_layer_that_a_network_runs_apart_can_not_be_frozen(tmp_path, monkeypatch):
+    (tmp_path / "foreign_nets.py").write_text(FOREIGN)
+    monkeypatch.syspath_prepend(tmp_path)
+    made = config(freeze=("first",))
+    made.model = section("models", "foreign_nets:looped")
+    message = r"optimizer\.freeze can't tell which parameters BatchNorm '' has: the network runs it apart"
+    with pytest.raises(ConfigError, match=message):
+        prepare(made).start()
