@@ -13,7 +13,20 @@ type Static[T] = Annotated[T, "static"]
 """Marks a float option that shapes the program (`width: Static[float] = 1.0`); a plain `float` is traced."""
 
 _ROOMS = (
-    *("analysis", "augment", "config", "data", "layers", "models", "ops", "programs", "runs", "sweep", "tasks", "train"),
+    *(
+        "analysis",
+        "augment",
+        "config",
+        "data",
+        "layers",
+        "models",
+        "ops",
+        "programs",
+        "runs",
+        "sweep",
+        "tasks",
+        "train",
+    ),
     "weights",
 )
 _NAMES = {"run": "cnnjax.train.loop", "evaluate": "cnnjax.train.trained", "load": "cnnjax.train.trained"}

@@ -64,7 +64,12 @@ def typed(block: Block, folder: Path) -> None:
         environment |= {"CNNJAX_ONEDNN": "0", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", f"[ ! -d .venv ] || . .venv/bin/activate\n{command}"],
-        cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=400,
     )
     told = f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert done.returncode == 0, f"README.md, line {block.line}, ended with {done.returncode}:\n{block.text}\n{told}"

@@ -218,7 +218,7 @@ def _concatenate(equation, values):
 def _stack(equation, values):
     axis = equation.params["axis"]
     shape = equation.outvars[0].aval.shape
-    single = (*shape[:axis], 1, *shape[axis + 1:])
+    single = (*shape[:axis], 1, *shape[axis + 1 :])
     spread = [v.map(lambda a, *_: np.expand_dims(a, axis)) if isinstance(v, Span) else v for v in values]
     return _side_by_side(spread, axis, [single] * len(values))
 
@@ -237,18 +237,24 @@ def _split(equation, values):
 def _side_by_side(values, axis, shapes):
     """What the arrays depend on, one after the other along an axis."""
     like = _spans(values)[0]
-    empty = Span(tuple(np.full((1,) * a.ndim, NOTHING) for a in like.low),
-                 tuple(np.full((1,) * a.ndim, -NOTHING) for a in like.high))
+    empty = Span(
+        tuple(np.full((1,) * a.ndim, NOTHING) for a in like.low),
+        tuple(np.full((1,) * a.ndim, -NOTHING) for a in like.high),
+    )
     spans = [value if isinstance(value, Span) else empty for value in values]
 
     def joined(arrays):
-        wide = np.broadcast_shapes(*((*a.shape[:axis], 1, *a.shape[axis + 1:]) for a in arrays))
-        parts = [np.broadcast_to(a, (*wide[:axis], shape[axis], *wide[axis + 1:]))
-                 for a, shape in zip(arrays, shapes, strict=True)]
+        wide = np.broadcast_shapes(*((*a.shape[:axis], 1, *a.shape[axis + 1 :]) for a in arrays))
+        parts = [
+            np.broadcast_to(a, (*wide[:axis], shape[axis], *wide[axis + 1 :]))
+            for a, shape in zip(arrays, shapes, strict=True)
+        ]
         return _compressed(np.concatenate(parts, axis))
 
-    return Span(tuple(joined(a) for a in zip(*(span.low for span in spans), strict=True)),
-                tuple(joined(a) for a in zip(*(span.high for span in spans), strict=True)))
+    return Span(
+        tuple(joined(a) for a in zip(*(span.low for span in spans), strict=True)),
+        tuple(joined(a) for a in zip(*(span.high for span in spans), strict=True)),
+    )
 
 
 def _pad(equation, values):
@@ -260,7 +266,7 @@ def _pad(equation, values):
         for axis, (low, high, inside) in enumerate(equation.params["padding_config"]):
             if low or high or inside:
                 array, size = _whole(array, axis, old[axis]), old[axis]
-                spread = np.full((*array.shape[:axis], size + (size - 1) * inside, *array.shape[axis + 1:]), nothing)
+                spread = np.full((*array.shape[:axis], size + (size - 1) * inside, *array.shape[axis + 1 :]), nothing)
                 spread[(slice(None),) * axis + (slice(None, None, 1 + inside),)] = array
                 index = np.arange(-low, spread.shape[axis] + high)[:, None]
                 array = _gathered(spread, axis, spread.shape[axis], index, nothing, np.minimum)
@@ -384,10 +390,19 @@ _NAMES = (
 )
 _POINTWISE = frozenset(_NAMES.split())
 _RULES = {
-    "broadcast_in_dim": _broadcast, "concatenate": _concatenate, "dot_general": _dot, "expand_dims": _expand,
-    "pad": _pad, "reshape": _reshape, "rev": _reverse, "slice": _slice, "squeeze": _squeeze,
-    "stack": _stack, "transpose": _transpose,
+    "broadcast_in_dim": _broadcast,
+    "concatenate": _concatenate,
+    "dot_general": _dot,
+    "expand_dims": _expand,
+    "pad": _pad,
+    "reshape": _reshape,
+    "rev": _reverse,
+    "slice": _slice,
+    "squeeze": _squeeze,
+    "stack": _stack,
+    "transpose": _transpose,
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "argmax", "argmin"), _reduce),
     **dict.fromkeys(("reduce_window", "reduce_window_max", "reduce_window_min", "reduce_window_sum"), _reduce_window),
-    "conv_output": _conv, "conv_input": _conv_transpose,
+    "conv_output": _conv,
+    "conv_input": _conv_transpose,
 }

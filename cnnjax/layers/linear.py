@@ -55,8 +55,14 @@ class Conv(nn.Module):
         window = _window(self.window, x)
         inputs = x.shape[-1] // self.groups
         kernel = parameter(self, "kernel", initializer(self.kernel_init), (*window, inputs, self.features))
-        y = ops.conv(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,
-                     dilation=self.dilation, groups=self.groups)
+        y = ops.conv(
+            x,
+            kernel.astype(x.dtype),
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
         if self.bias:
             fan_in = inputs
             for size in window:
@@ -90,8 +96,15 @@ class ConvTranspose(nn.Module):
             return jnp.swapaxes(initializer(self.kernel_init)(key, (*shape[:-2], shape[-1], shape[-2]), dtype), -1, -2)
 
         kernel = parameter(self, "kernel", init, shape)
-        y = ops.conv_transpose(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding,
-                               output_padding=self.output_padding, dilation=self.dilation, groups=self.groups)
+        y = ops.conv_transpose(
+            x,
+            kernel.astype(x.dtype),
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
         if self.bias:
             y = y + parameter(self, "bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
         return y

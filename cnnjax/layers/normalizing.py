@@ -113,7 +113,13 @@ class _Nothing(nn.Module):
 
 
 def normalizer(
-    kind: str, *, group: int = 0, groups: int = 32, momentum: float = 0.9, eps: float = 1e-5, scale_init: str = "ones",
+    kind: str,
+    *,
+    group: int = 0,
+    groups: int = 32,
+    momentum: float = 0.9,
+    eps: float = 1e-5,
+    scale_init: str = "ones",
     name: str = "",
 ) -> nn.Module:
     """The normalisation layer of a kind, which says what goes into one mean: "batch", "group", "instance" or "none".

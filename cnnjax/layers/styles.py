@@ -47,8 +47,15 @@ class Style:
 
     def normalize(self, name: str = "", *, scale_init: str = "ones") -> nn.Module:
         """The normalisation layer, called `(x, train)`; the identity where the style has none."""
-        return normalizer(self.norm, group=self.group, groups=self.groups, momentum=self.momentum, eps=self.eps,
-                          scale_init=scale_init, name=name)
+        return normalizer(
+            self.norm,
+            group=self.group,
+            groups=self.groups,
+            momentum=self.momentum,
+            eps=self.eps,
+            scale_init=scale_init,
+            name=name,
+        )
 
     def statistics(self, x, train: bool = False) -> dict:
         """What the normalisation layer may be told of x, so that several layers that read x go over it once."""

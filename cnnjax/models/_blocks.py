@@ -23,8 +23,15 @@ class ConvNorm(nn.Module):
     @nn.compact
     def __call__(self, x, train=False):
         style = self.style
-        x = style.conv(self.features, self.window, stride=self.stride, padding=self.padding, groups=self.groups,
-                       bias=self.bias, name="conv")(x)
+        x = style.conv(
+            self.features,
+            self.window,
+            stride=self.stride,
+            padding=self.padding,
+            groups=self.groups,
+            bias=self.bias,
+            name="conv",
+        )(x)
         x = style.normalize("norm")(x, train)
         return style.activate(x) if self.active else x
 

@@ -32,8 +32,15 @@ class Inverted(nn.Module):
         y = x
         if self.expanded != x.shape[-1]:
             y = ConvNorm(self.expanded, 1, self.style, name="expand")(y, train)
-        y = ConvNorm(self.expanded, self.window, self.style, stride=self.stride, padding=self.window // 2,
-                     groups=self.expanded, name="depthwise")(y, train)
+        y = ConvNorm(
+            self.expanded,
+            self.window,
+            self.style,
+            stride=self.stride,
+            padding=self.window // 2,
+            groups=self.expanded,
+            name="depthwise",
+        )(y, train)
         if self.squeezed:
             y = SqueezeExcite(self.squeezed, self.gate_act, self.gate, self.style.init, name="gate")(y)
         y = ConvNorm(self.features, 1, self.style, active=False, name="project")(y, train)

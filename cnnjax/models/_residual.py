@@ -24,8 +24,10 @@ class Shortcut(nn.Module):
         if self.kind == "A":
             steps = (slice(None), *[slice(None, None, self.stride)] * (x.ndim - 2))
             if self.features < x.shape[-1]:
-                raise ValueError(f"shortcut is 'A', which adds maps of zeros, but a block of {self.features} gets "
-                                 f"{x.shape[-1]}; choose 'B', or a stem_width up to {self.features}")
+                raise ValueError(
+                    f"shortcut is 'A', which adds maps of zeros, but a block of {self.features} gets "
+                    f"{x.shape[-1]}; choose 'B', or a stem_width up to {self.features}"
+                )
             return jnp.pad(x[steps], [(0, 0)] * (x.ndim - 1) + [(0, self.features - x.shape[-1])])
         stride = self.stride
         if self.kind == "D" and stride > 1:

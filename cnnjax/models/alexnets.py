@@ -9,15 +9,33 @@ from cnnjax.models._network import Network
 __all__ = ["alexnet", "alexnet_2012"]
 
 # features, window, stride, padding, groups, and whether a pooling follows
-_TOWER = ((64, 11, 4, 2, 1, True), (192, 5, 1, 2, 1, True), (384, 3, 1, 1, 1, False), (256, 3, 1, 1, 1, False),
-          (256, 3, 1, 1, 1, True))
-_TWO = ((96, 11, 4, 0, 1, True), (256, 5, 1, 2, 2, True), (384, 3, 1, 1, 1, False), (384, 3, 1, 1, 2, False),
-        (256, 3, 1, 1, 2, True))
+_TOWER = (
+    (64, 11, 4, 2, 1, True),
+    (192, 5, 1, 2, 1, True),
+    (384, 3, 1, 1, 1, False),
+    (256, 3, 1, 1, 1, False),
+    (256, 3, 1, 1, 1, True),
+)
+_TWO = (
+    (96, 11, 4, 0, 1, True),
+    (256, 5, 1, 2, 2, True),
+    (384, 3, 1, 1, 1, False),
+    (384, 3, 1, 1, 2, False),
+    (256, 3, 1, 1, 2, True),
+)
 
 
 def alexnet(
-    *, outputs: int, hidden: int = 4096, dropout: float = 0.5, norm: str = "none", norm_group: int = 0,
-    momentum: float = 0.9, activation: str = "relu", pool: str = "max", init: str = "torch",
+    *,
+    outputs: int,
+    hidden: int = 4096,
+    dropout: float = 0.5,
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "max",
+    init: str = "torch",
 ) -> nn.Module:
     """AlexNet in one tower, for 224×224; larger maps are pooled to 6×6 before the dense layers.
 
@@ -28,8 +46,16 @@ def alexnet(
 
 
 def alexnet_2012(
-    *, outputs: int, hidden: int = 4096, dropout: float = 0.5, norm: str = "none", norm_group: int = 0,
-    momentum: float = 0.9, activation: str = "relu", pool: str = "max", init: str = "normal_001",
+    *,
+    outputs: int,
+    hidden: int = 4096,
+    dropout: float = 0.5,
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "max",
+    init: str = "normal_001",
 ) -> nn.Module:
     """AlexNet as published, for 227×227: convolutions 2, 4 and 5 in two groups, local response normalisation.
 
@@ -60,8 +86,11 @@ class AlexNet(Network):
         style = self.style
         for i, (features, window, stride, padding, groups, _) in enumerate(self.plan, 1):
             bias = "ones" if self.ones and i in (2, 4, 5) else self.bias_init
-            setattr(self, f"conv{i}", Conv(features, window, stride, padding, groups=groups, bias_init=bias,
-                                           kernel_init=style.init))
+            setattr(
+                self,
+                f"conv{i}",
+                Conv(features, window, stride, padding, groups=groups, bias_init=bias, kernel_init=style.init),
+            )
             setattr(self, f"norm{i}", style.normalize())
         self.response = LocalResponseNorm(5, alpha=5e-4, beta=0.75, bias=2.0)  # the paper's alpha is not over the size
         if self.outputs:

@@ -12,9 +12,17 @@ _JS = (("conv", 16, 5), ("pool", 2), ("conv", 20, 5), ("pool", 2), ("conv", 20, 
 
 
 def convnet(
-    *, outputs: int, layers: tuple = (("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("pool", 2), ("dense", 128)),
-    padding: str = "same", activation: str = "relu", pool: str = "max", norm: str = "none", norm_group: int = 0,
-    momentum: float = 0.9, dropout: float = 0.0, init: str = "he_normal",
+    *,
+    outputs: int,
+    layers: tuple = (("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("pool", 2), ("dense", 128)),
+    padding: str = "same",
+    activation: str = "relu",
+    pool: str = "max",
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    dropout: float = 0.0,
+    init: str = "he_normal",
 ) -> nn.Module:
     """A net of the `layers` in order, each activated, and an output layer.
 
@@ -39,7 +47,7 @@ def _plan(layers, pool):
             raise ValueError(f"layers has {(kind, *numbers)}; {kind!r} takes 1 to {most} numbers")
         numbers = [whole(f"layers has {(kind, *numbers)}, where a number", number) for number in numbers]
         if kind == "conv":
-            plan.append(("conv", *numbers, *(3, 1)[len(numbers) - 1:]))
+            plan.append(("conv", *numbers, *(3, 1)[len(numbers) - 1 :]))
         elif kind == "pool" and pool == "none":
             if not plan or plan[-1][0] != "conv":
                 raise ValueError(f"pool is 'none', but no convolution before {(kind, *numbers)} can take its stride")
@@ -113,9 +121,19 @@ convnetjs_cifar10 = preset(
 
 
 def all_cnn(
-    *, outputs: int, model: str = "C", kind: str = "all", width: int = 96, input_dropout: float = 0.2,
-    dropout: float = 0.5, activation: str = "relu", norm: str = "none", norm_group: int = 0, momentum: float = 0.9,
-    pool: str = "max", init: str = "he_normal",
+    *,
+    outputs: int,
+    model: str = "C",
+    kind: str = "all",
+    width: int = 96,
+    input_dropout: float = 0.2,
+    dropout: float = 0.5,
+    activation: str = "relu",
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    pool: str = "max",
+    init: str = "he_normal",
 ) -> nn.Module:
     """The nets of "Striving for simplicity" (Springenberg 2015): two groups of convolutions, each halved, then 1×1s.
 
@@ -186,8 +204,12 @@ class AllCNN(Network):
 
 
 def _sibling(name, kind, model):
-    text = {"base": "max pooling", "strided": "strides for pooling", "pool": "convolution and pooling",
-            "all": "strided convolutions for pooling"}[kind]
+    text = {
+        "base": "max pooling",
+        "strided": "strides for pooling",
+        "pool": "convolution and pooling",
+        "all": "strided convolutions for pooling",
+    }[kind]
     return preset(all_cnn, name, f"Model {model} of Springenberg 2015 with {text}.", model=model, kind=kind)
 
 
@@ -197,7 +219,19 @@ conv_pool_cnn_a, conv_pool_cnn_b, conv_pool_cnn_c = (_sibling(f"conv_pool_cnn_{m
 all_cnn_a, all_cnn_b, all_cnn_c = (_sibling(f"all_cnn_{m.lower()}", "all", m) for m in "ABC")
 
 __all__ = [
-    "all_cnn", "all_cnn_a", "all_cnn_b", "all_cnn_c", "base_cnn_a", "base_cnn_b", "base_cnn_c", "conv_pool_cnn_a",
-    "conv_pool_cnn_b", "conv_pool_cnn_c", "convnet", "convnetjs_cifar10", "strided_cnn_a", "strided_cnn_b",
+    "all_cnn",
+    "all_cnn_a",
+    "all_cnn_b",
+    "all_cnn_c",
+    "base_cnn_a",
+    "base_cnn_b",
+    "base_cnn_c",
+    "conv_pool_cnn_a",
+    "conv_pool_cnn_b",
+    "conv_pool_cnn_c",
+    "convnet",
+    "convnetjs_cifar10",
+    "strided_cnn_a",
+    "strided_cnn_b",
     "strided_cnn_c",
 ]

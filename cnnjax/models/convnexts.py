@@ -13,10 +13,24 @@ from cnnjax.models._stages import run
 
 
 def convnext(
-    *, outputs: int, blocks: tuple[int, ...] = (3, 3, 9, 3), width: int = 96, window: int = 7, patch: int = 4,
-    drop_path: float = 0.1, dropout: float = 0.0, layer_scale: Static[float] = 1e-6, norm: str = "channels",
-    norm_group: int = 0, momentum: float = 0.9, eps: Static[float] = 1e-6, activation: str = "gelu", pool: str = "avg",
-    init: str = "normal_002", remat: bool = False, stack: bool = False,
+    *,
+    outputs: int,
+    blocks: tuple[int, ...] = (3, 3, 9, 3),
+    width: int = 96,
+    window: int = 7,
+    patch: int = 4,
+    drop_path: float = 0.1,
+    dropout: float = 0.0,
+    layer_scale: Static[float] = 1e-6,
+    norm: str = "channels",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    eps: Static[float] = 1e-6,
+    activation: str = "gelu",
+    pool: str = "avg",
+    init: str = "normal_002",
+    remat: bool = False,
+    stack: bool = False,
 ) -> nn.Module:
     """ConvNeXt with `blocks` a stage, the width doubling from stage to stage; `patch` is the stem's window and stride.
 
@@ -27,8 +41,7 @@ def convnext(
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum, eps=eps)
     if whole("window", window) % 2 == 0:
         raise ValueError(f"window is {window}; a block's output has the size of its input, so it must be odd")
-    return ConvNeXt(outputs, blocks, width, window, patch, drop_path, dropout, layer_scale, pool, style, remat,
-                    stack)
+    return ConvNeXt(outputs, blocks, width, window, patch, drop_path, dropout, layer_scale, pool, style, remat, stack)
 
 
 class Block(nn.Module):
@@ -43,8 +56,9 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, train=False):
         style = self.style
-        y = style.conv(self.features, self.window, bias=True, padding=self.window // 2, groups=self.features,
-                       name="depthwise")(x)
+        y = style.conv(
+            self.features, self.window, bias=True, padding=self.window // 2, groups=self.features, name="depthwise"
+        )(x)
         y = style.normalize("norm")(y, train)
         y = style.activate(Dense(4 * self.features, kernel_init=style.init, name="expand")(y))
         y = Dense(self.features, kernel_init=style.init, name="project")(y)
@@ -104,8 +118,7 @@ class ConvNeXt(Network):
         total, done = max(sum(self.blocks) - 1, 1), 0
         for i, count in enumerate(self.blocks):
             rates = tuple(self.drop_path * (done + j) / total for j in range(count))
-            stage = Stage(self.width * 2**i, self.window, i > 0, rates, self.layer_scale, style, self.remat,
-                          self.stack)
+            stage = Stage(self.width * 2**i, self.window, i > 0, rates, self.layer_scale, style, self.remat, self.stack)
             setattr(self, f"stage{i + 1}", stage)
             done += count
         if self.outputs:

@@ -12,10 +12,23 @@ from cnnjax.ops.shapes import choice
 
 
 def densenet(
-    *, outputs: int, blocks: tuple[int, ...] = (6, 12, 24, 16), growth: int = 32, stem: str = "imagenet",
-    stem_width: int = 64, bottleneck: int = 4, compression: Static[float] = 0.5, layer_dropout: Static[float] = 0.0,
-    dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    pool: str = "avg", init: str = "he_normal", remat: bool = False,
+    *,
+    outputs: int,
+    blocks: tuple[int, ...] = (6, 12, 24, 16),
+    growth: int = 32,
+    stem: str = "imagenet",
+    stem_width: int = 64,
+    bottleneck: int = 4,
+    compression: Static[float] = 0.5,
+    layer_dropout: Static[float] = 0.0,
+    dropout: float = 0.0,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "avg",
+    init: str = "he_normal",
+    remat: bool = False,
 ) -> nn.Module:
     """DenseNet with `blocks` layers a block, each adding `growth` maps.
 
@@ -27,8 +40,9 @@ def densenet(
     choice("stem", stem, ("imagenet", "cifar"))
     positive("compression", compression, 1)
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return DenseNet(outputs, blocks, growth, stem, stem_width, bottleneck, compression, layer_dropout, dropout,
-                    pool, style, remat)
+    return DenseNet(
+        outputs, blocks, growth, stem, stem_width, bottleneck, compression, layer_dropout, dropout, pool, style, remat
+    )
 
 
 class Layer(nn.Module):
@@ -164,9 +178,17 @@ def _cifar(depth, growth, compressed):
     name = f"densenet_bc{depth}_{growth}" if compressed else f"densenet{depth}_{growth}"
     kind = "BC-" * compressed
     text = f"CIFAR's DenseNet-{kind}{depth} (k = {growth}): three blocks of {count} layers; maps at strides 1, 2, 4."
-    return preset(densenet, name, text, blocks=(count,) * 3, growth=growth, stem="cifar",
-                  stem_width=2 * growth if compressed else 16, bottleneck=4 * compressed,
-                  compression=0.5 if compressed else 1.0)
+    return preset(
+        densenet,
+        name,
+        text,
+        blocks=(count,) * 3,
+        growth=growth,
+        stem="cifar",
+        stem_width=2 * growth if compressed else 16,
+        bottleneck=4 * compressed,
+        compression=0.5 if compressed else 1.0,
+    )
 
 
 densenet121 = _imagenet(121, (6, 12, 24, 16))
@@ -181,6 +203,15 @@ densenet_bc190_40 = _cifar(190, 40, True)
 densenet_bc250_24 = _cifar(250, 24, True)
 
 __all__ = [
-    "densenet", "densenet40_12", "densenet100_12", "densenet100_24", "densenet121", "densenet161", "densenet169",
-    "densenet201", "densenet_bc100_12", "densenet_bc190_40", "densenet_bc250_24",
+    "densenet",
+    "densenet40_12",
+    "densenet100_12",
+    "densenet100_24",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+    "densenet_bc100_12",
+    "densenet_bc190_40",
+    "densenet_bc250_24",
 ]

@@ -12,14 +12,32 @@ from cnnjax.models._network import Network, positive
 from cnnjax.models._preset import preset
 
 # expansion, window, stride, features, blocks
-_STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
-           (6, 3, 1, 320, 1))
+_STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
 
 
 def efficientnet(
-    *, outputs: int, multiplier: Static[float] = 1.0, depth: Static[float] = 1.0, stride: int = 2,
-    dropout: float = 0.2, drop_path: float = 0.2, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9,
-    activation: str = "silu", pool: str = "avg", init: str = "he_fan_out", remat: bool = False,
+    *,
+    outputs: int,
+    multiplier: Static[float] = 1.0,
+    depth: Static[float] = 1.0,
+    stride: int = 2,
+    dropout: float = 0.2,
+    drop_path: float = 0.2,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "silu",
+    pool: str = "avg",
+    init: str = "he_fan_out",
+    remat: bool = False,
 ) -> nn.Module:
     """EfficientNet with every width times `multiplier` and every stage `depth` times as long.
 
@@ -50,8 +68,15 @@ class EfficientNet(Network):
         plan = []
         for s, (expansion, window, stride, features, count) in enumerate(_STAGES, 1):
             for i in range(math.ceil(count * self.depth)):
-                plan.append((f"stage{s}_block{i + 1}", stride if i == 0 else 1, expansion, window,
-                             rounded(features * self.multiplier)))
+                plan.append(
+                    (
+                        f"stage{s}_block{i + 1}",
+                        stride if i == 0 else 1,
+                        expansion,
+                        window,
+                        rounded(features * self.multiplier),
+                    )
+                )
         return plan
 
     def _kept(self):
@@ -71,8 +96,21 @@ class EfficientNet(Network):
         self.stem = ConvNorm(width, 3, self.style, stride=self.stride, padding=1)
         plan = self._plan()
         for i, (name, stride, expansion, window, features) in enumerate(plan):
-            setattr(self, name, block(features, rounded(width * expansion), window, stride, self.style,
-                                      max(1, width // 4), "sigmoid", self.style.act, self.drop_path * i / len(plan)))
+            setattr(
+                self,
+                name,
+                block(
+                    features,
+                    rounded(width * expansion),
+                    window,
+                    stride,
+                    self.style,
+                    max(1, width // 4),
+                    "sigmoid",
+                    self.style.act,
+                    self.drop_path * i / len(plan),
+                ),
+            )
             width = features
         self.last_conv = ConvNorm(4 * width, 1, self.style)
         self.head = WideHead(self.outputs, 0, self.dropout, self.pool, self.style, "fan_out_uniform")
@@ -101,5 +139,10 @@ efficientnet_b3 = _size(3, 1.2, 1.4, 300, 0.3)
 efficientnet_b4 = _size(4, 1.4, 1.8, 380, 0.4)
 
 __all__ = [
-    "efficientnet", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
+    "efficientnet",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
 ]

@@ -11,9 +11,19 @@ __all__ = ["dcgan"]
 
 
 def dcgan(
-    *, outputs: int, width: int = 32, latent: int = 64, size: int = 28, channels: int = 1, norm: str = "group",
-    critic_norm: str = "none", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    critic_activation: str = "leaky_relu", init: str = "normal_002",
+    *,
+    outputs: int,
+    width: int = 32,
+    latent: int = 64,
+    size: int = 28,
+    channels: int = 1,
+    norm: str = "group",
+    critic_norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    critic_activation: str = "leaky_relu",
+    init: str = "normal_002",
 ) -> nn.Module:
     """DCGAN (Radford 2016) for square images in [−1, 1]: `generator(z)` makes them, `discriminator(x)` scores them.
 

@@ -12,18 +12,32 @@ __all__ = ["googlenet", "googlenet_2014"]
 
 # maps of the 1×1, of the 3×3 and its reduction, of the 5×5 and its reduction, and after pooling
 _BLOCKS = {
-    "inception3a": (64, 96, 128, 16, 32, 32), "inception3b": (128, 128, 192, 32, 96, 64),
-    "inception4a": (192, 96, 208, 16, 48, 64), "inception4b": (160, 112, 224, 24, 64, 64),
-    "inception4c": (128, 128, 256, 24, 64, 64), "inception4d": (112, 144, 288, 32, 64, 64),
-    "inception4e": (256, 160, 320, 32, 128, 128), "inception5a": (256, 160, 320, 32, 128, 128),
+    "inception3a": (64, 96, 128, 16, 32, 32),
+    "inception3b": (128, 128, 192, 32, 96, 64),
+    "inception4a": (192, 96, 208, 16, 48, 64),
+    "inception4b": (160, 112, 224, 24, 64, 64),
+    "inception4c": (128, 128, 256, 24, 64, 64),
+    "inception4d": (112, 144, 288, 32, 64, 64),
+    "inception4e": (256, 160, 320, 32, 128, 128),
+    "inception5a": (256, 160, 320, 32, 128, 128),
     "inception5b": (384, 192, 384, 48, 128, 128),
 }
 
 
 def googlenet(
-    *, outputs: int, auxiliary: bool = False, dropout: float = 0.2, auxiliary_dropout: float = 0.7,
-    norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, eps: Static[float] = 1e-3,
-    activation: str = "relu", pool: str = "max", init: str = "normal_001", remat: bool = False,
+    *,
+    outputs: int,
+    auxiliary: bool = False,
+    dropout: float = 0.2,
+    auxiliary_dropout: float = 0.7,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    eps: Static[float] = 1e-3,
+    activation: str = "relu",
+    pool: str = "max",
+    init: str = "normal_001",
+    remat: bool = False,
 ) -> nn.Module:
     """GoogLeNet with batch normalisation, 3×3 where the paper has 5×5: torchvision's, without its input transformation.
 
@@ -35,9 +49,18 @@ def googlenet(
 
 
 def googlenet_2014(
-    *, outputs: int, auxiliary: bool = False, dropout: float = 0.4, auxiliary_dropout: float = 0.7,
-    norm: str = "none", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu", pool: str = "max",
-    init: str = "glorot_uniform", remat: bool = False,
+    *,
+    outputs: int,
+    auxiliary: bool = False,
+    dropout: float = 0.4,
+    auxiliary_dropout: float = 0.7,
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "max",
+    init: str = "glorot_uniform",
+    remat: bool = False,
 ) -> nn.Module:
     """GoogLeNet as published: true 5×5, biases, local response normalisation round the first two convolutions.
 
@@ -148,5 +171,8 @@ class GoogLeNet(Network):
         main = self.head(maps["inception5b"], train)
         if not self.auxiliary or not self.outputs or not (train or self.is_initializing()):
             return main
-        return {"main": main, "auxiliary1": self.auxiliary1(maps["inception4a"], train),
-                "auxiliary2": self.auxiliary2(maps["inception4d"], train)}
+        return {
+            "main": main,
+            "auxiliary1": self.auxiliary1(maps["inception4a"], train),
+            "auxiliary2": self.auxiliary2(maps["inception4d"], train),
+        }

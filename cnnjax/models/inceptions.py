@@ -12,9 +12,18 @@ __all__ = ["inception_v3"]
 
 
 def inception_v3(
-    *, outputs: int, auxiliary: bool = False, dropout: float = 0.5, norm: str = "batch", norm_group: int = 0,
-    momentum: float = 0.9, eps: Static[float] = 1e-3, activation: str = "relu", pool: str = "max",
-    init: str = "normal_01", remat: bool = False,
+    *,
+    outputs: int,
+    auxiliary: bool = False,
+    dropout: float = 0.5,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    eps: Static[float] = 1e-3,
+    activation: str = "relu",
+    pool: str = "max",
+    init: str = "normal_01",
+    remat: bool = False,
 ) -> nn.Module:
     """Inception v3 as torchvision defines it, without its input transformation, for 299×299.
 
@@ -44,8 +53,12 @@ class InceptionA(nn.Module):
         s = self.style
         a = _chain(s, x, train, [("branch1x1", 64, 1, 1, 0)])
         b = _chain(s, x, train, [("branch5x5_1", 48, 1, 1, 0), ("branch5x5_2", 64, 5, 1, 2)])
-        c = _chain(s, x, train, [("branch3x3dbl_1", 64, 1, 1, 0), ("branch3x3dbl_2", 96, 3, 1, 1),
-                                 ("branch3x3dbl_3", 96, 3, 1, 1)])
+        c = _chain(
+            s,
+            x,
+            train,
+            [("branch3x3dbl_1", 64, 1, 1, 0), ("branch3x3dbl_2", 96, 3, 1, 1), ("branch3x3dbl_3", 96, 3, 1, 1)],
+        )
         p = ops.avg_pool(x, 3, stride=1, padding=1, count_padding=True)
         return jnp.concatenate([a, b, c, _chain(s, p, train, [("branch_pool", self.pooled, 1, 1, 0)])], -1)
 
@@ -60,8 +73,12 @@ class InceptionB(nn.Module):
     def __call__(self, x, train=False):
         s = self.style
         a = _chain(s, x, train, [("branch3x3", 384, 3, 2, 0)])
-        b = _chain(s, x, train, [("branch3x3dbl_1", 64, 1, 1, 0), ("branch3x3dbl_2", 96, 3, 1, 1),
-                                 ("branch3x3dbl_3", 96, 3, 2, 0)])
+        b = _chain(
+            s,
+            x,
+            train,
+            [("branch3x3dbl_1", 64, 1, 1, 0), ("branch3x3dbl_2", 96, 3, 1, 1), ("branch3x3dbl_3", 96, 3, 2, 0)],
+        )
         return jnp.concatenate([a, b, pooling(self.pool)(x, 3, stride=2)], -1)
 
 
@@ -75,11 +92,19 @@ class InceptionC(nn.Module):
     def __call__(self, x, train=False):
         s, w, across, down = self.style, self.width, ((1, 7), 1, (0, 3)), ((7, 1), 1, (3, 0))
         a = _chain(s, x, train, [("branch1x1", 192, 1, 1, 0)])
-        b = _chain(s, x, train, [("branch7x7_1", w, 1, 1, 0), ("branch7x7_2", w, *across),
-                                 ("branch7x7_3", 192, *down)])
-        c = _chain(s, x, train, [("branch7x7dbl_1", w, 1, 1, 0), ("branch7x7dbl_2", w, *down),
-                                 ("branch7x7dbl_3", w, *across), ("branch7x7dbl_4", w, *down),
-                                 ("branch7x7dbl_5", 192, *across)])
+        b = _chain(s, x, train, [("branch7x7_1", w, 1, 1, 0), ("branch7x7_2", w, *across), ("branch7x7_3", 192, *down)])
+        c = _chain(
+            s,
+            x,
+            train,
+            [
+                ("branch7x7dbl_1", w, 1, 1, 0),
+                ("branch7x7dbl_2", w, *down),
+                ("branch7x7dbl_3", w, *across),
+                ("branch7x7dbl_4", w, *down),
+                ("branch7x7dbl_5", 192, *across),
+            ],
+        )
         p = ops.avg_pool(x, 3, stride=1, padding=1, count_padding=True)
         return jnp.concatenate([a, b, c, _chain(s, p, train, [("branch_pool", 192, 1, 1, 0)])], -1)
 
@@ -94,8 +119,17 @@ class InceptionD(nn.Module):
     def __call__(self, x, train=False):
         s = self.style
         a = _chain(s, x, train, [("branch3x3_1", 192, 1, 1, 0), ("branch3x3_2", 320, 3, 2, 0)])
-        b = _chain(s, x, train, [("branch7x7x3_1", 192, 1, 1, 0), ("branch7x7x3_2", 192, (1, 7), 1, (0, 3)),
-                                 ("branch7x7x3_3", 192, (7, 1), 1, (3, 0)), ("branch7x7x3_4", 192, 3, 2, 0)])
+        b = _chain(
+            s,
+            x,
+            train,
+            [
+                ("branch7x7x3_1", 192, 1, 1, 0),
+                ("branch7x7x3_2", 192, (1, 7), 1, (0, 3)),
+                ("branch7x7x3_3", 192, (7, 1), 1, (3, 0)),
+                ("branch7x7x3_4", 192, 3, 2, 0),
+            ],
+        )
         return jnp.concatenate([a, b, pooling(self.pool)(x, 3, stride=2)], -1)
 
 

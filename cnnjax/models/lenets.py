@@ -13,14 +13,37 @@ __all__ = ["lenet5", "lenet5_1998"]
 
 # which maps of S2 each map of C3 reads (the paper's table I)
 _TABLE = (
-    (0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5), (0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5),
-    (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5), (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5),
+    (0, 1, 2),
+    (1, 2, 3),
+    (2, 3, 4),
+    (3, 4, 5),
+    (0, 4, 5),
+    (0, 1, 5),
+    (0, 1, 2, 3),
+    (1, 2, 3, 4),
+    (2, 3, 4, 5),
+    (0, 3, 4, 5),
+    (0, 1, 4, 5),
+    (0, 1, 2, 5),
+    (0, 1, 3, 4),
+    (1, 2, 4, 5),
+    (0, 2, 3, 5),
+    (0, 1, 2, 3, 4, 5),
 )
 
 
 def lenet5(
-    *, outputs: int, activation: str = "sigmoid", pool: str = "avg", norm: str = "none", norm_group: int = 0,
-    momentum: float = 0.9, dropout: float = 0.0, padding: int = 2, width: int = 6, init: str = "glorot_uniform",
+    *,
+    outputs: int,
+    activation: str = "sigmoid",
+    pool: str = "avg",
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    dropout: float = 0.0,
+    padding: int = 2,
+    width: int = 6,
+    init: str = "glorot_uniform",
 ) -> nn.Module:
     """LeNet-5 as it is taught: dense C3, plain pooling, a linear output layer for softmax; 28×28 is padded to 32×32.
 

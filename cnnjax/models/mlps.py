@@ -10,8 +10,15 @@ __all__ = ["mlp"]
 
 
 def mlp(
-    *, outputs: int, hidden: tuple[int, ...] = (512, 256), activation: str = "relu", norm: str = "none",
-    norm_group: int = 0, momentum: float = 0.9, dropout: float = 0.0, init: str = "he_normal",
+    *,
+    outputs: int,
+    hidden: tuple[int, ...] = (512, 256),
+    activation: str = "relu",
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    dropout: float = 0.0,
+    init: str = "he_normal",
 ) -> nn.Module:
     """Dense layers of the sizes `hidden` on the flattened input, then the output layer; works for input of any rank.
 

@@ -16,24 +16,51 @@ __all__ = ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
 _V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 # window, expanded, features, gated, in the deeper half (by its activation), stride
 _LARGE = (
-    (3, 16, 16, False, False, 1), (3, 64, 24, False, False, 2), (3, 72, 24, False, False, 1),
-    (5, 72, 40, True, False, 2), (5, 120, 40, True, False, 1), (5, 120, 40, True, False, 1),
-    (3, 240, 80, False, True, 2), (3, 200, 80, False, True, 1), (3, 184, 80, False, True, 1),
-    (3, 184, 80, False, True, 1), (3, 480, 112, True, True, 1), (3, 672, 112, True, True, 1),
-    (5, 672, 160, True, True, 2), (5, 960, 160, True, True, 1), (5, 960, 160, True, True, 1),
+    (3, 16, 16, False, False, 1),
+    (3, 64, 24, False, False, 2),
+    (3, 72, 24, False, False, 1),
+    (5, 72, 40, True, False, 2),
+    (5, 120, 40, True, False, 1),
+    (5, 120, 40, True, False, 1),
+    (3, 240, 80, False, True, 2),
+    (3, 200, 80, False, True, 1),
+    (3, 184, 80, False, True, 1),
+    (3, 184, 80, False, True, 1),
+    (3, 480, 112, True, True, 1),
+    (3, 672, 112, True, True, 1),
+    (5, 672, 160, True, True, 2),
+    (5, 960, 160, True, True, 1),
+    (5, 960, 160, True, True, 1),
 )
 _SMALL = (
-    (3, 16, 16, True, False, 2), (3, 72, 24, False, False, 2), (3, 88, 24, False, False, 1),
-    (5, 96, 40, True, True, 2), (5, 240, 40, True, True, 1), (5, 240, 40, True, True, 1),
-    (5, 120, 48, True, True, 1), (5, 144, 48, True, True, 1), (5, 288, 96, True, True, 2),
-    (5, 576, 96, True, True, 1), (5, 576, 96, True, True, 1),
+    (3, 16, 16, True, False, 2),
+    (3, 72, 24, False, False, 2),
+    (3, 88, 24, False, False, 1),
+    (5, 96, 40, True, True, 2),
+    (5, 240, 40, True, True, 1),
+    (5, 240, 40, True, True, 1),
+    (5, 120, 48, True, True, 1),
+    (5, 144, 48, True, True, 1),
+    (5, 288, 96, True, True, 2),
+    (5, 576, 96, True, True, 1),
+    (5, 576, 96, True, True, 1),
 )
 
 
 def mobilenet_v2(
-    *, outputs: int, multiplier: Static[float] = 1.0, stride: int = 2, dropout: float = 0.2, drop_path: float = 0.0,
-    norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu6",
-    pool: str = "avg", init: str = "he_fan_out", remat: bool = False,
+    *,
+    outputs: int,
+    multiplier: Static[float] = 1.0,
+    stride: int = 2,
+    dropout: float = 0.2,
+    drop_path: float = 0.0,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu6",
+    pool: str = "avg",
+    init: str = "he_fan_out",
+    remat: bool = False,
 ) -> nn.Module:
     """MobileNet v2, every width times `multiplier` and rounded to multiples of 8.
 
@@ -53,9 +80,20 @@ def mobilenet_v2(
 
 
 def mobilenet_v3_large(
-    *, outputs: int, multiplier: Static[float] = 1.0, stride: int = 2, dropout: float = 0.2, drop_path: float = 0.0,
-    norm: str = "batch", norm_group: int = 0, momentum: float = 0.99, eps: Static[float] = 1e-3,
-    activation: str = "hard_swish", shallow_activation: str = "relu", pool: str = "avg", init: str = "he_fan_out",
+    *,
+    outputs: int,
+    multiplier: Static[float] = 1.0,
+    stride: int = 2,
+    dropout: float = 0.2,
+    drop_path: float = 0.0,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.99,
+    eps: Static[float] = 1e-3,
+    activation: str = "hard_swish",
+    shallow_activation: str = "relu",
+    pool: str = "avg",
+    init: str = "he_fan_out",
     remat: bool = False,
 ) -> nn.Module:
     """MobileNet v3 large: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images.
@@ -68,9 +106,20 @@ def mobilenet_v3_large(
 
 
 def mobilenet_v3_small(
-    *, outputs: int, multiplier: Static[float] = 1.0, stride: int = 2, dropout: float = 0.2, drop_path: float = 0.0,
-    norm: str = "batch", norm_group: int = 0, momentum: float = 0.99, eps: Static[float] = 1e-3,
-    activation: str = "hard_swish", shallow_activation: str = "relu", pool: str = "avg", init: str = "he_fan_out",
+    *,
+    outputs: int,
+    multiplier: Static[float] = 1.0,
+    stride: int = 2,
+    dropout: float = 0.2,
+    drop_path: float = 0.0,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.99,
+    eps: Static[float] = 1e-3,
+    activation: str = "hard_swish",
+    shallow_activation: str = "relu",
+    pool: str = "avg",
+    init: str = "he_fan_out",
     remat: bool = False,
 ) -> nn.Module:
     """MobileNet v3 small: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images.
@@ -96,11 +145,21 @@ class _Unit:
 
 def _third(outputs, style, shallow, rows, multiplier, hidden, stride, dropout, drop_path, pool, remat):
     positive("multiplier", multiplier)
-    units = [_Unit(window, rounded(wide * multiplier), rounded(features * multiplier), gated, style.act if deep else
-                   shallow, step) for window, wide, features, gated, deep, step in rows]
+    units = [
+        _Unit(
+            window,
+            rounded(wide * multiplier),
+            rounded(features * multiplier),
+            gated,
+            style.act if deep else shallow,
+            step,
+        )
+        for window, wide, features, gated, deep, step in rows
+    ]
     first, last = rounded(16 * multiplier), 6 * units[-1].features
-    return MobileNet(outputs, style, tuple(units), first, last, rounded(hidden * multiplier), stride, dropout,
-                     drop_path, pool, remat)
+    return MobileNet(
+        outputs, style, tuple(units), first, last, rounded(hidden * multiplier), stride, dropout, drop_path, pool, remat
+    )
 
 
 class MobileNet(Network):
@@ -140,8 +199,21 @@ class MobileNet(Network):
             style = dataclasses.replace(self.style, act=unit.act)
             squeezed = rounded(unit.expanded // 4) if unit.gated else 0
             rate = self.drop_path * (i - 1) / len(self.plan)
-            setattr(self, f"block{i}", block(unit.features, unit.expanded, unit.window, unit.stride, style, squeezed,
-                                             "hard_sigmoid", "relu", rate))
+            setattr(
+                self,
+                f"block{i}",
+                block(
+                    unit.features,
+                    unit.expanded,
+                    unit.window,
+                    unit.stride,
+                    style,
+                    squeezed,
+                    "hard_sigmoid",
+                    "relu",
+                    rate,
+                ),
+            )
         self.last_conv = ConvNorm(self.last, 1, self.style)
         self.head = WideHead(self.outputs, self.penultimate, self.dropout, self.pool, self.style, "normal_001")
 

@@ -11,11 +11,29 @@ from cnnjax.ops.shapes import choice
 
 
 def resnet(
-    *, outputs: int, blocks: tuple[int, ...] = (2, 2, 2, 2), bottleneck: bool = False, width: int = 64,
-    stem: str = "imagenet", stem_width: int = 0, version: str = "1.5", shortcut: str = "B", groups: int = 1,
-    group_width: int = 64, zero_init: bool = False, drop_path: Static[float] = 0.0, block_dropout: Static[float] = 0.0,
-    dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    pool: str = "max", init: str = "he_fan_out", remat: bool = False, stack: bool = False,
+    *,
+    outputs: int,
+    blocks: tuple[int, ...] = (2, 2, 2, 2),
+    bottleneck: bool = False,
+    width: int = 64,
+    stem: str = "imagenet",
+    stem_width: int = 0,
+    version: str = "1.5",
+    shortcut: str = "B",
+    groups: int = 1,
+    group_width: int = 64,
+    zero_init: bool = False,
+    drop_path: Static[float] = 0.0,
+    block_dropout: Static[float] = 0.0,
+    dropout: float = 0.0,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "max",
+    init: str = "he_fan_out",
+    remat: bool = False,
+    stack: bool = False,
 ) -> nn.Module:
     """Residual net with `blocks` residual blocks a stage, the width doubling and the size halving from stage to stage.
 
@@ -32,11 +50,19 @@ def resnet(
     choice("shortcut", shortcut, ("A", "B", "C", "D", "none"))
     choice("pool", pool, ("avg", "max", "lp"))
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    shape = {"bottleneck": bottleneck, "groups": groups, "group_width": group_width, "shortcut": shortcut,
-             "zero_init": zero_init, "version": version, "block_dropout": block_dropout}
+    shape = {
+        "bottleneck": bottleneck,
+        "groups": groups,
+        "group_width": group_width,
+        "shortcut": shortcut,
+        "zero_init": zero_init,
+        "version": version,
+        "block_dropout": block_dropout,
+    }
     shape = tuple(shape.items())  # a module's fields are hashed where it is a static argument
-    return ResNet(outputs, style, blocks, width, stem, stem_width or width, shape, drop_path, dropout, pool,
-                  remat, stack)
+    return ResNet(
+        outputs, style, blocks, width, stem, stem_width or width, shape, drop_path, dropout, pool, remat, stack
+    )
 
 
 class Stem(nn.Module):
@@ -96,8 +122,10 @@ class ResNet(Network):
             if without and given[name] != default:
                 raise ValueError(f"{name} is {given[name]!r}, which has no effect here: it needs {needs}")
         if shape["bottleneck"] and self.width * shape["group_width"] < 64:
-            raise ValueError(f"width is {self.width}: with group_width {shape['group_width']} a bottleneck's 3×3 has "
-                             f"{self.width} · {shape['group_width']} // 64 = 0 maps in each group")
+            raise ValueError(
+                f"width is {self.width}: with group_width {shape['group_width']} a bottleneck's 3×3 has "
+                f"{self.width} · {shape['group_width']} // 64 = 0 maps in each group"
+            )
         if self.stem_kind == "deep" and self.stem_width == 1:
             raise ValueError("stem_width is 1; the first convolutions of a deep stem have half of it, so it must be 2")
 
@@ -121,8 +149,16 @@ class ResNet(Network):
         total, done = max(sum(self.blocks) - 1, 1), 0
         for i, count in enumerate(self.blocks):
             rates = tuple(self.drop_path * (done + j) / total for j in range(count))
-            stage = Stage(Residual if active else Preactivated, self.width * 2**i, 1 if i == 0 else 2, self.style,
-                          tuple(shape.items()), rates, self.remat, self.stack)
+            stage = Stage(
+                Residual if active else Preactivated,
+                self.width * 2**i,
+                1 if i == 0 else 2,
+                self.style,
+                tuple(shape.items()),
+                rates,
+                self.remat,
+                self.stack,
+            )
             setattr(self, f"stage{i + 1}", stage)
             done += count
         if not active:
@@ -153,15 +189,33 @@ def _imagenet(name, depth, text="", **changes):
 def _cifar(depth, **changes):
     n = (depth - 2) // 6
     text = f"CIFAR's ResNet-{depth} (He 2015): three stages of {n} blocks, widths 16 to 64; maps at strides 1, 2, 4."
-    return preset(resnet, f"resnet{depth}", text, blocks=(n, n, n), width=16, stem="cifar", shortcut="A",
-                  init="he_normal", **changes)
+    return preset(
+        resnet,
+        f"resnet{depth}",
+        text,
+        blocks=(n, n, n),
+        width=16,
+        stem="cifar",
+        shortcut="A",
+        init="he_normal",
+        **changes,
+    )
 
 
 def _wide(depth, widening):
     n = (depth - 4) // 6
     text = f"WRN-{depth}-{widening} (Zagoruyko 2016): pre-activated blocks, widths {16 * widening} to {64 * widening}."
-    return preset(resnet, f"wrn{depth}_{widening}", text, blocks=(n, n, n), width=16 * widening, stem="cifar",
-                  stem_width=16, version="2", init="he_fan_out")
+    return preset(
+        resnet,
+        f"wrn{depth}_{widening}",
+        text,
+        blocks=(n, n, n),
+        width=16 * widening,
+        stem="cifar",
+        stem_width=16,
+        version="2",
+        init="he_fan_out",
+    )
 
 
 resnet18 = _imagenet("resnet18", 18)
@@ -202,8 +256,36 @@ wrn40_2 = _wide(40, 2)
 wrn40_4 = _wide(40, 4)
 
 __all__ = [
-    "resnet", "resnet18", "resnet18_v2", "resnet18d", "resnet34", "resnet34_v2", "resnet34d", "resnet50", "resnet50_v2",
-    "resnet50d", "resnet101", "resnet101_v2", "resnet101d", "resnet152", "resnet152_v2", "resnet152d", "resnet20",
-    "resnet32", "resnet44", "resnet56", "resnet110", "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
-    "wide_resnet50_2", "wide_resnet101_2", "wrn16_4", "wrn16_8", "wrn28_2", "wrn28_10", "wrn40_2", "wrn40_4",
+    "resnet",
+    "resnet18",
+    "resnet18_v2",
+    "resnet18d",
+    "resnet34",
+    "resnet34_v2",
+    "resnet34d",
+    "resnet50",
+    "resnet50_v2",
+    "resnet50d",
+    "resnet101",
+    "resnet101_v2",
+    "resnet101d",
+    "resnet152",
+    "resnet152_v2",
+    "resnet152d",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "wrn16_4",
+    "wrn16_8",
+    "wrn28_2",
+    "wrn28_10",
+    "wrn40_2",
+    "wrn40_4",
 ]

@@ -9,9 +9,17 @@ __all__ = ["resnet1d", "tdnn"]
 
 
 def tdnn(
-    *, outputs: int, layers: tuple = ((256, 5, 1), (256, 3, 2), (256, 3, 3), (256, 1, 1)), padding: int = 0,
-    dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    pool: str = "avg", init: str = "he_normal",
+    *,
+    outputs: int,
+    layers: tuple = ((256, 5, 1), (256, 3, 2), (256, 3, 3), (256, 1, 1)),
+    padding: int = 0,
+    dropout: float = 0.0,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "avg",
+    init: str = "he_normal",
 ) -> nn.Module:
     """Time-delay net (Waibel 1989): convolutions over time, (features, window, dilation) each, pooled over all of it.
 
@@ -59,9 +67,19 @@ class TDNN(Network):
 
 
 def resnet1d(
-    *, outputs: int, width: int = 64, blocks: tuple[int, ...] = (1, 2, 2), windows: tuple[int, ...] = (8, 5, 3),
-    dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    pool: str = "avg", init: str = "he_uniform", remat: bool = False,
+    *,
+    outputs: int,
+    width: int = 64,
+    blocks: tuple[int, ...] = (1, 2, 2),
+    windows: tuple[int, ...] = (8, 5, 3),
+    dropout: float = 0.0,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "avg",
+    init: str = "he_uniform",
+    remat: bool = False,
 ) -> nn.Module:
     """Residual net for series (Wang 2017): `blocks` are the widths of the blocks, in units of `width`, at full length.
 

@@ -16,9 +16,21 @@ __all__ = ["unet", "unet_2015"]
 
 
 def unet(
-    *, outputs: int, width: int = 64, depth: int = 4, backbone: Annotated[str, "models"] = "", padding: str = "same",
-    up: str = "transpose", norm: str = "batch", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    pool: str = "max", dropout: float = 0.0, init: str = "he_normal", remat: bool = False,
+    *,
+    outputs: int,
+    width: int = 64,
+    depth: int = 4,
+    backbone: Annotated[str, "models"] = "",
+    padding: str = "same",
+    up: str = "transpose",
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "max",
+    dropout: float = 0.0,
+    init: str = "he_normal",
+    remat: bool = False,
 ) -> nn.Module:
     """U-Net of any depth: a map (B, H, W, K) of logits, of the size of the input where padding is "same".
 
@@ -43,8 +55,12 @@ def unet(
 
 
 unet_2015 = preset(
-    unet, "unet_2015", "U-Net as published: valid convolutions, no normalisation, cropped skips, 572×572 → 388×388.",
-    padding="valid", norm="none", dropout=0.5,
+    unet,
+    "unet_2015",
+    "U-Net as published: valid convolutions, no normalisation, cropped skips, 572×572 → 388×388.",
+    padding="valid",
+    norm="none",
+    dropout=0.5,
 )
 
 

@@ -9,9 +9,18 @@ from cnnjax.models._preset import preset
 
 
 def vgg(
-    *, outputs: int, blocks: tuple[int, ...] = (1, 1, 2, 2, 2), width: int = 64, hidden: int = 4096,
-    dropout: float = 0.5, norm: str = "none", norm_group: int = 0, momentum: float = 0.9, activation: str = "relu",
-    pool: str = "max", init: str = "he_fan_out",
+    *,
+    outputs: int,
+    blocks: tuple[int, ...] = (1, 1, 2, 2, 2),
+    width: int = 64,
+    hidden: int = 4096,
+    dropout: float = 0.5,
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "max",
+    init: str = "he_fan_out",
 ) -> nn.Module:
     """VGG with `blocks` convolutions a stage, the width doubling up to 8 times; maps are pooled to 7×7 before the head.
 
@@ -73,8 +82,13 @@ _BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2
 
 def _depth(depth, norm="none"):
     name, text = f"vgg{depth}{'_bn' * (norm == 'batch')}", " with batch normalisation" * (norm == "batch")
-    return preset(vgg, name, f"VGG-{depth}{text}: blocks {_BLOCKS[depth]}; maps at strides 1 to 32.",
-                  blocks=_BLOCKS[depth], norm=norm)
+    return preset(
+        vgg,
+        name,
+        f"VGG-{depth}{text}: blocks {_BLOCKS[depth]}; maps at strides 1 to 32.",
+        blocks=_BLOCKS[depth],
+        norm=norm,
+    )
 
 
 vgg11, vgg13, vgg16, vgg19 = (_depth(depth) for depth in _BLOCKS)

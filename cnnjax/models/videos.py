@@ -9,9 +9,18 @@ from cnnjax.models._preset import preset
 
 
 def c3d(
-    *, outputs: int, stages: tuple = ((64,), (128,), (256, 256), (512, 512), (512, 512)),
-    hidden: tuple[int, ...] = (4096, 4096), keep_time: bool = True, dropout: float = 0.5, norm: str = "none",
-    norm_group: int = 0, momentum: float = 0.9, activation: str = "relu", pool: str = "max", init: str = "he_normal",
+    *,
+    outputs: int,
+    stages: tuple = ((64,), (128,), (256, 256), (512, 512), (512, 512)),
+    hidden: tuple[int, ...] = (4096, 4096),
+    keep_time: bool = True,
+    dropout: float = 0.5,
+    norm: str = "none",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "max",
+    init: str = "he_normal",
 ) -> nn.Module:
     """C3D: 3×3×3 convolutions, every stage pooled by 2, the first over space alone (`keep_time`); 16×112×112 is usual.
 
@@ -74,14 +83,32 @@ class C3D(Network):
         return self.head(x)
 
 
-c3d_small = preset(c3d, "c3d_small", "Three stages of 32, 64 and 128 maps with batch normalisation, averaged.",
-                   stages=((32,), (64,), (128,)), hidden=(), keep_time=False, norm="batch")
+c3d_small = preset(
+    c3d,
+    "c3d_small",
+    "Three stages of 32, 64 and 128 maps with batch normalisation, averaged.",
+    stages=((32,), (64,), (128,)),
+    hidden=(),
+    keep_time=False,
+    norm="batch",
+)
 
 
 def video_resnet(
-    *, outputs: int, blocks: tuple[int, ...] = (2, 2, 2, 2), width: int = 64, factored: bool = False,
-    zero_init: bool = False, dropout: float = 0.0, norm: str = "batch", norm_group: int = 0, momentum: float = 0.9,
-    activation: str = "relu", pool: str = "avg", init: str = "he_fan_out", remat: bool = False,
+    *,
+    outputs: int,
+    blocks: tuple[int, ...] = (2, 2, 2, 2),
+    width: int = 64,
+    factored: bool = False,
+    zero_init: bool = False,
+    dropout: float = 0.0,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.9,
+    activation: str = "relu",
+    pool: str = "avg",
+    init: str = "he_fan_out",
+    remat: bool = False,
 ) -> nn.Module:
     """Residual net over space and time; `factored` splits every 3×3×3 into space and time with a nonlinearity between.
 
@@ -193,7 +220,8 @@ class VideoResNet(Network):
 
 
 r3d_18 = preset(video_resnet, "r3d_18", "R3D-18 (Tran 2018): every convolution over space and time at once.")
-r2plus1d_18 = preset(video_resnet, "r2plus1d_18", "R(2+1)D-18 (Tran 2018): space and time one after the other.",
-                     factored=True)
+r2plus1d_18 = preset(
+    video_resnet, "r2plus1d_18", "R(2+1)D-18 (Tran 2018): space and time one after the other.", factored=True
+)
 
 __all__ = ["c3d", "c3d_small", "r2plus1d_18", "r3d_18", "video_resnet"]

@@ -12,9 +12,21 @@ __all__ = ["whitened_cnn"]
 
 
 def whitened_cnn(
-    *, outputs: int, widths: tuple[int, ...] = (64, 256, 256), depth: int = 2, skip: bool = False, window: int = 2,
-    activation: str = "gelu", scale: float = 1 / 256, norm: str = "batch", norm_group: int = 0,
-    momentum: float = 0.6, eps: float = 1e-12, pool: str = "max", init: str = "dirac", jitter: Static[float] = 5e-4,
+    *,
+    outputs: int,
+    widths: tuple[int, ...] = (64, 256, 256),
+    depth: int = 2,
+    skip: bool = False,
+    window: int = 2,
+    activation: str = "gelu",
+    scale: float = 1 / 256,
+    norm: str = "batch",
+    norm_group: int = 0,
+    momentum: float = 0.6,
+    eps: float = 1e-12,
+    pool: str = "max",
+    init: str = "dirac",
+    jitter: Static[float] = 5e-4,
 ) -> nn.Module:
     """Whitening, then `depth` 3×3 convolutions for each of `widths`, the first of them pooled by 2 (Jordan 2024).
 

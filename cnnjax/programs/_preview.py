@@ -17,7 +17,14 @@ def preview(config) -> str:
     with sections.errors_name_option("model", prepared.config["model"]):
         costs = cost(prepared.program.net(sections.numeric(prepared.config)), _input_shape(prepared))
     model = f"model     {config.model.name}, for one example\n{costs}"
-    blocks = [_data(prepared), model, *_beginning(prepared), _memory(prepared, costs.values), _plan(prepared), _schedule(prepared)]
+    blocks = [
+        _data(prepared),
+        model,
+        *_beginning(prepared),
+        _memory(prepared, costs.values),
+        _plan(prepared),
+        _schedule(prepared),
+    ]
     return "\n\n".join(blocks)
 
 

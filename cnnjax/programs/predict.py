@@ -122,7 +122,7 @@ def _predicted(served, files: list[Path], top: int) -> dict:
     good = [str(path) for path in files if str(path) not in bad]
     likely = {}
     if good:
-        missing = (0 if len(files) < _AT_ONCE else _AT_ONCE - len(good))  # one shape, one compilation
+        missing = 0 if len(files) < _AT_ONCE else _AT_ONCE - len(good)  # one shape, one compilation
         apply = jax.jit(served.answer, compiler_options=compiler_options(jax.default_backend()))
         answer = apply(served.variables, np.concatenate([images, images[:1].repeat(missing, 0)]))
         if np.ndim(answer.get("probabilities", 0)) != 2:

@@ -105,7 +105,12 @@ def _together(pack: Pack, workdir: str | Path, strategy: str, say: Callable[[str
         with Stop() as stop:
             known = strategy_of(workdir, pack.runs, strategy)
             train_pack(
-                pack, stop, strategy=known, say=say, policy=policy, chosen=lambda strategy: note_strategy(workdir, pack.runs, strategy)
+                pack,
+                stop,
+                strategy=known,
+                say=say,
+                policy=policy,
+                chosen=lambda strategy: note_strategy(workdir, pack.runs, strategy),
             )
     except Preempted:
         raise

@@ -67,7 +67,13 @@ class PackState:
     """The members of a pack, their program in one strategy, and their states."""
 
     def __init__(self, prepared: PreparedRun, members: Sequence[Member], strategy: str, *, shared: bool):
-        self.prepared, self.plan, self.members, self.strategy, self.shared = prepared, prepared.plan, list(members), strategy, shared
+        self.prepared, self.plan, self.members, self.strategy, self.shared = (
+            prepared,
+            prepared.plan,
+            list(members),
+            strategy,
+            shared,
+        )
         devices = tuple(jax.devices()) if strategy == "devices" else prepared.layout.devices
         self.side = MemberLayout(strategy, len(members), devices)
         self._step = self.side.training(train_step(prepared.program), self.plan.dispatch, shared=shared)

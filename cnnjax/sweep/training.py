@@ -59,8 +59,17 @@ def train_pack(
 class _Session:
     """One pack in training."""
 
-    def __init__(self, pack: Pack, prepared: PreparedRun, members: list[Member], stop: Stop, say: Callable, policy: Policy):
-        self.pack, self.prepared, self.plan, self.stop, self.say, self.policy = pack, prepared, prepared.plan, stop, say, policy
+    def __init__(
+        self, pack: Pack, prepared: PreparedRun, members: list[Member], stop: Stop, say: Callable, policy: Policy
+    ):
+        self.pack, self.prepared, self.plan, self.stop, self.say, self.policy = (
+            pack,
+            prepared,
+            prepared.plan,
+            stop,
+            say,
+            policy,
+        )
         self.members = members
         self.streams = {}
 
@@ -209,7 +218,9 @@ class _Session:
                 if self._due(step, plan.report):
                     member.recorder.train(step, state)
         if self._due(step, plan.report):
-            pack_state.states = pack_state.side.each(lambda s: s.replace(sums=jax.tree.map(lambda x: x * 0, s.sums)), pack_state.states)
+            pack_state.states = pack_state.side.each(
+                lambda s: s.replace(sums=jax.tree.map(lambda x: x * 0, s.sums)), pack_state.states
+            )
         metrics = [{}] * len(self.members)
         if self._due(step, plan.evaluate):
             metrics = self._evaluate(step)
@@ -247,10 +258,14 @@ class _Session:
     def _shrink(self) -> None:
         """Lets go of members that have ended, where that saves more than a new program costs."""
         active = self._active()
-        few = len(active) <= len(self.members) // 2 or (self.pack_state.strategy == "turns" and len(active) < len(self.members))
+        few = len(active) <= len(self.members) // 2 or (
+            self.pack_state.strategy == "turns" and len(active) < len(self.members)
+        )
         if active and few:
             states = [
-                s for s, m in zip(self.pack_state.side.apart(self.pack_state.states), self.members, strict=True) if not m.idle
+                s
+                for s, m in zip(self.pack_state.side.apart(self.pack_state.states), self.members, strict=True)
+                if not m.idle
             ]
             self.members = active
             self.pack_state = PackState(self.prepared, active, self.pack_state.strategy, shared=self.pack.shared)
@@ -288,7 +303,8 @@ class _Session:
             return
         light = self.pack_state.side.apart(self.pack_state.side.each(light_of, self.pack_state.states))
         left_out = [  # what is saved, and what will roll back and not go on
-            not member.idle and (step in member.recorder.checkpoints.steps() or int(state.streak) >= self.plan.nonfinite)
+            not member.idle
+            and (step in member.recorder.checkpoints.steps() or int(state.streak) >= self.plan.nonfinite)
             for member, state in zip(self.members, light, strict=True)
         ]
         self._save(step, [{}] * len(self.members), left_out)

@@ -52,7 +52,11 @@ class _Loop:
     def __init__(self, prepared: PreparedRun, workdir: Path, stop: Stop):
         self.prepared, self.plan, self.workdir, self.stop = prepared, prepared.plan, workdir, stop
         self.recorder = Recorder(prepared, workdir)
-        self.checkpoints, self.report, self.measured = self.recorder.checkpoints, self.recorder.report, self.recorder.measured
+        self.checkpoints, self.report, self.measured = (
+            self.recorder.checkpoints,
+            self.recorder.report,
+            self.recorder.measured,
+        )
 
     def finish(self, changes: str) -> Trained:
         """Trains to the end, measures, and leaves the workdir complete."""
@@ -98,7 +102,9 @@ class _Loop:
             self._saved_or_said()
             count = min(plan.dispatch, plan.next_stop(step) - step)
             batches = self._padded(self.stream.batches(step + skipped, count))
-            state, marker = self.prepared.step(state, self.store, self.prepared.layout.share(batches, 2), np.int32(count))
+            state, marker = self.prepared.step(
+                state, self.store, self.prepared.layout.share(batches, 2), np.int32(count)
+            )
             step += count
             if first:
                 jax.block_until_ready(marker)
@@ -212,7 +218,9 @@ class _Loop:
         self.checkpoints.wait()
         if self.prepared.config["eval"]["test"] and not self.report.has(step, "test"):
             test = self.prepared.source.test
-            self.report.eval(step, "test", self.prepared.evaluate(state, test, self.prepared.store(test), averaged=self.plan.ema))
+            self.report.eval(
+                step, "test", self.prepared.evaluate(state, test, self.prepared.store(test), averaged=self.plan.ema)
+            )
         return Trained(self.prepared.config, self.workdir, self.prepared, state, self.recorder.complete())
 
 

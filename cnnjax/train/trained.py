@@ -88,7 +88,9 @@ class Trained:
     def measure(self, split: str = "test") -> dict[str, float]:
         """Metrics over a split (train, eval or test), every example counted once."""
         examples = getattr(self.source, split)
-        return self.prepared.evaluate(self.state, examples, self.prepared.store(examples), averaged=bool(self.state.ema))
+        return self.prepared.evaluate(
+            self.state, examples, self.prepared.store(examples), averaged=bool(self.state.ema)
+        )
 
 
 def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:

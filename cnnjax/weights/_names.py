@@ -9,7 +9,9 @@ Rule = Callable[[list[str], frozenset[str]], str]
 
 # dense layers that read a flattened map, channels first in PyTorch: family, path, and the sides of the map
 FLATTENED = {
-    ("AlexNet", "dense1"): (6, 6), ("VGG", "dense1"): (7, 7), ("GoogLeNet", "auxiliary1/dense"): (4, 4),
+    ("AlexNet", "dense1"): (6, 6),
+    ("VGG", "dense1"): (7, 7),
+    ("GoogLeNet", "auxiliary1/dense"): (4, 4),
     ("GoogLeNet", "auxiliary2/dense"): (4, 4),
 }
 
@@ -96,8 +98,14 @@ def _resnet(path, paths):
         case ["head", "output"]:
             return "fc"
         case ["stem", part]:
-            names = {"conv1": "conv1.0", "norm1": "conv1.1", "conv2": "conv1.3", "norm2": "conv1.4",
-                     "conv": "conv1.6" if deep else "conv1", "norm": "bn1"}
+            names = {
+                "conv1": "conv1.0",
+                "norm1": "conv1.1",
+                "conv2": "conv1.3",
+                "norm2": "conv1.4",
+                "conv": "conv1.6" if deep else "conv1",
+                "norm": "bn1",
+            }
             return names[part]
         case [stage, block, "shortcut", part]:  # in the D variants an average pooling comes first
             return f"layer{_number(stage)}.{_number(block) - 1}.downsample.{pooled + (part == 'norm')}"
@@ -275,13 +283,25 @@ def _mobilenet_timm(net) -> Rule:
 
 
 _TORCHVISION: Mapping[str, Rule] = {
-    "AlexNet": _alexnet, "VGG": _vgg, "GoogLeNet": _googlenet, "InceptionV3": _inception, "ResNet": _resnet,
-    "DenseNet": _densenet, "MobileNet": _mobilenet, "EfficientNet": _efficientnet, "ConvNeXt": _convnext,
+    "AlexNet": _alexnet,
+    "VGG": _vgg,
+    "GoogLeNet": _googlenet,
+    "InceptionV3": _inception,
+    "ResNet": _resnet,
+    "DenseNet": _densenet,
+    "MobileNet": _mobilenet,
+    "EfficientNet": _efficientnet,
+    "ConvNeXt": _convnext,
     "VideoResNet": _video_resnet,
 }
 _TIMM: Mapping[str, Rule] = {
-    "VGG": _vgg_timm, "ConvNeXt": _convnext_timm, "EfficientNet": _efficientnet_timm, "ResNet": _resnet,
-    "PreactivatedResNet": _resnet_v2, "DenseNet": _densenet, "InceptionV3": _inception,
+    "VGG": _vgg_timm,
+    "ConvNeXt": _convnext_timm,
+    "EfficientNet": _efficientnet_timm,
+    "ResNet": _resnet,
+    "PreactivatedResNet": _resnet_v2,
+    "DenseNet": _densenet,
+    "InceptionV3": _inception,
 }
 DIALECTS = ("native", "torchvision", "timm")
 

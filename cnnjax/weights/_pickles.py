@@ -80,7 +80,7 @@ class _Machine:
 
     def pop_marked(self) -> list:
         at = len(self.stack) - 1 - self.stack[::-1].index(_MARK)
-        values = self.stack[at + 1:]
+        values = self.stack[at + 1 :]
         del self.stack[at:]
         return values
 
@@ -174,13 +174,35 @@ def _storage(description: Any) -> Storage:
 
 
 _CONSTANTS: dict[str, Callable] = {
-    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_DICT": dict, "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple, "MARK": lambda: _MARK,
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "MARK": lambda: _MARK,
 }
-_VALUES = frozenset((
-    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG", "BINFLOAT", "FLOAT", "BINUNICODE",
-    "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES",
-))
+_VALUES = frozenset(
+    (
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG1",
+        "LONG4",
+        "INT",
+        "LONG",
+        "BINFLOAT",
+        "FLOAT",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE8",
+        "UNICODE",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+    )
+)
 _ACTIONS: dict[str, Callable] = {
     "GLOBAL": lambda m, argument: m.name(argument.replace(" ", ".", 1)),
     "STACK_GLOBAL": _Machine.stack_name,

@@ -18,8 +18,16 @@ __all__ = ["MAGIC", "read_archive", "read_legacy"]
 MAGIC = 0x1950A86A20F9469CFC6C
 _HOLDERS = ("state_dict", "model_state_dict", "model", "model_ema", "net", "params")
 _DTYPES = {
-    "Float": np.float32, "Double": np.float64, "Half": np.float16, "BFloat16": ml_dtypes.bfloat16, "Long": np.int64,
-    "Int": np.int32, "Short": np.int16, "Char": np.int8, "Byte": np.uint8, "Bool": np.bool_,
+    "Float": np.float32,
+    "Double": np.float64,
+    "Half": np.float16,
+    "BFloat16": ml_dtypes.bfloat16,
+    "Long": np.int64,
+    "Int": np.int32,
+    "Short": np.int16,
+    "Char": np.int8,
+    "Byte": np.uint8,
+    "Bool": np.bool_,
 }
 
 
@@ -133,4 +141,4 @@ def _array(tensor: Tensor, numbers: Callable[[Storage], np.ndarray]) -> np.ndarr
     if last >= len(flat):
         raise RefusedError(f"a tensor of size {tensor.size} reaches beyond its storage of {len(flat)} numbers")
     steps = tuple(step * flat.itemsize for step in tensor.stride)
-    return np.lib.stride_tricks.as_strided(flat[tensor.offset:], tensor.size, steps, writeable=False)
+    return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.size, steps, writeable=False)

@@ -30,7 +30,12 @@ class WeightsError(ValueError):
 
 
 def load(
-    net: Any, variables: Mapping, path: str | os.PathLike, *, head: str = "file", channels: str = "file",
+    net: Any,
+    variables: Mapping,
+    path: str | os.PathLike,
+    *,
+    head: str = "file",
+    channels: str = "file",
     dialect: str = "any",
 ) -> dict:
     """The variables of a net with every number from a file, in float32: safetensors, .npz or PyTorch's .pth.
@@ -46,8 +51,14 @@ def load(
 
 
 def fill(
-    net: Any, variables: Mapping, found: Mapping[str, np.ndarray], *, head: str = "file", channels: str = "file",
-    dialect: str = "any", source: str = "these tensors",
+    net: Any,
+    variables: Mapping,
+    found: Mapping[str, np.ndarray],
+    *,
+    head: str = "file",
+    channels: str = "file",
+    dialect: str = "any",
+    source: str = "these tensors",
 ) -> dict:
     """The variables of a net with every number from tensors by name: `load` without a file; `source` names them."""
     _known(head, channels, dialect)

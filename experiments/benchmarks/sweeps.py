@@ -10,8 +10,8 @@ step has run: importing, reading the data, compiling.
   --points=16  --alone=16    points of the sweep; how many of them are trained alone as well (the time of the rest is
                              that of their mean)
   --pack=auto                how the pack trains
-  --throughput=1,4,16        instead: members times steps a second for packs of so many members, by every strategy, and
-                             a process each, as many at once as there are cores
+  --throughput=1,4,16        instead: members times steps a second for packs of so many members, by every strategy,
+                             and for a process each, as many at once as there are cores
   --epochs=5  --batch=128
 """
 

@@ -26,16 +26,19 @@ class Alone(nn.Module):
         return self.layer(x)
 
 
-@pytest.mark.parametrize(("layer", "shape", "parameters", "macs"), [
-    (Conv(10, 5, padding=2), (1, 32, 32, 3), 760, 32 * 32 * 10 * 75),  # the lectures' example
-    (Conv(6, 5), (1, 32, 32, 1), 156, 28 * 28 * 6 * 25),
-    (Conv(128, 3, bias=False), (1, 256, 256, 1), 1_152, 254 * 254 * 128 * 9),
-    (Dense(128, bias=False), (1, 256 * 256), 8_388_608, 8_388_608),
-    (Conv(8, 3, groups=4, stride=2, padding=1, bias=False), (2, 9, 9, 8), 144, 2 * 25 * 8 * 18),
-    (Conv(4, 3, dilation=2, bias=False), (1, 20, 3), 36, 16 * 36),
-    (Conv(2, (1, 3, 3), bias=False), (1, 4, 5, 6, 3), 54, 4 * 3 * 4 * 54),
-    (ConvTranspose(4, 2, 2, bias=False), (1, 5, 5, 8), 128, 25 * 128),
-])
+@pytest.mark.parametrize(
+    ("layer", "shape", "parameters", "macs"),
+    [
+        (Conv(10, 5, padding=2), (1, 32, 32, 3), 760, 32 * 32 * 10 * 75),  # the lectures' example
+        (Conv(6, 5), (1, 32, 32, 1), 156, 28 * 28 * 6 * 25),
+        (Conv(128, 3, bias=False), (1, 256, 256, 1), 1_152, 254 * 254 * 128 * 9),
+        (Dense(128, bias=False), (1, 256 * 256), 8_388_608, 8_388_608),
+        (Conv(8, 3, groups=4, stride=2, padding=1, bias=False), (2, 9, 9, 8), 144, 2 * 25 * 8 * 18),
+        (Conv(4, 3, dilation=2, bias=False), (1, 20, 3), 36, 16 * 36),
+        (Conv(2, (1, 3, 3), bias=False), (1, 4, 5, 6, 3), 54, 4 * 3 * 4 * 54),
+        (ConvTranspose(4, 2, 2, bias=False), (1, 5, 5, 8), 128, 25 * 128),
+    ],
+)
 def test_a_layer_costs_what_the_formula_says(layer, shape, parameters, macs):
     found = one(layer, shape)
     assert found.parameters == parameters

@@ -12,14 +12,17 @@ from cnnjax.analysis import jacobian_field, receptive_fields
 from tests.models.variants import abstract_variables
 
 
-@pytest.mark.parametrize(("name", "options", "shape", "where", "side", "stride"), [
-    ("alexnet", {}, (1, 224, 224, 3), "pool5", 195, 32),
-    ("vgg16", {}, (1, 224, 224, 3), "pool5", 212, 32),
-    ("resnet50", {}, (1, 224, 224, 3), "stage4", 427, 32),
-    pytest.param("resnet50", {"version": "1"}, (1, 224, 224, 3), "stage4", 483, 32, marks=pytest.mark.proofs),
-    ("lenet5_1998", {"padding": 0}, (1, 32, 32, 1), "c5", 32, 4),
-    ("resnet20", {}, (1, 32, 32, 3), "stage3", 81, 4),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "shape", "where", "side", "stride"),
+    [
+        ("alexnet", {}, (1, 224, 224, 3), "pool5", 195, 32),
+        ("vgg16", {}, (1, 224, 224, 3), "pool5", 212, 32),
+        ("resnet50", {}, (1, 224, 224, 3), "stage4", 427, 32),
+        pytest.param("resnet50", {"version": "1"}, (1, 224, 224, 3), "stage4", 483, 32, marks=pytest.mark.proofs),
+        ("lenet5_1998", {"padding": 0}, (1, 32, 32, 1), "c5", 32, 4),
+        ("resnet20", {}, (1, 32, 32, 3), "stage3", 81, 4),
+    ],
+)
 def test_the_published_fields_come_out(name, options, shape, where, side, stride):
     field = receptive_fields(getattr(models, name)(outputs=10, **options), shape)[where]
     assert field.size == field.least == (side, side)
@@ -31,15 +34,22 @@ def test_the_field_of_a_u_net_depends_on_the_phase_of_the_pixel():
     assert (field.least, field.size, field.stride) == ((188, 188), (204, 204), (1, 1))
 
 
-@pytest.mark.parametrize(("name", "options", "shape"), [
-    ("resnet18", {}, (64, 64, 3)), ("mobilenet_v2", {}, (64, 64, 3)),
-    pytest.param("densenet121", {}, (64, 64, 3), marks=pytest.mark.proofs),
-    pytest.param("convnext_tiny", {}, (64, 64, 3), marks=pytest.mark.proofs),
-    pytest.param("googlenet", {}, (64, 64, 3), marks=pytest.mark.proofs),
-    pytest.param("inception_v3", {}, (107, 107, 3), marks=pytest.mark.proofs),
-    ("all_cnn_c", {}, (32, 32, 3)), ("convnet", {}, (28, 28, 1)), ("lenet5", {}, (28, 28, 1)),
-    ("unet", {"width": 4, "depth": 2}, (32, 32, 3)), ("tdnn", {}, (100, 3)),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "shape"),
+    [
+        ("resnet18", {}, (64, 64, 3)),
+        ("mobilenet_v2", {}, (64, 64, 3)),
+        pytest.param("densenet121", {}, (64, 64, 3), marks=pytest.mark.proofs),
+        pytest.param("convnext_tiny", {}, (64, 64, 3), marks=pytest.mark.proofs),
+        pytest.param("googlenet", {}, (64, 64, 3), marks=pytest.mark.proofs),
+        pytest.param("inception_v3", {}, (107, 107, 3), marks=pytest.mark.proofs),
+        ("all_cnn_c", {}, (32, 32, 3)),
+        ("convnet", {}, (28, 28, 1)),
+        ("lenet5", {}, (28, 28, 1)),
+        ("unet", {"width": 4, "depth": 2}, (32, 32, 3)),
+        ("tdnn", {}, (100, 3)),
+    ],
+)
 def test_total_strides_are_those_that_the_net_declares_and_fields_only_grow(name, options, shape):
     net = getattr(models, name)(outputs=5, **options)
     fields = receptive_fields(net, (1, *shape))
@@ -51,8 +61,11 @@ def test_total_strides_are_those_that_the_net_declares_and_fields_only_grow(name
 
 
 def test_a_net_that_looks_at_the_whole_image_has_an_infinite_field():
-    for net in (models.mlp(outputs=3), models.efficientnet(outputs=3, multiplier=0.25, depth=0.1),
-                models.convnet(outputs=3, norm="group")):
+    for net in (
+        models.mlp(outputs=3),
+        models.efficientnet(outputs=3, multiplier=0.25, depth=0.1),
+        models.convnet(outputs=3, norm="group"),
+    ):
         fields = receptive_fields(net, (1, 32, 32, 3))
         assert list(fields.values())[-1].size[0] == math.inf
 
@@ -64,15 +77,18 @@ SMOOTH = [
     ("resnet", {"blocks": (1, 1), "width": 4, "stem": "cifar"}, (33, 33, 3)),
     ("resnet", {"blocks": (1, 1), "width": 4, "stem": "cifar", "shortcut": "A", "version": "2"}, (32, 32, 3)),
     ("unet", {"width": 3, "depth": 1, "up": "resize"}, (48, 48, 1)),
-    *(pytest.param(*case, marks=pytest.mark.proofs) for case in (
-        ("densenet", {"blocks": (2, 1), "growth": 4, "stem": "cifar", "stem_width": 4}, (33, 33, 3)),
-        ("unet", {"width": 3, "depth": 2}, (64, 64, 1)),
-        ("unet", {"width": 3, "depth": 1, "padding": "valid"}, (48, 48, 1)),
-        ("resnet20", {"width": 2}, (240, 240, 3)),
-        ("vgg16", {"width": 1}, (544, 544, 3)),
-        ("resnet50", {"width": 2}, (1024, 1024, 3)),
-        ("alexnet", {}, (544, 544, 3)),
-    )),
+    *(
+        pytest.param(*case, marks=pytest.mark.proofs)
+        for case in (
+            ("densenet", {"blocks": (2, 1), "growth": 4, "stem": "cifar", "stem_width": 4}, (33, 33, 3)),
+            ("unet", {"width": 3, "depth": 2}, (64, 64, 1)),
+            ("unet", {"width": 3, "depth": 1, "padding": "valid"}, (48, 48, 1)),
+            ("resnet20", {"width": 2}, (240, 240, 3)),
+            ("vgg16", {"width": 1}, (544, 544, 3)),
+            ("resnet50", {"width": 2}, (1024, 1024, 3)),
+            ("alexnet", {}, (544, 544, 3)),
+        )
+    ),
     ("tdnn", {"layers": ((4, 5, 1), (4, 3, 2), (4, 3, 3))}, (60, 3)),
 ]
 
@@ -83,8 +99,10 @@ def test_arithmetic_and_gradient_agree(name, options, shape):
     smooth = {"pool": "avg"} if pools else {}
     net = getattr(models, name)(outputs=2, activation="softplus", **options, **smooth)
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: np.float32(0.05 + rng.random(leaf.shape)) / max(1, leaf.size) ** 0.5,
-                             abstract_variables(net, shape))
+    variables = jax.tree.map(
+        lambda leaf: np.float32(0.05 + rng.random(leaf.shape)) / max(1, leaf.size) ** 0.5,
+        abstract_variables(net, shape),
+    )
     where, field = list(receptive_fields(net, (1, *shape)).items())[-1]
     image = jnp.asarray(rng.random((1, *shape)), jnp.float32)
     sides = set()

@@ -8,9 +8,9 @@ import hypothesis.strategies as st
 import pytest
 from ml_collections import ConfigDict
 
-from cnnjax import _values, models
 from cnnjax import config as sections
-from cnnjax.config import ConfigError, augmentation, call, experiment, section
+from cnnjax import models
+from cnnjax.config import ConfigError, _values, augmentation, call, experiment, section
 from cnnjax.config.signatures import Option
 
 

@@ -52,11 +52,18 @@ def test_pixels_as_whole_numbers_are_refused(layer):
         made(layer, jnp.ones((1, 4, 4, 2), jnp.uint8))
 
 
-@pytest.mark.parametrize(("name", "deviation"), [
-    ("he_normal", (2 / 72) ** 0.5), ("he_fan_out", (2 / (9 * 64)) ** 0.5), ("lecun_normal", (1 / 72) ** 0.5),
-    ("glorot_uniform", (2 / (72 + 576)) ** 0.5), ("torch", (1 / 72) ** 0.5 / 3**0.5), ("normal_001", 0.01),
-    ("zeros", 0.0),
-])
+@pytest.mark.parametrize(
+    ("name", "deviation"),
+    [
+        ("he_normal", (2 / 72) ** 0.5),
+        ("he_fan_out", (2 / (9 * 64)) ** 0.5),
+        ("lecun_normal", (1 / 72) ** 0.5),
+        ("glorot_uniform", (2 / (72 + 576)) ** 0.5),
+        ("torch", (1 / 72) ** 0.5 / 3**0.5),
+        ("normal_001", 0.01),
+        ("zeros", 0.0),
+    ],
+)
 def test_first_weights_have_the_deviation_of_their_rule(name, deviation):
     kernel = initializer(name)(jax.random.key(0), (3, 3, 8, 64))
     assert abs(float(jnp.std(kernel)) - deviation) <= 0.05 * deviation
@@ -82,11 +89,14 @@ def test_a_dirac_kernel_starts_as_the_identity():
     assert float(jnp.abs(out[..., 4:]).max()) > 0
 
 
-@pytest.mark.parametrize(("choose", "message"), [
-    (lambda: initializer("he_norml"), "init is 'he_norml'; it must be one of .*did you mean 'he_normal'"),
-    (lambda: activation("rellu"), "activation is 'rellu'; it must be one of .*did you mean 'relu'"),
-    (lambda: pooling("maxx"), "pool is 'maxx'; it must be one of 'avg', 'max', 'lp'; did you mean 'max'"),
-])
+@pytest.mark.parametrize(
+    ("choose", "message"),
+    [
+        (lambda: initializer("he_norml"), "init is 'he_norml'; it must be one of .*did you mean 'he_normal'"),
+        (lambda: activation("rellu"), "activation is 'rellu'; it must be one of .*did you mean 'relu'"),
+        (lambda: pooling("maxx"), "pool is 'maxx'; it must be one of 'avg', 'max', 'lp'; did you mean 'max'"),
+    ],
+)
 def test_an_unknown_name_is_an_error_with_the_nearest_one(choose, message):
     with pytest.raises(ValueError, match=message):
         choose()

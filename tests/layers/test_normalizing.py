@@ -46,9 +46,9 @@ def test_batch_norm_in_evaluation_is_a_fixed_affine_map():
 def test_groups_of_examples_have_statistics_of_their_own():
     out, kept = run(BatchNorm(group=2, momentum=0.0), train=True)
     for i in range(0, 6, 2):
-        part = X[i:i + 2]
+        part = X[i : i + 2]
         want = (part - part.mean((0, 1, 2))) / np.sqrt(part.var((0, 1, 2)) + 1e-5)
-        np.testing.assert_allclose(out[i:i + 2], want, atol=1e-5)
+        np.testing.assert_allclose(out[i : i + 2], want, atol=1e-5)
     means = X.reshape(3, -1, 8).mean(1)
     np.testing.assert_allclose(kept["batch_stats"]["mean"], means.mean(0), rtol=1e-5)
 
@@ -73,9 +73,14 @@ def test_the_momentum_may_be_traced():
     np.testing.assert_allclose(kept(0.5), 5 * kept(0.9), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("layer", "axes"), [
-    (LayerNorm(), (3,)), (LayerNorm(spatial=True), (1, 2, 3)), (InstanceNorm(), (1, 2)),
-])
+@pytest.mark.parametrize(
+    ("layer", "axes"),
+    [
+        (LayerNorm(), (3,)),
+        (LayerNorm(spatial=True), (1, 2, 3)),
+        (InstanceNorm(), (1, 2)),
+    ],
+)
 def test_each_normalisation_goes_over_its_own_axes(layer, axes):
     mean, var = X.mean(axes, keepdims=True), X.var(axes, keepdims=True)
     np.testing.assert_allclose(run(layer), (X - mean) / np.sqrt(var + layer.eps), atol=1e-5)

@@ -196,8 +196,10 @@ def test_a_loop_makes_the_program_shorter():
 def test_noise_in_looped_blocks_is_that_of_its_key(noise):
     net, x = tiny("resnet", **{"blocks": (1, 5), "stack": True, **noise})
     variables = filled(net, x.shape[1:])
-    run = quickly(lambda key: net.apply(variables, x, train=True, rngs={"noise": key}, mutable=["batch_stats"])[0],
-                  jax.random.key(0))
+    run = quickly(
+        lambda key: net.apply(variables, x, train=True, rngs={"noise": key}, mutable=["batch_stats"])[0],
+        jax.random.key(0),
+    )
     first, again, other = (run(jax.random.key(i)) for i in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0

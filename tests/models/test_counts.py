@@ -91,15 +91,26 @@ def test_every_variant_has_the_published_parameters_and_multiplies(name, options
 
 # millions of parameters, as their papers round them
 ROUNDED = {
-    "densenet100_12": 7.0, "densenet100_24": 27.2, "densenet_bc190_40": 25.6, "densenet_bc250_24": 15.3, "wrn16_4": 2.7,
-    "wrn16_8": 11.0, "wrn28_2": 1.5, "wrn40_2": 2.2, "wrn40_4": 8.9, "all_cnn_a": 1.28, "all_cnn_b": 1.35,
-    "conv_pool_cnn_a": 1.28, "conv_pool_cnn_b": 1.35, "conv_pool_cnn_c": 1.4,
+    "densenet100_12": 7.0,
+    "densenet100_24": 27.2,
+    "densenet_bc190_40": 25.6,
+    "densenet_bc250_24": 15.3,
+    "wrn16_4": 2.7,
+    "wrn16_8": 11.0,
+    "wrn28_2": 1.5,
+    "wrn40_2": 2.2,
+    "wrn40_4": 8.9,
+    "all_cnn_a": 1.28,
+    "all_cnn_b": 1.35,
+    "conv_pool_cnn_a": 1.28,
+    "conv_pool_cnn_b": 1.35,
+    "conv_pool_cnn_c": 1.4,
 }
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.proofs) if name.startswith("densenet") else name for name in ROUNDED
-])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.proofs) if name.startswith("densenet") else name for name in ROUNDED]
+)
 def test_the_other_variants_are_as_large_as_their_papers_say(name):
     found = cost(ENTRIES[name](outputs=10), (1, *SMALL))
     assert found.parameters / 1e6 == pytest.approx(ROUNDED[name], rel=0.04)

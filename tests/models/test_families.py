@@ -26,6 +26,7 @@ def features(net, example):
 
 # LeNet
 
+
 def test_c3_of_1998_reads_the_maps_of_table_one():
     assert [len(sources) for sources in _TABLE] == [3] * 6 + [4] * 9 + [6]
     assert all(sum(source in sources for sources in _TABLE) == 10 for source in range(6))  # ten crosses in each row
@@ -73,11 +74,16 @@ def test_lenet_takes_every_combination_of_the_lectures():
 
 # plain nets
 
+
 def test_a_convnet_is_what_its_tuple_says():
     net = models.convnet(outputs=3, layers=(("conv", 8, 5, 2), ("pool", 3, 2), ("conv", 4), ("dense", 6), ("dense", 5)))
     assert {path: shape for path, shape in shapes(net, (16, 16, 2)).items() if path.endswith("kernel")} == {
-        "conv1/kernel": (5, 5, 2, 8), "conv2/kernel": (3, 3, 8, 4), "dense1/kernel": (3 * 3 * 4, 6),
-        "dense2/kernel": (6, 5), "head/kernel": (5, 3)}
+        "conv1/kernel": (5, 5, 2, 8),
+        "conv2/kernel": (3, 3, 8, 4),
+        "dense1/kernel": (3 * 3 * 4, 6),
+        "dense2/kernel": (6, 5),
+        "head/kernel": (5, 3),
+    }
     assert net.strides == (2, 4)
 
 
@@ -87,26 +93,36 @@ def test_pooling_may_give_its_stride_to_the_convolution_before():
     assert (pooled.strides, strided.strides) == ((1, 2), (2, 4))
 
 
-@pytest.mark.parametrize(("layers", "message"), [
-    ((("convv", 8),), "layers is 'convv'; it must be one of 'conv', 'pool', 'dense'; did you mean 'conv'"),
-    ((("conv", 8, 3, 1, 1),), r"layers has \('conv', 8, 3, 1, 1\); 'conv' takes 1 to 3 numbers"),
-    ((("pool", 2),), r"pool is 'none', but no convolution before \('pool', 2\) can take its stride"),
-])
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ((("convv", 8),), "layers is 'convv'; it must be one of 'conv', 'pool', 'dense'; did you mean 'conv'"),
+        ((("conv", 8, 3, 1, 1),), r"layers has \('conv', 8, 3, 1, 1\); 'conv' takes 1 to 3 numbers"),
+        ((("pool", 2),), r"pool is 'none', but no convolution before \('pool', 2\) can take its stride"),
+    ],
+)
 def test_a_tuple_that_makes_no_net_is_refused(layers, message):
     with pytest.raises(ValueError, match=message):
         models.convnet(outputs=3, layers=layers, pool="none")
 
 
 def test_the_siblings_of_all_cnn_differ_in_how_they_halve():
-    found = {name: cost(getattr(models, name)(outputs=10), (1, 32, 32, 3)) for name in
-             ("base_cnn_c", "strided_cnn_c", "conv_pool_cnn_c", "all_cnn_c")}
+    found = {
+        name: cost(getattr(models, name)(outputs=10), (1, 32, 32, 3))
+        for name in ("base_cnn_c", "strided_cnn_c", "conv_pool_cnn_c", "all_cnn_c")
+    }
     parameters = {name: each.parameters for name, each in found.items()}
-    assert parameters == {"base_cnn_c": 954_730, "strided_cnn_c": 954_730, "conv_pool_cnn_c": 1_369_738,
-                          "all_cnn_c": 1_369_738}
+    assert parameters == {
+        "base_cnn_c": 954_730,
+        "strided_cnn_c": 954_730,
+        "conv_pool_cnn_c": 1_369_738,
+        "all_cnn_c": 1_369_738,
+    }
     assert found["strided_cnn_c"].macs < found["base_cnn_c"].macs
 
 
 # residual nets
+
 
 def test_a_preset_is_its_family_with_other_defaults_and_keeps_every_option():
     net = models.resnet50(outputs=10, width=16, blocks=(1, 1))
@@ -142,7 +158,8 @@ def test_zero_init_starts_every_block_as_its_shortcut():
     variables = jax.jit(net.init, static_argnames="train")(jax.random.key(0), x, train=False)
     assert (variables["params"]["stage1"]["block1"]["norm2"]["scale"] == 0).all()
     stem, last = jax.jit(lambda v, x: net.apply(v, x, method=lambda net, x: (net.stem(x), net.features(x)["stage1"])))(
-        variables, x)
+        variables, x
+    )
     np.testing.assert_allclose(last, stem, atol=1e-6)
 
 
@@ -151,11 +168,14 @@ def test_residual_nets_take_series_and_video_too():
     assert shapes(models.resnet18(outputs=3, width=8), (8, 32, 32, 3))["stem/conv/kernel"] == (7, 7, 7, 3, 8)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"stem": "imagnet"}, "stem is 'imagnet'; it must be one of .*did you mean 'imagenet'"),
-    ({"version": "3"}, "version is '3'; it must be one of '1', '1.5', '2'"),
-    ({"shortcut": "E"}, "shortcut is 'E'; it must be one of 'A', 'B', 'C', 'D'"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stem": "imagnet"}, "stem is 'imagnet'; it must be one of .*did you mean 'imagenet'"),
+        ({"version": "3"}, "version is '3'; it must be one of '1', '1.5', '2'"),
+        ({"shortcut": "E"}, "shortcut is 'E'; it must be one of 'A', 'B', 'C', 'D'"),
+    ],
+)
 def test_an_unknown_option_of_a_residual_net_is_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         models.resnet18(outputs=3, **options)
@@ -163,8 +183,10 @@ def test_an_unknown_option_of_a_residual_net_is_an_error(options, message):
 
 # GoogLeNet and Inception
 
-@pytest.mark.parametrize(("name", "heads"), [("googlenet", ("auxiliary1", "auxiliary2")),
-                                             ("googlenet_2014", ("auxiliary1", "auxiliary2"))])
+
+@pytest.mark.parametrize(
+    ("name", "heads"), [("googlenet", ("auxiliary1", "auxiliary2")), ("googlenet_2014", ("auxiliary1", "auxiliary2"))]
+)
 def test_auxiliary_heads_exist_from_the_start_and_answer_in_training_alone(name, heads):
     net = getattr(models, name)(outputs=7, auxiliary=True)
     variables, x = abstract_variables(net, (64, 64, 3)), jnp.zeros((2, 64, 64, 3))
@@ -180,6 +202,7 @@ def test_auxiliary_heads_exist_from_the_start_and_answer_in_training_alone(name,
 
 # U-Net
 
+
 def test_the_middle_is_cropped_and_of_an_odd_rest_the_end_loses_more():
     assert crop_middle(jnp.arange(7).reshape(1, 7, 1), (4,))[0, :, 0].tolist() == [1, 2, 3, 4]
 
@@ -191,11 +214,21 @@ def test_the_published_u_net_gives_388_for_572():
     assert out.shape == (1, 388, 388, 2)
 
 
-@pytest.mark.parametrize("backbone", [
-    "resnet34", "vgg11_bn", "convnext_tiny", "alexnet", "all_cnn_c", "cnnjax.models:resnet20",
-    *(pytest.param(name, marks=pytest.mark.proofs) for name in (
-        "googlenet", "inception_v3", "densenet40_12", "mobilenet_v3_small", "efficientnet_b0", "unet")),
-])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "resnet34",
+        "vgg11_bn",
+        "convnext_tiny",
+        "alexnet",
+        "all_cnn_c",
+        "cnnjax.models:resnet20",
+        *(
+            pytest.param(name, marks=pytest.mark.proofs)
+            for name in ("googlenet", "inception_v3", "densenet40_12", "mobilenet_v3_small", "efficientnet_b0", "unet")
+        ),
+    ],
+)
 def test_any_backbone_is_an_encoder_whatever_its_strides(backbone):
     net = models.unet(outputs=3, width=4, backbone=backbone)
     example = (107, 118, 3)
@@ -205,9 +238,14 @@ def test_any_backbone_is_an_encoder_whatever_its_strides(backbone):
     assert not any(path.startswith(("backbone/head", "backbone/dense")) for path in flat(variables["params"]))
 
 
-@pytest.mark.parametrize(("backbone", "example"), [
-    ("tdnn", (53, 3)), ("unet_2015", (207, 211, 3)), ("whitened_cnn", (107, 118, 3)),
-])
+@pytest.mark.parametrize(
+    ("backbone", "example"),
+    [
+        ("tdnn", (53, 3)),
+        ("unet_2015", (207, 211, 3)),
+        ("whitened_cnn", (107, 118, 3)),
+    ],
+)
 def test_a_backbone_that_pads_nothing_is_an_encoder_whose_map_is_continued_at_its_edges(backbone, example):
     net = models.unet(outputs=2, width=4, backbone=backbone)
     out = jax.eval_shape(net.apply, abstract_variables(net, example), jnp.zeros((1, *example)))
@@ -257,6 +295,7 @@ def test_an_unknown_backbone_is_an_error_with_the_nearest_one():
 
 
 # GAN
+
 
 def test_the_two_halves_of_a_gan_are_its_groups_of_parameters():
     net = models.dcgan(outputs=1, width=4, latent=8)

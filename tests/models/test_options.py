@@ -19,11 +19,29 @@ ALL = {**TINY, **SLOW_TINY}
 
 # lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp and dcgan pool nothing
 PLAIN = {
-    "norm": {"lenet5_1998"}, "norm_group": {"lenet5_1998"}, "momentum": {"lenet5_1998"}, "activation": {"lenet5_1998"},
-    "pool": {"lenet5_1998", "mlp", "dcgan"}, "init": set(), "dropout": {"lenet5_1998", "dcgan", "whitened_cnn"},
+    "norm": {"lenet5_1998"},
+    "norm_group": {"lenet5_1998"},
+    "momentum": {"lenet5_1998"},
+    "activation": {"lenet5_1998"},
+    "pool": {"lenet5_1998", "mlp", "dcgan"},
+    "init": set(),
+    "dropout": {"lenet5_1998", "dcgan", "whitened_cnn"},
 }
-DEEP = {"densenet", "efficientnet", "googlenet", "googlenet_2014", "inception_v3", "mobilenet_v2", "mobilenet_v3_large",
-        "mobilenet_v3_small", "convnext", "resnet", "resnet1d", "unet", "video_resnet"}
+DEEP = {
+    "densenet",
+    "efficientnet",
+    "googlenet",
+    "googlenet_2014",
+    "inception_v3",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "convnext",
+    "resnet",
+    "resnet1d",
+    "unet",
+    "video_resnet",
+}
 SOME = {
     "remat": DEEP,  # the others are a few layers deep
     "stack": {"convnext", "resnet"},  # no other family has three equal blocks in a row whose input and output are equal
@@ -53,8 +71,11 @@ def _built(family, number, offset=0):
     name, _, shape = ALL[family]
     norms = [norm for norm in NORMS if norm != "instance" or name != "mlp"]
     words = {**WORDS, "norm": norms}
-    chosen = {key: some[(number + offset * (key != "norm")) % len(some)] for key, some in words.items()
-              if key in options(name)}
+    chosen = {
+        key: some[(number + offset * (key != "norm")) % len(some)]
+        for key, some in words.items()
+        if key in options(name)
+    }
     return abstract_variables(tiny(family, **chosen)[0], shape), chosen
 
 
@@ -100,9 +121,9 @@ def test_recomputed_blocks_have_the_same_parameters(family):
     assert jax.tree.map(jnp.shape, plain) == jax.tree.map(jnp.shape, again)
 
 
-@pytest.mark.parametrize("family", [
-    pytest.param(family, marks=[] if family in REAL else pytest.mark.proofs) for family in RECOMPUTED
-])
+@pytest.mark.parametrize(
+    "family", [pytest.param(family, marks=[] if family in REAL else pytest.mark.proofs) for family in RECOMPUTED]
+)
 def test_recomputed_blocks_change_no_number(family):
     noise = {key: 0.0 for key in ("dropout", "drop_path", "block_dropout") if key in options(ALL[family][0])}
     nets = [tiny(family, remat=remat, **noise, **REAL.get(family, {}))[0] for remat in (False, True)]

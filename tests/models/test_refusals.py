@@ -86,10 +86,15 @@ def test_a_window_of_even_size_keeps_the_size_too():
     assert {leaf.shape for leaf in maps.values()} == {(1, 32, 32, 4)}
 
 
-@pytest.mark.parametrize(("name", "layer", "deviation"), [
-    ("inception_v3", "stem5/conv", 0.1), ("convnext_tiny", "stage1/block1/expand", 0.02),
-    ("googlenet", "conv3/conv", 0.01), ("r3d_18", "head/output", 0.01),
-])
+@pytest.mark.parametrize(
+    ("name", "layer", "deviation"),
+    [
+        ("inception_v3", "stem5/conv", 0.1),
+        ("convnext_tiny", "stage1/block1/expand", 0.02),
+        ("googlenet", "conv3/conv", 0.01),
+        ("r3d_18", "head/output", 0.01),
+    ],
+)
 def test_first_weights_are_spread_as_torchvisions(name, layer, deviation):
     net = getattr(models, name)(outputs=400)
     x = jnp.zeros((1, *shape_of(name)))

@@ -12,15 +12,54 @@ from cnnjax.config import entries
 ENTRIES = entries("models")
 
 # whose tracing alone takes a second or more; they differ from their siblings in numbers only
-DEEP = frozenset({
-    "convnext_base", "convnext_large", "convnext_small", "densenet", "densenet100_12", "densenet100_24", "densenet161",
-    "densenet169", "densenet201", "densenet40_12", "densenet_bc100_12", "densenet_bc190_40", "densenet_bc250_24",
-    "efficientnet", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "googlenet_2014",
-    "mobilenet_v3_large", "resnet101", "resnet101_v2", "resnet101d", "resnet110", "resnet152", "resnet152_v2",
-    "resnet152d", "resnet32", "resnet34", "resnet34_v2", "resnet34d", "resnet44", "resnet50d", "resnet56",
-    "resnext101_32x8d", "resnext101_64x4d", "resnext50_32x4d", "wide_resnet101_2", "wide_resnet50_2", "wrn16_8",
-    "wrn28_10", "wrn28_2", "wrn40_2", "wrn40_4",
-})
+DEEP = frozenset(
+    {
+        "convnext_base",
+        "convnext_large",
+        "convnext_small",
+        "densenet",
+        "densenet100_12",
+        "densenet100_24",
+        "densenet161",
+        "densenet169",
+        "densenet201",
+        "densenet40_12",
+        "densenet_bc100_12",
+        "densenet_bc190_40",
+        "densenet_bc250_24",
+        "efficientnet",
+        "efficientnet_b1",
+        "efficientnet_b2",
+        "efficientnet_b3",
+        "efficientnet_b4",
+        "googlenet_2014",
+        "mobilenet_v3_large",
+        "resnet101",
+        "resnet101_v2",
+        "resnet101d",
+        "resnet110",
+        "resnet152",
+        "resnet152_v2",
+        "resnet152d",
+        "resnet32",
+        "resnet34",
+        "resnet34_v2",
+        "resnet34d",
+        "resnet44",
+        "resnet50d",
+        "resnet56",
+        "resnext101_32x8d",
+        "resnext101_64x4d",
+        "resnext50_32x4d",
+        "wide_resnet101_2",
+        "wide_resnet50_2",
+        "wrn16_8",
+        "wrn28_10",
+        "wrn28_2",
+        "wrn40_2",
+        "wrn40_4",
+    }
+)
 
 _SHAPES = {"series": (48, 3), "videos": (16, 64, 64, 3), "lenets": (28, 28, 1), "gans": (28, 28, 1)}
 _NAMED = {"inception_v3": (107, 107, 3), "alexnet_2012": (99, 99, 3), "unet_2015": (204, 204, 1)}
@@ -57,8 +96,19 @@ TINY = {
 }
 # whose compilation takes longer than a quick test may
 SLOW_TINY = {
-    "resnet_bottleneck": ("resnet", {"blocks": (1, 1), "width": 4, "bottleneck": True, "groups": 2, "group_width": 32,
-                                     "stem": "deep", "shortcut": "D"}, (32, 32, 3)),
+    "resnet_bottleneck": (
+        "resnet",
+        {
+            "blocks": (1, 1),
+            "width": 4,
+            "bottleneck": True,
+            "groups": 2,
+            "group_width": 32,
+            "stem": "deep",
+            "shortcut": "D",
+        },
+        (32, 32, 3),
+    ),
     "wrn": ("wrn16_4", {"blocks": (1, 1), "width": 4, "block_dropout": 0.1}, (8, 8, 3)),
     "unet_backbone": ("unet", {"width": 4, "backbone": "lenet5", "up": "resize"}, (28, 28, 1)),
     "efficientnet": ("efficientnet", {"multiplier": 0.25, "depth": 0.1}, (32, 32, 3)),

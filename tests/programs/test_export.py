@@ -93,16 +93,19 @@ def test_answers_may_be_infinite_narrow_empty_or_whole_numbers(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--to=onnx"], "give the directory of a run, --workdir=runs/a, or --model=resnet18 with --weights=FILE"),
-    (["--workdir=a", "--to=onxx"], "--to is 'onxx'.*onnx"),
-    (["--workdir=a"], "--to is ''"),
-    (["--model=vgg11", "--weights=a", "--to=onnx"], "--output is missing; give the file to write"),
-    (["--workdir=configs", "--to=onnx", "--output=no/where"], "--output is 'no/where'; there is no folder no"),
-    (["--workdir=runs/nothing", "--to=onnx"], "--workdir is 'runs/nothing'; there is no such folder"),
-    (["--workdir=configs", "--to=onnx", "--output=tests"], "--output is 'tests', a folder; give the file to write"),
-    (["--workdir=a", "--to=safetensors", "--dialect=torch"], "--dialect is 'torch'.*torchvision"),
-])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--to=onnx"], "give the directory of a run, --workdir=runs/a, or --model=resnet18 with --weights=FILE"),
+        (["--workdir=a", "--to=onxx"], "--to is 'onxx'.*onnx"),
+        (["--workdir=a"], "--to is ''"),
+        (["--model=vgg11", "--weights=a", "--to=onnx"], "--output is missing; give the file to write"),
+        (["--workdir=configs", "--to=onnx", "--output=no/where"], "--output is 'no/where'; there is no folder no"),
+        (["--workdir=runs/nothing", "--to=onnx"], "--workdir is 'runs/nothing'; there is no such folder"),
+        (["--workdir=configs", "--to=onnx", "--output=tests"], "--output is 'tests', a folder; give the file to write"),
+        (["--workdir=a", "--to=safetensors", "--dialect=torch"], "--dialect is 'torch'.*torchvision"),
+    ],
+)
 def test_what_can_not_be_done_is_said_in_a_line(at_home, argv, words):
     with pytest.raises(ConfigError, match=words):
         export.main(argv)

@@ -58,7 +58,10 @@ def test_the_likeliest_classes_are_those_of_python_and_broken_pictures_are_named
     assert printed[1].split()[:2] == [f"{pictures}/a.png", run.facts.names[wanted[0].argmax()]]
     found = json.loads(out.read_text())
     assert [entry["image"].removeprefix(f"{pictures}/") for entry in found] == [
-        "a.png", "b.png", "broken.jpg", "more/c.png",
+        "a.png",
+        "b.png",
+        "broken.jpg",
+        "more/c.png",
     ]
     assert "error" in found.pop(2)
     for entry, row in zip(found, wanted, strict=True):
@@ -107,23 +110,29 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
     assert words.endswith("\n--outputs=1000 says how many classes the file has")
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["x.png"], "give the directory of a run, --workdir=runs/a, or --model=resnet18 with --weights=FILE"),
-    ([MODEL, "x.png"], "give the directory of a run"),
-    (["--workdir=a"], "no pictures are named; give files or folders"),
-    (["--workdir=a", "--images=tests/fixtrues"], "has 'tests/fixtrues'; there is no .*; nearest: tests/fixtures"),
-    (["--workdir=a", "configs"], "has 'configs', a folder without .jpg, .jpeg, .png files"),
-    (["--workdir=a", "--output=a.txt", "x.png"], "--output is 'a.txt'; it must end in .csv or .json"),
-    ([MODEL, "--weights=no.pth", "README.md"], r"--weights=no.pth can't be read: No such file"),
-    ([MODEL, "--weights=no.pth", "--mean=a", "README.md"], "--mean is a; it must be numbers between commas"),
-    ([MODEL, "--weights=no.pth", "--mean=0.5", "README.md"], "--mean has 1 numbers and --std 3"),
-    ([MODEL, "--weights=no.pth", "--std=0,1,1", "README.md"], "and --std 0,1,1; they must be finite, and std above 0"),
-    ([MODEL, "--weights=no.pth", "--mean=nan,0,0", "README.md"], "--mean is nan,0,0 .* must be finite"),
-    (["--workdir=a", "--", "-dash.png"], "has '-dash.png'; there is no such file"),
-    (["-workdir", "runs/nothing", "README.md"], "runs/nothing holds no run"),
-    ([MODEL, "--weights=no.pth", "--size=300", "README.md"], "--resize=256 is less than --size=300"),
-    (["--workdir=runs/nothing", "README.md"], "runs/nothing holds no run"),
-])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["x.png"], "give the directory of a run, --workdir=runs/a, or --model=resnet18 with --weights=FILE"),
+        ([MODEL, "x.png"], "give the directory of a run"),
+        (["--workdir=a"], "no pictures are named; give files or folders"),
+        (["--workdir=a", "--images=tests/fixtrues"], "has 'tests/fixtrues'; there is no .*; nearest: tests/fixtures"),
+        (["--workdir=a", "configs"], "has 'configs', a folder without .jpg, .jpeg, .png files"),
+        (["--workdir=a", "--output=a.txt", "x.png"], "--output is 'a.txt'; it must end in .csv or .json"),
+        ([MODEL, "--weights=no.pth", "README.md"], r"--weights=no.pth can't be read: No such file"),
+        ([MODEL, "--weights=no.pth", "--mean=a", "README.md"], "--mean is a; it must be numbers between commas"),
+        ([MODEL, "--weights=no.pth", "--mean=0.5", "README.md"], "--mean has 1 numbers and --std 3"),
+        (
+            [MODEL, "--weights=no.pth", "--std=0,1,1", "README.md"],
+            "and --std 0,1,1; they must be finite, and std above 0",
+        ),
+        ([MODEL, "--weights=no.pth", "--mean=nan,0,0", "README.md"], "--mean is nan,0,0 .* must be finite"),
+        (["--workdir=a", "--", "-dash.png"], "has '-dash.png'; there is no such file"),
+        (["-workdir", "runs/nothing", "README.md"], "runs/nothing holds no run"),
+        ([MODEL, "--weights=no.pth", "--size=300", "README.md"], "--resize=256 is less than --size=300"),
+        (["--workdir=runs/nothing", "README.md"], "runs/nothing holds no run"),
+    ],
+)
 def test_what_can_not_be_done_is_said_in_a_line(at_home, argv, words):
     with pytest.raises(ConfigError, match=words):
         predict.main(argv)

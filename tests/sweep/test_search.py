@@ -161,7 +161,9 @@ def test_points_of_every_sampler_lie_in_the_space(sampler, tmp_path):
     pytest.importorskip("cmaes", reason="the extra search is not installed")
     config = change(get_config(), {"train.steps": 2, "eval.test": False})
     wide = {"optimizer.lr": log_uniform(1e-4, 1e-2), "optimizer.momentum": uniform(0.0, 0.9)}
-    runs, dead = search(config, wide, tmp_path, sampler=sampler, trials=4, together=2, goal=GOAL, strategy="turns", **SILENT)
+    runs, dead = search(
+        config, wide, tmp_path, sampler=sampler, trials=4, together=2, goal=GOAL, strategy="turns", **SILENT
+    )
     assert not dead
     assert all(1e-4 <= run.config.optimizer.lr <= 1e-2 and run.config.optimizer.momentum <= 0.9 for run in runs)
     assert len({run.config.optimizer.lr for run in runs}) == 4

@@ -97,11 +97,14 @@ def test_what_does_not_fit_is_listed_by_name_without_advice_that_would_not_help(
     assert missing.startswith("missing: stage1.block2.norm1.mean for batch_stats/stage1/block2/norm1/mean (4,)")
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("digts", r"there is no such file or directory; nearest: .*digits"),
-    ("empty", r"a directory that holds no run \(no config.json\); give a workdir, one of its checkpoints"),
-    ("noise.pth", r"is no file of weights: neither safetensors, .npz nor PyTorch's"),
-])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("digts", r"there is no such file or directory; nearest: .*digits"),
+        ("empty", r"a directory that holds no run \(no config.json\); give a workdir, one of its checkpoints"),
+        ("noise.pth", r"is no file of weights: neither safetensors, .npz nor PyTorch's"),
+    ],
+)
 def test_an_origin_that_is_none_is_refused_before_the_first_step(tmp_path, name, words):
     for folder in ("digits", "empty"):
         (tmp_path / folder).mkdir()

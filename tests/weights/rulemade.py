@@ -8,8 +8,10 @@ import numpy as np
 
 # fixture → entry of our own, where its name is another
 ENTRY = {
-    "timm_mobilenetv2_100": "mobilenet_v2", "timm_mobilenetv3_large_100": "mobilenet_v3_large",
-    "timm_mobilenetv3_small_100": "mobilenet_v3_small", "timm_resnetv2_50": "resnet50_v2",
+    "timm_mobilenetv2_100": "mobilenet_v2",
+    "timm_mobilenetv3_large_100": "mobilenet_v3_large",
+    "timm_mobilenetv3_small_100": "mobilenet_v3_small",
+    "timm_resnetv2_50": "resnet50_v2",
     "googlenet_auxiliary": "googlenet",
 }
 OPTIONS = {name: {"eps": 1e-5} for name in ("timm_mobilenetv3_large_100", "timm_mobilenetv3_small_100")}

@@ -95,19 +95,35 @@ def test_a_pickle_that_calls_something_is_refused_and_does_not_run(tmp_path, pro
     assert trap.exists()  # the trap works where pickles run
 
 
-@pytest.mark.parametrize("text", [
-    b"cos\nsystem\n(S'true'\ntR.", b"cbuiltins\neval\n(S'1'\ntR.", b"ctorch._utils\n_rebuild_tensor_v2\n(tR.",
-    b"\x80\x02}q\x00X\x01\x00\x00\x00aq\x01h\x05s.", b"(i__main__\nThing\n.", b"\x80\x02]K\x01b.", b"\x80\x04\x95",
-    b"\x80\x02K\x01K\x02R.", b"\x80\x02(.", b"\x80\x02}}a.", b"\x80\x02\x82\x01.", b"\x80\x02}(K\x01u.",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"cbuiltins\neval\n(S'1'\ntR.",
+        b"ctorch._utils\n_rebuild_tensor_v2\n(tR.",
+        b"\x80\x02}q\x00X\x01\x00\x00\x00aq\x01h\x05s.",
+        b"(i__main__\nThing\n.",
+        b"\x80\x02]K\x01b.",
+        b"\x80\x04\x95",
+        b"\x80\x02K\x01K\x02R.",
+        b"\x80\x02(.",
+        b"\x80\x02}}a.",
+        b"\x80\x02\x82\x01.",
+        b"\x80\x02}(K\x01u.",
+    ],
+)
 def test_damaged_and_strange_pickles_are_refused(text):
     with pytest.raises(_pickles.RefusedError):
         _pickles.loaded(io.BytesIO(text))
 
 
 def test_ordinary_values_are_read_as_pickle_reads_them():
-    value = {"a": [1, -2, 3.5, None, True, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)], "b": OrderedDict(c="ü" * 300),
-             "long": 2**80, "self": {}}
+    value = {
+        "a": [1, -2, 3.5, None, True, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)],
+        "b": OrderedDict(c="ü" * 300),
+        "long": 2**80,
+        "self": {},
+    }
     for protocol in (2, 3, 4, 5):
         assert _pickles.loaded(io.BytesIO(pickle.dumps(value, protocol=protocol))) == value
 
@@ -180,18 +196,21 @@ def test_a_header_of_any_length_is_read(tmp_path):
         assert len(weights.read(tmp_path / "a.safetensors")) == count
 
 
-@pytest.mark.parametrize(("header", "message"), [
-    ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 800]}}, "bytes 0 to 800 of 8"),
-    ({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, "of shape"),
-    ({"w": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, "of shape"),
-    ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}, "of shape"),
-    ({"w": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, "is C64; read are F64"),
-    ({"w": {"dtype": "F32", "shape": [2]}}, "can't be read"),
-    ({"w": [1]}, "can't be read"),
-    ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, "bytes 4 to 8 belong to no tensor"),
-    ({key: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for key in "wv"}, "bytes 0 to 8 belong to two"),
-    ([1, 2], "can't be read"),
-])
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 800]}}, "bytes 0 to 800 of 8"),
+        ({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, "of shape"),
+        ({"w": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, "of shape"),
+        ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}, "of shape"),
+        ({"w": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, "is C64; read are F64"),
+        ({"w": {"dtype": "F32", "shape": [2]}}, "can't be read"),
+        ({"w": [1]}, "can't be read"),
+        ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, "bytes 4 to 8 belong to no tensor"),
+        ({key: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for key in "wv"}, "bytes 0 to 8 belong to two"),
+        ([1, 2], "can't be read"),
+    ],
+)
 def test_a_false_header_is_refused(tmp_path, header, message):
     text = json.dumps(header).encode()
     (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
@@ -218,7 +237,7 @@ def test_a_file_that_was_cut_short_or_has_other_bytes_is_refused_in_a_line_that_
     whole, broken, rng = source.read_bytes(), tmp_path / "broken", np.random.default_rng(0)
     cases = [whole[:end] for end in np.linspace(0, len(whole) - 1, 60, dtype=int)]
     for place in rng.integers(0, len(whole), 150):
-        cases.append(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1:])
+        cases.append(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1 :])
     refused = []
     for case in cases:
         broken.write_bytes(case)

@@ -41,9 +41,14 @@ def test_a_net_without_foreign_names_is_saved_under_its_own(tmp_path):
         weights.save(net, variables, tmp_path / "b.safetensors", dialect="torchvision")
 
 
-@pytest.mark.parametrize(("name", "wrong"), [
-    ("layer1.0.conv1.weight", (4, 36)), ("layer1.0.bn1.weight", (2, 2)), ("fc.weight", (20, 8)),
-])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("layer1.0.conv1.weight", (4, 36)),
+        ("layer1.0.bn1.weight", (2, 2)),
+        ("fc.weight", (20, 8)),
+    ],
+)
 def test_as_many_numbers_in_another_shape_do_not_fit(name, wrong):
     net = resnet(stem="cifar", blocks=(1, 1))
     variables = made(net, (32, 32, 3))

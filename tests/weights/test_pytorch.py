@@ -30,11 +30,28 @@ SHAPES = {"inception_v3": (107, 107, 3), "r2plus1d_18": (4, 32, 32, 3), "r3d_18"
 
 @pytest.mark.proofs
 @pytest.mark.skipif(not PEER, reason="CNNJAX_TORCH names no interpreter with torch, torchvision and safetensors")
-@pytest.mark.parametrize("name", [
-    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "googlenet_auxiliary", "inception_v3",
-    "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "r2plus1d_18", "r3d_18", "resnet18", "resnet50",
-    "resnext50_32x4d", "vgg11_bn", "vgg16",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet",
+        "convnext_tiny",
+        "densenet121",
+        "efficientnet_b0",
+        "googlenet",
+        "googlenet_auxiliary",
+        "inception_v3",
+        "mobilenet_v2",
+        "mobilenet_v3_large",
+        "mobilenet_v3_small",
+        "r2plus1d_18",
+        "r3d_18",
+        "resnet18",
+        "resnet50",
+        "resnext50_32x4d",
+        "vgg11_bn",
+        "vgg16",
+    ],
+)
 def test_what_is_saved_here_loads_in_pytorch_and_back(root, tmp_path, record_property, name):
     entry, _, auxiliary = name.partition("_aux")
     net = getattr(models, entry)(outputs=37, **({"auxiliary": True} if auxiliary else {}))
