@@ -237,24 +237,17 @@ def _split(equation, values):
 def _side_by_side(values, axis, shapes):
     """What the arrays depend on, one after the other along an axis."""
     like = _spans(values)[0]
-    empty = Span(
-        tuple(np.full((1,) * a.ndim, NOTHING) for a in like.low),
-        tuple(np.full((1,) * a.ndim, -NOTHING) for a in like.high),
-    )
+    sides = ((NOTHING, like.low), (-NOTHING, like.high))
+    empty = Span(*(tuple(np.full((1,) * a.ndim, far) for a in arrays) for far, arrays in sides))
     spans = [value if isinstance(value, Span) else empty for value in values]
 
     def joined(arrays):
         wide = np.broadcast_shapes(*((*a.shape[:axis], 1, *a.shape[axis + 1 :]) for a in arrays))
-        parts = [
-            np.broadcast_to(a, (*wide[:axis], shape[axis], *wide[axis + 1 :]))
-            for a, shape in zip(arrays, shapes, strict=True)
-        ]
-        return _compressed(np.concatenate(parts, axis))
+        sizes = ((*wide[:axis], shape[axis], *wide[axis + 1 :]) for shape in shapes)
+        return _compressed(np.concatenate(list(map(np.broadcast_to, arrays, sizes)), axis))
 
-    return Span(
-        tuple(joined(a) for a in zip(*(span.low for span in spans), strict=True)),
-        tuple(joined(a) for a in zip(*(span.high for span in spans), strict=True)),
-    )
+    ends = [span.low for span in spans], [span.high for span in spans]
+    return Span(*(tuple(map(joined, zip(*each, strict=True))) for each in ends))
 
 
 def _pad(equation, values):

@@ -10,6 +10,18 @@ from typing import Any, NamedTuple
 from cnnjax import Static
 from cnnjax.refusals import ConfigError, one_of, suggestion
 
+__all__ = [
+    "ROOMS",
+    "Option",
+    "entries",
+    "entry",
+    "is_entry",
+    "label",
+    "options_of",
+    "room_of",
+    "room_options",
+]
+
 ROOMS = {  # the config section an entry's room fills, by room
     "data": "data",
     "models": "model",

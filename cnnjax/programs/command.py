@@ -13,10 +13,10 @@ PROGRAMS = ("train", "evaluate", "predict", "export", "sweep", "show", "results"
 
 def run(name: str) -> NoReturn:
     """Runs a program with the process' arguments, and ends the process with its exit code."""
-    from cnnjax.programs import _main
+    from cnnjax.programs import process
 
     program = importlib.import_module(f"cnnjax.programs.{name}")
-    _main.start(program.main, program.__doc__, program.FLAGS)
+    process.start(program.main, program.__doc__, program.FLAGS)
 
 
 def main() -> NoReturn:

@@ -19,22 +19,24 @@ from absl import flags
 
 import cnnjax
 from cnnjax.config import ConfigError
-from cnnjax.programs import _main
+from cnnjax.programs import process
+
+__all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", "", "where the run lives", flag_values=FLAGS)
 flags.DEFINE_string("split", "test", "which examples", flag_values=FLAGS)
 flags.DEFINE_string("checkpoint", "best", "which checkpoint", flag_values=FLAGS)
 flags.DEFINE_bool("json", False, "print JSON", flag_values=FLAGS)
-_main.define_devices(FLAGS)
+process.define_devices(FLAGS)
 
 
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
-    _main.read(FLAGS, argv)
+    process.read(FLAGS, argv)
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory of a run, --workdir=runs/a")
-    _main.connect(FLAGS)
+    process.connect(FLAGS)
     from cnnjax.runs.tables import tabulate  # imports jax, which --help can do without
 
     metrics = cnnjax.evaluate(FLAGS.workdir, split=FLAGS.split, checkpoint=FLAGS.checkpoint)

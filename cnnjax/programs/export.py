@@ -31,7 +31,9 @@ from pathlib import Path
 from absl import flags
 
 from cnnjax.config import ConfigError, one_of
-from cnnjax.programs import _main, _origin
+from cnnjax.programs import _origin, process
+
+__all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 _origin.define(FLAGS)
@@ -56,7 +58,7 @@ assert "cnnjax" not in sys.modules
 
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
-    _main.read(FLAGS, argv)
+    process.read(FLAGS, argv)
     _origin.check(FLAGS)
     to = one_of(FLAGS.to, FORMATS, path="--to")
     one_of(FLAGS.dialect, ("auto", "torchvision", "timm", "native"), path="--dialect")

@@ -30,7 +30,9 @@ from pathlib import Path
 from absl import flags
 
 from cnnjax.config import ConfigError
-from cnnjax.programs import _main, _origin
+from cnnjax.programs import _origin, process
+
+__all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 _origin.define(FLAGS)
@@ -50,7 +52,7 @@ class UnreadableError(ValueError):
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     options, paths = _apart(argv)
-    _main.read(FLAGS, options)
+    process.read(FLAGS, options)
     _origin.check(FLAGS)
     if FLAGS.output and not (FLAGS.output.endswith((".csv", ".json")) and Path(FLAGS.output).parent.is_dir()):
         raise ConfigError(f"--output is {FLAGS.output!r}; it must end in .csv or .json, in a folder that there is")

@@ -30,8 +30,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cnnjax.config import ConfigError
-from cnnjax.programs import _main
+from cnnjax.programs import process
 from cnnjax.runs.curves import INK, dressed
+
+__all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("runs", [], "workdirs or patterns", flag_values=FLAGS)
@@ -44,7 +46,7 @@ _SEEDS = ("seed", "data.seed")
 
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
-    _main.read(FLAGS, argv)
+    process.read(FLAGS, argv)
     path = Path(FLAGS.output)
     if FLAGS.picture and not FLAGS.runs:
         draw(_kept(path), FLAGS.picture)

@@ -18,7 +18,9 @@ from absl import flags
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.programs import _main
+from cnnjax.programs import process
+
+__all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", "sheet.png", "the picture to write", flag_values=FLAGS)
@@ -31,7 +33,7 @@ flags.DEFINE_bool("gallery", False, "draw every augmentation", flag_values=FLAGS
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     path, overrides, rest = sections.split(argv)
-    _main.read(FLAGS, rest)
+    process.read(FLAGS, rest)
     if FLAGS.split not in ("train", "eval", "test"):
         raise ConfigError(f"--split is {FLAGS.split!r}; it must be train, eval or test")
     from cnnjax.programs import _drawing

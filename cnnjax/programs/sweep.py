@@ -51,7 +51,9 @@ from absl import flags
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.programs import _main
+from cnnjax.programs import process
+
+__all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 _TEXTS = {
@@ -70,13 +72,13 @@ for _name, _default in _COUNTS.items():
 flags.DEFINE_float("patience", 60.0, "", 0.0, flag_values=FLAGS)
 for _name in ("dry_run", "table", "select_on_test"):
     flags.DEFINE_bool(_name, False, "", flag_values=FLAGS)
-_main.define_devices(FLAGS)
+process.define_devices(FLAGS)
 
 
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     path, overrides, rest = sections.split(argv)
-    _main.read(FLAGS, rest)
+    process.read(FLAGS, rest)
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory for this sweep, --workdir=runs/s")
     if Path(FLAGS.workdir).is_file():
@@ -96,7 +98,7 @@ def main(argv: list[str]) -> None:
         _search(path, sections.load(path, overrides))
         return
     config, points = (sections.load(path, overrides), sections.beside(path, "sweep")) if path else ({}, [])
-    _main.connect(FLAGS)
+    process.connect(FLAGS)
     from cnnjax.sweep.folder import read_folder
     from cnnjax.sweep.points import packs_of, preview, resolved
 
@@ -152,7 +154,7 @@ def _search(path: str, config) -> None:
             print(f"{name}  {distribution}")
         print(f"{FLAGS.trials} points, by {FLAGS.search}")
         return
-    _main.connect(FLAGS)
+    process.connect(FLAGS)
     from cnnjax.runs.workdir import hold
     from cnnjax.sweep.search import evolve, goal_of, search
 
@@ -178,7 +180,7 @@ def _told(runs: list, dead: list) -> None:
     if dead:
         names = ", ".join(point.name for point in dead)
         raise SweepFailed(f"{len(dead)} of {len(runs)} points are not complete: {names}")
-    look = _main.command("experiments.sweep", f"--workdir={FLAGS.workdir}", "--table")
+    look = process.command("experiments.sweep", f"--workdir={FLAGS.workdir}", "--table")
     _say(f"{len(runs)} points are complete\nlook at them  {look}")
 
 

@@ -37,7 +37,9 @@ from absl import flags
 import cnnjax
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.programs import _main
+from cnnjax.programs import process
+
+__all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", "", "where the run lives", flag_values=FLAGS)
@@ -45,13 +47,13 @@ flags.DEFINE_string("list", "", "what the rooms offer", flag_values=FLAGS)
 flags.DEFINE_bool("print_config", False, "print the config and stop", flag_values=FLAGS)
 flags.DEFINE_bool("dry_run", False, "print what would be trained and stop", flag_values=FLAGS)
 flags.DEFINE_bool("allow_changes", False, "resume with a changed config", flag_values=FLAGS)
-_main.define_devices(FLAGS)
+process.define_devices(FLAGS)
 
 
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     path, overrides, rest = sections.split(["--list=all" if word == "--list" else word for word in argv])
-    _main.read(FLAGS, rest)
+    process.read(FLAGS, rest)
     if FLAGS.list:
         print(sections.listing("" if FLAGS.list == "all" else FLAGS.list))
         return
@@ -59,7 +61,7 @@ def main(argv: list[str]) -> None:
     if FLAGS.print_config:
         print(sections.to_json(config))
         return
-    _main.connect(FLAGS)
+    process.connect(FLAGS)
     if FLAGS.dry_run:
         from cnnjax.programs._preview import preview
 
@@ -73,6 +75,6 @@ def main(argv: list[str]) -> None:
     where = FLAGS.workdir
     print(
         f"look at it   {where}/curves.png and {where}/metrics.jsonl; tensorboard --logdir={where} if installed\n"
-        f"evaluate     {_main.command('experiments.evaluate', f'--workdir={where}')}\n"
-        f"resume       {_main.command('experiments.train')}"
+        f"evaluate     {process.command('experiments.evaluate', f'--workdir={where}')}\n"
+        f"resume       {process.command('experiments.train')}"
     )

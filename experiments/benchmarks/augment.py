@@ -22,7 +22,7 @@ from cnnjax import models, ops
 from cnnjax.augment import compose
 from cnnjax.config import ConfigError, one_of
 from cnnjax.data.source import Facts
-from cnnjax.programs import _main
+from cnnjax.programs import process
 from cnnjax.runs.tables import tabulate
 from experiments.benchmarks import timing
 
@@ -150,7 +150,7 @@ def _fastest(run, times: int) -> float:
 
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
-    _main.read(FLAGS, argv)
+    process.read(FLAGS, argv)
     for library in FLAGS.libraries:
         one_of(library, LIBRARIES, path="--libraries")
     for name in FLAGS.pipelines:
@@ -186,4 +186,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main.start(main, __doc__, FLAGS)
+    process.start(main, __doc__, FLAGS)

@@ -24,7 +24,7 @@ from jax.profiler import ProfileData
 
 from cnnjax import ops
 from cnnjax.analysis import multiplies
-from cnnjax.programs import _main
+from cnnjax.programs import process
 from experiments.benchmarks import timing
 from experiments.benchmarks.networks import NETS, OURS, ZOO, check
 from experiments.benchmarks.steps import step_of
@@ -165,7 +165,7 @@ def breakdown(step, state, batch, steps: int) -> dict:
 
 
 def main(argv: list[str]) -> None:
-    _main.read(FLAGS, argv)
+    process.read(FLAGS, argv)
     check(FLAGS.nets)
     timing.pin(FLAGS.threads)
     result = {"machine": timing.machine(), "nets": {}}
@@ -188,4 +188,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main.start(main, __doc__, FLAGS)
+    process.start(main, __doc__, FLAGS)

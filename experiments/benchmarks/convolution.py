@@ -14,7 +14,7 @@ from jax import lax
 from cnnjax import ops
 from cnnjax.config import one_of
 from cnnjax.ops.shapes import pad_pairs
-from cnnjax.programs import _main
+from cnnjax.programs import process
 from experiments.benchmarks import timing
 
 FLAGS = timing.common_flags()
@@ -78,7 +78,7 @@ def pools(x):
 
 
 def main(argv: list[str]) -> None:
-    _main.read(FLAGS, argv)
+    process.read(FLAGS, argv)
     for name in FLAGS.only:
         one_of(name, (*CASES, _POOL), path="--only")
     timing.pin(FLAGS.threads)
@@ -115,4 +115,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main.start(main, __doc__, FLAGS)
+    process.start(main, __doc__, FLAGS)

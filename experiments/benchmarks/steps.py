@@ -17,7 +17,7 @@ from absl import flags
 
 from cnnjax import ops
 from cnnjax.config import ConfigError, one_of
-from cnnjax.programs import _main
+from cnnjax.programs import process
 from experiments.benchmarks import timing
 from experiments.benchmarks.networks import LINEN, NETS, OURS, ZOO, check, network
 
@@ -104,7 +104,7 @@ def per_step(found, kind):
 
 
 def main(argv: list[str]) -> None:
-    _main.read(FLAGS, argv)
+    process.read(FLAGS, argv)
     check(FLAGS.nets)
     for mode in FLAGS.modes:
         one_of(mode, MODES, path="--modes")
@@ -152,4 +152,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main.start(main, __doc__, FLAGS)
+    process.start(main, __doc__, FLAGS)

@@ -27,7 +27,7 @@ from absl import flags
 
 from cnnjax import config as sections
 from cnnjax.config import augmentation, experiment, section
-from cnnjax.programs import _main
+from cnnjax.programs import process
 from cnnjax.sweep.space import cross, grid, seeds
 from experiments.benchmarks.timing import counts, machine, table, write
 
@@ -65,7 +65,7 @@ def sweep():
 
 def main(argv: list[str]) -> None:
     """Trains both ways and prints the ratios."""
-    _main.read(FLAGS, argv)
+    process.read(FLAGS, argv)
     if FLAGS.throughput:
         found = _throughput(counts(FLAGS.throughput, "throughput"))
         rows = [[count, *(f"{speed:.1f}" for speed in speeds.values())] for count, speeds in found["speeds"].items()]
@@ -183,4 +183,4 @@ def _difference(one: Path, other: Path) -> float:
 
 
 if __name__ == "__main__":
-    _main.start(main, __doc__, FLAGS)
+    process.start(main, __doc__, FLAGS)

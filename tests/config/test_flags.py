@@ -197,7 +197,7 @@ def test_a_broken_config_file_is_told_by_its_line(tmp_path, source, text):
 
 def test_a_file_without_variants_says_so(tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("from sections.digits import get_config as other\ndef get_config():\n    return other('mlp')\n")
+    file.write_text("from configs.digits import get_config as other\ndef get_config():\n    return other('mlp')\n")
     assert load(path=str(file)).model.name == "mlp"
     assert "has no variants" in refused(path=f"{file}:big")
 

@@ -20,7 +20,7 @@ def test_the_peers_do_what_is_measured_here():
 
 
 def test_one_measurement_gives_images_a_second():
-    augment._main.read(augment.FLAGS, ["--seconds=0.05"])
+    augment.process.read(augment.FLAGS, ["--seconds=0.05"])
     found = augment.ours(*augment.pipeline("flip@8"))
     assert found["rate"] > 100
     assert found["per_core"] > 100

@@ -15,12 +15,12 @@ import pytest
 import cnnjax.programs.evaluate
 import cnnjax.programs.train
 from cnnjax import config as sections
-from cnnjax.programs import _main
+from cnnjax.programs import process
 from cnnjax.runs.workdir import hold
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROGRAMS = {"train": cnnjax.programs.train, "evaluate": cnnjax.programs.evaluate}
 DIGITS = "--config=configs/digits.py --config.train.devices=1"
 SMALL = f"{DIGITS} --config.model.name=mlp --config.model.hidden=8 --config.augment.train=normalize"
@@ -36,7 +36,7 @@ def run(monkeypatch, capsys):
         program = PROGRAMS[name]
         monkeypatch.setattr(sys, "argv", [program.__file__, *argv])
         with pytest.raises(SystemExit) as ended:
-            _main.start(program.main, program.__doc__, program.FLAGS)
+            process.start(program.main, program.__doc__, program.FLAGS)
         printed = capsys.readouterr()
         return ended.value.code, printed.out, printed.err
 
@@ -57,9 +57,9 @@ def started():
         return processes[-1]
 
     yield typed
-    for process in processes:
-        process.kill()
-        process.communicate()
+    for each in processes:
+        each.kill()
+        each.communicate()
 
 
 @pytest.fixture(scope="module")

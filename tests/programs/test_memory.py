@@ -15,7 +15,7 @@ import resource
 import jax
 import jax.numpy as jnp
 
-from cnnjax.programs import _main
+from cnnjax.programs import process
 
 
 def program(argv):
@@ -30,7 +30,7 @@ def program(argv):
     print(*[cleared() for _ in range(10)])
 
 
-_main.start(program, "", _main.flags.FlagValues())
+process.start(program, "", process.flags.FlagValues())
 """
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 import cnnjax
 from cnnjax import models, weights
 from cnnjax.config import ConfigError, load
-from cnnjax.programs import _main, _served, predict
+from cnnjax.programs import _served, predict, process
 
 MODEL = "--model=resnet20"
 
@@ -40,7 +40,7 @@ def said(argv):
     """What the program raises, after it has printed."""
     with pytest.raises(ValueError) as error:  # noqa: PT011
         predict.main([str(word) for word in argv])
-    return str(error.value), _main.exit_code(error.value)
+    return str(error.value), process.exit_code(error.value)
 
 
 def test_the_likeliest_classes_are_those_of_python_and_broken_pictures_are_named(run, pictures, capsys, tmp_path):

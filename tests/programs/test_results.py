@@ -56,7 +56,7 @@ def test_points_of_a_sweep_make_a_row_for_each_but_for_their_seeds(tmp_path, roo
     points = [{"optimizer.lr": lr, "seed": seed} for lr in (1e-3, 0.01) for seed in range(2)]
     config = load(f"{root}/configs/digits.py:mlp", (*QUIET, "--config.train.steps=2", "--config.train.devices=1"))
     monkeypatch.setattr("sys.argv", ["…/sweep.py", "--config=configs/a.py", f"--workdir={workdir}"])
-    assert not run_sweep(config, points, workdir, way="turns", say=lambda text: None)
+    assert not run_sweep(config, points, workdir, strategy="turns", say=lambda text: None)
     rows = results.summed_up(results.runs_of(workdir))
     command = "`experiments.sweep --config=configs/a.py`"
     assert {name: cells[1] for name, cells in rows.items()} == {f"{command} lr 0.001": "2", f"{command} lr 0.01": "2"}

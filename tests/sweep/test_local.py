@@ -145,7 +145,7 @@ def test_kinds_have_places_and_their_seeds_are_bars_and_overrides_of_train_and_e
         (("--launcher=locl",), r"--launcher is 'locl'; nearest: local"),
         (("--search=population", "--config.data.holdout=0"), r"must not select by it\nhold out examples"),
         (("--coordinator=auto",), r"a sweep is one process"),
-        ((f"--workdir={__file__}",), r"test_sweeping.py is a file; give a directory"),
+        ((f"--workdir={__file__}",), r"test_local.py is a file; give a directory"),
         (("--search=population", "--prune=median"), r"--prune=median needs --search=tpe, cma or random"),
         (("--search=population", "--launcher=local"), r"a population is one program, in this process"),
         (("--search=tpe", "--prune=medain"), r"--prune is .medain.; nearest: median"),

@@ -15,6 +15,8 @@ from absl import flags, logging
 import cnnjax
 from cnnjax.config import ConfigError
 
+__all__ = ["command", "connect", "define_devices", "exit_code", "read", "start"]
+
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators say it, and as the CPU does
 _ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
 _PACKAGE = str(Path(cnnjax.__file__).parent)
