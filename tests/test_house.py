@@ -19,7 +19,7 @@ ROOMS = (
     *("ops", "layers", "models", "augment", "data", "tasks", "config", "runs", "train", "sweep", "analysis", "weights"),
     "programs",
 )
-TOP = ("Static", "__version__", "refusals")  # what every room may know of the package itself
+TOP = ("Static", "__version__", "annotations", "fields", "refusals")  # what every room may know of the package itself
 FORBIDDEN = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may know
     "ops": (),

@@ -236,8 +236,7 @@ def _split(equation, values):
 
 def _side_by_side(values, axis, shapes):
     """What the arrays depend on, one after the other along an axis."""
-    like = _spans(values)[0]
-    sides = ((NOTHING, like.low), (-NOTHING, like.high))
+    sides = zip((NOTHING, -NOTHING), (_spans(values)[0].low, _spans(values)[0].high), strict=True)
     empty = Span(*(tuple(np.full((1,) * a.ndim, far) for a in arrays) for far, arrays in sides))
     spans = [value if isinstance(value, Span) else empty for value in values]
 

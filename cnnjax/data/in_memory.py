@@ -8,7 +8,8 @@ import zipfile
 
 import numpy as np
 
-from cnnjax.data.source import INPUTS, NOTHING, DataError, Memory, Source, assemble, check, every_fifth
+from cnnjax.data.source import NOTHING, DataError, Memory, Source, assemble, check, every_fifth
+from cnnjax.fields import INPUTS
 
 __all__ = ["arrays", "from_arrays"]
 

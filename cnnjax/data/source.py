@@ -1,14 +1,15 @@
 """What a data set is to the rest of the house: three splits that are read by index, and facts about them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
+from cnnjax.fields import Facts
+
 __all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "hold_out"]
 
-INPUTS = ("image", "video", "series", "tokens")
 NOTHING = MappingProxyType({})
 _PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
 _LOOKED_AT = 32  # examples of such a split that are checked beforehand
@@ -18,24 +19,6 @@ class DataError(ValueError):
     """A data set that cannot be used as it is; the message says which record and what to change."""
 
     exit_code = 3
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What nets, tasks and augmentations may know of a data set.
-
-    `shape` is that of one example's input, channels last; `mean` and `std` are per channel, in [0, 1] units,
-    from the training split (from 256 evenly spaced examples of it where it is streamed).
-    """
-
-    input: str = "image"
-    shape: tuple = ()
-    classes: int = 0
-    counts: dict = field(default_factory=dict)
-    mean: tuple = ()
-    std: tuple = ()
-    names: tuple = ()
-    extra: dict = field(default_factory=dict)
 
 
 class Split(Protocol):
@@ -174,7 +157,10 @@ def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: s
     seen = probe[input][probe["valid"] > 0] if "valid" in probe else probe[input]
     mean, std = statistics(seen)
     counts = {"train": len(train), "eval": len(eval), "test": len(test)}
-    facts = Facts(input, probe[input].shape[1:], len(names), counts, mean, std, tuple(names), dict(extra))
+    fields = {name: (value.shape[1:], value.dtype) for name, value in probe.items() if name != "valid"}
+    black, white = (0.0,) * len(mean), (1.0,) * len(mean)
+    shape = fields[input][0]
+    facts = Facts(input, shape, len(names), counts, mean, std, tuple(names), dict(extra), fields, black, white)
     return Source(train, eval, test, facts)
 
 
