@@ -82,8 +82,14 @@ def conv_transpose(
         raise ValueError(
             f"padding {padding!r} leaves nothing: x {x.shape} with kernel {kernel.shape} gives sizes {outer}"
         )
+    # beyond a stride the rest is no place that the convolution would leave unread: less is cut off, then comes nothing
+    kept = [min(e, high) if e >= s else 0 for (_, high), e, s in zip(pairs, extra, stride, strict=True)]
+    blank = [e - k if e >= s else 0 for k, e, s in zip(kept, extra, stride, strict=True)]
+    pairs = tuple((low, high - k) for (low, high), k in zip(pairs, kept, strict=True))
+    inner = tuple(size - b for size, b in zip(outer, blank, strict=True))
     x, kernel = _promoted(x, kernel)
-    return input_of(kernel, x, Geometry(outer, window, stride, pairs, dilation, groups))
+    y = input_of(kernel, x, Geometry(inner, window, stride, pairs, dilation, groups))
+    return jnp.pad(y, [(0, 0), *((0, b) for b in blank), (0, 0)]) if any(blank) else y
 
 
 def separable_conv(

@@ -155,9 +155,10 @@ def roi_align(
     rows, columns = per_dimension("sizes", sizes, 2)
     per_dimension("samples", samples, 1)
     _, height, width, _ = x.shape
+    dtype = jnp.promote_types(jnp.result_type(x, boxes), jnp.float32)  # places in a large map need their digits
 
     def one(features, box):
-        y0, x0, y1, x1 = (box * scale - (0.5 if aligned else 0.0)).astype(jnp.float32)
+        y0, x0, y1, x1 = box.astype(dtype) * scale - (0.5 if aligned else 0.0)
         tall, wide = (y1 - y0, x1 - x0) if aligned else (jnp.maximum(y1 - y0, 1.0), jnp.maximum(x1 - x0, 1.0))
         ys = y0 + tall * (jnp.arange(rows * samples) + 0.5) / (rows * samples)
         xs = x0 + wide * (jnp.arange(columns * samples) + 0.5) / (columns * samples)

@@ -198,3 +198,11 @@ def test_regions_of_interest_read_a_plane_exactly():
     np.testing.assert_allclose(y, expected, rtol=1e-5)
     half = ops.roi_align(plane, 2 * box, (2, 4), scale=0.5)[0, 0, :, :, 0]
     np.testing.assert_allclose(half, expected, rtol=1e-5)
+
+
+def test_regions_of_interest_keep_the_digits_of_their_boxes():
+    with jax.enable_x64(True):
+        rows = jnp.arange(2000.0)[:, None, None] * jnp.ones((1, 2, 1))
+        box = jnp.asarray([[[1000.1, 0.0, 1002.3, 2.0]]])
+        y = ops.roi_align(rows[None], box, (1, 1))
+        np.testing.assert_allclose(y, 1000.7, rtol=1e-12)
