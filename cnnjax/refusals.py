@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from cnnjax.annotations import Bounds, peeled
 
-__all__ = ["ConfigError", "fits", "fitted", "nearest", "one_of", "refuse_misfits", "suggestion"]
+__all__ = ["ConfigError", "fits", "fitted", "limits", "nearest", "one_of", "refuse_misfits", "suggestion"]
 
 _LIKE = {str: "'head'", int: "2", float: "0.1", bool: "True"}  # what stands in an example
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -87,6 +87,21 @@ def refuse_misfits(function: Callable, values: Mapping[str, Any], *, path: str =
     for name, annotation in _limited(function):
         if isinstance(values.get(name), str | int | float | tuple | list):
             fitted(f"{path}{name}", values[name], annotation)
+
+
+def limits(annotation: Any) -> str:
+    """The words or bounds of an annotation, as a listing says them: `avg | max | lp`, `≥ 0 and < 1`; "" where none."""
+    kind, marks = peeled(annotation)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    bounds = " and ".join(str(mark) for mark in marks if isinstance(mark, Bounds))
+    if bounds:
+        return bounds
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(text for each in arguments if (text := limits(each) or _in_words(each)))
+    inner = list(dict.fromkeys(text for each in arguments if (text := limits(each))))
+    return f"each {', '.join(inner).removeprefix('each ')}" if origin is tuple and inner else ""
 
 
 def _in_words(annotation: Any) -> str:

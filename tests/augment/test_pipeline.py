@@ -14,7 +14,8 @@ def test_a_name_is_an_entry_with_or_without_a_number_or_an_import_path():
     assert find("rotate") is find("rotate#2") is find("cnnjax.augment.moves:rotate")
 
 
-ONE, ONLY = "it must be one of", "has only 16×16 pixels"
+KINDS, TWO = "size or colors or example or batch", "allowed: bilinear, cubic"
+ONLY = "has only 16×16 pixels"
 EIGHT = "it must be 1 to the 8 examples of a device"
 HAS = "the batch has epoch, image, index, label, valid"
 
@@ -24,7 +25,7 @@ HAS = "the batch has epoch, image, index, label, valid"
     [
         (("rotat",), {}, "augment has no entry 'rotat'; did you mean 'rotate'?"),
         (("zoom",), {"zoom": {"factr": 3.0}}, "augment.zoom.factr is no option of zoom; did you mean 'factor'?"),
-        (("json:loads",), {}, "augment 'json:loads' must be a function of (key, facts, size, example or batch, ...)"),
+        (("json:loads",), {}, f"augment 'json:loads' must be a function of (key, facts, {KINDS}, ...)"),
         (
             ("crop", "rotate"),
             {"crop": {"border": "reflect"}},
@@ -32,13 +33,13 @@ HAS = "the batch has epoch, image, index, label, valid"
             "moves that are read together need one border",
         ),
         (("normalize", "hue"), {}, "augment: 'hue' works on colours in [0, 1]; name it before 'normalize'"),
-        (("crop",), {"crop": {"border": "x"}}, f"augment.crop.border is 'x'; {ONE} constant, mean, edge, reflect"),
-        (("zoom",), {"zoom": {"method": "linear"}}, f"augment.zoom.method is 'linear'; {ONE} bilinear, cubic"),
-        (("flip",), {"flip": {"mode": "odd"}}, f"augment.flip.mode is 'odd'; {ONE} random, alternate"),
+        (("crop",), {"crop": {"border": "x"}}, "augment.crop.border is 'x'; allowed: constant, edge, mean, reflect"),
+        (("zoom",), {"zoom": {"method": "linear"}}, f"augment.zoom.method is 'linear'; nearest: bilinear; {TWO}"),
+        (("flip",), {"flip": {"mode": "odd"}}, "augment.flip.mode is 'odd'; allowed: alternate, random"),
         (("center_crop",), {}, f"augment.center_crop.side is 224; the image {ONLY}"),
         (("crop",), {"crop": {"side": 30, "padding": 2}}, f"augment.crop.side is 30; the image padded by 2 {ONLY}"),
         (("blur",), {"blur": {"window": 4}}, "augment.blur.window is 4; it must be odd and positive"),
-        (("erase",), {"erase": {"content": "zero"}}, f"augment.erase.content is 'zero'; {ONE} constant, mean, noise"),
+        (("erase",), {"erase": {"content": "zero"}}, "augment.erase.content is 'zero'; allowed: constant, mean, noise"),
         (("series_mask",), {}, f"augment.series_mask needs `series`; {HAS}"),
         (("temporal_crop",), {}, f"augment.temporal_crop needs `video` or `series`; {HAS}"),
         (("repeat",), {"repeat": {"times": 9}}, f"augment.repeat.times is 9; {EIGHT}"),
