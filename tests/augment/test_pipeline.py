@@ -162,3 +162,57 @@ def test_double_precision_stays_double():
     with jax.enable_x64(True):
         out = jax.jit(lambda fields: compose(facts(), ("rotate", "hue"), {})(jax.random.key(0), fields))(batch())
     assert out["image"].dtype == np.float64
+
+
+TINT = """
+import jax
+from cnnjax.annotations import Elementwise, Share
+
+def tint(key, facts, colors, strength, *, most: Share = 0.2):
+    return colors * (1 - most * strength * jax.random.uniform(key, (3,)).astype(colors.dtype))
+
+def darken(key, facts, colors: Elementwise[jax.Array], strength, *, most: Share = 0.2):
+    return colors * (1 - most * strength)
+"""
+
+
+@pytest.fixture
+def tint(tmp_path, monkeypatch):
+    """A module of the user's own with two colour functions."""
+    (tmp_path / "my_washes.py").write_text(TINT)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "my_washes:tint"
+
+
+def test_a_users_colours_are_gathered_past_moves_like_ours(tint):
+    fields = batch()
+
+    def program(*names):
+        return str(jax.make_jaxpr(lambda fields: compose(facts(), names, {})(jax.random.key(0), fields))(fields))
+
+    once = program("rotate", "zoom").count("gather[")
+    assert program("rotate", tint, "zoom").count("gather[") == program("rotate", "hue", "zoom").count("gather[") == once
+    written = {
+        name: program("rotate", name).rpartition("optimization_barrier")[2] for name in (tint, "my_washes:darken")
+    }
+    assert " mul " in written[tint], "a colour of several numbers reads the picture as it is written down"
+    assert " mul " not in written["my_washes:darken"], "what is elementwise is done while it is written"
+
+
+def test_a_users_colours_change_pictures_and_all_frames_of_a_video_alike(tint):
+    fields = batch("temporal_crop")
+    out = applied((tint,), fields, about=facts())
+    share = out["video"][fields["video"] > 0] / floats(fields["video"])[fields["video"] > 0]
+    assert 0.8 <= share.min() < share.max() <= 1 + 1e-6
+    assert np.array_equal(applied((tint,), batch(), {tint: {"strength": 0.0}})["image"], floats(batch()["image"]))
+
+
+def test_a_users_colours_are_refused_after_normalize(tint):
+    with pytest.raises(ValueError, match="augment: 'my_washes:tint' works on colours in") as error:
+        compose(facts(), ("normalize", tint), {})
+    assert str(error.value).endswith("name it before 'normalize'")
+
+
+def test_words_and_bounds_hold_where_a_pipeline_is_made_without_a_config(tint):
+    with pytest.raises(ValueError, match=r"my_washes:tint\.most is 1\.5; it must be ≥ 0 and ≤ 1"):
+        compose(facts(), (tint,), {tint: {"most": 1.5}})
