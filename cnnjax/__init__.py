@@ -5,12 +5,10 @@ so that importing the package costs nothing and does not import jax.
 """
 
 import importlib
-from typing import Annotated
+
+from cnnjax.annotations import Static
 
 __version__ = "0.1.0"
-
-type Static[T] = Annotated[T, "static"]
-"""Marks a float option that shapes the program (`width: Static[float] = 1.0`); a plain `float` is traced."""
 
 _ROOMS = (
     *(

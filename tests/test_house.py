@@ -6,12 +6,14 @@ import importlib
 import inspect
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 
 import cnnjax
 from cnnjax import config as sections
+from cnnjax.annotations import peeled
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("cnnjax", "experiments", "configs") for path in (ROOT / folder).rglob("*.py"))
@@ -259,6 +261,48 @@ def test_every_entry_has_the_signature_of_its_room(name):
                 problems.append(f"{entry} takes **{parameter.name}")
             if isinstance(parameter.default, list | dict | set):
                 problems.append(f"{entry}: the default of {parameter.name} can be changed by anyone; make it a tuple")
+    told(problems)
+
+
+def unlimited(annotation) -> bool:
+    """Whether an annotation lets any text pass without saying that this is meant."""
+    kind, marks = peeled(annotation)
+    if kind is str:
+        return "text" not in marks and not {"section", *sections.ROOMS} & {
+            mark for mark in marks if isinstance(mark, str)
+        }
+    return any(unlimited(argument) for argument in typing.get_args(kind) if not isinstance(argument, str))
+
+
+@pytest.mark.parametrize("room", [*sections.ROOMS, "options"])
+def test_an_option_that_is_text_says_its_words_or_that_any_text_will_do(room):
+    """`Literal["same", "valid"]`, or `Text`, or an entry's name (`Annotated[str, "models"]`)."""
+    options = importlib.import_module("cnnjax.config.options")
+    functions = (
+        sections.entries(room) if room != "options" else {name: getattr(options, name) for name in options.__all__}
+    )
+    problems = []
+    for name, function in functions.items():
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is parameter.KEYWORD_ONLY and unlimited(parameter.annotation):
+                problems.append(f"{name}: {parameter.name} is {parameter.annotation}")
+    told(problems)
+
+
+def test_no_table_names_entries():
+    """A new entry needs no line anywhere else: what is true of some entries alone stands in their signatures."""
+    problems = []
+    for room, path in ((name, path) for name in sections.ROOMS for path in FILES if path.name != "__init__.py"):
+        names = set(sections.entries(room))
+        for node in tree(path).body:
+            value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+            if value is None or "__all__" in ast.unparse(node).partition("=")[0]:
+                continue
+            said = [each for each in ast.walk(value) if isinstance(each, ast.Tuple | ast.List | ast.Set | ast.Dict)]
+            for table in said:
+                items = table.keys if isinstance(table, ast.Dict) else table.elts
+                if len(names & {item.id for item in items if isinstance(item, ast.Name)}) > 1:
+                    problems.append(f"{place(path, node.lineno)} is a table of entries of {room}")
     told(problems)
 
 

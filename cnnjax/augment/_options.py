@@ -1,24 +1,18 @@
 """Options that many entries share: how far, how new pixels look, which fields they change."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
-BORDERS = ("constant", "mean", "edge", "reflect")
-METHODS = ("bilinear", "cubic")
+Border = Literal["constant", "mean", "edge", "reflect"]
+Method = Literal["bilinear", "cubic"]
+Content = Literal["constant", "mean", "noise"]
 INPUTS = ("image", "video", "series")
 
 
-def within(path, value, allowed):
-    """`value`, where it is one of `allowed`; otherwise an error that names the config path."""
-    if value not in allowed:
-        raise ValueError(f"augment.{path} is {value!r}; it must be one of {', '.join(allowed)}")
-    return value
-
-
-def outside(entry, facts, border, fill, method="bilinear"):
+def outside(facts, border, fill, method="bilinear"):
     """The part of a move that says what its new pixels look like."""
-    within(f"{entry}.border", border, BORDERS)
-    within(f"{entry}.method", method, METHODS)
     return {"border": border, "fill": jnp.asarray(facts.mean if border == "mean" else fill, float), "method": method}
 
 

@@ -1,11 +1,16 @@
 """The colours of images: floats in [0, 1] in, floats in [0, 1] out, cut where they would leave it.
 
-Each draws once an example, so that all frames of a video are changed alike. They stand before `normalize`.
+An entry whose third parameter is `colors`, an example's image or video (…, C), makes every pixel of that pixel and of
+what all have in common: moves before and after it are read together, and it is done then. Each draws once an example,
+so that all frames of a video are changed alike. They stand before `normalize`.
 """
+
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
+from cnnjax.annotations import Bounds, Elementwise, NonNegative, Share
 from cnnjax.augment._options import INPUTS, happens, repainted, signed
 
 __all__ = [
@@ -68,54 +73,61 @@ def normalize(key, facts, example):
     return repainted(example, change, INPUTS)
 
 
-def brightness(key, facts, example, strength, *, amount: float = 0.4):
+def brightness(key, facts, colors: Elementwise[jax.Array], strength, *, amount: NonNegative = 0.4):
     """The image times a factor in 1 ± amount."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
-    return repainted(example, lambda x: cut(x * factor.astype(x.dtype)))
+    return cut(colors * factor.astype(colors.dtype))
 
 
-def contrast(key, facts, example, strength, *, amount: float = 0.4):
+def contrast(key, facts, colors, strength, *, amount: NonNegative = 0.4):
     """The image's distance to its mean luminance times a factor in 1 ± amount."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
-    return repainted(example, lambda x: cut(blended(mean_luminance(x), x, factor)))
+    return cut(blended(mean_luminance(colors), colors, factor))
 
 
-def saturation(key, facts, example, strength, *, amount: float = 0.4):
+def saturation(key, facts, colors, strength, *, amount: NonNegative = 0.4):
     """Every pixel's distance to its own grey times a factor in 1 ± amount."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
-    return repainted(example, lambda x: cut(blended(luminance(x), x, factor)))
+    return cut(blended(luminance(colors), colors, factor))
 
 
-def hue(key, facts, example, strength, *, turn: float = 0.1):
+def hue(key, facts, colors, strength, *, turn: NonNegative = 0.1):
     """Colours turned about the grey axis by up to `turn` of the circle either way; grey images stay."""
+    if colors.shape[-1] != 3:
+        return colors
     angle = 2 * jnp.pi * turn * strength * signed(key)
-
-    def change(x):
-        if x.shape[-1] != 3:
-            return x
-        # Rodrigues' rotation about (1, 1, 1): unlike a trip to HSV and back it is exact at zero, and linear.
-        rest, slant = (1 - jnp.cos(angle)) / 3, jnp.sin(angle) / jnp.sqrt(3.0)
-        turned = jnp.stack([x[..., 2] - x[..., 1], x[..., 0] - x[..., 2], x[..., 1] - x[..., 0]], -1)
-        return cut(x + rest * (x.sum(-1, keepdims=True) - 3 * x) + slant * turned)
-
-    return repainted(example, change)
+    # Rodrigues' rotation about (1, 1, 1): unlike a trip to HSV and back it is exact at zero, and linear.
+    rest, slant = (1 - jnp.cos(angle)) / 3, jnp.sin(angle) / jnp.sqrt(3.0)
+    red, green, blue = colors[..., 0], colors[..., 1], colors[..., 2]
+    turned = jnp.stack([blue - green, red - blue, green - red], -1)
+    return cut(colors + rest * (colors.sum(-1, keepdims=True) - 3 * colors) + slant * turned)
 
 
-def gamma(key, facts, example, strength, *, amount: float = 0.4):
+def gamma(key, facts, colors: Elementwise[jax.Array], strength, *, amount: NonNegative = 0.4):
     """The image to the power of g, log-uniform in 1/(1 + amount) … 1 + amount."""
     power = jnp.exp(jnp.log1p(amount) * strength * signed(key))
-    return repainted(example, lambda x: jnp.where(power == 1, x, jnp.maximum(x, 1e-6) ** power.astype(x.dtype)))
+    return jnp.where(power == 1, colors, jnp.maximum(colors, 1e-6) ** power.astype(colors.dtype))
 
 
-def lighting(key, facts, example, strength, *, sigma: float = 0.1, values: tuple = VALUES, vectors: tuple = VECTORS):
+def lighting(
+    key,
+    facts,
+    colors,
+    strength,
+    *,
+    sigma: NonNegative = 0.1,
+    values: tuple[float, ...] = VALUES,
+    vectors: tuple[tuple[float, ...], ...] = VECTORS,
+):
     """A Gaussian step along the principal axes of natural colours, the same for every pixel (AlexNet).
 
     `values` and the columns of `vectors` are the axes' standard deviations and directions, ImageNet's by default;
     images without three channels stay as they are.
     """
+    if colors.shape[-1] != 3:
+        return colors
     steps = sigma * strength * jax.random.normal(key, (3,)) * jnp.array(values)
-    color = jnp.sum(jnp.array(vectors) * steps, axis=1)
-    return repainted(example, lambda x: cut(x + color.astype(x.dtype)) if x.shape[-1] == 3 else x)
+    return cut(colors + jnp.sum(jnp.array(vectors) * steps, axis=1).astype(colors.dtype))
 
 
 def solarized(image, level):
@@ -151,50 +163,39 @@ def equalized(image):
     return jax.vmap(channel, -1, -1)(image)
 
 
-def solarize(key, facts, example, strength, *, threshold: float = 0.5, probability: float = 1.0):
+def solarize(key, facts, colors: Elementwise[jax.Array], strength, *, threshold: Share = 0.5, probability: Share = 1.0):
     """Values at or above the threshold inverted; strength lowers it from above white to `threshold`."""
     level = jnp.where(happens(key, probability), ABOVE - strength * (ABOVE - threshold), ABOVE)
-    return repainted(example, lambda x: solarized(x, level))
+    return solarized(colors, level)
 
 
-def posterize(key, facts, example, strength, *, bits: float = 4.0, probability: float = 1.0):
+def posterize(
+    key,
+    facts,
+    colors: Elementwise[jax.Array],
+    strength,
+    *,
+    bits: Annotated[float, Bounds(0, 8)] = 4.0,
+    probability: Share = 1.0,
+):
     """Values in 256 steps cut to their `bits` highest bits; strength takes them away from eight."""
     kept = jnp.where(happens(key, probability), 8 - strength * (8 - bits), 8)
-    return repainted(example, lambda x: posterized(x, kept))
+    return posterized(colors, kept)
 
 
-def autocontrast(key, facts, example, strength, *, probability: float = 1.0):
+def autocontrast(key, facts, colors, strength, *, probability: Share = 1.0):
     """Each channel stretched so that its darkest value is 0 and its brightest 1; strength blends it in."""
     share = strength * happens(key, probability)
-    return repainted(example, lambda x: blended(x, stretched(x), share))
+    return blended(colors, stretched(colors), share)
 
 
-def equalize(key, facts, example, strength, *, probability: float = 1.0):
+def equalize(key, facts, colors, strength, *, probability: Share = 1.0):
     """Each channel's 256 values spread so that all are about as frequent (as Pillow does); strength blends it in."""
     share = strength * happens(key, probability)
-    return repainted(example, lambda x: blended(x, equalized(x), share))
+    return blended(colors, equalized(colors), share)
 
 
-def greyscale(key, facts, example, *, probability: float = 1.0):
+def greyscale(key, facts, colors, *, probability: Share = 1.0):
     """Luminance in every channel, with the given probability; it has no strength."""
     on = happens(key, probability)
-    return repainted(example, lambda x: jnp.where(on, jnp.broadcast_to(luminance(x), x.shape), x))
-
-
-# Entries that need no neighbours of a pixel: moves before and after them are read together, and they are done then.
-POINTWISE = (
-    autocontrast,
-    brightness,
-    contrast,
-    equalize,
-    gamma,
-    greyscale,
-    hue,
-    lighting,
-    posterize,
-    saturation,
-    solarize,
-)
-
-# Those of them whose every number is made of that number alone.
-ALONE = (brightness, gamma, posterize, solarize)
+    return jnp.where(on, jnp.broadcast_to(luminance(colors), colors.shape), colors)

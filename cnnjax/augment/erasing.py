@@ -3,16 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._options import plane, repainted, within
+from cnnjax.annotations import Factor, NonNegative, Share
+from cnnjax.augment._options import Content, plane, repainted
 
 __all__ = ["cutout", "erase"]
 
-CONTENTS = ("constant", "mean", "noise")
 
-
-def _contents(entry, key, facts, content, fill):
+def _contents(key, facts, content, fill):
     """A function that gives the new pixels of an image of any shape."""
-    within(f"{entry}.content", content, CONTENTS)
     if content == "noise":
         return lambda x: jax.random.uniform(key, x.shape, x.dtype)
     value = facts.mean if content == "mean" else fill
@@ -30,7 +28,7 @@ def _without(example, rows, columns, contents):
     return repainted(example, lambda x: jnp.where(mask, contents(x), x))
 
 
-def cutout(key, facts, example, strength, *, side: float = 8.0, content: str = "constant", fill: float = 0.0):
+def cutout(key, facts, example, strength, *, side: NonNegative = 8.0, content: Content = "constant", fill: float = 0.0):
     """A square of `side` pixels, centred anywhere and cut by the borders, replaced (DeVries 2017).
 
     `content` is constant (`fill`), mean (the training set's) or noise. Strength scales the side.
@@ -41,7 +39,7 @@ def cutout(key, facts, example, strength, *, side: float = 8.0, content: str = "
         _lines(jnp.floor(draw * size) - jnp.floor(length / 2), length, size)
         for draw, size in zip(jax.random.uniform(centre, (2,)), plane(example), strict=True)
     ]
-    return _without(example, *lines, _contents("cutout", pixels, facts, content, fill))
+    return _without(example, *lines, _contents(pixels, facts, content, fill))
 
 
 def erase(
@@ -50,11 +48,11 @@ def erase(
     example,
     strength,
     *,
-    probability: float = 0.5,
-    smallest: float = 0.02,
-    largest: float = 0.33,
-    aspect: float = 3.3,
-    content: str = "noise",
+    probability: Share = 0.5,
+    smallest: Share = 0.02,
+    largest: Share = 0.33,
+    aspect: Factor = 3.3,
+    content: Content = "noise",
     fill: float = 0.0,
 ):
     """A rectangle of `smallest` … `largest` of the area replaced by noise, `fill` or the mean (Zhong 2017).
@@ -75,4 +73,4 @@ def erase(
         for draw, side, size in zip(corner, sides, (height, width), strict=True)
     )
     rows = rows & (chance < probability * strength)
-    return _without(example, rows, columns, _contents("erase", pixels, facts, content, fill))
+    return _without(example, rows, columns, _contents(pixels, facts, content, fill))

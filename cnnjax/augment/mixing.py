@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from cnnjax.annotations import AtLeastOne, NonNegative, Share
 from cnnjax.augment._options import INPUTS, happens, plane
 from cnnjax.ops import axes
 
@@ -74,7 +75,7 @@ def _mixup(facts, batch, share):
     return {**batch, **mixed, "target": _blend(_targets(facts, batch), share)}
 
 
-def mixup(key, facts, batch, strength, *, alpha: float = 0.2):
+def mixup(key, facts, batch, strength, *, alpha: NonNegative = 0.2):
     """Every input and its target drawn towards those of the example before it, by Beta(alpha, alpha) (Zhang 2017)."""
     share = _each(key, _rows(batch), lambda one: (1 - _beta(one, alpha)) * strength)
     return _mixup(facts, batch, share)
@@ -114,7 +115,7 @@ def _plane(batch):
     return plane({name: jax.eval_shape(lambda x: x[0], value) for name, value in batch.items()})
 
 
-def cutmix(key, facts, batch, strength, *, alpha: float = 1.0):
+def cutmix(key, facts, batch, strength, *, alpha: NonNegative = 1.0):
     """A window of the example before it pasted into every image, targets mixed by area (Yun 2019).
 
     Segments are pasted along; strength scales the window's area.
@@ -122,7 +123,7 @@ def cutmix(key, facts, batch, strength, *, alpha: float = 1.0):
     return _cutmix(facts, batch, _windows(key, _rows(batch), _plane(batch), alpha, strength))
 
 
-def mix(key, facts, batch, strength, *, mixup: float = 0.2, cutmix: float = 1.0, switch: float = 0.5):
+def mix(key, facts, batch, strength, *, mixup: NonNegative = 0.2, cutmix: NonNegative = 1.0, switch: Share = 0.5):
     """Every example by mixup or, with probability `switch`, by cutmix; the first two options are their alphas."""
     rows = _rows(batch)
     chosen, left, right = jax.random.split(key, 3)
@@ -142,7 +143,7 @@ def mix(key, facts, batch, strength, *, mixup: float = 0.2, cutmix: float = 1.0,
     }
 
 
-def repeat(key, facts, batch, *, times: int = 3):
+def repeat(key, facts, batch, *, times: AtLeastOne = 3):
     """The first of every `times` neighbours in the batch, `times` times: repeated augmentation (Hoffer 2019).
 
     It stands before the entries that make the copies differ; an epoch then shows a `times`-th of the examples.

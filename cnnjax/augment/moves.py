@@ -5,11 +5,14 @@ A pipeline multiplies consecutive moves and reads the image once. `border` says 
 unless the border is edge or reflect. `method` is bilinear or cubic.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
+from cnnjax.annotations import AtLeastOne, Count, Factor, NonNegative, Rate, Seed, Share
 from cnnjax.augment._moving import Move
-from cnnjax.augment._options import happens, outside, signed, within
+from cnnjax.augment._options import Border, Method, happens, outside, signed
 
 __all__ = [
     "Move",
@@ -58,18 +61,16 @@ def flip(
     index,
     epoch,
     *,
-    probability: float = 0.5,
-    axis: str = "width",
-    mode: str = "random",
-    seed: int = 0,
+    probability: Share = 0.5,
+    axis: Literal["width", "height"] = "width",
+    mode: Literal["random", "alternate"] = "random",
+    seed: Seed = 0,
 ):
     """A mirror image (left-right, or top-bottom with `axis="height"`) with the given probability.
 
     `mode="alternate"`: each example's first epoch is random, by its index and `seed`; after it the two
     orientations take turns, so that any two consecutive epochs show both.
     """
-    within("flip.mode", mode, ("random", "alternate"))
-    within("flip.axis", axis, ("width", "height"))
     if mode == "alternate":
         first = happens(jax.random.fold_in(jax.random.key(seed), index), probability)
         turned = (first ^ (epoch % 2 == 1)) & happens(key, strength)
@@ -82,15 +83,17 @@ def flip(
     return Move(rows((sign, 0, height), (0, 1, 0), (0, 0, 1)), whole=True)
 
 
-def shift(key, facts, size, strength, *, pixels: int = 2, border: str = "constant", fill: float = 0.0):
+def shift(key, facts, size, strength, *, pixels: Count = 2, border: Border = "constant", fill: float = 0.0):
     """The image moved by up to `pixels` whole pixels along both axes; strengths above 1 are 1."""
     most = jnp.round(pixels * jnp.minimum(strength, 1.0))
     y, x = (_between(draw, -most, most) for draw in jax.random.uniform(key, (2,)))
     matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
-    return Move(matrix, whole=True, reach=pixels, **outside("shift", facts, border, fill))
+    return Move(matrix, whole=True, reach=pixels, **outside(facts, border, fill))
 
 
-def crop(key, facts, size, strength, *, padding: int = 4, side: int = 0, border: str = "constant", fill: float = 0.0):
+def crop(
+    key, facts, size, strength, *, padding: Count = 4, side: Count = 0, border: Border = "constant", fill: float = 0.0
+):
     """A window of `side` pixels (0: the size of the image) cut at random from the image padded on every side.
 
     Strength, at most 1, scales how far the window strays from the centre.
@@ -103,10 +106,10 @@ def crop(key, facts, size, strength, *, padding: int = 4, side: int = 0, border:
         low, high = middle - jnp.round(strength * middle), middle + jnp.round(strength * (room - middle))
         starts.append(_between(draw, low, high) - padding)
     matrix = rows((1, 0, starts[0]), (0, 1, starts[1]), (0, 0, 1))
-    return Move(matrix, size=out, whole=True, reach=padding, **outside("crop", facts, border, fill))
+    return Move(matrix, size=out, whole=True, reach=padding, **outside(facts, border, fill))
 
 
-def center_crop(key, facts, size, *, side: int = 224):
+def center_crop(key, facts, size, *, side: AtLeastOne = 224):
     """The middle `side`×`side` pixels, for evaluation; it has no strength."""
     out, spare = _window("center_crop", size, side, 0)
     return Move(rows((1, 0, spare[0] // 2), (0, 1, spare[1] // 2), (0, 0, 1)), size=out, whole=True)
@@ -127,11 +130,11 @@ def random_resized_crop(
     size,
     strength,
     *,
-    side: int = 0,
-    smallest: float = 0.08,
-    largest: float = 1.0,
-    aspect: float = 4 / 3,
-    method: str = "bilinear",
+    side: Count = 0,
+    smallest: Share = 0.08,
+    largest: Share = 1.0,
+    aspect: Factor = 4 / 3,
+    method: Method = "bilinear",
 ):
     """A random window of `smallest` … `largest` of the area as `side`×`side` pixels (0: the image's size).
 
@@ -149,7 +152,6 @@ def random_resized_crop(
         starts.append(draw * length * (1 - part) + (scales[-1] - 1) / 2)
     matrix = rows((scales[0], 0, starts[0]), (0, scales[1], starts[1]), (0, 0, 1))
     samples = max(1, round(max(length / new for length, new in zip(size, out, strict=True))))
-    within("random_resized_crop.method", method, ("bilinear", "cubic"))
     return Move(matrix, size=out, method=method, samples=samples, straight=True)
 
 
@@ -159,16 +161,16 @@ def rotate(
     size,
     strength,
     *,
-    degrees: float = 15.0,
-    border: str = "constant",
+    degrees: NonNegative = 15.0,
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """The image turned about its centre by up to `degrees` either way."""
     angle = jnp.deg2rad(degrees * strength * signed(key))
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
     matrix = centred(size, ((cosine, sine), (-sine, cosine)))
-    return Move(matrix, **outside("rotate", facts, border, fill, method))
+    return Move(matrix, **outside(facts, border, fill, method))
 
 
 def translate(
@@ -177,15 +179,15 @@ def translate(
     size,
     strength,
     *,
-    share: float = 0.1,
-    border: str = "constant",
+    share: NonNegative = 0.1,
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """The image moved by up to `share` of its height and width, between pixels too (`shift`: whole pixels)."""
     y, x = (n * share * strength * draw for n, draw in zip(size, signed(key, (2,)), strict=True))
     matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
-    return Move(matrix, straight=True, **outside("translate", facts, border, fill, method))
+    return Move(matrix, straight=True, **outside(facts, border, fill, method))
 
 
 def zoom(
@@ -194,15 +196,15 @@ def zoom(
     size,
     strength,
     *,
-    factor: float = 1.25,
-    border: str = "constant",
+    factor: Factor = 1.25,
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """The image enlarged about its centre, log-uniformly in 1/factor … factor, height and width alike."""
     scale = jnp.exp(-jnp.log(factor) * strength * signed(key))
     matrix = centred(size, ((scale, 0.0), (0.0, scale)))
-    return Move(matrix, straight=True, **outside("zoom", facts, border, fill, method))
+    return Move(matrix, straight=True, **outside(facts, border, fill, method))
 
 
 def rescale(
@@ -211,15 +213,15 @@ def rescale(
     size,
     strength,
     *,
-    factor: float = 1.25,
-    border: str = "constant",
+    factor: Factor = 1.25,
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """Height and width stretched about the centre, each log-uniformly in 1/factor … factor on its own."""
     tall, wide = jnp.exp(-jnp.log(factor) * strength * signed(key, (2,)))
     matrix = centred(size, ((tall, 0.0), (0.0, wide)))
-    return Move(matrix, straight=True, **outside("rescale", facts, border, fill, method))
+    return Move(matrix, straight=True, **outside(facts, border, fill, method))
 
 
 def shear(
@@ -228,18 +230,17 @@ def shear(
     size,
     strength,
     *,
-    degrees: float = 10.0,
-    axis: str = "both",
+    degrees: NonNegative = 10.0,
+    axis: Literal["both", "width", "height"] = "both",
     fit: bool = False,
-    border: str = "constant",
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """The image slanted about its centre by up to `degrees` along its width, its height or both.
 
     `fit` keeps the size of the picture: what is slanted shrinks until all of it stays in the frame.
     """
-    within("shear.axis", axis, ("both", "width", "height"))
     slants = jnp.tan(jnp.deg2rad(degrees * strength * signed(key, (2,))))
     down = slants[0] if axis != "width" else jnp.zeros_like(slants[0])
     along = slants[1] if axis != "height" else jnp.zeros_like(slants[1])
@@ -248,7 +249,7 @@ def shear(
     tall = jnp.abs(bend) + jnp.abs(down) * width / height if fit else 1.0
     wide = 1 + jnp.abs(along) * height / width if fit else 1.0
     linear = ((tall, -down * wide), (-along * tall, bend * wide))
-    return Move(centred(size, linear), **outside("shear", facts, border, fill, method))
+    return Move(centred(size, linear), **outside(facts, border, fill, method))
 
 
 def perspective(
@@ -257,15 +258,15 @@ def perspective(
     size,
     strength,
     *,
-    tilt: float = 0.2,
-    border: str = "constant",
+    tilt: Rate = 0.2,
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """The image as seen from the side: at its edges it is larger or smaller by up to `tilt` along each axis."""
     y, x = (2 * tilt * strength * draw / n for n, draw in zip(size, signed(key, (2,)), strict=True))
     matrix = centred(size, ((1.0, 0.0), (0.0, 1.0)), bend=(y, x))
-    return Move(matrix, **outside("perspective", facts, border, fill, method))
+    return Move(matrix, **outside(facts, border, fill, method))
 
 
 def elastic(
@@ -274,11 +275,11 @@ def elastic(
     size,
     strength,
     *,
-    pixels: float = 1.0,
-    smooth: float = 4.0,
-    border: str = "constant",
+    pixels: NonNegative = 1.0,
+    smooth: NonNegative = 4.0,
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """Every pixel displaced by smooth noise of `pixels` standard deviation along each axis (Simard 2003).
 
@@ -287,7 +288,7 @@ def elastic(
     field = signed(key, (2, *size)) * jnp.sqrt(3.0)
     tall, wide = (_smoother(n, smooth) for n in size)
     field = jnp.einsum("ih,chw,jw->ijc", tall, field, wide, precision="highest")
-    return Move(jnp.eye(3, dtype=float), pixels * strength * field, **outside("elastic", facts, border, fill, method))
+    return Move(jnp.eye(3, dtype=float), pixels * strength * field, **outside(facts, border, fill, method))
 
 
 def _smoother(length, width):

@@ -1,7 +1,8 @@
 """Entries put together into one function of a key and a batch.
 
 Each entry is a pure function; the name of its third parameter says what it works on:
-`size` (a move: gives a `Move`, or that and a change of the example's colours), `example` (one example's fields),
+`size` (a move: gives a `Move`, or that and a change of the example's colours), `colors` (one example's image or video,
+of which it treats every pixel alone), `example` (one example's fields),
 `batch` (all fields of this device's part of the batch).
 """
 
@@ -10,25 +11,26 @@ import inspect
 import zlib
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from cnnjax.annotations import WORKS_ON, peeled
 from cnnjax.augment import _moving
-from cnnjax.augment._options import INPUTS, plane
+from cnnjax.augment._options import INPUTS, plane, repainted
 from cnnjax.augment._sampling import floating
-from cnnjax.augment.colors import ALONE, POINTWISE, normalize
+from cnnjax.augment.colors import normalize
 from cnnjax.ops import axes
+from cnnjax.refusals import refuse_misfits
 
 __all__ = ["compose", "find", "kind"]
 
-KINDS = ("size", "example", "batch")
-
 
 def kind(entry):
-    """`size`, `example` or `batch`: what an entry works on; "" for a function that is no entry."""
+    """`size`, `colors`, `example` or `batch`: what an entry works on; "" for a function that is no entry."""
     names = list(inspect.signature(entry).parameters)[:3] if inspect.isfunction(entry) else []
-    return names[2] if names[:2] == ["key", "facts"] and names[2:] and names[2] in KINDS else ""
+    return names[2] if names[:2] == ["key", "facts"] and names[2:] and names[2] in WORKS_ON else ""
 
 
 def find(name):
@@ -38,7 +40,7 @@ def find(name):
         module, _, function = name.partition(":")
         entry = getattr(importlib.import_module(module), function)
         if not kind(entry):
-            raise ValueError(f"augment {name!r} must be a function of (key, facts, size, example or batch, ...)")
+            raise ValueError(f"augment {name!r} must be a function of (key, facts, {' or '.join(WORKS_ON)}, ...)")
         return entry
     room = importlib.import_module("cnnjax.augment")
     entry = getattr(room, name, "")
@@ -76,7 +78,8 @@ class _Step:
     def __init__(self, name, options):
         self.name, self.entry = name, find(name)
         self.kind = kind(self.entry)
-        parameters = inspect.signature(self.entry).parameters.values()
+        parameters = list(inspect.signature(self.entry).parameters.values())
+        self.elementwise = self.entry is normalize or "elementwise" in peeled(parameters[2].annotation)[1]
         allowed = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.asked = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY][3:]
         given = {key: value for key, value in dict(options).items() if key != "name"}
@@ -86,6 +89,7 @@ class _Step:
                 near = get_close_matches(key, allowed, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(allowed) or 'no options'}"
                 raise ValueError(f"augment.{name}.{key} is no option of {name}; {hint}")
+        refuse_misfits(self.entry, given, path=f"augment.{name}.")
         self.options = {key: given.get(key, default) for key, default in allowed.items()}
 
     def key(self, key):
@@ -93,7 +97,10 @@ class _Step:
 
     def __call__(self, key, facts, subject, fields):
         extra = [self.strength if name == "strength" else fields.get(name, 0) for name in self.asked]
-        return self.entry(self.key(key), facts, subject, *extra, **self.options)
+        change = partial(self.entry, self.key(key), facts)
+        if self.kind == "colors":
+            return repainted(subject, lambda colors: change(colors, *extra, **self.options))
+        return change(subject, *extra, **self.options)
 
 
 def _check(steps):
@@ -103,7 +110,7 @@ def _check(steps):
         if step.kind == "size":
             if "border" in step.options:
                 borders[step.options["border"]] = step.name
-        elif step.entry not in POINTWISE:
+        elif step.kind != "colors":
             borders = {}
         if len(borders) > 1:
             (one, first), (other, second) = borders.items()
@@ -113,7 +120,7 @@ def _check(steps):
             )
     entries = [step.entry for step in steps]
     if normalize in entries:
-        late = [step for step in steps[entries.index(normalize) + 1 :] if step.entry in POINTWISE]
+        late = [step for step in steps[entries.index(normalize) + 1 :] if step.kind == "colors"]
         if late:
             raise ValueError(f"augment: {late[0].name!r} works on colours in [0, 1]; name it before 'normalize'")
 
@@ -151,7 +158,7 @@ def _each(steps, facts):
     """(key, batch) → batch that does moves, pixels and colours to each example by its own key."""
 
     def one(key, example):
-        moves, later = [], []  # what follows a reading: (whether it looks at one number at a time, the change)
+        moves, later = [], []  # what follows a reading: (whether it is elementwise, the change)
 
         def settle(example):
             between = False  # is the picture read between its pixels and not written down yet?
@@ -159,8 +166,8 @@ def _each(steps, facts):
                 move = _moving.compose(moves, plane(example))
                 example, between = _moving.apply(move, facts, example), not move.whole
             example = _floats(example)
-            for alone, change in (*later, (False, lambda example: example)):
-                if between and not alone:
+            for elementwise, change in (*later, (False, lambda example: example)):
+                if between and not elementwise:
                     example, between = _written(example), False
                 example = change(example)
             moves.clear(), later.clear()
@@ -174,9 +181,8 @@ def _each(steps, facts):
                     move, change = move
                     later.append((False, change))
                 moves.append(_moving.sized(move, size))
-            elif moves and step.entry in (*POINTWISE, normalize):
-                alone = step.entry in (*ALONE, normalize)
-                later.append((alone, lambda example, step=step: step(key, facts, example, example)))
+            elif moves and (step.kind == "colors" or step.entry is normalize):
+                later.append((step.elementwise, lambda example, step=step: step(key, facts, example, example)))
             else:
                 example = settle(example)
                 example = step(key, facts, example, example)

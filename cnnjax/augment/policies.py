@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from cnnjax.annotations import AtLeastOne, NonNegative
 from cnnjax.augment._moving import Move, product
-from cnnjax.augment._options import outside, repainted
+from cnnjax.augment._options import Border, Method, outside, repainted
 from cnnjax.augment.colors import (
     ABOVE,
     blended,
@@ -98,11 +99,11 @@ def randaugment(
     size,
     strength,
     *,
-    layers: int = 2,
-    magnitude: float = 9.0,
-    border: str = "constant",
+    layers: AtLeastOne = 2,
+    magnitude: NonNegative = 9.0,
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """`layers` of fourteen moves and colours one after the other, at `magnitude` of 30 (Cubuk 2019).
 
@@ -110,7 +111,7 @@ def randaugment(
     """
     way = [n * 150 / 331 for n in size]
     matrix, colors = _drawn(key, size, strength, [magnitude / 30] * layers, 0.3, way, 30.0, 0.9, 4.0)
-    return Move(matrix, **outside("randaugment", facts, border, fill, method)), colors
+    return Move(matrix, **outside(facts, border, fill, method)), colors
 
 
 def trivialaugment(
@@ -119,12 +120,12 @@ def trivialaugment(
     size,
     strength,
     *,
-    border: str = "constant",
+    border: Border = "constant",
     fill: float = 0.0,
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ):
     """One of fourteen moves and colours at a uniform magnitude, in the wide ranges (Müller 2021)."""
     draw, level = jax.random.split(key)
     level = jax.random.uniform(level)
     matrix, colors = _drawn(draw, size, strength, [level], 0.99, (32.0, 32.0), 135.0, 0.99, 2.0)
-    return Move(matrix, **outside("trivialaugment", facts, border, fill, method)), colors
+    return Move(matrix, **outside(facts, border, fill, method)), colors

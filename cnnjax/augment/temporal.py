@@ -1,9 +1,12 @@
 """Along time: series (T, C) and videos (T, H, W, C)."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._options import repainted, signed, within
+from cnnjax.annotations import AtLeastOne, Count, Factor, Share
+from cnnjax.augment._options import repainted, signed
 
 __all__ = ["series_mask", "series_scale", "series_shift", "temporal_crop"]
 
@@ -15,9 +18,17 @@ def _length(entry, example, names=("series",)):
     raise ValueError(f"augment.{entry} needs `{'` or `'.join(names)}`; the batch has {', '.join(sorted(example))}")
 
 
-def series_shift(key, facts, example, strength, *, steps: int = 8, border: str = "edge", fill: float = 0.0):
+def series_shift(
+    key,
+    facts,
+    example,
+    strength,
+    *,
+    steps: Count = 8,
+    border: Literal["constant", "edge", "wrap"] = "edge",
+    fill: float = 0.0,
+):
     """The series moved by up to `steps` whole steps either way; `border` is constant (`fill`), edge or wrap."""
-    within("series_shift.border", border, ("constant", "edge", "wrap"))
     length = _length("series_shift", example)
     most = jnp.round(steps * strength)
     move = jnp.clip(jnp.floor((2 * most + 1) * jax.random.uniform(key)) - most, -most, most).astype(jnp.int32)
@@ -32,14 +43,14 @@ def series_shift(key, facts, example, strength, *, steps: int = 8, border: str =
     return repainted(example, change, ("series",))
 
 
-def series_scale(key, facts, example, strength, *, factor: float = 1.25):
+def series_scale(key, facts, example, strength, *, factor: Factor = 1.25):
     """The series times a factor, log-uniform in 1/factor … factor, the same for all channels."""
     _length("series_scale", example)
     scale = jnp.exp(jnp.log(factor) * strength * signed(key))
     return repainted(example, lambda x: x * scale.astype(x.dtype), ("series",))
 
 
-def series_mask(key, facts, example, strength, *, share: float = 0.1, probability: float = 1.0, fill: float = 0.0):
+def series_mask(key, facts, example, strength, *, share: Share = 0.1, probability: Share = 1.0, fill: float = 0.0):
     """A stretch of up to `share` of the time set to `fill` in all channels."""
     length = _length("series_mask", example)
     width, start, chance = jax.random.uniform(key, (3,))
@@ -50,7 +61,7 @@ def series_mask(key, facts, example, strength, *, share: float = 0.1, probabilit
     return repainted(example, lambda x: jnp.where(mask[:, None], jnp.asarray(fill, x.dtype), x), ("series",))
 
 
-def temporal_crop(key, facts, example, strength, *, frames: int = 16):
+def temporal_crop(key, facts, example, strength, *, frames: AtLeastOne = 16):
     """`frames` successive frames of a video or steps of a series; strength, at most 1, scales the way from the middle.
 
     With `strength = 0` it is the middle, for evaluation.

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax import ops
-from cnnjax.augment._options import plane, repainted, signed, within
+from cnnjax.annotations import AtLeastOne, NonNegative, Seed, Share
+from cnnjax.augment._options import plane, repainted, signed
 from cnnjax.augment.colors import blended, cut
+from cnnjax.ops.resampling import Method as ResizeMethod
 
 __all__ = ["blur", "noise", "permute", "resize", "salt_and_pepper", "sharpness"]
 
@@ -28,13 +30,13 @@ def smoothed(image):
     return jnp.where(edge, image, smooth)
 
 
-def sharpness(key, facts, example, strength, *, amount: float = 0.5):
+def sharpness(key, facts, example, strength, *, amount: NonNegative = 0.5):
     """The image's distance to its smoothed self times a factor in 1 ± amount; the outermost pixels stay."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
     return repainted(example, lambda x: cut(blended(smoothed(x), x, factor)))
 
 
-def blur(key, facts, example, strength, *, sigma: float = 1.0, window: int = 7):
+def blur(key, facts, example, strength, *, sigma: NonNegative = 1.0, window: AtLeastOne = 7):
     """The image smoothed by a Gaussian of up to `sigma` pixels, cut off at `window` (odd) pixels."""
     if window < 1 or window % 2 == 0:
         raise ValueError(f"augment.blur.window is {window}; it must be odd and positive")
@@ -44,7 +46,7 @@ def blur(key, facts, example, strength, *, sigma: float = 1.0, window: int = 7):
     return repainted(example, lambda x: _correlated(_correlated(x, weights, -3), weights, -2))
 
 
-def noise(key, facts, example, strength, *, sigma: float = 0.05):
+def noise(key, facts, example, strength, *, sigma: NonNegative = 0.05):
     """The input plus independent Gaussian noise of the given standard deviation; pictures stay in [0, 1]."""
 
     def change(x):
@@ -54,7 +56,7 @@ def noise(key, facts, example, strength, *, sigma: float = 0.05):
     return repainted(example, change, ("series",))
 
 
-def salt_and_pepper(key, facts, example, strength, *, share: float = 0.02):
+def salt_and_pepper(key, facts, example, strength, *, share: Share = 0.02):
     """The given share of the pixels set to black or white, all channels together."""
 
     def change(x):
@@ -65,7 +67,7 @@ def salt_and_pepper(key, facts, example, strength, *, share: float = 0.02):
     return repainted(example, change)
 
 
-def permute(key, facts, example, *, seed: int = 0):
+def permute(key, facts, example, *, seed: Seed = 0):
     """The picture with its pixels in another order, the same for every picture: neighbourhood is lost, nothing else.
 
     What a convolutional net knows beforehand, and one of dense layers does not. It has no strength.
@@ -78,9 +80,10 @@ def permute(key, facts, example, *, seed: int = 0):
     return repainted(example, change)
 
 
-def resize(key, facts, example, *, height: int = 224, width: int = 224, method: str = "bilinear"):
+def resize(
+    key, facts, example, *, height: AtLeastOne = 224, width: AtLeastOne = 224, method: ResizeMethod = "bilinear"
+):
     """The picture, its segments, boxes and points at another size; shrinking is antialiased. It has no strength."""
-    within("resize.method", method, ("nearest", "bilinear", "cubic"))
     old, new = plane(example), (height, width)
     scale = jnp.array([n / o for n, o in zip(new, old, strict=True)])
     example = dict(example)

@@ -4,17 +4,16 @@ A view's name is a function of the image's size; several names are every combina
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 
 from cnnjax import ops
+from cnnjax.annotations import ViewName
+from cnnjax.refusals import one_of, refuse_misfits
 
 __all__ = ["View", "averaged", "five_crop", "mirror", "scales", "shifts", "ten_crop"]
-
-OF = ("probabilities", "outputs")
 
 
 class View(NamedTuple):
@@ -108,15 +107,12 @@ def _both(views, more, size):
 
 
 def _named(name, size, options):
-    known = {function.__name__: function for function in (five_crop, mirror, scales, shifts, ten_crop)}
-    if name not in known:
-        near = get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        raise ValueError(f"eval.views has no view {name!r}; {hint}")
-    return known[name](size, **options.get(name, {}))
+    return globals()[one_of(name, get_args(ViewName), path="eval.views")](size, **options.get(name, {}))
 
 
-def averaged(predict, image, names, options, *, of: str = "probabilities", dense: bool = False):
+def averaged(
+    predict, image, names, options, *, of: Literal["probabilities", "outputs"] = "probabilities", dense: bool = False
+):
     """What `predict` (images → outputs) says on average over every combination of the named views.
 
     `of="probabilities"`: outputs are logits along the last axis; their softmax is averaged and the logarithm of
@@ -124,8 +120,7 @@ def averaged(predict, image, names, options, *, of: str = "probabilities", dense
     `dense`: outputs (B, h, w, K) as large as the view are mapped back to the image before.
     Views of one shape are one loop over one network.
     """
-    if of not in OF:
-        raise ValueError(f"eval.views: of is {of!r}; it must be one of {', '.join(OF)}")
+    refuse_misfits(averaged, locals(), path="eval.views: ")
     size = tuple(image.shape[1:3])
     views = [View(1.0, _same, _same)]
     for name in names:

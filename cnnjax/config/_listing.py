@@ -1,18 +1,20 @@
-"""What the rooms offer, as text: every entry with its first sentence, its options and their defaults."""
+"""What the rooms offer, as text: every entry with its first sentence, its options, defaults, words and bounds."""
 
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
 
-from cnnjax.config._sections import PLAIN
-from cnnjax.config.signatures import ROOMS, entries, options_of, room_options
-from cnnjax.refusals import ConfigError, nearest
+from cnnjax.config._sections import NOTHING, PLAIN
+from cnnjax.config.signatures import ROOMS, Option, entries, options_of, room_options
+from cnnjax.refusals import ConfigError, limits, nearest
 
 _WIDTH = 110
+_INDENT = " " * 21
+_LONG = 60  # letters; a room's longer lists of words stand once, at its end
 
 
 def listing(what: str = "") -> str:
-    """The entries of all rooms, of one room, or one entry by its name, with their options and defaults."""
+    """The entries of all rooms, of one room, or one entry by its name, with options, defaults, words and bounds."""
     sections = (*ROOMS.values(), *PLAIN)
     rooms = {section: room for room, section in ROOMS.items()} | {room: room for room in ROOMS}
     if what in rooms:
@@ -29,11 +31,14 @@ def _room(room: str) -> str:
     where = f"config.{section}.train and .eval" if section == "augment" else f"config.{section}.name"
     lines = [f"{room} ({where})"]
     families: dict = {}
+    long: dict = {}
     for name, function in entries(room).items():
-        lines += _entry(name, function, families)
+        lines += _entry(name, function, families, long)
     beside = room_options(section)
     if beside:
         lines += ["  beside every entry's own options:", *_options(beside)]
+    for words, key in long.items():
+        lines += _wrapped(words, f"  {key:18s} ")
     return "\n".join(lines)
 
 
@@ -52,21 +57,39 @@ def _found(name: str, sections: list[str]) -> str:
     return "\n\n".join(texts)
 
 
-def _entry(name: str, function: Callable, families: dict) -> list[str]:
-    """Name, first sentence, options; a preset of an entry that stands above it shows what it changes alone."""
+def _entry(name: str, function: Callable, families: dict, long: dict) -> list[str]:
+    """Name, first sentence, options; a preset of an entry that stands above it shows what it changes alone.
+
+    Long lists of words are put into `long`, with the option's name, to be said once.
+    """
     text = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
-    head = textwrap.fill(text, _WIDTH, initial_indent=f"  {name:18s} ", subsequent_indent=" " * 21)
+    head = textwrap.fill(text, _WIDTH, initial_indent=f"  {name:18s} ", subsequent_indent=_INDENT)
     options = options_of(function)
     family = families.setdefault(getattr(function, "__code__", function), (name, options))
+    for key, option in options.items():
+        if len(limits(option.kind)) > _LONG:
+            long.setdefault(limits(option.kind), key)
     if family[0] == name:
-        return [head, *_options(options)]
+        return [head, *_options(options, long)]
     changed = {key: option for key, option in options.items() if option.default != family[1][key].default}
-    return [head, *_options(changed, f"as {family[0]}, but ")]
+    return [head, *_wrapped(f"as {family[0]}, but {', '.join(_default(key, changed[key]) for key in changed)}")]
 
 
-def _options(options: Mapping, start: str = "") -> list[str]:
-    words = ", ".join(f"{key}={option.default!r}".replace(" ", "\0") for key, option in options.items())
-    indent = " " * 21
-    form = textwrap.TextWrapper(_WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
-    lines = form.wrap(start + words)
-    return [line.replace("\0", " ") for line in lines]
+def _options(options: Mapping, said: Mapping = NOTHING) -> list[str]:
+    """The options with their defaults, words and bounds; of a list that is `said` elsewhere its name."""
+    texts = []
+    for key, option in options.items():
+        words = limits(option.kind)
+        words = f"see {said[words]} below" if words in said else words
+        unbroken = words.replace(" ", "\0").replace("|\0", "| ")  # a line may break after a stroke alone
+        texts.append(_default(key, option) + (f" ({unbroken})" if words else ""))
+    return _wrapped(", ".join(texts))
+
+
+def _default(key: str, option: Option) -> str:
+    return f"{key}={option.default!r}".replace(" ", "\0")
+
+
+def _wrapped(text: str, first: str = _INDENT) -> list[str]:
+    form = textwrap.TextWrapper(_WIDTH, initial_indent=first, subsequent_indent=_INDENT, break_long_words=False)
+    return [line.replace("\0", " ") for line in form.wrap(text)]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from cnnjax.annotations import Seed
 from cnnjax.config import _values
 from cnnjax.config.signatures import ROOMS, Option, entry, label, options_of, room_of, room_options
 from cnnjax.refusals import ConfigError
@@ -118,7 +119,7 @@ def leaves(config: Mapping) -> Iterator[Leaf]:
     for key in (*ROOMS.values(), *PLAIN):
         if not is_section(config.get(key)):
             raise ConfigError(f"{key} is missing from the config; cnnjax.config.experiment(…) makes a whole one")
-    yield Leaf("seed", config, "seed", Option(int, 0))
+    yield Leaf("seed", config, "seed", Option(Seed, 0))
     for room, key in ROOMS.items():
         if key == "augment":
             yield from _augment_leaves(config[key])

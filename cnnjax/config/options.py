@@ -1,32 +1,45 @@
 """The options that stand beside every entry's own: what a config may say about a run, room by room.
 
 Each function's keyword-only options and defaults are the schema of the config section with its name
-(`config.train.batch`); none of them is ever called for a result but `bounds`.
+(`config.train.batch`), words and bounds included; none of them is ever called for a result.
 Durations come in three units, `steps`, `epochs`, `examples` (with a prefix where a room has several): 0 is not given.
 """
 
-import math
+from typing import Annotated, Literal
 
-from cnnjax import Static
+from cnnjax.annotations import (
+    AtLeastOne,
+    Bounds,
+    ChannelWeights,
+    Count,
+    HeadWeights,
+    NonNegative,
+    Positive,
+    Rate,
+    Seed,
+    Static,
+    Text,
+    ViewName,
+)
 
-__all__ = ["bounds", "checkpoint", "choices", "data", "eval", "optimizer", "report", "schedule", "train"]
+__all__ = ["checkpoint", "data", "eval", "optimizer", "report", "schedule", "train"]
 
 
 def train(
     *,
-    steps: int = 0,
-    epochs: Static[float] = 0.0,
-    examples: int = 0,
-    batch: int = 128,
-    init: str = "",
-    init_head: str = "file",
-    init_channels: str = "file",
-    parallel: str = "auto",
-    devices: int = 0,
-    dispatch: int = 0,
-    precision: str = "auto",
-    nonfinite: int = 3,
-    rollbacks: int = 2,
+    steps: Count = 0,
+    epochs: Static[NonNegative] = 0.0,
+    examples: Count = 0,
+    batch: AtLeastOne = 128,
+    init: Text = "",
+    init_head: HeadWeights = "file",
+    init_channels: ChannelWeights = "file",
+    parallel: Literal["auto", "jit", "pmap", "shard_map"] = "auto",
+    devices: Count = 0,
+    dispatch: Count = 0,
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto",
+    nonfinite: AtLeastOne = 3,
+    rollbacks: AtLeastOne = 2,
 ) -> dict:
     """Length of the training, examples in a global batch, what it begins from, and how the step is compiled.
 
@@ -42,15 +55,15 @@ def train(
 
 def eval(  # the config says eval
     *,
-    steps: int = 0,
-    epochs: Static[float] = 0.0,
-    examples: int = 0,
-    batch: int = 0,
+    steps: Count = 0,
+    epochs: Static[NonNegative] = 0.0,
+    examples: Count = 0,
+    batch: Count = 0,
     test: bool = True,
-    views: tuple = (),
-    view_pixels: int = 1,
-    view_side: int = 224,
-    view_scales: tuple = (0.75, 1.0, 1.25),
+    views: tuple[ViewName, ...] = (),
+    view_pixels: Count = 1,
+    view_side: AtLeastOne = 224,
+    view_scales: tuple[Positive, ...] = (0.75, 1.0, 1.25),
 ) -> dict:
     """How often the eval split is measured (never given: ten times a run), in batches of `batch` (0: as in training).
 
@@ -63,11 +76,11 @@ def eval(  # the config says eval
 
 def checkpoint(
     *,
-    steps: int = 0,
-    epochs: Static[float] = 0.0,
-    examples: int = 0,
-    keep: int = 2,
-    metric: str = "",
+    steps: Count = 0,
+    epochs: Static[NonNegative] = 0.0,
+    examples: Count = 0,
+    keep: AtLeastOne = 2,
+    metric: Text = "",
 ) -> dict:
     """How often the state is saved (never given: as often as evaluated); the last `keep` and the best by `metric` stay.
 
@@ -78,11 +91,11 @@ def checkpoint(
 
 def report(
     *,
-    steps: int = 0,
-    epochs: Static[float] = 0.0,
-    examples: int = 0,
+    steps: Count = 0,
+    epochs: Static[NonNegative] = 0.0,
+    examples: Count = 0,
     tensorboard: bool = True,
-    wandb: str = "",
+    wandb: Text = "",
     curves: bool = True,
     quiet: bool = False,
 ) -> dict:
@@ -95,12 +108,12 @@ def report(
 
 def optimizer(
     *,
-    clip: float = 0.0,
-    accumulate: int = 1,
-    ema: float = 0.0,
-    freeze: tuple[str, ...] = (),
-    factors: tuple[tuple[str, float], ...] = (),
-    groups: tuple[tuple[str, str], ...] = (),
+    clip: NonNegative = 0.0,
+    accumulate: AtLeastOne = 1,
+    ema: Rate = 0.0,
+    freeze: tuple[Text, ...] = (),
+    factors: tuple[tuple[Text, NonNegative], ...] = (),
+    groups: tuple[tuple[Text, Text], ...] = (),
 ) -> dict:
     """What surrounds the optimizer: gradient clipping by global norm, microbatches, averaging, groups of parameters.
 
@@ -113,9 +126,9 @@ def optimizer(
 
 def schedule(
     *,
-    warmup_steps: int = 0,
-    warmup_epochs: Static[float] = 0.0,
-    warmup_examples: int = 0,
+    warmup_steps: Count = 0,
+    warmup_epochs: Static[NonNegative] = 0.0,
+    warmup_examples: Count = 0,
 ) -> dict:
     """Linear warm-up of the learning rate before the schedule proper begins."""
     return dict(locals())
@@ -123,73 +136,13 @@ def schedule(
 
 def data(
     *,
-    seed: int = 0,
-    resident: str = "auto",
-    workers: int = -1,
+    seed: Seed = 0,
+    resident: Literal["auto", "yes", "no"] = "auto",
+    workers: Annotated[int, Bounds(-1)] = -1,
 ) -> dict:
     """Order of the examples (a function of this seed and the step alone) and where they live.
 
-    `resident` auto|yes|no: whole sets on the device as uint8; `workers` processes decode what is streamed (0: a thread
+    `resident`: whole sets on the device as uint8; `workers` processes decode what is streamed (0: a thread
     of the training process; -1: one per core).
     """
     return dict(locals())
-
-
-_BOUNDS = {  # by the last word of the path: lowest, highest, is the highest allowed
-    "lr": (0.0, math.inf, False),
-    "decay": (0.0, math.inf, False),
-    "momentum": (0.0, 1.0, False),
-    "b1": (0.0, 1.0, False),
-    "b2": (0.0, 1.0, False),
-    "eps": (0.0, math.inf, False),
-    "ema": (0.0, 1.0, False),
-    "clip": (0.0, math.inf, False),
-    "accumulate": (1, math.inf, False),
-    "smoothing": (0.0, 1.0, False),
-    "dropout": (0.0, 1.0, False),
-    "drop_path": (0.0, 1.0, False),
-    "rate": (0.0, 1.0, False),
-    "batch": (0, math.inf, False),
-    "steps": (0, math.inf, False),
-    "epochs": (0, math.inf, False),
-    "examples": (0, math.inf, False),
-    "holdout": (0, math.inf, False),
-    "keep": (1, math.inf, False),
-    "seed": (0, 2**32, False),
-    "latent": (1, math.inf, False),
-    "pixels": (0, math.inf, False),
-    "padding": (0, math.inf, False),
-    "norm_group": (0, math.inf, False),
-    "devices": (0, math.inf, False),
-    "dispatch": (0, math.inf, False),
-    "workers": (-1, math.inf, False),
-    "nonfinite": (1, math.inf, False),
-    "rollbacks": (1, math.inf, False),
-    "strength": (0.0, math.inf, False),
-    "floor": (0.0, 1.0, True),
-}
-
-_AT_LEAST_ONE = ("train.batch", "model.width", "model.depth")
-
-_CHOICES = {
-    "train.init_head": ("file", "fresh"),
-    "train.init_channels": ("file", "adapt"),
-    "train.parallel": ("auto", "jit", "pmap", "shard_map"),
-    "train.precision": ("auto", "float32", "bfloat16", "float64"),
-    "data.resident": ("auto", "yes", "no"),
-}
-
-
-def bounds(path: str) -> tuple[float, float, bool]:
-    """Lowest value, highest value and whether the highest is allowed for the option at a dotted config path."""
-    word = path.rpartition(".")[2]
-    for unit in ("steps", "epochs", "examples"):
-        if word.endswith(f"_{unit}"):
-            word = unit
-    low, high, closed = _BOUNDS.get(word, (-math.inf, math.inf, False))
-    return (1, high, closed) if path in _AT_LEAST_ONE else (low, high, closed)
-
-
-def choices(path: str) -> tuple[str, ...]:
-    """The words allowed for the option at a dotted config path; () where any will do."""
-    return _CHOICES.get(path, ())

@@ -3,11 +3,10 @@
 import functools
 import importlib
 import inspect
-import typing
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from cnnjax import Static
+from cnnjax.annotations import WORKS_ON, Bounds, NonNegative, peeled
 from cnnjax.refusals import ConfigError, one_of, suggestion
 
 __all__ = [
@@ -44,13 +43,12 @@ _SHAPES = {  # the same in words
     "tasks": "(facts, *, option: float = 0.0, …), every option with a default",
     "optimizers": "(*, lr: float = 0.1, …), every option with a default",
     "schedules": "(progress, *, option: float = 0.0, …), every option with a default",
-    "augment": "(key, facts, size or example or batch, strength, *, option: float = 0.0, …)",
+    "augment": f"(key, facts, {' or '.join(WORKS_ON)}, strength, *, option: float = 0.0, …)",
 }
-_WORKS_ON = (("size",), ("example",), ("batch",))  # third parameter of an augment entry
 
 
 class Option(NamedTuple):
-    """One option of an entry: what it may hold, its default, whether it is traced, the room that it names an entry of.
+    """One option of an entry: what it may hold, bounds included; its default; whether it is traced; its entry's room.
 
     `room` is "same" where a nested entry is from the room of the entry that has the option.
     """
@@ -112,7 +110,7 @@ def is_entry(room: str, function: Any) -> bool:
     if room == "data" and returns is not inspect.Signature.empty and getattr(returns, "__name__", returns) != "Source":
         return False
     if room == "augment":
-        return positional[:2] == ("key", "facts") and positional[2:3] in _WORKS_ON and not required
+        return positional[:2] == ("key", "facts") and positional[2:] and positional[2] in WORKS_ON and not required
     return positional in _POSITIONAL[room] and required == ({"outputs"} if room == "models" else set())
 
 
@@ -127,7 +125,8 @@ def options_of(function: Callable) -> Mapping[str, Option]:
     options = {p.name: _option(p.annotation, p.default) for p in keywords}
     strength = signature.parameters.get("strength")
     if strength is not None and strength.kind is strength.POSITIONAL_OR_KEYWORD:
-        options["strength"] = Option(float, 1.0, numeric=True)
+        given = strength.annotation is not strength.empty
+        options["strength"] = _option(strength.annotation if given else NonNegative, 1.0)
     return options
 
 
@@ -140,16 +139,11 @@ def room_options(key: str) -> Mapping[str, Option]:
 def _option(annotation: Any, default: Any) -> Option:
     if annotation is inspect.Parameter.empty:
         annotation = type(default)
-    while isinstance(annotation, typing.TypeAliasType):
-        annotation = annotation.__value__
-    origin = typing.get_origin(annotation)
-    if origin is Static:
-        return Option(typing.get_args(annotation)[0], default)
-    if origin is typing.Annotated:
-        base, *marks = typing.get_args(annotation)
-        room = next((mark for mark in marks if mark in ROOMS), "same" if "section" in marks else "")
-        return Option(base, default, numeric=base is float and "static" not in marks, room=room)
-    return Option(annotation, default, numeric=annotation is float)
+    kind, marks = peeled(annotation)
+    room = next((mark for mark in marks if mark in ROOMS), "same" if "section" in marks else "")
+    for bounds in (mark for mark in marks if isinstance(mark, Bounds)):
+        kind = Annotated[kind, bounds]
+    return Option(kind, default, numeric=peeled(kind)[0] is float and "static" not in marks, room=room)
 
 
 def _imported(room: str, name: str, path: str) -> Callable:

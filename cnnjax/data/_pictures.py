@@ -2,18 +2,21 @@
 
 import contextlib
 import copy
-import difflib
 import io
 import warnings
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from cnnjax.annotations import Bounds
 from cnnjax.data._png16 import deep_png, is_deep
 from cnnjax.data.source import DataError, assemble, within_budget
 from cnnjax.data.stream import into_memory
 
-FITS = ("crop", "pad", "squash")
+Fit = Literal["crop", "pad", "squash"]
+Depth = Literal[8, 16]
+Budget = Annotated[int, Bounds(-1)]
 _FORMATS = ("JPEG", "PNG")
 _SMALL = 2**28  # bytes of pixels up to which a set is read whole, once
 _MANY = 2000  # files from which on worker processes read it faster than this one alone
@@ -29,21 +32,10 @@ _UPRIGHT = {  # by the EXIF orientation, what makes the picture stand as it was 
 }
 
 
-def vet(*, size, width, fit, depth, channels):
-    """Refuses options that no picture can follow."""
-    if fit not in FITS:
-        raise DataError(f"data.fit is {fit!r}; it must be {', '.join(FITS[:-1])} or {FITS[-1]}{_near(fit, FITS)}")
-    if depth not in (8, 16):
-        raise DataError(f"data.depth is {depth}; it must be 8 or 16")
-    if channels not in (1, 3):
-        raise DataError(f"data.channels is {channels}; it must be 1 or 3")
-    if size < 0 or width < 0 or (width and not size):
+def vet(size: int, width: int) -> None:
+    """Refuses a width without a size."""
+    if width and not size:
         raise DataError(f"data.size is {size} and data.width {width}; give the size, or 0 for images of one size")
-
-
-def _near(word, words):
-    close = difflib.get_close_matches(str(word), words, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class Pictures:

@@ -6,10 +6,12 @@ import pathlib
 
 import numpy as np
 
+from cnnjax.annotations import Count, Text
 from cnnjax.data._official import official_cifar10, official_mnist
-from cnnjax.data._pictures import Pictures, source_of, vet
+from cnnjax.data._pictures import Budget, Depth, Fit, Pictures, source_of, vet
 from cnnjax.data.in_memory import from_arrays
 from cnnjax.data.source import DataError, Source, every_fifth
+from cnnjax.refusals import refuse_misfits
 
 __all__ = ["cifar10", "fashion_mnist", "mnist", "tfds"]
 
@@ -19,19 +21,19 @@ _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 def tfds(
     *,
-    set: str = "",
-    root: str = "",
-    train: str = "train",
-    eval: str = "",
-    test: str = "",
-    image: str = "",
-    label: str = "",
-    size: int = 0,
-    width: int = 0,
-    fit: str = "crop",
-    depth: int = 8,
-    budget: int = -1,
-    holdout: int = 0,
+    set: Text = "",
+    root: Text = "",
+    train: Text = "train",
+    eval: Text = "",
+    test: Text = "",
+    image: Text = "",
+    label: Text = "",
+    size: Count = 0,
+    width: Count = 0,
+    fit: Fit = "crop",
+    depth: Depth = 8,
+    budget: Budget = -1,
+    holdout: Count = 0,
 ) -> Source:
     """The prepared image set `set` ("cifar10", "imagenette/160px-v2:1.0.0"), as uint8 images and labels.
 
@@ -40,7 +42,8 @@ def tfds(
     example; eval is validation where test is another. `image` and `label` name features where the set does not say.
     The options from `size` on are those of `folder`.
     """
-    vet(size=size, width=width, fit=fit, depth=depth, channels=3)
+    refuse_misfits(tfds, locals(), path="data.")
+    vet(size, width)
     directory = _prepared(set, root)
     info = _information(directory)
     features = _features(info, image, label)
@@ -60,7 +63,7 @@ def tfds(
     return source_of(splits[train], splits[eval], splits[test], holdout=holdout, names=names)
 
 
-def mnist(*, root: str = "", holdout: int = 0) -> Source:
+def mnist(*, root: Text = "", holdout: Count = 0) -> Source:
     """60,000 + 10,000 handwritten digits, 28×28 grey (LeCun, Cortes, Burges).
 
     From a prepared tensorflow-datasets set or from the four official .gz files in root/mnist.
@@ -68,7 +71,7 @@ def mnist(*, root: str = "", holdout: int = 0) -> Source:
     return _small("mnist", root, holdout, official_mnist, tuple("0123456789"), (0.1307,))
 
 
-def fashion_mnist(*, root: str = "", holdout: int = 0) -> Source:
+def fashion_mnist(*, root: Text = "", holdout: Count = 0) -> Source:
     """60,000 + 10,000 articles of clothing, 28×28 grey (Xiao, Rasul, Vollgraf 2017).
 
     From a prepared tensorflow-datasets set or from the four official .gz files in root/fashion_mnist.
@@ -76,7 +79,7 @@ def fashion_mnist(*, root: str = "", holdout: int = 0) -> Source:
     return _small("fashion_mnist", root, holdout, official_mnist, _CLOTHES, (0.2860,))
 
 
-def cifar10(*, root: str = "", holdout: int = 0) -> Source:
+def cifar10(*, root: Text = "", holdout: Count = 0) -> Source:
     """50,000 + 10,000 photographs of ten kinds of things, 32×32 colour (Krizhevsky 2009).
 
     From a prepared tensorflow-datasets set or from the six official .bin files in root/cifar10.

@@ -4,11 +4,26 @@ import difflib
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from cnnjax.data._pictures import Pictures, opened, picture, reason, source_of, strictly, upright_size, vet
+from cnnjax.annotations import AtLeastOne, Count, Text
+from cnnjax.data._pictures import (
+    Budget,
+    Depth,
+    Fit,
+    Pictures,
+    opened,
+    picture,
+    reason,
+    source_of,
+    strictly,
+    upright_size,
+    vet,
+)
 from cnnjax.data.source import DataError, Source, every_fifth, within_budget
+from cnnjax.refusals import refuse_misfits
 
 __all__ = ["ENDINGS", "folder", "pictures"]
 
@@ -18,14 +33,14 @@ _SPLITS = {"train": ("train", "training"), "eval": ("eval", "val", "valid", "val
 
 def folder(
     *,
-    root: str = "",
-    size: int = 0,
-    width: int = 0,
-    fit: str = "crop",
-    depth: int = 8,
-    channels: int = 3,
-    budget: int = -1,
-    holdout: int = 0,
+    root: Text = "",
+    size: Count = 0,
+    width: Count = 0,
+    fit: Fit = "crop",
+    depth: Depth = 8,
+    channels: Literal[1, 3] = 3,
+    budget: Budget = -1,
+    holdout: Count = 0,
 ) -> Source:
     """The JPEG and PNG files under `root`, one directory per class, as uint8 images.
 
@@ -35,7 +50,8 @@ def folder(
     floats in [0, 1]; `channels` is 3 or 1; transparent pixels lie on white; EXIF rotation is applied. Broken files are
     passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10). Sets of up to 256 MiB are read whole.
     """
-    vet(size=size, width=width, fit=fit, depth=depth, channels=channels)
+    refuse_misfits(folder, locals(), path="data.")
+    vet(size, width)
     if not root:
         raise DataError("data.root is empty; name the directory, --config.data.root=DIR")
     base = pathlib.Path(root).expanduser()
@@ -58,13 +74,17 @@ def folder(
 
 
 def pictures(
-    paths: Sequence[str | os.PathLike], shape: tuple[int, int, int], *, fit: str = "crop", depth: int = 8
+    paths: Sequence[str | os.PathLike],
+    shape: tuple[AtLeastOne, AtLeastOne, Literal[1, 3]],
+    *,
+    fit: Fit = "crop",
+    depth: Depth = 8,
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Image files as (N, *shape), as `folder` reads them; those that can't be are left out, and listed with the reason.
 
     Uint8, or with `depth` 16 floats in [0, 1].
     """
-    vet(size=shape[0], width=shape[1], fit=fit, depth=depth, channels=shape[2])
+    refuse_misfits(pictures, locals(), path="data.")
     read, bad = [], {}
     for path in paths:
         try:

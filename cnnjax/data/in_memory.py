@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 
+from cnnjax.annotations import Count, Text
 from cnnjax.data.source import NOTHING, DataError, Memory, Source, assemble, check, every_fifth
 from cnnjax.fields import INPUTS
 
@@ -17,7 +18,7 @@ FIELDS = (*INPUTS, "label", "target", "segments", "instances", "boxes", "classes
 _SPLITS = ("train", "eval", "test")
 
 
-def arrays(*, path: str = "", holdout: int = 0) -> Source:
+def arrays(*, path: Text = "", holdout: Count = 0) -> Source:
     """The set in the .npz file `path`, with arrays train_image, train_label, test_image, test_label and so on.
 
     A name is train_, eval_ or test_ and a field of the batch (image, label, segments, …). Without test_… the test
@@ -38,7 +39,7 @@ def arrays(*, path: str = "", holdout: int = 0) -> Source:
         raise DataError(f"{path}: {error}") from None
 
 
-def from_arrays(train: dict, test: dict, eval: dict = NOTHING, *, holdout: int = 0, names: tuple = ()) -> Source:
+def from_arrays(train: dict, test: dict, eval: dict = NOTHING, *, holdout: Count = 0, names: tuple = ()) -> Source:
     """A Source of arrays in memory: each split a dict of batch fields, such as image (N, H, W, C) and label (N,).
 
     Inputs are uint8, uint16 (which becomes float), or float in [0, 1]. Images without a channel axis get one.

@@ -2,11 +2,14 @@
 
 from importlib.resources import as_file, files
 from string import ascii_uppercase
+from typing import Annotated
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cnnjax.data.source import DataError, Memory, Source, assemble
+from cnnjax.annotations import Bounds, Count
+from cnnjax.data.source import Memory, Source, assemble
+from cnnjax.refusals import refuse_misfits
 
 __all__ = ["letters"]
 
@@ -17,14 +20,13 @@ _TRAIN = (*(f"DejaVuSans{style}" for style in _SANS), *(f"DejaVuSerif{style}" fo
 _TEST = (*(f"DejaVuSansMono{style}" for style in _SANS), *(f"STIXGeneral{style}" for style in _STIX))
 
 
-def letters(*, size: int = 28, holdout: int = 0) -> Source:
+def letters(*, size: Annotated[int, Bounds(8, 1024)] = 28, holdout: Count = 0) -> Source:
     """416 printed capitals A to Z, `size`×`size` grey, white on black: eight faces to train on, eight others to test.
 
     The faces are DejaVu Sans and Serif in training, DejaVu Sans Mono and STIX in the test (upright, bold, slanted
     both). So few that a net does better which has seen other characters before.
     """
-    if not 8 <= size <= 1024:
-        raise DataError(f"data.size is {size}; it must lie between 8 and 1024")
+    refuse_misfits(letters, locals(), path="data.")
     label = np.tile(np.arange(26, dtype=np.int32), 8)
     splits = [Memory({"image": _drawn(faces, size), "label": label}) for faces in (_TRAIN, _TEST)]
     return assemble(splits[0], splits[1], splits[1], holdout=holdout, names=tuple(ascii_uppercase))

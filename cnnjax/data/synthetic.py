@@ -1,8 +1,12 @@
 """Sets made from a seed: endless in kind, free of licences, and every pixel's truth is known."""
 
+from typing import Annotated
+
 import numpy as np
 
-from cnnjax.data.source import DataError, Memory, Source, assemble
+from cnnjax.annotations import Bounds, Count
+from cnnjax.data.source import Memory, Source, assemble
+from cnnjax.refusals import refuse_misfits
 
 __all__ = ["shapes"]
 
@@ -12,16 +16,16 @@ _PER_PIECE = 8  # uniform numbers that place and paint one shape or one piece of
 
 def shapes(
     *,
-    train: int = 2048,
-    test: int = 512,
-    size: int = 64,
-    classes: int = 4,
-    objects: int = 1,
-    turn: int = 180,
-    clutter: int = 12,
-    noise: int = 16,
+    train: Annotated[int, Bounds(1, 2**31)] = 2048,
+    test: Annotated[int, Bounds(1, 2**31)] = 512,
+    size: Annotated[int, Bounds(16, 4096)] = 64,
+    classes: Annotated[int, Bounds(2, len(KINDS))] = 4,
+    objects: Annotated[int, Bounds(1, 64)] = 1,
+    turn: Annotated[int, Bounds(0, 180)] = 180,
+    clutter: Annotated[int, Bounds(0, 1024)] = 12,
+    noise: Annotated[int, Bounds(0, 127)] = 16,
     world: int = 0,
-    holdout: int = 0,
+    holdout: Count = 0,
 ) -> Source:
     """Scenes (size, size, 3) of `objects` shapes of random colours on clutter, to classify and to segment.
 
@@ -30,18 +34,7 @@ def shapes(
     specks behind, `noise` is the greatest change of a pixel in grey levels. Scene i is a function of `world`, the
     split and i: a smaller set is the start of a larger.
     """
-    for name, value, least, most in (
-        ("train", train, 1, 2**31),
-        ("test", test, 1, 2**31),
-        ("size", size, 16, 4096),
-        ("classes", classes, 2, len(KINDS)),
-        ("objects", objects, 1, 64),
-        ("turn", turn, 0, 180),
-        ("clutter", clutter, 0, 1024),
-        ("noise", noise, 0, 127),
-    ):
-        if not least <= value <= most:
-            raise DataError(f"data.{name} is {value}; it must lie between {least} and {most}")
+    refuse_misfits(shapes, locals(), path="data.")
     options = {"size": size, "classes": classes, "objects": objects, "turn": turn, "clutter": clutter, "noise": noise}
     splits = [_split(world, number, count, options) for number, count in enumerate((train, test))]
     names = KINDS[:classes]

@@ -1,15 +1,16 @@
 """Nonlinearities by name."""
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.ops.dtypes import widened
-from cnnjax.ops.shapes import choice
+from cnnjax.refusals import one_of
 
-__all__ = ["activation"]
+__all__ = ["Activation", "activation"]
 
 
 def _scaled_tanh(x):
@@ -41,6 +42,9 @@ _BY_NAME = {
 }
 
 
-def activation(name: str):
+Activation = Literal[*_BY_NAME]
+
+
+def activation(name: Activation):
     """The elementwise function called `name`."""
-    return _BY_NAME[choice("activation", name, tuple(_BY_NAME))]
+    return _BY_NAME[one_of(name, _BY_NAME, path="activation")]

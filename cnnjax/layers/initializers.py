@@ -1,11 +1,13 @@
 """First weights by name: how a kernel or a bias starts."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from jax.nn import initializers as jin
 
-from cnnjax.ops.shapes import choice
+from cnnjax.refusals import one_of
 
-__all__ = ["initializer"]
+__all__ = ["Initializer", "initializer"]
 
 
 def _dirac(key, shape, dtype=jnp.float32):
@@ -48,10 +50,13 @@ _BY_NAME = {
 }
 
 
-def initializer(name: str):
+Initializer = Literal[*_BY_NAME]
+
+
+def initializer(name: Initializer):
     """The function `(key, shape, dtype) -> array` called `name`; fan-in counts the window and the inputs of one group.
 
     "torch" is PyTorch's default, uniform in ±1/√fan-in; "dirac" starts a convolution as the identity; "unit_torch" has
     deviation 1.
     """
-    return _BY_NAME[choice("init", name, tuple(_BY_NAME))]
+    return _BY_NAME[one_of(name, _BY_NAME, path="init")]

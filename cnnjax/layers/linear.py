@@ -5,7 +5,8 @@ import jax.numpy as jnp
 
 from cnnjax import ops
 from cnnjax.layers._parameters import parameter
-from cnnjax.layers.initializers import initializer
+from cnnjax.layers.initializers import Initializer, initializer
+from cnnjax.ops.shapes import PaddingName
 
 __all__ = ["Conv", "ConvTranspose", "Dense"]
 
@@ -42,12 +43,12 @@ class Conv(nn.Module):
     features: int
     window: int | tuple[int, ...] = 3
     stride: int | tuple[int, ...] = 1
-    padding: str | int | tuple = "valid"
+    padding: PaddingName | int | tuple = "valid"
     dilation: int | tuple[int, ...] = 1
     groups: int = 1
     bias: bool = True
-    kernel_init: str = "he_normal"
-    bias_init: str = "zeros"
+    kernel_init: Initializer = "he_normal"
+    bias_init: Initializer = "zeros"
 
     @nn.compact
     def __call__(self, x):
@@ -85,7 +86,7 @@ class ConvTranspose(nn.Module):
     dilation: int | tuple[int, ...] = 1
     groups: int = 1
     bias: bool = True
-    kernel_init: str = "he_normal"
+    kernel_init: Initializer = "he_normal"
 
     @nn.compact
     def __call__(self, x):
@@ -115,8 +116,8 @@ class Dense(nn.Module):
 
     features: int
     bias: bool = True
-    kernel_init: str = "lecun_normal"
-    bias_init: str = "zeros"
+    kernel_init: Initializer = "lecun_normal"
+    bias_init: Initializer = "zeros"
 
     @nn.compact
     def __call__(self, x):

@@ -1,6 +1,7 @@
 """Normalisation layers; every one is called `(x, train)`, its parameters and statistics are float32."""
 
 import math
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,17 +9,17 @@ import jax.numpy as jnp
 from cnnjax import ops
 from cnnjax.layers._parameters import parameter
 from cnnjax.ops import axes
-from cnnjax.ops.shapes import choice
+from cnnjax.refusals import one_of
 
-__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm", "normalizer"]
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm", "Norm", "normalizer"]
 
-_STARTS = {"ones": nn.initializers.ones, "zeros": nn.initializers.zeros}
+Norm = Literal["batch", "group", "layer", "channels", "instance", "none"]
 
 
 def _affine(module, x):
     """Scale and bias (C,) of a normalisation layer."""
     shape = (x.shape[-1],)
-    scale = parameter(module, "scale", _STARTS[module.scale_init], shape)
+    scale = parameter(module, "scale", getattr(nn.initializers, module.scale_init), shape)
     return scale, parameter(module, "bias", nn.initializers.zeros, shape)
 
 
@@ -33,7 +34,7 @@ class BatchNorm(nn.Module):
     group: int = 0
     momentum: float = 0.9
     eps: float = 1e-5
-    scale_init: str = "ones"
+    scale_init: Literal["ones", "zeros"] = "ones"
 
     @nn.compact
     def __call__(self, x, train=False, statistics=()):
@@ -58,7 +59,7 @@ class GroupNorm(nn.Module):
 
     groups: int = 32
     eps: float = 1e-5
-    scale_init: str = "ones"
+    scale_init: Literal["ones", "zeros"] = "ones"
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -71,7 +72,7 @@ class LayerNorm(nn.Module):
 
     spatial: bool = False
     eps: float = 1e-6
-    scale_init: str = "ones"
+    scale_init: Literal["ones", "zeros"] = "ones"
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -83,7 +84,7 @@ class InstanceNorm(nn.Module):
     """x (B, *sizes, C) normalised over the places of each channel of each example."""
 
     eps: float = 1e-5
-    scale_init: str = "ones"
+    scale_init: Literal["ones", "zeros"] = "ones"
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -113,20 +114,20 @@ class _Nothing(nn.Module):
 
 
 def normalizer(
-    kind: str,
+    kind: Norm,
     *,
     group: int = 0,
     groups: int = 32,
     momentum: float = 0.9,
     eps: float = 1e-5,
-    scale_init: str = "ones",
+    scale_init: Literal["ones", "zeros"] = "ones",
     name: str = "",
 ) -> nn.Module:
     """The normalisation layer of a kind, which says what goes into one mean: "batch", "group", "instance" or "none".
 
     "layer" is a whole example (Wu 2018), "channels" those of one place, as in ConvNeXt and in transformers.
     """
-    choice("norm", kind, ("batch", "group", "layer", "channels", "instance", "none"))
+    one_of(kind, get_args(Norm), path="norm")
     named = {"name": name} if name else {}
     if kind == "batch":
         return BatchNorm(group, momentum, eps, scale_init, **named)

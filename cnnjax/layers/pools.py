@@ -1,20 +1,22 @@
 """Pooling by name."""
 
 import functools
+from typing import get_args
 
 from cnnjax import ops
-from cnnjax.ops.shapes import choice
+from cnnjax.ops.pooling import PoolKind
+from cnnjax.refusals import one_of
 
 __all__ = ["global_pooling", "pooling"]
 
-_KINDS = {"avg": ops.avg_pool, "max": ops.max_pool, "lp": ops.lp_pool}
+_KINDS = {kind: getattr(ops, f"{kind}_pool") for kind in get_args(PoolKind)}
 
 
-def pooling(kind: str):
+def pooling(kind: PoolKind):
     """The function `(x, window, *, stride, padding, ceil) -> x` of a kind: "max", "avg" or "lp" (the L2 norm)."""
-    return _KINDS[choice("pool", kind, tuple(_KINDS))]
+    return _KINDS[one_of(kind, _KINDS, path="pool")]
 
 
-def global_pooling(kind: str):
+def global_pooling(kind: PoolKind):
     """The function `x (B, *sizes, C) -> (B, C)` of a kind: "max", "avg" or "lp" (the L2 norm)."""
-    return functools.partial(ops.global_pool, kind=choice("pool", kind, tuple(_KINDS)))
+    return functools.partial(ops.global_pool, kind=one_of(kind, _KINDS, path="pool"))

@@ -1,14 +1,15 @@
 """What the layers of one net have in common, so that blocks need not hand on a dozen options."""
 
 import dataclasses
+from typing import Literal
 
 import flax.linen as nn
 
 from cnnjax import ops
-from cnnjax.layers.activations import activation
-from cnnjax.layers.initializers import initializer
+from cnnjax.layers.activations import Activation, activation
+from cnnjax.layers.initializers import Initializer, initializer
 from cnnjax.layers.linear import Conv
-from cnnjax.layers.normalizing import normalizer
+from cnnjax.layers.normalizing import Norm, normalizer
 
 __all__ = ["Style"]
 
@@ -22,9 +23,9 @@ class Style:
     Layers that are attributes of a module take their name from there: theirs is left empty.
     """
 
-    norm: str = "batch"
-    act: str = "relu"
-    init: str = "he_normal"
+    norm: Norm = "batch"
+    act: Activation = "relu"
+    init: Initializer = "he_normal"
     group: int = 0
     groups: int = 32
     momentum: float = 0.9
@@ -45,7 +46,7 @@ class Style:
         bias = bias or self.norm == "none"
         return Conv(features, window, bias=bias, kernel_init=self.init, **options, **named)
 
-    def normalize(self, name: str = "", *, scale_init: str = "ones") -> nn.Module:
+    def normalize(self, name: str = "", *, scale_init: Literal["ones", "zeros"] = "ones") -> nn.Module:
         """The normalisation layer, called `(x, train)`; the identity where the style has none."""
         return normalizer(
             self.norm,

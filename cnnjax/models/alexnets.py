@@ -3,8 +3,10 @@
 import flax.linen as nn
 
 from cnnjax import ops
-from cnnjax.layers import Conv, Dense, Dropout, LocalResponseNorm, Style, pooling
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Conv, Dense, Dropout, Initializer, LocalResponseNorm, Norm, Style, pooling
 from cnnjax.models._network import Network
+from cnnjax.ops.pooling import PoolKind
 
 __all__ = ["alexnet", "alexnet_2012"]
 
@@ -28,14 +30,14 @@ _TWO = (
 def alexnet(
     *,
     outputs: int,
-    hidden: int = 4096,
-    dropout: float = 0.5,
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "max",
-    init: str = "torch",
+    hidden: AtLeastOne = 4096,
+    dropout: Rate = 0.5,
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    init: Initializer = "torch",
 ) -> nn.Module:
     """AlexNet in one tower, for 224×224; larger maps are pooled to 6×6 before the dense layers.
 
@@ -48,14 +50,14 @@ def alexnet(
 def alexnet_2012(
     *,
     outputs: int,
-    hidden: int = 4096,
-    dropout: float = 0.5,
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "max",
-    init: str = "normal_001",
+    hidden: AtLeastOne = 4096,
+    dropout: Rate = 0.5,
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    init: Initializer = "normal_001",
 ) -> nn.Module:
     """AlexNet as published, for 227×227: convolutions 2, 4 and 5 in two groups, local response normalisation.
 

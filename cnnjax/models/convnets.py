@@ -1,28 +1,35 @@
 """Plain convolutional nets: any [INPUT-CONV-RELU-POOL-FC] from a tuple, and All-CNN (Springenberg 2015)."""
 
+from typing import Literal
+
 import flax.linen as nn
 
 from cnnjax import ops
-from cnnjax.layers import Dense, Dropout, Style, pooling
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
-from cnnjax.ops.shapes import choice
+from cnnjax.ops.pooling import PoolKind
+from cnnjax.refusals import refuse_misfits
 
 _JS = (("conv", 16, 5), ("pool", 2), ("conv", 20, 5), ("pool", 2), ("conv", 20, 5), ("pool", 2))
+
+
+Layers = tuple[tuple[Literal["conv", "pool", "dense"] | AtLeastOne, ...], ...]
 
 
 def convnet(
     *,
     outputs: int,
-    layers: tuple = (("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("pool", 2), ("dense", 128)),
-    padding: str = "same",
-    activation: str = "relu",
-    pool: str = "max",
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    dropout: float = 0.0,
-    init: str = "he_normal",
+    layers: Layers = (("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("pool", 2), ("dense", 128)),
+    padding: Literal["same", "valid"] = "same",
+    activation: Activation = "relu",
+    pool: Literal[PoolKind, "none"] = "max",
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    dropout: Rate = 0.0,
+    init: Initializer = "he_normal",
 ) -> nn.Module:
     """A net of the `layers` in order, each activated, and an output layer.
 
@@ -31,9 +38,8 @@ def convnet(
     `pool` "none" leaves poolings out and gives their stride to the convolution before. With padding "same" an even
     window looks further ahead than back. First weights: He's normal.
     """
+    refuse_misfits(convnet, locals())
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    choice("padding", padding, ("same", "valid"))
-    choice("pool", pool, ("avg", "max", "lp", "none"))
     return ConvNet(outputs, _plan(layers, pool), padding, pool, dropout, style)
 
 
@@ -41,7 +47,6 @@ def _plan(layers, pool):
     """The layers with every number filled in."""
     plan = []
     for kind, *numbers in layers:
-        choice("layers", kind, ("conv", "pool", "dense"))
         most = {"conv": 3, "pool": 2, "dense": 1}[kind]
         if not 1 <= len(numbers) <= most:
             raise ValueError(f"layers has {(kind, *numbers)}; {kind!r} takes 1 to {most} numbers")
@@ -123,17 +128,17 @@ convnetjs_cifar10 = preset(
 def all_cnn(
     *,
     outputs: int,
-    model: str = "C",
-    kind: str = "all",
-    width: int = 96,
-    input_dropout: float = 0.2,
-    dropout: float = 0.5,
-    activation: str = "relu",
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    pool: str = "max",
-    init: str = "he_normal",
+    model: Literal["A", "B", "C"] = "C",
+    kind: Literal["base", "strided", "pool", "all"] = "all",
+    width: AtLeastOne = 96,
+    input_dropout: Rate = 0.2,
+    dropout: Rate = 0.5,
+    activation: Activation = "relu",
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    pool: PoolKind = "max",
+    init: Initializer = "he_normal",
 ) -> nn.Module:
     """The nets of "Striving for simplicity" (Springenberg 2015): two groups of convolutions, each halved, then 1×1s.
 
@@ -141,9 +146,7 @@ def all_cnn(
     pooling (`pool` says which), "strided" by its last convolution, "pool" by another 3×3 convolution and pooling, "all"
     by a 3×3/2 convolution. Dropout stands on the input and after each halving. First weights: He's normal by fan-in.
     """
-    choice("model", model, ("A", "B", "C"))
-    choice("kind", kind, ("base", "strided", "pool", "all"))
-    choice("pool", pool, ("avg", "max", "lp"))
+    refuse_misfits(all_cnn, locals())
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     return AllCNN(outputs, model, kind, width, input_dropout, dropout, pool, style)
 

@@ -5,30 +5,31 @@ import dataclasses
 import flax.linen as nn
 import jax.numpy as jnp
 
-from cnnjax import Static
-from cnnjax.layers import Dense, Dropout, DropPath, Style, global_pooling
+from cnnjax.annotations import AtLeastOne, Count, NonNegative, Rate, Static
+from cnnjax.layers import Activation, Dense, Dropout, DropPath, Initializer, Norm, Style, global_pooling
 from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
 from cnnjax.models._stages import run
+from cnnjax.ops.pooling import PoolKind
 
 
 def convnext(
     *,
     outputs: int,
-    blocks: tuple[int, ...] = (3, 3, 9, 3),
-    width: int = 96,
-    window: int = 7,
-    patch: int = 4,
-    drop_path: float = 0.1,
-    dropout: float = 0.0,
-    layer_scale: Static[float] = 1e-6,
-    norm: str = "channels",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    eps: Static[float] = 1e-6,
-    activation: str = "gelu",
-    pool: str = "avg",
-    init: str = "normal_002",
+    blocks: tuple[AtLeastOne, ...] = (3, 3, 9, 3),
+    width: AtLeastOne = 96,
+    window: AtLeastOne = 7,
+    patch: AtLeastOne = 4,
+    drop_path: Rate = 0.1,
+    dropout: Rate = 0.0,
+    layer_scale: Static[NonNegative] = 1e-6,
+    norm: Norm = "channels",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    eps: Static[NonNegative] = 1e-6,
+    activation: Activation = "gelu",
+    pool: PoolKind = "avg",
+    init: Initializer = "normal_002",
     remat: bool = False,
     stack: bool = False,
 ) -> nn.Module:

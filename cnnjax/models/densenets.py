@@ -1,33 +1,37 @@
 """DenseNet (Huang 2017): every layer reads the maps of all layers before it in its block."""
 
+from typing import Annotated, Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cnnjax import Static, ops
-from cnnjax.layers import Dropout, Style, pooling
+from cnnjax import ops
+from cnnjax.annotations import AtLeastOne, Bounds, Count, Rate, Static
+from cnnjax.layers import Activation, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Head, Network, positive
 from cnnjax.models._preset import preset
-from cnnjax.ops.shapes import choice
+from cnnjax.ops.pooling import PoolKind
+from cnnjax.refusals import refuse_misfits
 
 
 def densenet(
     *,
     outputs: int,
-    blocks: tuple[int, ...] = (6, 12, 24, 16),
-    growth: int = 32,
-    stem: str = "imagenet",
-    stem_width: int = 64,
-    bottleneck: int = 4,
-    compression: Static[float] = 0.5,
-    layer_dropout: Static[float] = 0.0,
-    dropout: float = 0.0,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "avg",
-    init: str = "he_normal",
+    blocks: tuple[AtLeastOne, ...] = (6, 12, 24, 16),
+    growth: AtLeastOne = 32,
+    stem: Literal["imagenet", "cifar"] = "imagenet",
+    stem_width: AtLeastOne = 64,
+    bottleneck: Count = 4,
+    compression: Static[Annotated[float, Bounds(0, 1, above=True)]] = 0.5,
+    layer_dropout: Static[Rate] = 0.0,
+    dropout: Rate = 0.0,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "avg",
+    init: Initializer = "he_normal",
     remat: bool = False,
 ) -> nn.Module:
     """DenseNet with `blocks` layers a block, each adding `growth` maps.
@@ -37,7 +41,7 @@ def densenet(
     or "cifar" (3×3). `remat` recomputes layers in the backward pass, which stores the maps once. First weights: He's
     normal by fan-in, as in the paper; the output layer uniform in ±1/√fan-in.
     """
-    choice("stem", stem, ("imagenet", "cifar"))
+    refuse_misfits(densenet, locals())
     positive("compression", compression, 1)
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     return DenseNet(

@@ -4,12 +4,13 @@ import math
 
 import flax.linen as nn
 
-from cnnjax import Static
-from cnnjax.layers import Style
+from cnnjax.annotations import AtLeastOne, Count, Positive, Rate, Static
+from cnnjax.layers import Activation, Initializer, Norm, Style
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._inverted import Inverted, WideHead, rounded
 from cnnjax.models._network import Network, positive
 from cnnjax.models._preset import preset
+from cnnjax.ops.pooling import PoolKind
 
 # expansion, window, stride, features, blocks
 _STAGES = (
@@ -26,17 +27,17 @@ _STAGES = (
 def efficientnet(
     *,
     outputs: int,
-    multiplier: Static[float] = 1.0,
-    depth: Static[float] = 1.0,
-    stride: int = 2,
-    dropout: float = 0.2,
-    drop_path: float = 0.2,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "silu",
-    pool: str = "avg",
-    init: str = "he_fan_out",
+    multiplier: Static[Positive] = 1.0,
+    depth: Static[Positive] = 1.0,
+    stride: AtLeastOne = 2,
+    dropout: Rate = 0.2,
+    drop_path: Rate = 0.2,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "silu",
+    pool: PoolKind = "avg",
+    init: Initializer = "he_fan_out",
     remat: bool = False,
 ) -> nn.Module:
     """EfficientNet with every width times `multiplier` and every stage `depth` times as long.

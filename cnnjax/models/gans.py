@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax import ops
-from cnnjax.layers import Conv, ConvTranspose, Dense, Style
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Conv, ConvTranspose, Dense, Initializer, Norm, Style
 from cnnjax.models._network import Network, whole
 
 __all__ = ["dcgan"]
@@ -13,17 +14,17 @@ __all__ = ["dcgan"]
 def dcgan(
     *,
     outputs: int,
-    width: int = 32,
-    latent: int = 64,
-    size: int = 28,
-    channels: int = 1,
-    norm: str = "group",
-    critic_norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    critic_activation: str = "leaky_relu",
-    init: str = "normal_002",
+    width: AtLeastOne = 32,
+    latent: AtLeastOne = 64,
+    size: AtLeastOne = 28,
+    channels: AtLeastOne = 1,
+    norm: Norm = "group",
+    critic_norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    critic_activation: Activation = "leaky_relu",
+    init: Initializer = "normal_002",
 ) -> nn.Module:
     """DCGAN (Radford 2016) for square images in [−1, 1]: `generator(z)` makes them, `discriminator(x)` scores them.
 

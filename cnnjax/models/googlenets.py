@@ -3,10 +3,12 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from cnnjax import Static, ops
-from cnnjax.layers import Dense, Dropout, LocalResponseNorm, Style, pooling
+from cnnjax import ops
+from cnnjax.annotations import Count, NonNegative, Rate, Static
+from cnnjax.layers import Activation, Dense, Dropout, Initializer, LocalResponseNorm, Norm, Style, pooling
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._network import Head, Network
+from cnnjax.ops.pooling import PoolKind
 
 __all__ = ["googlenet", "googlenet_2014"]
 
@@ -28,15 +30,15 @@ def googlenet(
     *,
     outputs: int,
     auxiliary: bool = False,
-    dropout: float = 0.2,
-    auxiliary_dropout: float = 0.7,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    eps: Static[float] = 1e-3,
-    activation: str = "relu",
-    pool: str = "max",
-    init: str = "normal_001",
+    dropout: Rate = 0.2,
+    auxiliary_dropout: Rate = 0.7,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    eps: Static[NonNegative] = 1e-3,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    init: Initializer = "normal_001",
     remat: bool = False,
 ) -> nn.Module:
     """GoogLeNet with batch normalisation, 3×3 where the paper has 5×5: torchvision's, without its input transformation.
@@ -52,14 +54,14 @@ def googlenet_2014(
     *,
     outputs: int,
     auxiliary: bool = False,
-    dropout: float = 0.4,
-    auxiliary_dropout: float = 0.7,
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "max",
-    init: str = "glorot_uniform",
+    dropout: Rate = 0.4,
+    auxiliary_dropout: Rate = 0.7,
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    init: Initializer = "glorot_uniform",
     remat: bool = False,
 ) -> nn.Module:
     """GoogLeNet as published: true 5×5, biases, local response normalisation round the first two convolutions.

@@ -3,10 +3,12 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from cnnjax import Static, ops
-from cnnjax.layers import Dense, Style, pooling
+from cnnjax import ops
+from cnnjax.annotations import Count, NonNegative, Rate, Static
+from cnnjax.layers import Activation, Dense, Initializer, Norm, Style, pooling
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._network import Head, Network
+from cnnjax.ops.pooling import PoolKind
 
 __all__ = ["inception_v3"]
 
@@ -15,14 +17,14 @@ def inception_v3(
     *,
     outputs: int,
     auxiliary: bool = False,
-    dropout: float = 0.5,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    eps: Static[float] = 1e-3,
-    activation: str = "relu",
-    pool: str = "max",
-    init: str = "normal_01",
+    dropout: Rate = 0.5,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    eps: Static[NonNegative] = 1e-3,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    init: Initializer = "normal_01",
     remat: bool = False,
 ) -> nn.Module:
     """Inception v3 as torchvision defines it, without its input transformation, for 299×299.

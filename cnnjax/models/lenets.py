@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import ops
-from cnnjax.layers import Conv, Dense, Dropout, Style, activation, initializer, pooling
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Conv, Dense, Dropout, Initializer, Norm, Style, activation, initializer, pooling
 from cnnjax.models._bitmaps import digit_bitmaps
 from cnnjax.models._network import Network, whole
+from cnnjax.ops.pooling import PoolKind
 
 __all__ = ["lenet5", "lenet5_1998"]
 
@@ -35,15 +37,15 @@ _TABLE = (
 def lenet5(
     *,
     outputs: int,
-    activation: str = "sigmoid",
-    pool: str = "avg",
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    dropout: float = 0.0,
-    padding: int = 2,
-    width: int = 6,
-    init: str = "glorot_uniform",
+    activation: Activation = "sigmoid",
+    pool: PoolKind = "avg",
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    dropout: Rate = 0.0,
+    padding: Count = 2,
+    width: AtLeastOne = 6,
+    init: Initializer = "glorot_uniform",
 ) -> nn.Module:
     """LeNet-5 as it is taught: dense C3, plain pooling, a linear output layer for softmax; 28×28 is padded to 32×32.
 
@@ -96,7 +98,7 @@ class LeNet(Network):
         return self.head(x) if self.outputs else x
 
 
-def lenet5_1998(*, outputs: int, padding: int = 2, init: str = "lecun_uniform") -> nn.Module:
+def lenet5_1998(*, outputs: int, padding: Count = 2, init: Initializer = "lecun_uniform") -> nn.Module:
     """LeNet-5 as published, for the ten digits: minus the squared distances (B, K) of F6 to fixed 7×12 bitmaps.
 
     Sparse C3, subsampling with a trainable coefficient and bias, 1.7159 tanh(2x/3). 60,000 trainable numbers, 340,908

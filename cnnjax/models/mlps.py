@@ -3,7 +3,8 @@
 import flax.linen as nn
 
 from cnnjax import ops
-from cnnjax.layers import Dense, Dropout, Style
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style
 from cnnjax.models._network import Network
 
 __all__ = ["mlp"]
@@ -12,13 +13,13 @@ __all__ = ["mlp"]
 def mlp(
     *,
     outputs: int,
-    hidden: tuple[int, ...] = (512, 256),
-    activation: str = "relu",
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    dropout: float = 0.0,
-    init: str = "he_normal",
+    hidden: tuple[AtLeastOne, ...] = (512, 256),
+    activation: Activation = "relu",
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    dropout: Rate = 0.0,
+    init: Initializer = "he_normal",
 ) -> nn.Module:
     """Dense layers of the sizes `hidden` on the flattened input, then the output layer; works for input of any rank.
 

@@ -4,11 +4,12 @@ import dataclasses
 
 import flax.linen as nn
 
-from cnnjax import Static
-from cnnjax.layers import Style
+from cnnjax.annotations import AtLeastOne, Count, NonNegative, Positive, Rate, Static
+from cnnjax.layers import Activation, Initializer, Norm, Style
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._inverted import Inverted, WideHead, rounded
 from cnnjax.models._network import Network, positive
+from cnnjax.ops.pooling import PoolKind
 
 __all__ = ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
 
@@ -50,16 +51,16 @@ _SMALL = (
 def mobilenet_v2(
     *,
     outputs: int,
-    multiplier: Static[float] = 1.0,
-    stride: int = 2,
-    dropout: float = 0.2,
-    drop_path: float = 0.0,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu6",
-    pool: str = "avg",
-    init: str = "he_fan_out",
+    multiplier: Static[Positive] = 1.0,
+    stride: AtLeastOne = 2,
+    dropout: Rate = 0.2,
+    drop_path: Rate = 0.0,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu6",
+    pool: PoolKind = "avg",
+    init: Initializer = "he_fan_out",
     remat: bool = False,
 ) -> nn.Module:
     """MobileNet v2, every width times `multiplier` and rounded to multiples of 8.
@@ -82,18 +83,18 @@ def mobilenet_v2(
 def mobilenet_v3_large(
     *,
     outputs: int,
-    multiplier: Static[float] = 1.0,
-    stride: int = 2,
-    dropout: float = 0.2,
-    drop_path: float = 0.0,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.99,
-    eps: Static[float] = 1e-3,
-    activation: str = "hard_swish",
-    shallow_activation: str = "relu",
-    pool: str = "avg",
-    init: str = "he_fan_out",
+    multiplier: Static[Positive] = 1.0,
+    stride: AtLeastOne = 2,
+    dropout: Rate = 0.2,
+    drop_path: Rate = 0.0,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.99,
+    eps: Static[NonNegative] = 1e-3,
+    activation: Activation = "hard_swish",
+    shallow_activation: Activation = "relu",
+    pool: PoolKind = "avg",
+    init: Initializer = "he_fan_out",
     remat: bool = False,
 ) -> nn.Module:
     """MobileNet v3 large: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images.
@@ -108,18 +109,18 @@ def mobilenet_v3_large(
 def mobilenet_v3_small(
     *,
     outputs: int,
-    multiplier: Static[float] = 1.0,
-    stride: int = 2,
-    dropout: float = 0.2,
-    drop_path: float = 0.0,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.99,
-    eps: Static[float] = 1e-3,
-    activation: str = "hard_swish",
-    shallow_activation: str = "relu",
-    pool: str = "avg",
-    init: str = "he_fan_out",
+    multiplier: Static[Positive] = 1.0,
+    stride: AtLeastOne = 2,
+    dropout: Rate = 0.2,
+    drop_path: Rate = 0.0,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.99,
+    eps: Static[NonNegative] = 1e-3,
+    activation: Activation = "hard_swish",
+    shallow_activation: Activation = "relu",
+    pool: PoolKind = "avg",
+    init: Initializer = "he_fan_out",
     remat: bool = False,
 ) -> nn.Module:
     """MobileNet v3 small: gated blocks, hard swish in the deeper half; `stride` is the stem's: 1 for small images.

@@ -1,37 +1,40 @@
 """Residual nets for ImageNet and CIFAR (He 2015, 2016): wide (Zagoruyko 2016), ResNeXt (Xie 2017), D (He 2019) too."""
 
+from typing import Literal
+
 import flax.linen as nn
 
-from cnnjax import Static
-from cnnjax.layers import Style, pooling
+from cnnjax.annotations import AtLeastOne, Count, Rate, Static
+from cnnjax.layers import Activation, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Head, Network, whole
 from cnnjax.models._preset import preset
 from cnnjax.models._residual import Preactivated, Residual, Stage
-from cnnjax.ops.shapes import choice
+from cnnjax.ops.pooling import PoolKind
+from cnnjax.refusals import refuse_misfits
 
 
 def resnet(
     *,
     outputs: int,
-    blocks: tuple[int, ...] = (2, 2, 2, 2),
+    blocks: tuple[AtLeastOne, ...] = (2, 2, 2, 2),
     bottleneck: bool = False,
-    width: int = 64,
-    stem: str = "imagenet",
-    stem_width: int = 0,
-    version: str = "1.5",
-    shortcut: str = "B",
-    groups: int = 1,
-    group_width: int = 64,
+    width: AtLeastOne = 64,
+    stem: Literal["imagenet", "deep", "cifar"] = "imagenet",
+    stem_width: Count = 0,
+    version: Literal["1", "1.5", "2"] = "1.5",
+    shortcut: Literal["A", "B", "C", "D", "none"] = "B",
+    groups: AtLeastOne = 1,
+    group_width: AtLeastOne = 64,
     zero_init: bool = False,
-    drop_path: Static[float] = 0.0,
-    block_dropout: Static[float] = 0.0,
-    dropout: float = 0.0,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "max",
-    init: str = "he_fan_out",
+    drop_path: Static[Rate] = 0.0,
+    block_dropout: Static[Rate] = 0.0,
+    dropout: Rate = 0.0,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    init: Initializer = "he_fan_out",
     remat: bool = False,
     stack: bool = False,
 ) -> nn.Module:
@@ -45,10 +48,7 @@ def resnet(
     the equal blocks of a stage as one loop, which compiles faster. First weights: He's normal by fan-out, the output
     layer uniform in ±1/√fan-in (torchvision's); the nets for CIFAR count fan-in, as the paper does.
     """
-    choice("stem", stem, ("imagenet", "deep", "cifar"))
-    choice("version", version, ("1", "1.5", "2"))
-    choice("shortcut", shortcut, ("A", "B", "C", "D", "none"))
-    choice("pool", pool, ("avg", "max", "lp"))
+    refuse_misfits(resnet, locals())
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     shape = {
         "bottleneck": bottleneck,

@@ -2,24 +2,33 @@
 
 import flax.linen as nn
 
-from cnnjax.layers import Style
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Initializer, Norm, Style
 from cnnjax.models._network import Head, Network, wholes
+from cnnjax.ops.pooling import PoolKind
 
 __all__ = ["resnet1d", "tdnn"]
+
+Layers = tuple[tuple[AtLeastOne, AtLeastOne, AtLeastOne], ...]
 
 
 def tdnn(
     *,
     outputs: int,
-    layers: tuple = ((256, 5, 1), (256, 3, 2), (256, 3, 3), (256, 1, 1)),
-    padding: int = 0,
-    dropout: float = 0.0,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "avg",
-    init: str = "he_normal",
+    layers: Layers = (
+        (256, 5, 1),
+        (256, 3, 2),
+        (256, 3, 3),
+        (256, 1, 1),
+    ),
+    padding: Count = 0,
+    dropout: Rate = 0.0,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "avg",
+    init: Initializer = "he_normal",
 ) -> nn.Module:
     """Time-delay net (Waibel 1989): convolutions over time, (features, window, dilation) each, pooled over all of it.
 
@@ -69,16 +78,16 @@ class TDNN(Network):
 def resnet1d(
     *,
     outputs: int,
-    width: int = 64,
-    blocks: tuple[int, ...] = (1, 2, 2),
-    windows: tuple[int, ...] = (8, 5, 3),
-    dropout: float = 0.0,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "avg",
-    init: str = "he_uniform",
+    width: AtLeastOne = 64,
+    blocks: tuple[AtLeastOne, ...] = (1, 2, 2),
+    windows: tuple[AtLeastOne, ...] = (8, 5, 3),
+    dropout: Rate = 0.0,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "avg",
+    init: Initializer = "he_uniform",
     remat: bool = False,
 ) -> nn.Module:
     """Residual net for series (Wang 2017): `blocks` are the widths of the blocks, in units of `width`, at full length.

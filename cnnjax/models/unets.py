@@ -1,16 +1,18 @@
 """U-Net (Ronneberger 2015): an encoder, and a decoder that meets its maps again."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax import ops
-from cnnjax.layers import Conv, ConvTranspose, Dropout, Style, pooling
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Conv, ConvTranspose, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._backbones import backbone_net
 from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
-from cnnjax.ops.shapes import choice
+from cnnjax.ops.pooling import PoolKind
+from cnnjax.refusals import refuse_misfits
 
 __all__ = ["unet", "unet_2015"]
 
@@ -18,18 +20,18 @@ __all__ = ["unet", "unet_2015"]
 def unet(
     *,
     outputs: int,
-    width: int = 64,
-    depth: int = 4,
+    width: AtLeastOne = 64,
+    depth: Count = 4,
     backbone: Annotated[str, "models"] = "",
-    padding: str = "same",
-    up: str = "transpose",
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "max",
-    dropout: float = 0.0,
-    init: str = "he_normal",
+    padding: Literal["same", "valid"] = "same",
+    up: Literal["transpose", "resize"] = "transpose",
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    dropout: Rate = 0.0,
+    init: Initializer = "he_normal",
     remat: bool = False,
 ) -> nn.Module:
     """U-Net of any depth: a map (B, H, W, K) of logits, of the size of the input where padding is "same".
@@ -41,9 +43,7 @@ def unet(
     `remat` recomputes the levels in the backward pass (a backbone has an option of its own). First weights: He's normal
     by fan-in, as in the paper.
     """
-    choice("padding", padding, ("same", "valid"))
-    choice("up", up, ("transpose", "resize"))
-    choice("pool", pool, ("avg", "max", "lp"))
+    refuse_misfits(unet, locals())
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     whole("width", width)
     net = backbone_net(backbone) or Encoder(width, depth, padding, pool, style, remat)

@@ -3,24 +3,26 @@
 import flax.linen as nn
 
 from cnnjax import ops
-from cnnjax.layers import Dense, Dropout, Style, pooling
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Network
 from cnnjax.models._preset import preset
+from cnnjax.ops.pooling import PoolKind
 
 
 def vgg(
     *,
     outputs: int,
-    blocks: tuple[int, ...] = (1, 1, 2, 2, 2),
-    width: int = 64,
-    hidden: int = 4096,
-    dropout: float = 0.5,
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "max",
-    init: str = "he_fan_out",
+    blocks: tuple[AtLeastOne, ...] = (1, 1, 2, 2, 2),
+    width: AtLeastOne = 64,
+    hidden: AtLeastOne = 4096,
+    dropout: Rate = 0.5,
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    init: Initializer = "he_fan_out",
 ) -> nn.Module:
     """VGG with `blocks` convolutions a stage, the width doubling up to 8 times; maps are pooled to 7×7 before the head.
 

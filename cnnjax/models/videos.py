@@ -3,24 +3,26 @@
 import flax.linen as nn
 
 from cnnjax import ops
-from cnnjax.layers import Dense, Dropout, Style, pooling
+from cnnjax.annotations import AtLeastOne, Count, Rate
+from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Head, Network, wholes
 from cnnjax.models._preset import preset
+from cnnjax.ops.pooling import PoolKind
 
 
 def c3d(
     *,
     outputs: int,
-    stages: tuple = ((64,), (128,), (256, 256), (512, 512), (512, 512)),
-    hidden: tuple[int, ...] = (4096, 4096),
+    stages: tuple[tuple[AtLeastOne, ...], ...] = ((64,), (128,), (256, 256), (512, 512), (512, 512)),
+    hidden: tuple[AtLeastOne, ...] = (4096, 4096),
     keep_time: bool = True,
-    dropout: float = 0.5,
-    norm: str = "none",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "max",
-    init: str = "he_normal",
+    dropout: Rate = 0.5,
+    norm: Norm = "none",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "max",
+    init: Initializer = "he_normal",
 ) -> nn.Module:
     """C3D: 3×3×3 convolutions, every stage pooled by 2, the first over space alone (`keep_time`); 16×112×112 is usual.
 
@@ -97,17 +99,17 @@ c3d_small = preset(
 def video_resnet(
     *,
     outputs: int,
-    blocks: tuple[int, ...] = (2, 2, 2, 2),
-    width: int = 64,
+    blocks: tuple[AtLeastOne, ...] = (2, 2, 2, 2),
+    width: AtLeastOne = 64,
     factored: bool = False,
     zero_init: bool = False,
-    dropout: float = 0.0,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.9,
-    activation: str = "relu",
-    pool: str = "avg",
-    init: str = "he_fan_out",
+    dropout: Rate = 0.0,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: PoolKind = "avg",
+    init: Initializer = "he_fan_out",
     remat: bool = False,
 ) -> nn.Module:
     """Residual net over space and time; `factored` splits every 3×3×3 into space and time with a nonlinearity between.

@@ -4,9 +4,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cnnjax import Static, ops
-from cnnjax.layers import Conv, Dense, Style, pooling
+from cnnjax import ops
+from cnnjax.annotations import AtLeastOne, Count, NonNegative, Rate, Static
+from cnnjax.layers import Activation, Conv, Dense, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Network
+from cnnjax.ops.pooling import PoolKind
 
 __all__ = ["whitened_cnn"]
 
@@ -14,19 +16,19 @@ __all__ = ["whitened_cnn"]
 def whitened_cnn(
     *,
     outputs: int,
-    widths: tuple[int, ...] = (64, 256, 256),
-    depth: int = 2,
+    widths: tuple[AtLeastOne, ...] = (64, 256, 256),
+    depth: AtLeastOne = 2,
     skip: bool = False,
-    window: int = 2,
-    activation: str = "gelu",
+    window: AtLeastOne = 2,
+    activation: Activation = "gelu",
     scale: float = 1 / 256,
-    norm: str = "batch",
-    norm_group: int = 0,
-    momentum: float = 0.6,
-    eps: float = 1e-12,
-    pool: str = "max",
-    init: str = "dirac",
-    jitter: Static[float] = 5e-4,
+    norm: Norm = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.6,
+    eps: NonNegative = 1e-12,
+    pool: PoolKind = "max",
+    init: Initializer = "dirac",
+    jitter: Static[NonNegative] = 5e-4,
 ) -> nn.Module:
     """Whitening, then `depth` 3×3 convolutions for each of `widths`, the first of them pooled by 2 (Jordan 2024).
 

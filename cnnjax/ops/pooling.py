@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from jax import lax
 
 from cnnjax.ops.convolution import conv
 from cnnjax.ops.dtypes import floating
-from cnnjax.ops.shapes import choice, flat, output_size, pad_pairs, per_dimension, rank
+from cnnjax.ops.shapes import flat, output_size, pad_pairs, per_dimension, rank
+from cnnjax.refusals import refuse_misfits
 
 __all__ = [
     "adaptive_pool",
@@ -28,7 +30,7 @@ __all__ = [
 
 Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
-_KINDS = ("avg", "max", "lp")
+PoolKind = Literal["avg", "max", "lp"]
 _PLACES = 16  # places of a window up to which a program names each of them
 
 
@@ -110,9 +112,9 @@ def gaussian_window(size: Ints, sigma: float | Sequence[float]) -> jax.Array:
     return weights
 
 
-def global_pool(x: jax.Array, kind: str = "avg", *, p: float = 2.0) -> jax.Array:
+def global_pool(x: jax.Array, kind: PoolKind = "avg", *, p: float = 2.0) -> jax.Array:
     """The mean, maximum or p-norm (B, C) over all places of x (B, *sizes, C)."""
-    choice("kind", kind, _KINDS)
+    refuse_misfits(global_pool, locals())
     rank(x, (0, 1, 2, 3))
     if 0 in x.shape[1:-1]:
         raise ValueError(f"x is {x.shape}: an empty map has no {kind}; it needs a place")
@@ -122,9 +124,9 @@ def global_pool(x: jax.Array, kind: str = "avg", *, p: float = 2.0) -> jax.Array
     return jnp.mean(places, 1) if kind == "avg" else _root(jnp.sum(_power(places, p), 1), p)
 
 
-def adaptive_pool(x: jax.Array, sizes: Ints, kind: str = "avg") -> jax.Array:
+def adaptive_pool(x: jax.Array, sizes: Ints, kind: PoolKind = "avg") -> jax.Array:
     """x (B, *any, C) pooled to (B, *sizes, C): bin i of n reaches from ⌊i·m/n⌋ to ⌈(i+1)·m/n⌉."""
-    choice("kind", kind, _KINDS)
+    refuse_misfits(adaptive_pool, locals())
     sizes = per_dimension("sizes", sizes, rank(x))
     for axis, n in enumerate(sizes, 1):
         m = x.shape[axis]
@@ -134,16 +136,16 @@ def adaptive_pool(x: jax.Array, sizes: Ints, kind: str = "avg") -> jax.Array:
     return x
 
 
-def pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), kind: str = "max") -> jax.Array:
+def pyramid_pool(x: jax.Array, levels: Sequence[int] = (1, 2, 4), kind: PoolKind = "max") -> jax.Array:
     """Adaptive pools of x (B, *sizes, C) at each level, flat and side by side: (B, Σ levelⁿ · C), any size in."""
     if not levels:
         raise ValueError("levels is empty; it must name a grid, as in (1, 2, 4)")
     return jnp.concatenate([flat(adaptive_pool(x, level, kind)) for level in levels], -1)
 
 
-def channel_pool(x: jax.Array, groups: int, kind: str = "max") -> jax.Array:
+def channel_pool(x: jax.Array, groups: int, kind: PoolKind = "max") -> jax.Array:
     """x (…, groups · n) pooled over the n neighbouring channels of each group: (…, groups). `max` is maxout."""
-    choice("kind", kind, _KINDS)
+    refuse_misfits(channel_pool, locals())
     if groups < 1 or x.shape[-1] % groups:
         raise ValueError(f"groups is {groups}; it must divide the {x.shape[-1]} channels of x {x.shape}")
     return _over(x.reshape(*x.shape[:-1], groups, -1), x.ndim, kind)

@@ -2,23 +2,29 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from cnnjax.ops.shapes import choice, per_dimension, rank
+from cnnjax.ops.shapes import per_dimension, rank
+from cnnjax.refusals import refuse_misfits
 
 __all__ = ["pixel_shuffle", "pixel_unshuffle", "resize", "roi_align", "warp"]
 
-_METHODS = ("nearest", "bilinear", "cubic")
-_BORDERS = ("constant", "edge", "reflect")
+Method = Literal["nearest", "bilinear", "cubic"]
 
 
 def resize(
-    x: jax.Array, sizes: int | Sequence[int], *, method: str = "bilinear", antialias: bool = True, corners: bool = False
+    x: jax.Array,
+    sizes: int | Sequence[int],
+    *,
+    method: Method = "bilinear",
+    antialias: bool = True,
+    corners: bool = False,
 ) -> jax.Array:
     """x (B, *any, C) resampled to (B, *sizes, C), pixel edges aligned, or pixel centres of the `corners`."""
-    choice("method", method, _METHODS)
+    refuse_misfits(resize, locals())
     sizes = per_dimension("sizes", sizes, rank(x))
     if corners:
         scales = [(m - 1) / max(n - 1, 1) for m, n in zip(x.shape[1:-1], sizes, strict=True)]
@@ -46,8 +52,8 @@ def warp(
     x: jax.Array,
     coordinates: jax.Array,
     *,
-    method: str = "bilinear",
-    border: str = "constant",
+    method: Method = "bilinear",
+    border: Literal["constant", "edge", "reflect"] = "constant",
     fill: jax.Array | float = 0.0,
 ) -> jax.Array:
     """x (*sizes, C) read at coordinates (*places, n) in pixels, pixel centres at whole numbers: (*places, C).
@@ -55,8 +61,7 @@ def warp(
     With a batch, x (B, *sizes, C) and coordinates (B, *places, n). Outside, "constant" is `fill`,
     "edge" the nearest pixel, "reflect" the mirror image about the edge pixels' centres.
     """
-    choice("method", method, _METHODS)
-    choice("border", border, _BORDERS)
+    refuse_misfits(warp, locals())
     n = coordinates.shape[-1]
     if x.ndim == n + 2 and coordinates.ndim > 1 and coordinates.shape[0] == x.shape[0]:
         return jax.vmap(lambda image, places: _warped(image, places, method, border, fill))(x, coordinates)

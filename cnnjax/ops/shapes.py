@@ -1,25 +1,17 @@
 """The arithmetic of sizes: one rule for windows, strides, padding and dilation, used everywhere."""
 
-import difflib
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import jax
 
+from cnnjax.refusals import one_of
+
 __all__ = ["causal_padding", "flat", "output_size", "pad_pairs", "per_dimension", "transposed_size"]
 
-Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
-
-_NAMES = ("valid", "same", "full")
-
-
-def choice(name: str, value: str, allowed: Sequence[str]) -> str:
-    """`value`, or an error that names the argument, what is allowed and what is nearest."""
-    if value in allowed:
-        return value
-    near = difflib.get_close_matches(str(value), allowed, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}{hint}")
+PaddingName = Literal["valid", "same", "full"]
+Padding = PaddingName | int | Sequence[int] | Sequence[Sequence[int]]
 
 
 def divisor(count: int, most: int) -> int:
@@ -70,7 +62,7 @@ def pad_pairs(
     """
     n = len(sizes)
     if isinstance(padding, str):
-        choice("padding", padding, _NAMES)
+        one_of(padding, get_args(PaddingName), path="padding")
         return tuple(_named_pair(padding, *dims) for dims in zip(sizes, window, stride, dilation, strict=True))
     if not isinstance(padding, Sequence):
         padding = per_dimension("padding", padding, n, least=0)

@@ -150,6 +150,9 @@ def _search(path: str, config) -> None:
         raise ConfigError(f"--launcher={FLAGS.launcher}: a population is one program, in this process; leave it out")
     space = sections.beside(path, "search")
     if FLAGS.dry_run:
+        from cnnjax.sweep.search import check_space
+
+        check_space(config, space)
         for name, distribution in space.items():
             print(f"{name}  {distribution}")
         print(f"{FLAGS.trials} points, by {FLAGS.search}")

@@ -18,7 +18,7 @@ from cnnjax.sweep.space import Distribution, sample
 from cnnjax.sweep.table import curves_of
 from cnnjax.train.job import prepare
 
-__all__ = ["PRUNERS", "SAMPLERS", "evolve", "goal_of", "pruning", "search"]
+__all__ = ["PRUNERS", "SAMPLERS", "check_space", "evolve", "goal_of", "pruning", "search"]
 
 SAMPLERS = ("random", "tpe", "cma")
 PRUNERS = ("none", "median", "halving")
@@ -63,7 +63,7 @@ def search(
     """
     sections.one_of(sampler, SAMPLERS, path="--search")
     sections.one_of(pruner, PRUNERS, path="--prune")
-    _checked(space)
+    check_space(config, space)
     with _quiet_optuna() as optuna:
         study = _Study(optuna, space, Path(workdir), sampler, pruner, storage, seed, goal)
         policy = _Pruning(study, pruner, storage) if pruner != "none" else LENIENT
@@ -94,7 +94,7 @@ def evolve(
 ) -> tuple[list[Run], list[PointFailure]]:
     """The runs of a population that begins with as many draws from the space, and those that are dead."""
     metric, higher = goal
-    _checked(space)
+    check_space(config, space)
     population = Population(space, metric.partition(".")[2], higher=higher, seed=seed)
     population.check(config)
     points = [{**point, "seed": config["seed"] + k} for k, point in enumerate(sample(space, members, seed=seed))]
@@ -113,13 +113,17 @@ def pruning(workdir: str | Path, pruner: str, storage: str = "") -> Iterator[Pol
         yield _Pruning(_Study(optuna, {}, Path(workdir), "random", pruner, storage, 0, ("", True)), pruner, storage)
 
 
-def _checked(space: Mapping[str, Distribution]) -> None:
-    """Refuses what is no space."""
+def check_space(config: Mapping, space: Mapping[str, Distribution]) -> None:
+    """Refuses what is no space, and one that reaches to values that the config's options may not hold."""
     if not isinstance(space, Mapping) or not space:
         raise ConfigError(f"search() is {space!r}; it must be {{'optimizer.lr': log_uniform(1e-4, 1.0), …}}")
     for path, distribution in space.items():
         if not isinstance(distribution, Distribution):
             raise ConfigError(f"search: {path} is {distribution!r}; write uniform(…), log_uniform(…) or choice(…)")
+    ends = {path: each.values or (each.low, each.high) for path, each in space.items()}
+    first = {path: values[0] for path, values in ends.items()}
+    others = [{**first, path: value} for path, values in ends.items() for value in values[1:]]
+    resolved(config, [first, *others], "")
 
 
 class _Study:

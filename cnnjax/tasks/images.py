@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 
+from cnnjax.annotations import AtLeastOne, Rate
 from cnnjax.ops.randomness import example_keys
 from cnnjax.tasks.contract import Task, count
 
 __all__ = ["gan"]
 
 
-def gan(facts, *, latent: int = 64, smoothing: float = 0.1) -> Task:
+def gan(facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task:
     """Two networks in one: images from noise (B, latent), and a critic of them, each with its own part of one loss.
 
     The non-saturating loss of Goodfellow 2014; real images count as 1 − `smoothing` for the critic. Two stop-gradients

@@ -1,26 +1,34 @@
 """Tasks that predict a class for a whole example."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
+from cnnjax.annotations import Count, NonNegative, Rate
 from cnnjax.ops import losses
+from cnnjax.refusals import refuse_misfits
 from cnnjax.tasks.contract import Task, count, main_output, supervised
 
 __all__ = ["classification"]
 
-_CRITERIA = ("cross_entropy", "squared_error", "binary_cross_entropy")
+Criterion = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
 
 
 def classification(
-    facts, *, criterion: str = "cross_entropy", smoothing: float = 0.0, auxiliary: float = 0.3, top: int = 0
+    facts,
+    *,
+    criterion: Criterion = "cross_entropy",
+    smoothing: Rate = 0.0,
+    auxiliary: NonNegative = 0.3,
+    top: Count = 0,
 ) -> Task:
     """One of `facts.classes` for each example; metrics: loss, accuracy, and accuracy within the first `top` if given.
 
     A batch's `target` (a distribution, written by mixing) wins over its `label`. Further outputs beside `main` are
     auxiliary heads, whose losses count `auxiliary` times.
     """
-    if criterion not in _CRITERIA:
-        raise ValueError(f"task.criterion is {criterion!r}; it must be one of {', '.join(_CRITERIA)}")
+    refuse_misfits(classification, locals(), path="task.")
     if facts.classes < 2:
         raise ValueError(
             f"task.name is 'classification', but the data has {facts.classes} classes; it needs at least 2"

@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 
+from cnnjax.annotations import NonNegative
 from cnnjax.ops import losses
 from cnnjax.tasks.contract import Task, main_output, supervised
 
 __all__ = ["segmentation"]
 
 
-def segmentation(facts, *, ignore: int = 255, dice: float = 0.0) -> Task:
+def segmentation(facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
     """A class for each pixel of `segments`; metrics: loss, miou (over classes that occur), pixel_accuracy, iou_<class>.
 
     Pixels of class `ignore` count nowhere. `dice` is the weight of a soft Dice loss beside the cross-entropy.

@@ -5,29 +5,33 @@ Weight decay is decoupled from the gradient only where the paper says so (adamw,
 which parameters it touches: `all`, or `kernels` (more than one dimension: no biases, no norm layers).
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from cnnjax.annotations import AtLeastOne, NonNegative, Rate
+from cnnjax.refusals import refuse_misfits
+
 __all__ = ["adagrad", "adam", "adamw", "lamb", "lars", "lion", "muon", "rmsprop", "sgd"]
 
-_DECAY_ON = ("kernels", "all")
+DecayOn = Literal["kernels", "all"]
 
 
-def _mask(decay_on: str):
-    if decay_on not in _DECAY_ON:
-        raise ValueError(f"optimizer.decay_on is {decay_on!r}; it must be one of {', '.join(_DECAY_ON)}")
+def _mask(decay_on: DecayOn):
+    refuse_misfits(_mask, locals(), path="optimizer.")
     return lambda params: jax.tree.map(lambda p: decay_on == "all" or p.ndim > 1, params)
 
 
 def sgd(
     *,
-    lr: float = 0.1,
-    momentum: float = 0.9,
+    lr: NonNegative = 0.1,
+    momentum: Rate = 0.9,
     nesterov: bool = False,
-    decay: float = 0.0,
-    decay_on: str = "all",
+    decay: NonNegative = 0.0,
+    decay_on: DecayOn = "all",
 ) -> optax.GradientTransformation:
     """Stochastic gradient descent with momentum; decay is added to the gradient, as in PyTorch."""
     return optax.chain(
@@ -39,12 +43,12 @@ def sgd(
 
 def adam(
     *,
-    lr: float = 1e-3,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
-    decay: float = 0.0,
-    decay_on: str = "all",
+    lr: NonNegative = 1e-3,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: NonNegative = 1e-8,
+    decay: NonNegative = 0.0,
+    decay_on: DecayOn = "all",
 ) -> optax.GradientTransformation:
     """Adam (Kingma 2015); decay is added to the gradient."""
     return optax.chain(
@@ -56,12 +60,12 @@ def adam(
 
 def adamw(
     *,
-    lr: float = 1e-3,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
-    decay: float = 0.05,
-    decay_on: str = "kernels",
+    lr: NonNegative = 1e-3,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: NonNegative = 1e-8,
+    decay: NonNegative = 0.05,
+    decay_on: DecayOn = "kernels",
 ) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov 2019)."""
     return optax.adamw(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
@@ -69,19 +73,24 @@ def adamw(
 
 def lamb(
     *,
-    lr: float = 5e-3,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-6,
-    decay: float = 0.02,
-    decay_on: str = "kernels",
+    lr: NonNegative = 5e-3,
+    b1: Rate = 0.9,
+    b2: Rate = 0.999,
+    eps: NonNegative = 1e-6,
+    decay: NonNegative = 0.02,
+    decay_on: DecayOn = "kernels",
 ) -> optax.GradientTransformation:
     """Layer-wise adaptive Adam for large batches (You 2020)."""
     return optax.lamb(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
 
 
 def lars(
-    *, lr: float = 1.0, momentum: float = 0.9, decay: float = 1e-4, trust: float = 1e-3, decay_on: str = "kernels"
+    *,
+    lr: NonNegative = 1.0,
+    momentum: Rate = 0.9,
+    decay: NonNegative = 1e-4,
+    trust: NonNegative = 1e-3,
+    decay_on: DecayOn = "kernels",
 ) -> optax.GradientTransformation:
     """Layer-wise adaptive SGD for large batches (You 2017); biases and norm layers get plain SGD."""
     mask = _mask(decay_on)
@@ -89,7 +98,7 @@ def lars(
 
 
 def lion(
-    *, lr: float = 1e-4, b1: float = 0.9, b2: float = 0.99, decay: float = 0.1, decay_on: str = "kernels"
+    *, lr: NonNegative = 1e-4, b1: Rate = 0.9, b2: Rate = 0.99, decay: NonNegative = 0.1, decay_on: DecayOn = "kernels"
 ) -> optax.GradientTransformation:
     """The sign of a momentum (Chen 2023); wants a smaller lr and a larger decay than adamw."""
     return optax.lion(lr, b1, b2, weight_decay=decay, mask=_mask(decay_on))
@@ -97,12 +106,12 @@ def lion(
 
 def rmsprop(
     *,
-    lr: float = 1e-2,
-    b2: float = 0.9,
-    momentum: float = 0.9,
-    eps: float = 1e-3,
-    decay: float = 0.0,
-    decay_on: str = "kernels",
+    lr: NonNegative = 1e-2,
+    b2: Rate = 0.9,
+    momentum: Rate = 0.9,
+    eps: NonNegative = 1e-3,
+    decay: NonNegative = 0.0,
+    decay_on: DecayOn = "kernels",
 ) -> optax.GradientTransformation:
     """RMSProp with momentum as MobileNet and EfficientNet use it (eps inside the root)."""
     return optax.chain(
@@ -113,19 +122,21 @@ def rmsprop(
     )
 
 
-def adagrad(*, lr: float = 1e-2, start: float = 0.1, eps: float = 1e-7) -> optax.GradientTransformation:
+def adagrad(
+    *, lr: NonNegative = 1e-2, start: NonNegative = 0.1, eps: NonNegative = 1e-7
+) -> optax.GradientTransformation:
     """AdaGrad (Duchi 2011)."""
     return optax.adagrad(lr, start, eps)
 
 
 def muon(
     *,
-    lr: float = 0.02,
-    momentum: float = 0.95,
-    iterations: int = 5,
-    decay: float = 0.0,
+    lr: NonNegative = 0.02,
+    momentum: Rate = 0.95,
+    iterations: AtLeastOne = 5,
+    decay: NonNegative = 0.0,
     constant: bool = False,
-    rest_lr: float = 2e-3,
+    rest_lr: NonNegative = 2e-3,
 ) -> optax.GradientTransformation:
     """Momentum made orthogonal by `iterations` of Newton and Schulz (Jordan 2024); what is no kernel goes by Adam.
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
 __all__ = ["CONVOLVED", "DIALECTS", "FLATTENED", "family", "renamed", "rule"]
 
@@ -303,7 +304,8 @@ _TIMM: Mapping[str, Rule] = {
     "DenseNet": _densenet,
     "InceptionV3": _inception,
 }
-DIALECTS = ("native", "torchvision", "timm")
+Dialect = Literal["native", "torchvision", "timm"]
+DIALECTS = get_args(Dialect)
 
 
 def rule(net, dialect: str) -> Rule | None:

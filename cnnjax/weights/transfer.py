@@ -4,11 +4,13 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
+from cnnjax.annotations import ChannelWeights, HeadWeights
+from cnnjax.refusals import refuse_misfits
 from cnnjax.weights import _names
 from cnnjax.weights.files import read, write
 
@@ -34,9 +36,9 @@ def load(
     variables: Mapping,
     path: str | os.PathLike,
     *,
-    head: str = "file",
-    channels: str = "file",
-    dialect: str = "any",
+    head: HeadWeights = "file",
+    channels: ChannelWeights = "file",
+    dialect: Literal["any", _names.Dialect] = "any",
 ) -> dict:
     """The variables of a net with every number from a file, in float32: safetensors, .npz or PyTorch's .pth.
 
@@ -46,7 +48,7 @@ def load(
     net needs and the file lacks, or has in another shape, is an error that lists it; what only the file has is listed
     in a warning.
     """
-    _known(head, channels, dialect)
+    refuse_misfits(load, locals())
     return fill(net, variables, read(path), head=head, channels=channels, dialect=dialect, source=str(path))
 
 
@@ -55,13 +57,13 @@ def fill(
     variables: Mapping,
     found: Mapping[str, np.ndarray],
     *,
-    head: str = "file",
-    channels: str = "file",
-    dialect: str = "any",
+    head: HeadWeights = "file",
+    channels: ChannelWeights = "file",
+    dialect: Literal["any", _names.Dialect] = "any",
     source: str = "these tensors",
 ) -> dict:
     """The variables of a net with every number from tensors by name: `load` without a file; `source` names them."""
-    _known(head, channels, dialect)
+    refuse_misfits(fill, locals())
     found = {_names.renamed(name): value for name, value in found.items() if not name.endswith(_COUNTERS)}
     leaves = _leaves(variables)
     if not leaves:
@@ -102,7 +104,7 @@ def fill(
     return _tree(variables, filled)
 
 
-def save(net: Any, variables: Mapping, path: str | os.PathLike, *, dialect: str = "native") -> None:
+def save(net: Any, variables: Mapping, path: str | os.PathLike, *, dialect: _names.Dialect = "native") -> None:
     """Writes the variables of a net as safetensors under our own names, or those of torchvision or timm.
 
     Under their names the layout is PyTorch's, and the state dict loads there.
@@ -110,9 +112,9 @@ def save(net: Any, variables: Mapping, path: str | os.PathLike, *, dialect: str 
     write(path, tensors(net, variables, dialect=dialect), metadata={"net": type(net).__name__, "names": dialect})
 
 
-def tensors(net: Any, variables: Mapping, *, dialect: str = "native") -> dict[str, np.ndarray]:
+def tensors(net: Any, variables: Mapping, *, dialect: _names.Dialect = "native") -> dict[str, np.ndarray]:
     """The variables of a net by the names of a dialect, in its layout."""
-    _one_of("dialect", dialect, _names.DIALECTS)
+    refuse_misfits(tensors, locals())
     leaves = _leaves(variables)
     plan = _plan(net, leaves, dialect)
     if not plan:
@@ -135,17 +137,6 @@ def _float32(name: str, value: np.ndarray) -> np.ndarray:
     if value.dtype == np.float64 and not np.array_equal(np.isinf(narrow), np.isinf(value)):
         raise WeightsError(f"{name} has numbers beyond float32, up to {np.abs(value).max():.1e}")
     return narrow
-
-
-def _known(head: str, channels: str, dialect: str) -> None:
-    _one_of("head", head, ("file", "fresh"))
-    _one_of("channels", channels, ("file", "adapt"))
-    _one_of("dialect", dialect, ("any", *_names.DIALECTS))
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
 
 
 def _leaves(variables: Mapping) -> dict[tuple[str, ...], Any]:

@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from cnnjax.annotations import WORKS_ON
 from cnnjax.augment import compose, kind
+from cnnjax.config.signatures import options_of
 from tests.augment.scenes import ENTRIES, OPTIONS, SPATIAL, applied, batch, facts, floats, landed, seen
 
 STRONG = [name for name, entry in ENTRIES.items() if "strength" in inspect.signature(entry).parameters]
@@ -19,7 +21,7 @@ def defaults(entry):
 
 
 def numeric(entry):
-    return [p.name for p in inspect.signature(entry).parameters.values() if p.annotation is float]
+    return [name for name, option in options_of(entry).items() if option.numeric and name != "strength"]
 
 
 @pytest.fixture(scope="module", params=sorted(ENTRIES))
@@ -70,7 +72,7 @@ def test_an_entry_keeps_its_promises(entry):
 
 def test_an_entry_says_what_it_works_on_and_documents_itself():
     for name, entry in ENTRIES.items():
-        assert kind(entry) in ("size", "example", "batch"), name
+        assert kind(entry) in WORKS_ON, name
         assert entry.__doc__, name
         if name not in STRONG:
             assert name in ("normalize", "permute", "resize", "greyscale", "center_crop", "repeat")

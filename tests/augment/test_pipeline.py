@@ -14,7 +14,8 @@ def test_a_name_is_an_entry_with_or_without_a_number_or_an_import_path():
     assert find("rotate") is find("rotate#2") is find("cnnjax.augment.moves:rotate")
 
 
-ONE, ONLY = "it must be one of", "has only 16×16 pixels"
+KINDS, TWO = "size or colors or example or batch", "allowed: bilinear, cubic"
+ONLY = "has only 16×16 pixels"
 EIGHT = "it must be 1 to the 8 examples of a device"
 HAS = "the batch has epoch, image, index, label, valid"
 
@@ -24,7 +25,7 @@ HAS = "the batch has epoch, image, index, label, valid"
     [
         (("rotat",), {}, "augment has no entry 'rotat'; did you mean 'rotate'?"),
         (("zoom",), {"zoom": {"factr": 3.0}}, "augment.zoom.factr is no option of zoom; did you mean 'factor'?"),
-        (("json:loads",), {}, "augment 'json:loads' must be a function of (key, facts, size, example or batch, ...)"),
+        (("json:loads",), {}, f"augment 'json:loads' must be a function of (key, facts, {KINDS}, ...)"),
         (
             ("crop", "rotate"),
             {"crop": {"border": "reflect"}},
@@ -32,13 +33,13 @@ HAS = "the batch has epoch, image, index, label, valid"
             "moves that are read together need one border",
         ),
         (("normalize", "hue"), {}, "augment: 'hue' works on colours in [0, 1]; name it before 'normalize'"),
-        (("crop",), {"crop": {"border": "x"}}, f"augment.crop.border is 'x'; {ONE} constant, mean, edge, reflect"),
-        (("zoom",), {"zoom": {"method": "linear"}}, f"augment.zoom.method is 'linear'; {ONE} bilinear, cubic"),
-        (("flip",), {"flip": {"mode": "odd"}}, f"augment.flip.mode is 'odd'; {ONE} random, alternate"),
+        (("crop",), {"crop": {"border": "x"}}, "augment.crop.border is 'x'; allowed: constant, edge, mean, reflect"),
+        (("zoom",), {"zoom": {"method": "linear"}}, f"augment.zoom.method is 'linear'; nearest: bilinear; {TWO}"),
+        (("flip",), {"flip": {"mode": "odd"}}, "augment.flip.mode is 'odd'; allowed: alternate, random"),
         (("center_crop",), {}, f"augment.center_crop.side is 224; the image {ONLY}"),
         (("crop",), {"crop": {"side": 30, "padding": 2}}, f"augment.crop.side is 30; the image padded by 2 {ONLY}"),
         (("blur",), {"blur": {"window": 4}}, "augment.blur.window is 4; it must be odd and positive"),
-        (("erase",), {"erase": {"content": "zero"}}, f"augment.erase.content is 'zero'; {ONE} constant, mean, noise"),
+        (("erase",), {"erase": {"content": "zero"}}, "augment.erase.content is 'zero'; allowed: constant, mean, noise"),
         (("series_mask",), {}, f"augment.series_mask needs `series`; {HAS}"),
         (("temporal_crop",), {}, f"augment.temporal_crop needs `video` or `series`; {HAS}"),
         (("repeat",), {"repeat": {"times": 9}}, f"augment.repeat.times is 9; {EIGHT}"),
@@ -161,3 +162,57 @@ def test_double_precision_stays_double():
     with jax.enable_x64(True):
         out = jax.jit(lambda fields: compose(facts(), ("rotate", "hue"), {})(jax.random.key(0), fields))(batch())
     assert out["image"].dtype == np.float64
+
+
+TINT = """
+import jax
+from cnnjax.annotations import Elementwise, Share
+
+def tint(key, facts, colors, strength, *, most: Share = 0.2):
+    return colors * (1 - most * strength * jax.random.uniform(key, (3,)).astype(colors.dtype))
+
+def darken(key, facts, colors: Elementwise[jax.Array], strength, *, most: Share = 0.2):
+    return colors * (1 - most * strength)
+"""
+
+
+@pytest.fixture
+def tint(tmp_path, monkeypatch):
+    """A module of the user's own with two colour functions."""
+    (tmp_path / "my_washes.py").write_text(TINT)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "my_washes:tint"
+
+
+def test_a_users_colours_are_gathered_past_moves_like_ours(tint):
+    fields = batch()
+
+    def program(*names):
+        return str(jax.make_jaxpr(lambda fields: compose(facts(), names, {})(jax.random.key(0), fields))(fields))
+
+    once = program("rotate", "zoom").count("gather[")
+    assert program("rotate", tint, "zoom").count("gather[") == program("rotate", "hue", "zoom").count("gather[") == once
+    written = {
+        name: program("rotate", name).rpartition("optimization_barrier")[2] for name in (tint, "my_washes:darken")
+    }
+    assert " mul " in written[tint], "a colour of several numbers reads the picture as it is written down"
+    assert " mul " not in written["my_washes:darken"], "what is elementwise is done while it is written"
+
+
+def test_a_users_colours_change_pictures_and_all_frames_of_a_video_alike(tint):
+    fields = batch("temporal_crop")
+    out = applied((tint,), fields, about=facts())
+    share = out["video"][fields["video"] > 0] / floats(fields["video"])[fields["video"] > 0]
+    assert 0.8 <= share.min() < share.max() <= 1 + 1e-6
+    assert np.array_equal(applied((tint,), batch(), {tint: {"strength": 0.0}})["image"], floats(batch()["image"]))
+
+
+def test_a_users_colours_are_refused_after_normalize(tint):
+    with pytest.raises(ValueError, match="augment: 'my_washes:tint' works on colours in") as error:
+        compose(facts(), ("normalize", tint), {})
+    assert str(error.value).endswith("name it before 'normalize'")
+
+
+def test_words_and_bounds_hold_where_a_pipeline_is_made_without_a_config(tint):
+    with pytest.raises(ValueError, match=r"my_washes:tint\.most is 1\.5; it must be ≥ 0 and ≤ 1"):
+        compose(facts(), (tint,), {tint: {"most": 1.5}})

@@ -88,9 +88,9 @@ def test_views_of_one_shape_trace_the_network_once():
 
 
 def test_mistakes_in_views_are_named():
-    with pytest.raises(ValueError, match=r"eval.views has no view 'miror'; did you mean 'mirror'\?"):
+    with pytest.raises(ValueError, match=r"eval.views is 'miror'; nearest: mirror"):
         views.averaged(lambda x: x, IMAGE, ("miror",), {})
     with pytest.raises(ValueError, match=r"eval.views: a crop of side 9 does not fit an image of 8×10 pixels"):
         views.averaged(lambda x: x, IMAGE, ("five_crop",), {"five_crop": {"side": 9}})
-    with pytest.raises(ValueError, match=r"eval.views: of is 'logits'; it must be one of probabilities, outputs"):
+    with pytest.raises(ValueError, match=r"eval.views: of is 'logits'; allowed: outputs, probabilities"):
         views.averaged(lambda x: x, IMAGE, ("mirror",), {}, of="logits")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnjax.data import DataError, letters
+from cnnjax.data import letters
 
 
 def test_every_face_has_every_letter_and_the_test_has_faces_of_its_own():
@@ -28,5 +28,5 @@ def test_an_i_is_a_bar_in_the_middle_and_letters_fill_their_picture():
 
 
 def test_a_size_that_no_letter_fits_is_refused():
-    with pytest.raises(DataError, match=r"data\.size is 4; it must lie between 8 and 1024"):
+    with pytest.raises(ValueError, match=r"data\.size is 4; it must be ≥ 8 and ≤ 1024"):
         letters(size=4)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cnnjax.data import DataError, check, shapes
+from cnnjax.data import check, shapes
 from cnnjax.data.synthetic import KINDS, inside
+from cnnjax.refusals import ConfigError
 
 
 def test_scenes_are_a_function_of_world_split_and_index():
@@ -64,13 +65,13 @@ def test_upright_shapes_are_not_turned():
 @pytest.mark.parametrize(
     ("option", "value", "text"),
     [
-        ("classes", 9, "data.classes is 9; it must lie between 2 and 8"),
-        ("size", 8, "data.size is 8; it must lie between 16 and 4096"),
-        ("train", 0, "data.train is 0; it must lie between 1 and 2147483648"),
-        ("noise", 200, "data.noise is 200; it must lie between 0 and 127"),
+        ("classes", 9, "data.classes is 9; it must be ≥ 2 and ≤ 8"),
+        ("size", 8, "data.size is 8; it must be ≥ 16 and ≤ 4096"),
+        ("train", 0, "data.train is 0; it must be ≥ 1 and ≤ 2147483648"),
+        ("noise", 200, "data.noise is 200; it must be ≥ 0 and ≤ 127"),
     ],
 )
 def test_options_out_of_range_are_refused(option, value, text):
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(ConfigError) as refused:
         shapes(**{option: value})
     assert str(refused.value) == text

@@ -92,9 +92,9 @@ def test_a_dirac_kernel_starts_as_the_identity():
 @pytest.mark.parametrize(
     ("choose", "message"),
     [
-        (lambda: initializer("he_norml"), "init is 'he_norml'; it must be one of .*did you mean 'he_normal'"),
-        (lambda: activation("rellu"), "activation is 'rellu'; it must be one of .*did you mean 'relu'"),
-        (lambda: pooling("maxx"), "pool is 'maxx'; it must be one of 'avg', 'max', 'lp'; did you mean 'max'"),
+        (lambda: initializer("he_norml"), "init is 'he_norml'; nearest: he_normal"),
+        (lambda: activation("rellu"), "activation is 'rellu'; nearest: relu"),
+        (lambda: pooling("maxx"), "pool is 'maxx'; nearest: max; allowed: avg, lp, max"),
     ],
 )
 def test_an_unknown_name_is_an_error_with_the_nearest_one(choose, message):

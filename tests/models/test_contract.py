@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnnjax.config import section
+from cnnjax.config.signatures import options_of
 from tests.models.variants import (
     DEEP,
     ENTRIES,
@@ -88,7 +89,7 @@ def test_every_entry_is_a_documented_function_of_keywords_whose_defaults_a_confi
 def test_numeric_options_may_be_traced(family):
     name, options, shape = {**TINY, **SLOW_TINY}[family]
     parameters = inspect.signature(ENTRIES[name]).parameters
-    numbers = {p.name: 0.1 for p in parameters.values() if p.annotation is float}
+    numbers = {key: 0.1 for key, option in options_of(ENTRIES[name]).items() if option.numeric}
     options = {**options, "norm": "batch"} if "norm" in parameters else options
     variables = abstract_variables(tiny(family, **options)[0], shape)
 

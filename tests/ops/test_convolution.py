@@ -168,7 +168,7 @@ def _said(call):
         ((1, 2, 2, 3), (3, 3, 3, 5), {}, ["does not fit", "3", "2"]),
         ((1, 8, 8, 3), (3, 3, 3, 5), {"stride": 0}, ["stride is 0", "at least 1"]),
         ((1, 8, 8, 3), (3, 3, 3, 5), {"stride": (1, 2, 3)}, ["stride is (1, 2, 3)", "2 spatial dimensions"]),
-        ((1, 8, 8, 3), (3, 3, 3, 5), {"padding": "sane"}, ["'sane'", "did you mean 'same'"]),
+        ((1, 8, 8, 3), (3, 3, 3, 5), {"padding": "sane"}, ["'sane'", "nearest: same"]),
         ((1, 8, 8, 3), (3, 3, 3, 5), {"padding": -1}, ["padding is -1", "at least 0"]),
         ((1, 8, 8, 3), (3, 3, 3, 5), {"dilation": 1.5}, ["dilation is 1.5", "int"]),
         ((1, 8, 8, 3), (3, 3, 3, 3, 3, 5), {}, ["kernel has shape", "1, 2 or 3"]),

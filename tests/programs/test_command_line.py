@@ -169,6 +169,17 @@ def test_a_trained_network_is_measured_on_any_split(run, trained):
         (f"train {DIGITS} --dry_run --config.train.devices=8 --config.train.batch=60", "train.batch is 60, which 8"),
         (f"train {DIGITS} --dry_run --config.optimizer.lrr=1", "optimizer.lrr is not an option of adamw; nearest:"),
         (f"train {DIGITS} --dry_run --config.optimizer.lr=nan", "optimizer.lr is nan; it must be a finite number"),
+        (
+            f"train {DIGITS} --dry_run --config.augment.shift.border=edgy",
+            "augment.shift.border is 'edgy'; nearest: edge",
+        ),
+        (f"train {DIGITS} --print_config --config.model.norm=grop", "model.norm is 'grop'; nearest: group"),
+        (
+            f"train {DIGITS} --print_config --config.model.name=resnet18 --config.model.stem=cifra",
+            "model.stem is 'cifra'",
+        ),
+        (f"train {DIGITS} --print_config --config.task.criterion=hing", "task.criterion is 'hing'; allowed: binary"),
+        (f"train {DIGITS} --print_config --config.eval.views=miror", "eval.views holds 'miror'; nearest: mirror"),
         ("evaluate", "--workdir is missing; give the directory of a run"),
     ],
 )

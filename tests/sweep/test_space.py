@@ -4,8 +4,9 @@ import pytest
 
 from cnnjax.config import ConfigError
 from cnnjax.sweep.points import packs_of, preview, resolved
+from cnnjax.sweep.search import check_space
 from cnnjax.sweep.space import chain, choice, cross, grid, log_uniform, names_of, sample, seeds, uniform, zipped
-from tests.sweep.points import get_config, sweep
+from tests.sweep.points import get_config, here, sweep
 
 
 def test_a_grid_has_every_combination_with_the_last_path_changing_fastest():
@@ -121,3 +122,27 @@ def test_points_that_have_to_train_by_themselves_are_told_with_the_reason(change
 def test_a_wrong_override_is_named_with_its_point(tmp_path):
     with pytest.raises(ConfigError, match=r"point lrr=0.1: .*optimizer\.lrr.*optimizer\.lr"):
         resolved(get_config(), [{"optimizer.lrr": 0.1}], tmp_path)
+
+
+MISTYPED = """
+from cnnjax.sweep.space import choice, grid
+from tests.sweep.points import get_config
+def sweep():
+    return [*grid({"optimizer.lr": (0.1, 0.2)}), *grid({"model.norm": ("batch", "grop")})]
+def search():
+    return {"model.norm": choice("batch", "grop")}
+"""
+
+
+@pytest.mark.parametrize("flags", [("--dry_run",), (), ("--search=tpe", "--dry_run"), ("--search=tpe",)])
+def test_a_sweep_over_a_mistyped_word_is_refused_before_its_first_point(flags, tmp_path):
+    (tmp_path / "mistyped.py").write_text(MISTYPED)
+    with pytest.raises(ConfigError, match=r"point norm=grop: model\.norm is 'grop'; nearest: group") as refused:
+        here(f"--workdir={tmp_path / 's'}", *flags, config=tmp_path / "mistyped.py")
+    assert refused.value.exit_code == 2
+    assert not [*tmp_path.glob("s/*/*")], "no point has begun"
+
+
+def test_a_space_that_reaches_beyond_an_options_bounds_is_refused():
+    with pytest.raises(ConfigError, match=r"optimizer\.ema is 1\.5; it must be ≥ 0 and < 1"):
+        check_space(get_config(), {"optimizer.lr": log_uniform(1e-3, 1.0), "optimizer.ema": uniform(0.5, 1.5)})

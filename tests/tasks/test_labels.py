@@ -69,7 +69,10 @@ def test_auxiliary_heads_add_their_share_to_the_loss():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"criterion": "hinge"}, "task.criterion is 'hinge'; it must be one of cross_entropy"),
+        (
+            {"criterion": "hinge"},
+            "task.criterion is 'hinge'; allowed: binary_cross_entropy",
+        ),
         ({"top": 4}, "task.top is 4; it must be below the number of classes, 4"),
     ],
 )

@@ -1,7 +1,5 @@
 """Optimizers, schedules and tasks: every numeric option is an argument of the program, and does what it says."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import optax
 import pytest
 
 from cnnjax import tasks
+from cnnjax.config.signatures import options_of
 from cnnjax.data import Facts
 from cnnjax.train import optimizers, schedules
 
@@ -17,7 +16,7 @@ FACTS = Facts(shape=(8, 8, 1), classes=3, extra={"segments": 3})
 
 def numeric(entry):
     """The names of an entry's options that are traced."""
-    return [name for name, p in inspect.signature(entry).parameters.items() if p.annotation is float]
+    return [name for name, option in options_of(entry).items() if option.numeric]
 
 
 def cases(room, names):
@@ -124,5 +123,5 @@ def test_decay_touches_what_it_is_told_to():
         updates, _ = transformation.update(nothing, transformation.init(params), params)
         np.testing.assert_allclose(updates["bias"], bias)
         np.testing.assert_allclose(updates["kernel"], -0.1)
-    with pytest.raises(ValueError, match=r"optimizer\.decay_on is 'biases'; it must be one of kernels, all"):
+    with pytest.raises(ValueError, match=r"optimizer\.decay_on is 'biases'; allowed: all, kernels"):
         optimizers.sgd(decay_on="biases")

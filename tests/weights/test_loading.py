@@ -126,9 +126,9 @@ def test_names_that_wrappers_and_old_releases_leave_are_understood(tmp_path):
 
 def test_an_unknown_choice_is_an_error(tmp_path):
     net = resnet()
-    with pytest.raises(ValueError, match="head is 'new'; it must be one of file, fresh"):
+    with pytest.raises(ValueError, match="head is 'new'; allowed: file, fresh"):
         weights.load(net, {}, tmp_path / "a", head="new")
-    with pytest.raises(ValueError, match="dialect is 'torch'; it must be one of native, torchvision, timm"):
+    with pytest.raises(ValueError, match="dialect is 'torch'; nearest: torchvision; allowed: native"):
         weights.save(net, {}, tmp_path / "a", dialect="torch")
 
 
