@@ -7,12 +7,13 @@ import signal
 import pytest
 
 from cnnjax.config import change
+from cnnjax.runs.lines import curves_of
 from cnnjax.runs.workdir import hold
 from cnnjax.sweep.folder import read_folder, write_folder
 from cnnjax.sweep.local import run_packs
 from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel, share_of_variance
 from cnnjax.sweep.points import packs_of, resolved
-from cnnjax.sweep.table import as_csv, as_markdown, curves_of, table_of
+from cnnjax.sweep.table import as_csv, as_markdown, table_of
 from tests.sweep.points import GATED, get_config, here, lines, soon, start, sweep, told
 
 
@@ -107,7 +108,7 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
     figures = [draw_parallel(table), draw_against(table), draw_learning(table, whole), draw_importance(table)]
     assert all(figure.axes for figure in figures)
     assert len(figures[2].axes[0].lines) == 4
-    assert curves_of(whole, table.rows[0]["point"], "eval.accuracy")[0] == [8, 16, 24]
+    assert curves_of(whole / table.rows[0]["point"], "eval.accuracy")[0] == [8, 16, 24]
     shares = share_of_variance(table_of(whole, sort="eval.loss"))
     assert shares["optimizer.lr"] > shares["seed"]
     here(f"--workdir={whole}", f"--html={tmp_path / 'a.html'}", f"--csv={tmp_path / 'a.csv'}", config="")

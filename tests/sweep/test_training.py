@@ -1,4 +1,4 @@
-"""MemberLayout of a pack are the runs that they would be alone."""
+"""Members of a pack are the runs that they would be alone."""
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ from cnnjax.runs.workdir import read_status
 from cnnjax.sweep.local import run_packs, train_one
 from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.sweep.training import train_pack
-from cnnjax.train.parallel import STRATEGIES, MemberLayout
+from cnnjax.train.parallel import STRATEGIES, Layout, MemberLayout
 from cnnjax.train.state import State
 from tests.sweep import points as tiny
 from tests.sweep.points import STEPS, alike, lines, sweep
@@ -90,7 +90,7 @@ def test_members_change_places_and_keep_their_seeds_and_take_new_numbers(strateg
         trees = {"params": {"w": np.full(2, k, np.float32)}, "model_state": {}, "opt_state": {}, "ema": {}, "sums": {}}
         return State(seed=np.uint32(k), hparams={"lr": np.float32(k)}, **trees, **counters)
 
-    side = MemberLayout(strategy, 3, tuple(jax.devices()[:2]))
+    side = MemberLayout(strategy, 3, Layout("jit", tuple(jax.devices()[:2])))
     states = side.join([state(k) for k in range(3)])
     moved = side.apart(side.exchange(states, (2, 1, 1), [{"lr": np.float32(0.5)}] * 3))
     assert [int(each.seed) for each in moved] == [0, 1, 2]
