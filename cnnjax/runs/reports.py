@@ -120,11 +120,8 @@ class Report:
 
     def tables(self, split: str, tables: Mapping[str, np.ndarray]) -> None:
         """Writes the arrays of a split to `tables-<split>.npz`, whole or not at all, in place of those of before."""
-        if not self._active or not tables:
-            return
-        content = io.BytesIO()
-        np.savez_compressed(content, **tables)
-        self._guard(_Tables, lambda: write_file(self._workdir / f"tables-{split}.npz", content.getvalue()))
+        if self._active and tables:
+            self._guard(_Tables, lambda: _write(tables, self._workdir / f"tables-{split}.npz"))
 
     def event(self, step: int, name: str, detail: Mapping[str, Any] = _NONE) -> None:
         """Records something that happens again when the run is repeated, as a roll-back; `note` tells the reader."""
@@ -300,6 +297,12 @@ class _Progress:
 
     def _training(self) -> float:
         return max(0.0, time.monotonic() - self._start - self._apart)
+
+
+def _write(tables: Mapping[str, np.ndarray], path: Path) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, **tables)
+    write_file(path, content.getvalue())
 
 
 def _draw(path: Path, names: Sequence[str]) -> None:

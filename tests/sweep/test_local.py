@@ -139,6 +139,29 @@ def test_kinds_have_places_and_their_seeds_are_bars_and_overrides_of_train_and_e
     assert len(axes.collections[0].get_segments()) == 2
 
 
+def test_the_runs_say_which_metric_stands_first_and_which_end_of_it(tmp_path):
+    values = {"a": 80.0, "b": 12.0, "c": 30.0}
+    points = [{"name": name, "overrides": {"optimizer.error_lr": value}} for name, value in values.items()]
+    (tmp_path / "sweep.json").write_text(json.dumps({"points": points}))
+    for name, value in values.items():
+        (tmp_path / name).mkdir()
+        metrics = {"loss": 1 / value, "accuracy": 0.5, "perplexity": value, "raw_perplexity": value}
+        line = {"step": 1, "kind": "eval", "split": "eval", **metrics}
+        (tmp_path / name / "metrics.jsonl").write_text(f"{json.dumps(line)}\n")
+
+    def order(sort=""):
+        return "".join(row["point"] for row in table_of(tmp_path, sort=sort).rows)
+
+    assert table_of(tmp_path).metric == "eval.accuracy"  # nobody has said anything
+    assert (order("eval.perplexity"), order("-eval.perplexity"), order("eval.loss")) == ("acb", "bca", "acb")
+    status = {"status": "interrupted", "metric": "perplexity", "higher": False}
+    (tmp_path / "b" / "status.json").write_text(json.dumps(status))
+    assert table_of(tmp_path).metric == "eval.perplexity"
+    assert order() == order("eval.perplexity") == order("eval.raw_perplexity") == "bca"
+    assert order("optimizer.error_lr") == "acb"  # an override is no metric
+    assert table_of(tmp_path).over_seeds()[0]["mean"] == 12.0
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
