@@ -32,6 +32,7 @@ from matplotlib.figure import Figure
 from cnnjax.config import ConfigError
 from cnnjax.programs import process
 from cnnjax.runs.curves import INK, dressed
+from cnnjax.runs.lines import lines_of
 
 __all__ = ["FLAGS", "main"]
 
@@ -82,8 +83,7 @@ def run_of(folder: Path) -> dict:
     record, status = (json.loads((folder / name).read_text()) for name in ("config.json", "status.json"))
     if status["status"] != "complete":
         raise ConfigError(f"{folder} is {status['status']} at step {status['step']}; resume it, then sum it up")
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    seconds = sum(line["time"].get("seconds", 0.0) for line in lines if line["kind"] == "train")
+    seconds = sum(line["time"].get("seconds", 0.0) for line in lines_of(folder) if line["kind"] == "train")
     return {
         "folder": str(folder),
         "options": _options(record["config"]),

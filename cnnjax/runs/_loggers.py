@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cnnjax.runs.lines import parsed
 from cnnjax.runs.workdir import read_json, write_json
 
 _FLUSH = 5.0  # seconds between two flushes of the events, each of which waits for the disk
@@ -41,13 +42,13 @@ class Lines:
 
     def read(self) -> list[dict[str, Any]]:
         """Every whole line, those that wait included; what a kill or a fault left torn is left out."""
-        return [line for line in map(_parsed, self._bytes().splitlines()) if line]
+        return parsed(self._bytes())
 
     def cut(self, step: int) -> None:
         """Drops the lines from the first one on that is after `step`; in place, so it works on a full disk."""
         text, end = self._bytes(), 0
         for line in text.splitlines(keepends=True):
-            if _parsed(line).get("step", 0) > step or not line.endswith(b"\n"):
+            if any(each["step"] > step for each in parsed(line)) or not line.endswith(b"\n"):
                 break
             end += len(line)
         self._waiting = text[self._good : end]
@@ -208,15 +209,6 @@ class Terminal:
             sys.stdout.write("\n")
             sys.stdout.flush()
         self._width = 0
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    """A line of metrics.jsonl; {} where it is none."""
-    with contextlib.suppress(ValueError):
-        content = json.loads(line)
-        if isinstance(content, dict) and isinstance(content.get("step"), int) and "kind" in content:
-            return content
-    return {}
 
 
 def _scalars(line: Mapping[str, Any]) -> dict[str, float]:

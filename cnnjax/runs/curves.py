@@ -1,11 +1,11 @@
 """The picture of a run."""
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnjax.runs.lines import series_of
 from cnnjax.runs.tables import readable
 from cnnjax.runs.workdir import write_file
 
@@ -21,12 +21,12 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, metric:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [name for name in dict.fromkeys(("loss", metric)) if _series(lines, name)]
+    names = [name for name in dict.fromkeys(("loss", metric)) if series_of(lines, name)]
     figure = Figure(figsize=(5.6 * max(1, len(names)), 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.06)
     for axes, name in zip(figure.subplots(1, max(1, len(names)), squeeze=False)[0], names or ["loss"], strict=True):
-        _panel(axes, name, _series(lines, name))
+        _panel(axes, name, series_of(lines, name))
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_file(path, picture.getvalue())
@@ -42,18 +42,6 @@ def dressed(axes: Any, title: str, *, size: int = 11) -> Any:
         spine.set_visible(side == "bottom")
         spine.set_color(INK)
     return axes
-
-
-def _series(lines: Sequence[Mapping[str, Any]], name: str) -> dict[str, tuple[list[int], list[float]]]:
-    """split → (steps, values) of the metric `name`, without what is not finite."""
-    found: dict[str, tuple[list[int], list[float]]] = {}
-    for line in lines:
-        value = line.get(name)
-        if line["kind"] in ("train", "eval") and isinstance(value, (int, float)) and math.isfinite(value):
-            steps, values = found.setdefault(line.get("split") or "train", ([], []))
-            steps.append(line["step"])
-            values.append(value)
-    return found
 
 
 def _panel(axes: Any, name: str, series: Mapping[str, tuple[list[int], list[float]]]) -> None:

@@ -4,6 +4,7 @@ Nothing here may stop training or change its result: a logger that fails is name
 """
 
 import contextlib
+import io
 import math
 import os
 import sys
@@ -19,12 +20,14 @@ from jax.experimental import multihost_utils
 
 from cnnjax.runs._loggers import Lines, TensorBoard, Terminal, Wandb
 from cnnjax.runs.curves import draw_curves
+from cnnjax.runs.lines import RESERVED, split_of
+from cnnjax.runs.pictures import draw_tables
 from cnnjax.runs.tables import readable, tabulate
+from cnnjax.runs.workdir import write_file
 
 __all__ = ["Report"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-_OURS = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
 _PATIENCE = 0.2  # seconds between two live lines
 
 
@@ -115,6 +118,11 @@ class Report:
         shown = "  ".join(f"{name} {readable(metrics[name])}" for name in self._shown(metrics))
         self._show("say", f"{split:<4} {step:>{len(str(self._total))}}/{self._total}  {shown}")
 
+    def tables(self, split: str, tables: Mapping[str, np.ndarray]) -> None:
+        """Writes the arrays of a split to `tables-<split>.npz`, whole or not at all, in place of those of before."""
+        if self._active and tables:
+            self._guard(_Tables, lambda: _write(tables, self._workdir / f"tables-{split}.npz"))
+
     def event(self, step: int, name: str, detail: Mapping[str, Any] = _NONE) -> None:
         """Records something that happens again when the run is repeated, as a roll-back; `note` tells the reader."""
         self._put({"step": step, "kind": "event", "name": name}, detail, {})
@@ -133,22 +141,27 @@ class Report:
 
     def last(self, split: str) -> dict[str, Any]:
         """The metrics of a split that were reported last; {} if there are none. What is not finite is None."""
-        lines = [line for line in self._lines.read() if _split(line) == split]
-        return {name: value for name, value in lines[-1].items() if name not in _OURS} if lines else {}
+        lines = [line for line in self._lines.read() if split_of(line) == split]
+        return {name: value for name, value in lines[-1].items() if name not in RESERVED} if lines else {}
 
     def lines(self) -> list[dict[str, Any]]:
         """What `metrics.jsonl` holds, as dicts in the order of writing."""
         return self._lines.read()
 
-    def finish(self, *, curves: bool = True, notes: Sequence[str] = ()) -> None:
-        """Draws `curves.png`, and prints the last metrics of every split as a table, with `notes` below."""
+    def finish(self, *, curves: bool = True, names: Sequence[str] = (), notes: Sequence[str] = ()) -> None:
+        """Draws `curves.png` and `tables-<split>.png`, and prints the last metrics of every split, with `notes` below.
+
+        `names` are those of the classes.
+        """
         if not self._active:
             return
         lines = self.lines()
         if curves:
             path = self._workdir / "curves.png"
             self._guard(_Curves, lambda: draw_curves(lines, path, metric=self._metric))
-        splits = dict.fromkeys(_split(line) for line in lines if line["kind"] != "event")
+            for tables in sorted(self._workdir.glob("tables-*.npz")):
+                self._guard(_Tables, lambda path=tables: _draw(path, names))
+        splits = dict.fromkeys(split_of(line) for line in lines if line["kind"] != "event")
         table = {split: self.last(split) for split in splits}
         measured = {name for split, row in table.items() if split != "train" for name in row}
         if "train" in table and measured:
@@ -161,9 +174,9 @@ class Report:
             self._guard(logger, logger.close)
 
     def _put(self, head: dict[str, Any], metrics: Mapping[str, Any], speed: dict[str, float]) -> None:
-        taken = [name for name in metrics if name in _OURS]
+        taken = [name for name in metrics if name in RESERVED]
         if taken:
-            raise ValueError(f"a metric can't be called {taken[0]!r}; these names are taken: {', '.join(_OURS)}")
+            raise ValueError(f"a metric can't be called {taken[0]!r}; these names are taken: {', '.join(RESERVED)}")
         lost: list[str] = []
         line = head | {name: _finite(value, name, lost) for name, value in metrics.items()}
         if not self._active or _identity(line) in self._written:
@@ -175,9 +188,9 @@ class Report:
         for logger in [self._lines, *self._others]:
             self._guard(logger, lambda logger=logger: logger.write(line))
 
-    def _show(self, way: str, text: str) -> None:
+    def _show(self, how: str, text: str) -> None:
         if not self._quiet:
-            self._guard(self._terminal, lambda: getattr(self._terminal, way)(text))
+            self._guard(self._terminal, lambda: getattr(self._terminal, how)(text))
 
     def _guard(self, logger: Any, act: Any) -> Any:
         """Does `act`; where it fails, says so once. All but the lines are then left out for good."""
@@ -202,6 +215,14 @@ class Report:
     def _shown(self, metrics: Mapping[str, Any]) -> list[str]:
         names = [name for name in dict.fromkeys(("loss", self._metric)) if name in metrics]
         return names or [name for name, value in metrics.items() if readable(value)][:2]
+
+
+class _Tables:
+    name = "the file of tables"
+
+    @staticmethod
+    def close() -> None:
+        """Nothing stays open."""
 
 
 class _Curves:
@@ -278,13 +299,20 @@ class _Progress:
         return max(0.0, time.monotonic() - self._start - self._apart)
 
 
-def _split(line: Mapping[str, Any]) -> str:
-    return line.get("split") or ("train" if line["kind"] == "train" else "")
+def _write(tables: Mapping[str, np.ndarray], path: Path) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, **tables)
+    write_file(path, content.getvalue())
+
+
+def _draw(path: Path, names: Sequence[str]) -> None:
+    with np.load(path) as tables:
+        draw_tables(dict(tables), path.with_suffix(".png"), names=names)
 
 
 def _identity(line: Mapping[str, Any]) -> tuple:
     """What makes two lines the same: their split; of an event everything but the time."""
-    split = _split(line)
+    split = split_of(line)
     return (line["step"], split) if split else tuple((k, str(v)) for k, v in sorted(line.items()) if k != "time")
 
 

@@ -61,7 +61,7 @@ def points_of(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
 
 
 def strategy_of(workdir: str | Path, runs: Sequence[Run], wanted: str) -> str:
-    """The way that these points have trained together before, for going on takes the same again; else `wanted`."""
+    """The strategy by which these points have trained together, for going on takes the same again; else `wanted`."""
     path = _pack_file(workdir, runs)
     return read_json(path)["strategy"] if path.exists() else wanted
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cnnjax import config as sections
+from cnnjax.runs.lines import lines_of
 from cnnjax.runs.signals import PREEMPTED, Stop
 from cnnjax.runs.workdir import WorkdirLocked
 from cnnjax.sweep._command import bound, run_command
@@ -33,7 +34,7 @@ __all__ = ["Launcher", "Local", "RayCluster", "Slurm", "Unit", "run_elsewhere", 
 _LOCKED = WorkdirLocked.exit_code
 
 
-class Job(Protocol):
+class Submitted(Protocol):
     """A command that runs somewhere."""
 
     def poll(self) -> int:
@@ -48,7 +49,7 @@ class Launcher(Protocol):
 
     slots: int
 
-    def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
+    def submit(self, command: Sequence[str], log: Path, slot: int) -> Submitted:
         """Starts a command whose words go to a file."""
 
 
@@ -203,7 +204,7 @@ class Local:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self._shares = [set(cores[slot::slots]) or set(cores) for slot in range(slots)]
 
-    def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
+    def submit(self, command: Sequence[str], log: Path, slot: int) -> Submitted:
         """Starts a process."""
         environment = dict(os.environ)
         if self._gpus:
@@ -257,7 +258,7 @@ class RayCluster:
         ray.init(address=address or None, log_to_driver=False, include_dashboard=False if not address else None)
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(run_command)
 
-    def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
+    def submit(self, command: Sequence[str], log: Path, slot: int) -> Submitted:
         """Starts a task."""
         paths = {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path[1:]])}
         return _Task(self._ray, self._task.remote(list(command), str(log.absolute()), os.getcwd(), paths))
@@ -293,7 +294,7 @@ class Slurm:
         if partition:
             self._executor.update_parameters(slurm_partition=partition)
 
-    def submit(self, command: Sequence[str], log: Path, slot: int) -> Job:
+    def submit(self, command: Sequence[str], log: Path, slot: int) -> Submitted:
         """Submits a job."""
         return _SlurmJob(self._executor.submit(run_command, list(command), str(log.absolute()), os.getcwd(), {}))
 
@@ -320,10 +321,8 @@ def _silence(unit: Unit, since: float, patience: float) -> float:
     """Seconds without a metric line, where that is too long for the unit; 0 where it is not."""
     newest, pauses = 0.0, []
     for run in unit.pack.runs:
-        path = run.workdir / "metrics.jsonl"
-        with contextlib.suppress(OSError, ValueError):
-            text = path.read_text().splitlines()[-20:]
-            at = [json.loads(line)["time"]["at"] for line in text if line.endswith("}")]
+        with contextlib.suppress(OSError):
+            at = [line["time"]["at"] for line in lines_of(run.workdir, last=20) if "at" in line.get("time", {})]
             pauses += [b - a for a, b in itertools.pairwise(at) if a >= since]
             newest = max([newest, *(moment for moment in at if moment >= since)])
     # before its first line it starts, reads its data and compiles

@@ -47,8 +47,8 @@ def run_sweep(
 ) -> list[PointFailure]:
     """Trains the points of a sweep in this process, each in a folder below `workdir`; those that are dead come out.
 
-    `way` is how packs train (`turns`, `map`, `vmap`, `devices`, or the fastest), `most` their size (0: no limit). The
-    same call again does what is missing.
+    `strategy` is how packs train (`turns`, `map`, `vmap`, `devices`, or the fastest), `most` their size (0: no limit).
+    The same call again does what is missing.
     """
     runs = resolved(config, points, workdir)
     with hold(workdir):

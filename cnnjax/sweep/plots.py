@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cnnjax.runs.curves import INK, dressed
-from cnnjax.sweep.table import Table, curves_of
+from cnnjax.runs.lines import curves_of, is_number
+from cnnjax.sweep.table import Table
 
 __all__ = ["draw_against", "draw_importance", "draw_learning", "draw_parallel", "share_of_variance"]
 
@@ -47,7 +48,7 @@ def draw_against(table: Table, path: str = "") -> Figure:
     What is no number, a kind of pooling say, has a place for each value, and seeds are bars.
     """
     path = path or _main_path(table)
-    numeric = bool(path) and all(_is_number(row.get(path)) for row in table.rows)
+    numeric = bool(path) and all(is_number(row.get(path)) for row in table.rows)
     axes = _axes((6.4, 4.2), f"{table.metric} against {path or 'nothing'}")
     places = {word: i for i, word in enumerate(sorted({_short(row.get(path)) for row in table.rows}))}
     others = [name for name in table.varied if name not in (path, *_SEEDS)]
@@ -82,7 +83,7 @@ def draw_against(table: Table, path: str = "") -> Figure:
 def _main_path(table: Table) -> str:
     """The override that says most in a picture: a learning rate, another number, anything, or else a seed."""
     paths = [name for name in table.varied if name not in _SEEDS]
-    numbers = [name for name in paths if all(_is_number(row.get(name)) for row in table.rows)]
+    numbers = [name for name in paths if all(is_number(row.get(name)) for row in table.rows)]
     rates = [name for name in numbers if name.endswith("lr")]
     return next(iter([*rates, *numbers, *paths, *table.varied]), "")
 
@@ -93,7 +94,7 @@ def draw_learning(table: Table, workdir: str | Path, name: str = "") -> Figure:
     axes = _axes((6.4, 4.2), f"{name} while training")
     rows = _measured(table)
     for row, color in zip(reversed(rows), _shades(len(rows)), strict=True):
-        steps, values = curves_of(workdir, row["point"], name)
+        steps, values = curves_of(Path(workdir) / row["point"], name)
         axes.plot(steps, values, color=color, linewidth=1.3, alpha=0.85, marker="o" if len(steps) == 1 else "")
     axes.set_xlabel("step", color=INK)
     return axes.figure
@@ -130,19 +131,19 @@ def share_of_variance(table: Table) -> dict[str, float]:
 
 def _groups(values: Sequence[Any]) -> np.ndarray:
     """A number for each value: those of one are the same value, or of the same quarter."""
-    if len(set(map(str, values))) > 8 and all(map(_is_number, values)):
+    if len(set(map(str, values))) > 8 and all(map(is_number, values)):
         return np.searchsorted(np.quantile(np.asarray(values, float), (0.25, 0.5, 0.75)), values)
     known = {text: i for i, text in enumerate(dict.fromkeys(map(str, values)))}
     return np.array([known[str(value)] for value in values], int)
 
 
 def _measured(table: Table) -> list[Mapping]:
-    return [row for row in table.rows if _is_number(row.get(table.metric)) and np.isfinite(row[table.metric])]
+    return [row for row in table.rows if is_number(row.get(table.metric))]
 
 
 def _scale(values: Sequence[Any]):
     """A function from a value to its height in [0, 1]; numbers over decades by their logarithm."""
-    if values and all(map(_is_number, values)):
+    if values and all(map(is_number, values)):
         low, high = min(values), max(values)
         if low > 0 and high >= 30 * low:
             return lambda v: float(np.log(v / low) / np.log(high / low))
@@ -153,7 +154,7 @@ def _scale(values: Sequence[Any]):
 
 def _ticks(values: Sequence[Any]) -> list:
     """The values that an axis names: all of few, the ends of many."""
-    different = sorted(set(values)) if all(map(_is_number, values)) else list({str(v): v for v in values}.values())
+    different = sorted(set(values)) if all(map(is_number, values)) else list({str(v): v for v in values}.values())
     return different if len(different) <= 6 else [different[0], different[len(different) // 2], different[-1]]
 
 
@@ -178,7 +179,3 @@ def _short(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "+".join(map(_short, value)) or "none"
     return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.runs.lines import curves_of
 from cnnjax.runs.workdir import WorkdirLocked
 from cnnjax.sweep.decisions import LENIENT, Decision, Policy
 from cnnjax.sweep.folder import write_folder
@@ -15,7 +16,6 @@ from cnnjax.sweep.local import PointFailure, attempt, failure_of, run_packs
 from cnnjax.sweep.points import Run, packs_of, resolved
 from cnnjax.sweep.population import Population
 from cnnjax.sweep.space import Distribution, sample
-from cnnjax.sweep.table import curves_of
 from cnnjax.train.job import prepare
 
 __all__ = ["PRUNERS", "SAMPLERS", "check_space", "evolve", "goal_of", "pruning", "search"]
@@ -184,7 +184,7 @@ class _Study:
         states = self._optuna.trial.TrialState
         for run in runs:
             status = run.status.get("status")
-            values = curves_of(self._workdir, run.name, self._metric)[1]
+            values = curves_of(run.workdir, self._metric)[1]
             if status == "pruned":
                 self._study.tell(batch[run.name], state=states.PRUNED)
             elif status == "complete" and values:

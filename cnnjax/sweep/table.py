@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import io
 import json
-import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,10 @@ from typing import Any
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.runs.lines import RESERVED, is_number, lines_of, split_of
 
-__all__ = ["Table", "as_csv", "as_markdown", "curves_of", "table_of"]
+__all__ = ["Table", "as_csv", "as_markdown", "table_of"]
 
-_OURS = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
-_LOWER = ("loss", "error", "distance", "mse", "bad_updates")  # metrics of which less is better
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*)")
 
 
@@ -61,7 +59,7 @@ class Table:
         groups: dict[tuple, list] = {}
         paths = [path for path in self.varied if path not in ("seed", "data.seed")]
         for row in self.rows:
-            if _number(row.get(self.metric)):
+            if is_number(row.get(self.metric)):
                 groups.setdefault(tuple(str(row.get(path)) for path in paths), []).append(row)
         found = []
         for rows in groups.values():
@@ -75,8 +73,9 @@ class Table:
 def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) -> Table:
     """The points of a sweep that fulfil all conditions (`optimizer.lr<0.1`), best first by the column `sort`.
 
-    By default that is the last headline metric of the eval split, or of test where nothing is held out. A minus before
-    `sort` puts the lowest first.
+    By default that is the last headline metric of the eval split, or of test where nothing is held out. Which it is
+    and whether more of it is better, the runs say; of a loss less is better. Of anything else the most stands first; a
+    minus before `sort` puts the least first.
     """
     path = Path(workdir) / "sweep.json"
     if not path.exists():
@@ -86,26 +85,17 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
     except (ValueError, KeyError) as error:
         raise ConfigError(f"{path} can't be read ({error}); give the sweep's --config again to write it anew") from None
     varied = tuple(dict.fromkeys(name for point in points for name in point["overrides"]))
-    rows = [_row(Path(workdir) / point["name"], point) for point in points]
-    metric = sort.removeprefix("-") or _headline(rows, varied)
+    statuses = [_status(Path(workdir) / point["name"]) for point in points]
+    rows = [_row(Path(workdir) / p["name"], p, status) for p, status in zip(points, statuses, strict=True)]
+    told = {status["metric"]: bool(status["higher"]) for status in statuses if {"metric", "higher"} <= status.keys()}
+    metric = sort.removeprefix("-") or _headline(rows, varied, told)
     known = {key for row in rows for key in row} or {"point"}
     sections.one_of(metric, sorted(known), path="--sort") if sort else None
-    higher = not (sort.startswith("-") or any(word in metric for word in _LOWER))
+    higher = not sort.startswith("-") and (metric in varied or _higher(metric, told))
     for condition in where:
         rows = [row for row in rows if _holds(row, condition, known)]
     rows.sort(key=lambda row: _order(row.get(metric), higher))
     return Table(tuple(rows), varied, metric, higher)
-
-
-def curves_of(workdir: str | Path, point: str, name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a metric (`eval.accuracy`, `train.loss`) of a point, from its lines."""
-    split, _, metric = name.partition(".")
-    steps, values = [], []
-    for line in _lines(Path(workdir) / point):
-        if _split_of(line) == split and _number(line.get(metric)):
-            steps.append(line["step"])
-            values.append(line[metric])
-    return steps, values
 
 
 def as_csv(table: Table) -> str:
@@ -124,48 +114,41 @@ def as_markdown(table: Table) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
-def _row(workdir: Path, point: Mapping) -> dict[str, Any]:
-    status = {}
+def _status(workdir: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        status = json.loads((workdir / "status.json").read_text())
+        return json.loads((workdir / "status.json").read_text())
+    return {}
+
+
+def _row(workdir: Path, point: Mapping, status: Mapping) -> dict[str, Any]:
     row: dict[str, Any] = {"point": point["name"], **point["overrides"]}
     row |= {"status": status.get("status", "new"), "step": 0}
-    for line in _lines(workdir):
-        if line["kind"] in ("train", "eval"):
+    for line in lines_of(workdir):
+        if split := split_of(line):
             row["step"] = max(row["step"], line["step"])
-            split = _split_of(line)
-            row |= {f"{split}.{name}": value for name, value in line.items() if name not in _OURS}
+            row |= {f"{split}.{name}": value for name, value in line.items() if name not in RESERVED}
     return row
 
 
-def _lines(workdir: Path) -> list[dict]:
-    """The whole lines of `metrics.jsonl`."""
-    found = []
-    try:
-        text = (workdir / "metrics.jsonl").read_text()
-    except FileNotFoundError:
-        return []
-    for line in text.splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:  # it is being written
-            continue
-    return found
+def _headline(rows: Sequence[Mapping], varied: Sequence[str], told: Mapping[str, bool]) -> str:
+    """The metric that the rows are compared by: of eval where there is one; what a run calls its headline, if any does.
 
-
-def _split_of(line: Mapping) -> str:
-    return line.get("split") or line["kind"]
-
-
-def _headline(rows: Sequence[Mapping], varied: Sequence[str]) -> str:
-    """The metric that the rows are compared by: of eval where there is one, and not the loss where there is more."""
+    Before the first has said so: the first that is not the loss, nor what every step reports.
+    """
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in varied]
     for split in ("eval.", "test.", "train."):
         names = [key for key in keys if key.startswith(split) and not key.startswith(f"{split}raw_")]
-        best = [name for name in names if not any(word in name for word in (*_LOWER, "norm", ".lr"))]
+        said = [f"{split}{name}" for name in told if f"{split}{name}" in names]
+        best = [name for name in names if not name.endswith(("loss", "_norm", ".lr", "bad_updates"))]
         if names:
-            return best[0] if best else names[0]
+            return [*said, *best, *names][0]
     return "step"
+
+
+def _higher(column: str, told: Mapping[str, bool]) -> bool:
+    """Whether more of a column (`eval.accuracy`) is better: as the runs say, and not where it is a loss."""
+    name = column.partition(".")[2].removeprefix("raw_")
+    return told.get(name, not name.endswith("loss"))
 
 
 def _holds(row: Mapping, condition: str, known: set) -> bool:
@@ -174,7 +157,7 @@ def _holds(row: Mapping, condition: str, known: set) -> bool:
         raise ConfigError(f"--where={condition}: write NAME=VALUE, NAME<VALUE or NAME>VALUE, several with commas")
     name, sign, wanted = match.groups()
     value = row.get(sections.one_of(name, sorted(known), path="--where"))
-    if _number(value):
+    if is_number(value):
         try:
             wanted = float(wanted)
         except ValueError:
@@ -191,13 +174,9 @@ def _holds(row: Mapping, condition: str, known: set) -> bool:
 
 def _order(value: Any, higher: bool) -> tuple:
     """Numbers first, the best of them first."""
-    if not _number(value):
+    if not is_number(value):
         return (1, str(value))
     return (0, -value if higher else value)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _readable(value: Any) -> str:

@@ -11,7 +11,7 @@ from cnnjax import config as sections
 from cnnjax.data.source import Part, Source, check
 from cnnjax.data.stream import Stream, into_memory, passes
 from cnnjax.ops import single_use_options
-from cnnjax.train.parallel import Layout
+from cnnjax.train.parallel import Layout, MemberLayout
 from cnnjax.train.plan import Plan, resolve
 from cnnjax.train.program import Program
 from cnnjax.train.state import State, key_for
@@ -54,14 +54,23 @@ class PreparedRun:
     def evaluate(self, state: State, split, store: Mapping, *, averaged: bool = False) -> dict[str, float]:
         """The task's metrics and the loss over a split, every example counted once."""
         variables = state.ema if averaged else {"params": state.params, "model_state": state.model_state}
-        totals, rows = None, []
+        measured = MemberLayout("turns", 1, self.layout).evaluation(self.measure, alone=self.measure)
+        (found,) = self.totals(split, lambda batch: measured([variables], [state.hparams], store, batch))
+        return self.metrics(state, *found)
+
+    def totals(self, split, measured: Callable) -> list[tuple[dict, dict]]:
+        """Each member's (sums, rows) over a split, of which `measured(batch)` gives those of one batch."""
+        totals, rows = [], []
         for batch in self.passes(split):
-            sums, found = self.measure(variables, state.hparams, store, self.layout.share(batch, 0))
-            sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
-            totals = sums if totals is None else jax.tree.map(np.add, totals, sums)
-            if found:
-                rows.append(self.layout.local_rows({**found, "valid": batch["valid"]}))
-        return self.metrics(state, totals, valid_rows(rows))
+            for k, (sums, found) in enumerate(measured(batch)):
+                sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+                if k == len(totals):
+                    totals.append(sums)
+                    rows.append([])
+                else:
+                    totals[k] = jax.tree.map(np.add, totals[k], sums)
+                rows[k] += [found] if found else []
+        return [(sums, valid_rows(found)) for sums, found in zip(totals, rows, strict=True)]
 
     def passes(self, split) -> Iterator[dict]:
         """The batches of one pass over a split, this process's part of them, every example valid once."""

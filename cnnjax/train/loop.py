@@ -1,7 +1,12 @@
-"""The one training loop: from a config to a trained network in a workdir, through whatever happens on the way."""
+"""The one training loop: from a config to a trained network in a workdir, through whatever happens on the way.
 
+It goes over members: a run by itself is one, a pack of a sweep many. What they do each in their own way, when updates
+are not finite or after an evaluation, stands in `Callbacks`.
+"""
+
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -13,13 +18,12 @@ from cnnjax.runs.checkpoints import CheckpointError
 from cnnjax.runs.provenance import check_same_run
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold, write_status
-from cnnjax.train.initial_weights import with_initial_weights
-from cnnjax.train.job import PreparedRun, prepare
-from cnnjax.train.recording import Recorder, with_raw
+from cnnjax.train.job import prepare
+from cnnjax.train.members import Feed, Member, PackState
 from cnnjax.train.state import State
 from cnnjax.train.trained import Trained
 
-__all__ = ["Diverged", "Preempted", "run"]
+__all__ = ["Callbacks", "Diverged", "Preempted", "RollBack", "run", "save_members", "train_members"]
 
 
 class Preempted(Exception):
@@ -43,185 +47,220 @@ def run(config: Mapping, workdir: str | Path, *, allow_changes: bool = False) ->
     with hold(workdir), Stop() as stop:
         prepared = prepare(config)
         changes = check_same_run(workdir, config, allow_changes=allow_changes)
-        return _Loop(prepared, Path(workdir), stop).finish(changes)
-
-
-class _Loop:
-    """One run in progress: the prepared, its streams and its files; the state alone goes from hand to hand."""
-
-    def __init__(self, prepared: PreparedRun, workdir: Path, stop: Stop):
-        self.prepared, self.plan, self.workdir, self.stop = prepared, prepared.plan, workdir, stop
-        self.recorder = Recorder(prepared, workdir)
-        self.checkpoints, self.report, self.measured = (
-            self.recorder.checkpoints,
-            self.recorder.report,
-            self.recorder.measured,
-        )
-
-    def finish(self, changes: str) -> Trained:
-        """Trains to the end, measures, and leaves the workdir complete."""
+        member = Member(prepared, Path(workdir))
         try:
-            state = self._resumed()
-            if changes:
-                self.report.note(changes)
-            self.stream = self.prepared.batches(self.prepared.source.train, str(self.workdir / "bad_records.jsonl"))
-            self.store = self.prepared.store(self.prepared.source.train)
-            self.eval_store = self.prepared.store(self.prepared.source.eval)
-            state = self._train(state)
-            return self._close_book(state)
+            pack = PackState(prepared, [member], "turns", shared=True)
+            step = _resume(pack, changes)
+            with contextlib.closing(Feed([member], shared=True)) as feed:
+                (metrics,) = train_members(pack, feed, step, stop, RollBack())
+            return Trained(prepared.config, Path(workdir), prepared, pack.states[0], metrics)
         except Exception as error:
             if not isinstance(error, Preempted | Diverged):
-                write_status(self.workdir, "failed", detail={"reason": f"{type(error).__name__}: {error}"})
+                write_status(workdir, "failed", detail={"reason": f"{type(error).__name__}: {error}"})
             raise
         finally:
-            if hasattr(self, "stream"):
-                self.stream.close()
-            self.recorder.close()
+            member.recorder.close()
 
-    def _resumed(self) -> State:
-        """The state that the newest usable checkpoint holds, or that of step 0; the report is cut to fit it."""
-        fresh = self.prepared.layout.replicate(self.prepared.start())
-        step, state, _ = self.checkpoints.restore(fresh)
-        self.report.truncate(step)
-        if state is fresh:
-            return with_initial_weights(self.prepared, fresh, self.report.note)
-        if step:
-            self.report.note(f"resumed at step {step} of {self.plan.steps}")
-        return state
 
-    def _train(self, state: State) -> State:
-        """Steps until the last; at each cadence, in this order: report, evaluate, save."""
-        plan, step = self.plan, int(state.step)
-        skipped = int(state.skipped)
-        self.report.start(step)
-        if step and self._due(step, plan.evaluate) and not self.report.has(step, self.measured):
-            self._evaluate(state, step)  # the run was stopped between its report and its evaluation
-        first, last_marker, began = True, None, time.perf_counter()
-        while step < plan.steps:
-            self._stop_if_signalled(state, step)
-            self._saved_or_said()
-            count = min(plan.dispatch, plan.next_stop(step) - step)
-            batches = self._padded(self.stream.batches(step + skipped, count))
-            state, marker = self.prepared.step(
-                state, self.store, self.prepared.layout.share(batches, 2), np.int32(count)
-            )
-            step += count
-            if first:
-                jax.block_until_ready(marker)
-                self.report.compiled(time.perf_counter() - began, steps=count)
-                first, began = False, time.perf_counter()
-            elif last_marker is not None:
-                jax.block_until_ready(last_marker)  # no more than two dispatches ahead of the device
-            last_marker = marker
-            if step != plan.next_stop(step - 1):
-                self.report.live(step)
-                continue
-            state, rolled_back = self._checked(state, step)
-            if rolled_back:
-                step, skipped = int(state.step), int(state.skipped)
-            else:
-                state = self._at_stop(state, step, time.perf_counter() - began)
-            began = time.perf_counter()
-        return state
+def _resume(pack: PackState, changes: str) -> int:
+    """Puts a run where its newest usable checkpoint stands, cuts its report to fit, and gives the step."""
+    (member,) = pack.members
+    step, state = member.newest()
+    member.recorder.report.truncate(step)
+    if step:
+        member.note(f"resumed at step {step} of {pack.plan.steps}")
+    if changes:
+        member.note(changes)
+    pack.begin([state])
+    return int(state.step)
 
-    def _at_stop(self, state: State, step: int, seconds: float) -> State:
-        """What the host does at a cadence; the clock of the training stands still meanwhile."""
-        plan = self.plan
-        self.report.trained(step, seconds)
-        if self._due(step, plan.report):
-            state = self._report(state, step)
-        metrics = self._evaluate(state, step) if self._due(step, plan.evaluate) else {}
-        if self._due(step, plan.save):
-            self.checkpoints.save(step, state, metrics)
-        return state
 
-    def _saved_or_said(self) -> None:
-        """Says that a save has failed (a full disk, say) and goes on: the one before is whole, the next may work."""
+class Callbacks:
+    """What solo runs, packs and populations do each in their own way; this one lets all members be.
+
+    `lost` and `metrics` have a place for every member of the pack, the idle ones too.
+    """
+
+    def lost(self, pack: PackState, step: int, lost: Sequence[bool]) -> int:
+        """Sees to the members whose updates are not finite any more; gives the step from which all go on."""
+        return step
+
+    def evaluated(self, pack: PackState, step: int, metrics: Sequence[Mapping]) -> None:
+        """Is told what an evaluation found."""
+
+    def decided(
+        self, pack: PackState, step: int, metrics: Sequence[Mapping], lost: Sequence[bool]
+    ) -> tuple[Sequence[Mapping], Sequence[bool]]:
+        """Ends or exchanges members after any evaluation but the last; gives metrics and `lost` as they then are."""
+        return metrics, lost
+
+    def stopped(self, pack: PackState, step: int) -> None:
+        """Is told, at a cadence, that the host has done its work."""
+
+
+def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks: Callbacks) -> list[Mapping]:
+    """Steps until the last, at each cadence in this order: report, evaluate, save; then every workdir is complete.
+
+    What comes out are the last metrics of the members that came so far, by split. A host reads ahead of the device by
+    two dispatches at most.
+    """
+    plan = pack.plan
+    for member in pack.active:
+        member.recorder.report.start(step)
+    if step and _due(plan, step, plan.evaluate) and not _measured(pack, step):
+        _evaluate(pack, step, callbacks)  # it was stopped between a report and its evaluation
+    first, before, began = True, None, time.perf_counter()
+    while step < plan.steps and pack.active:
+        _stop_if_signalled(pack, step, stop)
+        _tell_failed_saves(pack)
+        count = min(plan.dispatch, plan.next_stop(step) - step)
+        marker = pack.advance(feed.batches(pack.members, step + pack.skipped, count), count)
+        step += count
+        if first:
+            jax.block_until_ready(marker)
+            for member in pack.active:
+                member.recorder.report.compiled(time.perf_counter() - began, steps=count)
+            first, began = False, time.perf_counter()
+        elif before is not None:
+            jax.block_until_ready(before)
+        before = marker
+        if step != plan.next_stop(step - 1):
+            for member in pack.active:
+                member.recorder.report.live(step)
+            continue
+        step = _at_stop(pack, step, began, callbacks)
+        began = time.perf_counter()
+    return _finish(pack)
+
+
+def _at_stop(pack: PackState, step: int, began: float, callbacks: Callbacks) -> int:
+    """What the host does at a cadence, while the clock of the training stands still; the step to go on from."""
+    plan, light = pack.plan, pack.light()
+    seconds = time.perf_counter() - began
+    lost: Sequence[bool] = [int(state.streak) >= plan.nonfinite for state in light]
+    if any(gone and not member.idle for member, gone in zip(pack.members, lost, strict=True)):
+        again = callbacks.lost(pack, step, lost)
+        if again != step:
+            return again
+    for member, state, gone in zip(pack.members, light, lost, strict=True):
+        if not member.idle and not gone:
+            member.recorder.report.trained(step, seconds)
+            if _due(plan, step, plan.report):
+                member.recorder.train(step, state)
+    if _due(plan, step, plan.report):
+        pack.clear_sums()
+    metrics: Sequence[Mapping] = [{}] * len(pack.members)
+    if _due(plan, step, plan.evaluate):
+        metrics = _evaluate(pack, step, callbacks)
+        if step < plan.steps:
+            metrics, lost = callbacks.decided(pack, step, metrics, lost)
+    if _due(plan, step, plan.save):
+        save_members(pack, step, metrics, lost)
+    callbacks.stopped(pack, step)
+    return step
+
+
+def _due(plan, step: int, every: int) -> bool:
+    return step % every == 0 or step == plan.steps
+
+
+def _measured(pack: PackState, step: int) -> bool:
+    return all(member.recorder.report.has(step, member.recorder.measured) for member in pack.active)
+
+
+def _evaluate(pack: PackState, step: int, callbacks: Callbacks) -> list[dict[str, float]]:
+    """Every member's numbers on the eval split: of the averages where they are kept, and of the parameters."""
+    metrics = [
+        {} if member.idle else member.recorder.evaluated(step, member.recorder.measured, found)
+        for member, found in zip(pack.members, pack.evaluate(pack.prepared.source.eval), strict=True)
+    ]
+    callbacks.evaluated(pack, step, metrics)
+    return metrics
+
+
+def save_members(pack: PackState, step: int, metrics: Sequence[Mapping], left_out: Sequence[bool]) -> None:
+    """Saves every member that still moves and is not left out."""
+    _tell_failed_saves(pack)
+    for member, state, found, out in zip(pack.members, pack.trees(), metrics, left_out, strict=True):
+        if not member.idle and not out:
+            member.recorder.checkpoints.save(step, state, found)
+
+
+def _tell_failed_saves(pack: PackState) -> None:
+    """Says that a save has failed (a full disk, say) and goes on: the one before is whole, the next may work."""
+    for member in pack.active:
         try:
-            self.checkpoints.poll()
+            member.recorder.checkpoints.poll()
         except CheckpointError as error:
-            self.report.note(str(error))
+            member.note(str(error))
 
-    def _due(self, step: int, every: int) -> bool:
-        return step % every == 0 or step == self.plan.steps
 
-    def _stop_if_signalled(self, state: State, step: int) -> None:
-        """Saves and stops where a signal asked for it."""
-        if not self._asked_to_stop(step):
-            return
-        if step not in self.checkpoints.steps():
-            self.checkpoints.save(step, state)
-        self.checkpoints.wait()
-        write_status(self.workdir, "interrupted", step=step, detail={"steps": self.plan.steps})
-        raise Preempted(f"stopped by a signal at step {step} of {self.plan.steps}; the state is saved")
+def _stop_if_signalled(pack: PackState, step: int, stop: Stop) -> None:
+    """Saves and stops where a signal asked any process for it; several are asked together, at stops alone."""
+    plan = pack.plan
+    if jax.process_count() > 1 and step != plan.next_stop(step - 1):
+        return
+    if not stop.anywhere():
+        return
+    left_out = [  # what is saved, and what is frozen: its last checkpoint is the one to go back to
+        not member.idle and (int(state.streak) >= plan.nonfinite or step in member.recorder.checkpoints.steps())
+        for member, state in zip(pack.members, pack.light(), strict=True)
+    ]
+    save_members(pack, step, [{}] * len(pack.members), left_out)
+    for member in pack.active:
+        member.recorder.checkpoints.wait()
+        member.recorder.status("interrupted", step, {"steps": plan.steps})
+    saved = "the state is saved" if len(pack.members) == 1 else "all members are saved"
+    raise Preempted(f"stopped by a signal at step {step} of {plan.steps}; {saved}")
 
-    def _asked_to_stop(self, step: int) -> bool:
-        """Whether any process was told to stop; asked of all together, at stops alone where there are several."""
-        if jax.process_count() > 1 and step != self.plan.next_stop(step - 1):
-            return False
-        return self.stop.anywhere()
 
-    def _padded(self, batches: Mapping) -> dict:
-        """Batches of as many steps as a dispatch has: one shape, one program."""
-        missing = self.plan.dispatch - len(batches["index"])
-        if not missing:
-            return dict(batches)
-        return {name: np.concatenate([array, np.repeat(array[-1:], missing, 0)]) for name, array in batches.items()}
+def _finish(pack: PackState) -> list[Mapping]:
+    """The last measures, the last saves, the pictures, and the words at the end."""
+    step, active = pack.plan.steps, pack.active
+    for member in active:
+        member.recorder.checkpoints.wait()
+    wanted = pack.prepared.config["eval"]["test"]
+    if wanted and not all(member.recorder.report.has(step, "test") for member in active):
+        found = pack.evaluate(pack.prepared.source.test, raw=False)
+        for member, each in zip(pack.members, found, strict=True):
+            if not member.idle:
+                member.recorder.evaluated(step, "test", each)
+    return [member.recorder.complete() for member in active]
 
-    def _report(self, state: State, step: int) -> State:
-        """Writes a line of what was summed up since the last one; the state's sums begin anew."""
-        self.recorder.train(step, state)
-        return state.replace(sums=jax.tree.map(lambda x: x * 0, state.sums))
 
-    def _evaluate(self, state: State, step: int) -> dict[str, float]:
-        """Metrics on the eval split: of the averages where they are kept, and of the parameters themselves."""
-        split, store = self.prepared.source.eval, self.eval_store
-        averaged = self.prepared.evaluate(state, split, store, averaged=True) if self.plan.ema else {}
-        metrics = with_raw(self.prepared.evaluate(state, split, store), averaged)
-        self.report.eval(step, self.measured, metrics)
-        return metrics
+class RollBack(Callbacks):
+    """A run by itself goes back to its last good state and on past the bad batches, as often as `train.rollbacks`."""
 
-    def _checked(self, state: State, step: int) -> tuple[State, bool]:
-        """(state, False); or, where bad updates have frozen it, (the last good state, made to go past them, True)."""
-        if int(state.streak) < self.plan.nonfinite:
-            return state, False
+    def lost(self, pack: PackState, step: int, lost: Sequence[bool]) -> int:
+        """Puts the run at its last good state; raises Diverged where that does not help."""
+        (member,), (state,), plan = pack.members, pack.light(), pack.plan
+        report, before = member.recorder.report, int(state.skipped)
         tripped, rollbacks, bad = int(state.step), int(state.rollbacks) + 1, int(state.bad)
-        examples = self._examples(tripped + int(state.skipped))
-        fresh = self.prepared.layout.replicate(self.prepared.start())
-        good, restored, _ = self.checkpoints.restore(fresh)
-        restored = with_initial_weights(self.prepared, fresh, self.report.note) if restored is fresh else restored
-        skipped = int(state.skipped) + tripped - good
+        good, restored = member.newest()
+        examples = _examples(member, tripped + before)
         story = (
-            f"{self.plan.nonfinite} updates in a row were not finite, steps {tripped - self.plan.nonfinite} to "
+            f"{plan.nonfinite} updates in a row were not finite, steps {tripped - plan.nonfinite} to "
             f"{tripped - 1} (examples {examples}); "
         )
-        if rollbacks >= self.plan.rollbacks:
-            self.report.event(good, "diverged", {"tripped": tripped, "rollbacks": rollbacks, "bad_updates": bad})
-            write_status(self.workdir, "diverged", step=good, detail={"tripped": tripped, "rollbacks": rollbacks})
+        detail = {"tripped": tripped, "rollbacks": rollbacks, "bad_updates": bad}
+        if rollbacks >= plan.rollbacks:
+            report.event(good, "diverged", detail)
+            member.recorder.status("diverged", good, {"tripped": tripped, "rollbacks": rollbacks})
             raise Diverged(story + _advice(state, good, rollbacks))
-        self.report.truncate(good)
-        self.report.event(good, "rolled back", {"tripped": tripped, "rollbacks": rollbacks, "bad_updates": bad})
-        self.report.note(f"{story}rolled back to step {good} and going on past them")
-        counters = {"skipped": skipped, "rollbacks": rollbacks, "bad": bad, "streak": 0}
-        numbers = self.prepared.layout.replicate({name: np.int32(value) for name, value in counters.items()})
-        return restored.replace(**numbers), True
+        report.truncate(good)
+        report.event(good, "rolled back", detail)
+        member.note(f"{story}rolled back to step {good} and going on past them")
+        counters = {"skipped": before + tripped - good, "rollbacks": rollbacks, "bad": bad, "streak": 0}
+        pack.begin([restored.replace(**{name: np.int32(value) for name, value in counters.items()})])
+        return good
 
-    def _examples(self, position: int) -> str:
-        """The first examples of the window of bad batches that ends before a position of the stream."""
-        count, seed = len(self.prepared.source.train), self.prepared.config["data"]["seed"]
-        index = order(count, self.plan.batch, position - self.plan.nonfinite, seed=seed)[0]
-        return ", ".join(map(str, index[:4])) + ", …"
 
-    def _close_book(self, state: State) -> Trained:
-        """The last measures, the last save, the pictures, and the words at the end."""
-        step = self.plan.steps
-        self.checkpoints.wait()
-        if self.prepared.config["eval"]["test"] and not self.report.has(step, "test"):
-            test = self.prepared.source.test
-            self.report.eval(
-                step, "test", self.prepared.evaluate(state, test, self.prepared.store(test), averaged=self.plan.ema)
-            )
-        return Trained(self.prepared.config, self.workdir, self.prepared, state, self.recorder.complete())
+def _examples(member: Member, position: int) -> str:
+    """The first examples of the window of bad batches that ends before a position of the stream."""
+    prepared = member.prepared
+    count, seed, plan = len(prepared.source.train), prepared.config["data"]["seed"], prepared.plan
+    index = order(count, plan.batch, position - plan.nonfinite, seed=seed)[0]
+    return ", ".join(map(str, index[:4])) + ", …"
 
 
 def _advice(state: State, good: int, rollbacks: int) -> str:

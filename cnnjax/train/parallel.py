@@ -38,9 +38,13 @@ class Layout:
         sharding = NamedSharding(self.mesh, P())
         if jax.process_count() == 1:
             return jax.device_put(tree, sharding)
-        return jax.tree.map(
-            lambda x: jax.make_array_from_callback(np.shape(x), sharding, np.asarray(x).__getitem__), tree
-        )
+
+        def placed(x):
+            if getattr(x, "sharding", ()) == sharding:
+                return x
+            return jax.make_array_from_callback(np.shape(x), sharding, np.asarray(x).__getitem__)
+
+        return jax.tree.map(placed, tree)
 
     def share(self, batches: Mapping, axis: int) -> dict:
         """Batches with `axis` cut over the devices; each process gives its own slice of it."""
@@ -143,20 +147,21 @@ states, or spread over devices, each with a compiled loop over its own."""
 
 @dataclasses.dataclass(frozen=True)
 class MemberLayout:
-    """`count` states of one program, trained side by side in one of `STRATEGIES`; no axis `batch` is bound.
+    """`count` states of one program, trained side by side in one of `STRATEGIES`.
 
-    `states` is what `join` returns: a list in turns, elsewhere one tree with a leading axis (filled up to a multiple
-    of the devices), and goes through these methods alone.
+    In turns each lies and trains as a solo run does, on any `layout`; elsewhere no axis `batch` is bound, and of the
+    layout only the devices are used. `states` is what `join` returns: a list in turns, elsewhere one tree with a
+    leading axis (filled up to a multiple of the devices), and goes through these methods alone.
     """
 
     strategy: str
     count: int
-    devices: tuple
+    layout: Layout
 
-    def join(self, trees: list):
+    def join(self, trees: Sequence):
         """The states of all members, on their devices."""
         if self.strategy == "turns":
-            return jax.device_put(list(trees), self.devices[0])
+            return [self.layout.replicate(tree) for tree in trees]
         return jax.device_put(self._stacked(trees), self._sharding(P("member")))
 
     def apart(self, states) -> list:
@@ -165,6 +170,10 @@ class MemberLayout:
         if self.strategy == "turns":
             return found
         return [jax.tree.map(lambda x, k=k: x[k], found) for k in range(self.count)]
+
+    def trees(self, states) -> list:
+        """Each member's tree: in turns as it lies on its devices, elsewhere as from `apart`."""
+        return list(states) if self.strategy == "turns" else self.apart(states)
 
     def each(self, function: Callable, states):
         """The function of every member's tree; it must not care for a leading axis."""
@@ -175,8 +184,7 @@ class MemberLayout:
         seeds = self.each(lambda s: s.seed, states)
         if self.strategy == "turns":
             copies = [jax.tree.map(jnp.copy, states[k]) for k in source]
-            numbers = jax.device_put(hparams, self.devices[0])
-            mine = zip(copies, seeds, numbers, strict=True)
+            mine = zip(copies, seeds, self.layout.replicate(hparams), strict=True)
             return [state.replace(seed=jnp.copy(seed), hparams=number) for state, seed, number in mine]
         filled = [*source, *[source[-1]] * (-self.count % len(self._placed()))]
         copies = jax.tree.map(lambda x: jax.device_put(x[np.asarray(filled)], x.sharding), states)
@@ -184,42 +192,57 @@ class MemberLayout:
 
     def everywhere(self, tree):
         """A tree that all members read: one copy on every device."""
-        return jax.device_put(tree, self.devices[0] if self.strategy == "turns" else self._sharding(P()))
+        return self.layout.replicate(tree) if self.strategy == "turns" else jax.device_put(tree, self._sharding(P()))
 
     def share(self, batches: Mapping | list):
         """Batches that all members read, or a list with each member's own, where the program wants them."""
-        if not isinstance(batches, list):
-            return self.everywhere(dict(batches))
         if self.strategy == "turns":
-            return jax.device_put(batches, self.devices[0])
-        return jax.device_put(self._stacked(batches), self._sharding(P("member")))
+            mine = batches if isinstance(batches, list) else [batches]
+            shared = [self.layout.share(each, 2) for each in mine]
+            return shared if isinstance(batches, list) else shared[0]
+        if isinstance(batches, list):
+            return jax.device_put(self._stacked(batches), self._sharding(P("member")))
+        return self.everywhere(dict(batches))
 
-    def training(self, step: Callable, dispatch: int, *, shared: bool) -> Callable:
-        """run(states, store, batches, count) -> (states after `count` steps, marker); batches as from `share`."""
-        alone = several(step, dispatch)
+    def training(self, step: Callable, dispatch: int, *, alone: Callable, shared: bool) -> Callable:
+        """run(states, store, batches, count) -> (states after `count` steps, marker); batches as from `share`.
+
+        `alone` is the compiled step of a solo run, which turns call as it is.
+        """
         if self.strategy != "turns":
-            return self._compiled(alone, (True, False, not shared, False), donate=(0,))
-        compiled = jax.jit(alone, donate_argnums=(0,), compiler_options=self._options())
+            return self._compiled(several(step, dispatch), (True, False, not shared, False), donate=(0,))
 
         def run(states, store, batches, count):
             each = [batches] * self.count if shared else batches
-            done = [compiled(state, store, batch, count) for state, batch in zip(states, each, strict=True)]
+            done = [alone(state, store, batch, count) for state, batch in zip(states, each, strict=True)]
             return [state for state, _ in done], [marker for _, marker in done]
 
         return run
 
-    def evaluation(self, measure: Callable) -> Callable:
-        """measured(variables, hparams, store, batch) -> each member's (sums, rows) on the host."""
+    def evaluation(self, measure: Callable, *, alone: Callable) -> Callable:
+        """measured(variables, hparams, store, batch) -> each member's (sums, rows), those with `valid`, on the host.
+
+        `alone` is the compiled evaluation of a solo run. Of several processes each gives its part of the batch and
+        gets the rows of all.
+        """
         if self.strategy == "turns":
-            compiled = jax.jit(measure, compiler_options=self._options())
 
             def found(variables, hparams, store, batch):
-                return [compiled(*both, store, batch) for both in zip(variables, hparams, strict=True)]
+                batch = self.layout.share(batch, 0)
+                return [alone(*both, store, batch) for both in zip(variables, hparams, strict=True)]
         else:
-            found = self._compiled(measure, (True, True, False, False), donate=())
-        return lambda variables, hparams, store, batch: self.apart(
-            found(variables, hparams, store, self.everywhere(batch))
-        )
+            together = self._compiled(measure, (True, True, False, False), donate=())
+
+            def found(variables, hparams, store, batch):
+                return self.apart(together(variables, hparams, store, self.everywhere(batch)))
+
+        def measured(variables, hparams, store, batch):
+            return [
+                (sums, self.layout.local_rows({**rows, "valid": batch["valid"]}) if rows else {})
+                for sums, rows in found(variables, hparams, store, batch)
+            ]
+
+        return measured
 
     def _compiled(self, function: Callable, own: tuple, donate: tuple) -> Callable:
         """The function of all members at once; `own` says of which arguments every member has one of its own."""
@@ -238,20 +261,18 @@ class MemberLayout:
         else:
             specs = tuple(P("member") if o else P() for o in own)
             mapped = jax.shard_map(looped, mesh=self._mesh(), in_specs=specs, out_specs=P("member"), check_vma=False)
-        return jax.jit(mapped, donate_argnums=donate, compiler_options=self._options())
+        options = compiler_options(self.layout.devices[0].platform)
+        return jax.jit(mapped, donate_argnums=donate, compiler_options=options)
 
-    def _stacked(self, trees: list):
+    def _stacked(self, trees: Sequence):
         missing = -self.count % len(self._placed())
         return jax.tree.map(lambda *x: np.stack(jax.device_get(x)), *trees, *[trees[-1]] * missing)
 
     def _placed(self) -> tuple:
-        return self.devices if self.strategy == "devices" else self.devices[:1]
+        return self.layout.devices if self.strategy == "devices" else self.layout.devices[:1]
 
     def _mesh(self) -> Mesh:
         return Mesh(np.asarray(self._placed()), ("member",))
 
     def _sharding(self, spec: P) -> NamedSharding:
         return NamedSharding(self._mesh(), spec)
-
-    def _options(self) -> dict:
-        return compiler_options(self.devices[0].platform)

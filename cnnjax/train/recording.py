@@ -1,7 +1,8 @@
-"""What a run leaves in its workdir, whoever trains it: lines, checkpoints, its last word."""
+"""What a run leaves in its workdir, whoever trains it: lines, tables, checkpoints, its last word."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.reports import Report
+from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import write_status
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.state import State
@@ -42,17 +44,32 @@ class Recorder:
         sums = jax.tree.map(lambda x: np.asarray(x, np.float64), state.sums)
         steps = max(float(sums["step"].pop("count")), 1.0)
         means = {name: float(value / steps) for name, value in sums.pop("step").items()}
-        metrics = self.prepared.metrics(state, sums, {}) | means
+        numbers, _ = numbers_and_tables(self.prepared.metrics(state, sums, {}))
         bad = int(state.bad)
         epoch = step * self.plan.batch / self.prepared.source.facts.counts["train"]
-        self.report.train(step, metrics | ({"bad_updates": bad} if bad else {}), epoch=epoch, batch=self.plan.batch)
+        metrics = numbers | means | ({"bad_updates": bad} if bad else {})
+        self.report.train(step, metrics, epoch=epoch, batch=self.plan.batch)
+
+    def evaluated(self, step: int, split: str, found: Mapping[str, Any]) -> dict[str, float]:
+        """Writes what an evaluation found, arrays to `tables-<split>.npz`, numbers to a line; the numbers come out."""
+        numbers, tables = numbers_and_tables(found)
+        self.report.tables(split, tables)  # first, so that a split with a line has its tables
+        self.report.eval(step, split, numbers)
+        return numbers
+
+    def status(self, status: str, step: int, detail: Mapping[str, Any]) -> None:
+        """Writes how far the run is, with the headline metric, whether more of it is better, and details."""
+        headline = {"metric": self.task.metric, "higher": self.task.higher}
+        write_status(self.workdir, status, step=step, detail=headline | detail)
 
     def complete(self) -> dict[str, Mapping]:
         """The last metrics of every split, once the last step is saved; the workdir says that it is complete."""
         step = self.plan.steps
         metrics = {split: self.report.last(split) for split in ("train", "eval", "test")}
-        write_status(self.workdir, "complete", step=step, detail={"steps": step, **metrics})
-        self.report.finish(curves=self.prepared.config["report"]["curves"])
+        self.status("complete", step, {"steps": step, **metrics})
+        facts = self.prepared.source.facts
+        names = facts.names or facts.extra.get("segment_names", ())
+        self.report.finish(curves=self.prepared.config["report"]["curves"], names=names)
         return metrics
 
     def close(self) -> None:
@@ -61,6 +78,7 @@ class Recorder:
         self.report.close()
 
 
-def with_raw(metrics: Mapping[str, float], averaged: Mapping[str, float]) -> dict[str, float]:
-    """The metrics of the averages, where they are kept, with those of the parameters themselves beside them."""
-    return {**averaged, **{f"raw_{name}": value for name, value in metrics.items()}} if averaged else dict(metrics)
+def with_raw(metrics: Mapping[str, Any], averaged: Mapping[str, Any]) -> dict[str, Any]:
+    """What is found of the averages, where they are kept, with the numbers of the parameters themselves beside it."""
+    numbers, _ = numbers_and_tables(metrics)
+    return {**averaged, **{f"raw_{name}": value for name, value in numbers.items()}} if averaged else dict(metrics)

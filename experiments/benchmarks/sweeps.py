@@ -28,6 +28,7 @@ from absl import flags
 from cnnjax import config as sections
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.programs import process
+from cnnjax.runs.lines import lines_of
 from cnnjax.sweep.space import cross, grid, seeds
 from experiments.benchmarks.timing import counts, machine, table, write
 
@@ -87,8 +88,8 @@ def _throughput(counts: list[int]) -> dict:
     """Steps of members a second, by the number of members and the strategy, compiling left out."""
     import jax
 
-    from cnnjax.sweep.members import PackState
     from cnnjax.train.job import prepare
+    from cnnjax.train.members import PackState
     from cnnjax.train.parallel import STRATEGIES
 
     prepared = prepare(sections.change(get_config(), {"train.batch": FLAGS.batch}))
@@ -128,8 +129,7 @@ def _apart(members: int) -> float:
 
 
 def _pace(workdir: Path) -> float:
-    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    first, *_, last = [line for line in lines if line["kind"] == "train"]
+    first, *_, last = [line for line in lines_of(workdir) if line["kind"] == "train"]
     return (last["step"] - first["step"]) / (last["time"]["at"] - first["time"]["at"])
 
 
@@ -170,7 +170,7 @@ def _timed(program: str, workdirs: list[Path], *arguments: str) -> dict:
     if done.returncode:
         raise RuntimeError(f"{program} ended with {done.returncode}: {done.stderr[-1000:]}")
     wall = time.perf_counter() - clock
-    lines = [json.loads(line) for line in (workdirs[-1] / "metrics.jsonl").read_text().splitlines()]
+    lines = lines_of(workdirs[-1])
     first = lines[0]
     share = first["step"] / lines[-1]["step"]
     return {"wall": wall, "training": (began + wall - first["time"]["at"]) / (1 - share)}

@@ -7,12 +7,13 @@ import signal
 import pytest
 
 from cnnjax.config import change
+from cnnjax.runs.lines import curves_of
 from cnnjax.runs.workdir import hold
 from cnnjax.sweep.folder import read_folder, write_folder
 from cnnjax.sweep.local import run_packs
 from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel, share_of_variance
 from cnnjax.sweep.points import packs_of, resolved
-from cnnjax.sweep.table import as_csv, as_markdown, curves_of, table_of
+from cnnjax.sweep.table import as_csv, as_markdown, table_of
 from tests.sweep.points import GATED, get_config, here, lines, soon, start, sweep, told
 
 
@@ -107,7 +108,7 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
     figures = [draw_parallel(table), draw_against(table), draw_learning(table, whole), draw_importance(table)]
     assert all(figure.axes for figure in figures)
     assert len(figures[2].axes[0].lines) == 4
-    assert curves_of(whole, table.rows[0]["point"], "eval.accuracy")[0] == [8, 16, 24]
+    assert curves_of(whole / table.rows[0]["point"], "eval.accuracy")[0] == [8, 16, 24]
     shares = share_of_variance(table_of(whole, sort="eval.loss"))
     assert shares["optimizer.lr"] > shares["seed"]
     here(f"--workdir={whole}", f"--html={tmp_path / 'a.html'}", f"--csv={tmp_path / 'a.csv'}", config="")
@@ -136,6 +137,29 @@ def test_kinds_have_places_and_their_seeds_are_bars_and_overrides_of_train_and_e
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b"]
     assert [list(line.get_ydata()) for line in axes.lines] == [[pytest.approx(0.05), pytest.approx(0.25)]]
     assert len(axes.collections[0].get_segments()) == 2
+
+
+def test_the_runs_say_which_metric_stands_first_and_which_end_of_it(tmp_path):
+    values = {"a": 80.0, "b": 12.0, "c": 30.0}
+    points = [{"name": name, "overrides": {"optimizer.error_lr": value}} for name, value in values.items()]
+    (tmp_path / "sweep.json").write_text(json.dumps({"points": points}))
+    for name, value in values.items():
+        (tmp_path / name).mkdir()
+        metrics = {"loss": 1 / value, "accuracy": 0.5, "perplexity": value, "raw_perplexity": value}
+        line = {"step": 1, "kind": "eval", "split": "eval", **metrics}
+        (tmp_path / name / "metrics.jsonl").write_text(f"{json.dumps(line)}\n")
+
+    def order(sort=""):
+        return "".join(row["point"] for row in table_of(tmp_path, sort=sort).rows)
+
+    assert table_of(tmp_path).metric == "eval.accuracy"  # nobody has said anything
+    assert (order("eval.perplexity"), order("-eval.perplexity"), order("eval.loss")) == ("acb", "bca", "acb")
+    status = {"status": "interrupted", "metric": "perplexity", "higher": False}
+    (tmp_path / "b" / "status.json").write_text(json.dumps(status))
+    assert table_of(tmp_path).metric == "eval.perplexity"
+    assert order() == order("eval.perplexity") == order("eval.raw_perplexity") == "bca"
+    assert order("optimizer.error_lr") == "acb"  # an override is no metric
+    assert table_of(tmp_path).over_seeds()[0]["mean"] == 12.0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""MemberLayout of a pack are the runs that they would be alone."""
+"""Members of a pack are the runs that they would be alone."""
 
 import jax
 import numpy as np
@@ -9,10 +9,11 @@ from cnnjax.config import change
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import read_status
+from cnnjax.sweep import training
 from cnnjax.sweep.local import run_packs, train_one
 from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.sweep.training import train_pack
-from cnnjax.train.parallel import STRATEGIES, MemberLayout
+from cnnjax.train.parallel import STRATEGIES, Layout, MemberLayout
 from cnnjax.train.state import State
 from tests.sweep import points as tiny
 from tests.sweep.points import STEPS, alike, lines, sweep
@@ -90,13 +91,31 @@ def test_members_change_places_and_keep_their_seeds_and_take_new_numbers(strateg
         trees = {"params": {"w": np.full(2, k, np.float32)}, "model_state": {}, "opt_state": {}, "ema": {}, "sums": {}}
         return State(seed=np.uint32(k), hparams={"lr": np.float32(k)}, **trees, **counters)
 
-    side = MemberLayout(strategy, 3, tuple(jax.devices()[:2]))
+    side = MemberLayout(strategy, 3, Layout("jit", tuple(jax.devices()[:2])))
     states = side.join([state(k) for k in range(3)])
     moved = side.apart(side.exchange(states, (2, 1, 1), [{"lr": np.float32(0.5)}] * 3))
     assert [int(each.seed) for each in moved] == [0, 1, 2]
     assert [int(each.step) for each in moved] == [2, 1, 1]
     assert [float(each.params["w"][0]) for each in moved] == [2, 1, 1]
     assert [float(each.hparams["lr"]) for each in moved] == [0.5] * 3
+
+
+def test_auto_times_every_strategy_of_a_long_pack_and_trains_by_the_quickest(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_SHORT", 0.0)
+    (pack,) = packs_of(resolved(tiny.get_config(), sweep()[:2], tmp_path))
+    said, chosen = [], []
+    with Stop() as stop:
+        strategy = train_pack(pack, stop, say=said.append, chosen=chosen.append)
+    assert chosen == [strategy]
+    times = {
+        words.split()[0]: float(words.split()[1]) for words in said[0].partition(": ")[2].split("; ")[0].split(", ")
+    }
+    assert list(times) == list(STRATEGIES)
+    assert said[0].endswith(f"training by {strategy}")
+    assert times[strategy] == min(times.values())
+    for run in pack.runs:
+        solo = cnnjax.run(run.config, tmp_path / "alone" / run.name)
+        assert_equal(run, solo, exact=False)
 
 
 def test_a_point_that_raises_is_tried_again_and_listed_with_its_traceback_while_others_go_on(tmp_path):

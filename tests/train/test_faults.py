@@ -9,7 +9,8 @@ import pytest
 import cnnjax
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.data.stream import order
-from cnnjax.train.loop import Diverged
+from cnnjax.train.loop import Diverged, Preempted
+from tests.train.test_resume import StopAt, lines, same
 
 COUNT, BATCH = 1437, 64
 
@@ -98,3 +99,15 @@ def test_the_numbers_after_a_roll_back_do_not_depend_on_when_it_is_noticed(tmp_p
         states.append(cnnjax.run(made, tmp_path / str(every)).state)
     for a, b in zip(jax.tree.leaves(states[0].params), jax.tree.leaves(states[1].params), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_stopped_while_its_state_is_frozen_is_resumed_and_rolls_back_as_if_it_had_not_been(tmp_path, monkeypatch):
+    made = config(**spoiled(10, 3))  # frozen after step 13; noticed at the stop of step 16
+    straight = cnnjax.run(made, tmp_path / "straight")
+    with monkeypatch.context() as patch:
+        StopAt(14, patch)
+        with pytest.raises(Preempted, match="at step 14 of 40"):
+            cnnjax.run(made, tmp_path / "stopped")
+    resumed = cnnjax.run(made, tmp_path / "stopped")
+    same(resumed.state, straight.state)
+    assert lines(tmp_path / "stopped") == lines(tmp_path / "straight")
