@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnjax.data._pictures import Pictures, opened, picture, reason, source_of, strictly, upright_size, vet
+from cnnjax.data.placing import Placing
 from cnnjax.data.source import DataError, Source, every_fifth, within_budget
 
 __all__ = ["ENDINGS", "folder", "pictures"]
@@ -59,10 +60,10 @@ def folder(
 
 def pictures(
     paths: Sequence[str | os.PathLike], shape: tuple[int, int, int], *, fit: str = "crop", depth: int = 8
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Image files as (N, *shape), as `folder` reads them; those that can't be are left out, and listed with the reason.
+) -> tuple[np.ndarray, list[Placing], dict[str, str]]:
+    """Image files as (N, *shape), as `folder` reads them, where each lies in its file, and why others can't be read.
 
-    Uint8, or with `depth` 16 floats in [0, 1].
+    Uint8, or with `depth` 16 floats in [0, 1]. Files that can't be read are left out.
     """
     vet(size=shape[0], width=shape[1], fit=fit, depth=depth, channels=shape[2])
     read, bad = [], {}
@@ -74,8 +75,8 @@ def pictures(
             raise
         except Exception as error:  # whatever a decoder stumbles over in a damaged file
             bad[str(path)] = reason(error)
-    whole = np.stack(read) if read else np.zeros((0, *shape), np.uint8)
-    return (whole if depth == 8 else whole.astype(np.float32) / 65535), bad
+    whole = np.stack([samples for samples, _ in read]) if read else np.zeros((0, *shape), np.uint8)
+    return (whole if depth == 8 else whole.astype(np.float32) / 65535), [placing for _, placing in read], bad
 
 
 class Files(Pictures):
@@ -89,7 +90,7 @@ class Files(Pictures):
         return self.paths[place]
 
     def encoded(self, places):
-        return [(self._bytes(place), self.labels[place]) for place in places]
+        return [(self._bytes(place), {"label": self.labels[place]}) for place in places]
 
     def _bytes(self, place):
         try:
