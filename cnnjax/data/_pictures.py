@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cnnjax.data._png16 import deep_png, is_deep
-from cnnjax.data.placing import Placing, carry, inverted, unread
+from cnnjax.data.placing import MOVED, Placing, carry, inverted, unread
 from cnnjax.data.source import DataError, assemble, within_budget
 from cnnjax.data.stream import into_memory
 
@@ -106,6 +106,8 @@ class Pictures:
         return fields if self.train else {**fields, "valid": valid}
 
     def _carried(self, index, words, placing):
+        if MOVED.isdisjoint(words):
+            return words
         try:
             return carry(words, inverted(placing))
         except ValueError as error:
@@ -194,17 +196,20 @@ def picture(data, *, shape, depth, fit):
     orientation = image.getexif().get(_ORIENTATION, 1)
     samples = _UPRIGHT.get(orientation, lambda a: a)(samples)
     samples = _in_depth(_in_channels(_opaque(samples), shape[2]), depth)
-    scale = (height / halved[1][3], width / halved[1][2]) if halved else (1.0, 1.0)
-    decoded = _decoded((height, width), scale, samples.shape[:2], orientation)
-    if samples.shape[:2] == shape[:2]:
+    size = samples.shape[:2]
+    decoded = Placing((1.0, 1.0), (0.0, 0.0), size, size)
+    if halved:
+        scale = height / halved[1][3], width / halved[1][2]
+        decoded = _placed((height, width), scale, size, orientation)
+    if size == shape[:2]:
         return samples, decoded
     if not fit:
-        raise Mixed(f"{samples.shape[0]}×{samples.shape[1]} pixels, the others {shape[0]}×{shape[1]}")
+        raise Mixed(f"{size[0]}×{size[1]} pixels, the others {shape[0]}×{shape[1]}")
     samples, placing = fitted(samples, shape[:2], fit)
     return samples, _within(placing, decoded)
 
 
-def _decoded(stored, scale, size, orientation):
+def _placed(stored, scale, size, orientation):
     """The Placing of a picture that was decoded at 1/`scale` of its stored height and width, then turned upright.
 
     Its last pixels may hang over the file's end, which after a mirror is the beginning.

@@ -17,6 +17,7 @@ KINDS = {  # what a word is, by which it is carried, drawn and written
     **dict.fromkeys(("label", "group", "valid", "index", "epoch"), "scalar"),
     **{"boxes": "boxes", "corners": "corners", "points": "points", "tokens": "tokens"},
 }
+MOVED = {word for word, kind in KINDS.items() if kind in ("per place", "points", "boxes", "corners")}
 
 
 @dataclass(frozen=True)
