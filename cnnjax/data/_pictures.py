@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cnnjax.data._png16 import deep_png, is_deep
-from cnnjax.data.placing import MOVED, Placing, carry, inverted, unread
+from cnnjax.data.placing import PLACED, Placing, carry, inverted, unread
 from cnnjax.data.source import DataError, assemble, within_budget
 from cnnjax.data.stream import into_memory
 
@@ -106,7 +106,7 @@ class Pictures:
         return fields if self.train else {**fields, "valid": valid}
 
     def _carried(self, index, words, placing):
-        if MOVED.isdisjoint(words):
+        if PLACED.isdisjoint(words):
             return words
         try:
             return carry(words, inverted(placing))

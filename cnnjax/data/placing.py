@@ -9,15 +9,31 @@ __all__ = ["Placing", "carry", "inverted"]
 
 IGNORE = 255
 SEEN = 0.1  # a box of which less than this share of its area lies in the picture is gone
-KINDS = {  # what a word is, by which it is carried, drawn and written
-    **dict.fromkeys(("image", "video"), "picture"),
-    **dict.fromkeys(("segments", "instances", "masks"), "per place"),
-    **dict.fromkeys(("series", "target", "probabilities"), "values"),
-    **dict.fromkeys(("classes", "present", "scores", "heights", "visible"), "companion"),
-    **dict.fromkeys(("label", "group", "valid", "index", "epoch"), "scalar"),
-    **{"boxes": "boxes", "corners": "corners", "points": "points", "tokens": "tokens"},
+_KINDS = {  # (word, axes of an example) → kind
+    ("image", 3): "picture",
+    ("video", 4): "picture",
+    ("series", 2): "curve",
+    ("tokens", 1): "tokens",
+    ("label", 0): "class",
+    ("probabilities", 1): "distribution",
+    ("target", 1): "distribution",
+    ("target", 2): "values",
+    ("segments", 1): "per place",
+    ("segments", 2): "per place",
+    ("segments", 3): "per place",
+    ("instances", 2): "row per place",
+    ("masks", 3): "places per row",
+    ("boxes", 2): "boxes",
+    ("corners", 3): "corners",
+    ("points", 2): "points",
+    **dict.fromkeys([("classes", 1), ("present", 1), ("scores", 1), ("visible", 1), ("heights", 2)], "beside rows"),
 }
-MOVED = {word for word, kind in KINDS.items() if kind in ("per place", "points", "boxes", "corners")}
+PLACED = {"segments", "masks", "instances", "boxes", "corners", "points"}  # words of places in a picture
+
+
+def kind(name: str, rank: int) -> str:
+    """The kind of a word whose example has this many axes, by which it is carried, drawn and written; "own" if none."""
+    return _KINDS.get((name, rank), "own" if rank else "record")
 
 
 @dataclass(frozen=True)
@@ -57,14 +73,15 @@ def carry(words: Mapping[str, np.ndarray], placing: Placing) -> dict[str, np.nda
     """
     carried = dict(words)
     for word, value in words.items():
-        kind, value = KINDS.get(word, ""), np.asarray(value)
-        if kind == "per place":
+        value = np.asarray(value)
+        what = kind(word, value.ndim)
+        if what.endswith(("per place", "per row")):
             carried[word] = _places(word, value, placing)
-        elif kind == "points":
+        elif what == "points":
             carried |= _points(value, words.get("visible", np.ones(value.shape[:-1], np.float32)), placing)
-        elif kind == "boxes":
+        elif what == "boxes":
             carried |= _boxes(value, words.get("present", np.ones(value.shape[:-1], np.float32)), placing)
-        elif kind == "corners":
+        elif what == "corners":
             carried[word] = _sent(value, placing)
     return carried
 
@@ -73,12 +90,13 @@ def unread(words: Mapping[str, np.ndarray], size: tuple[int, int]) -> dict[str, 
     """The words that a picture of this size would have, where it can't be read: nothing has a place in it."""
     blank = dict(words)
     for word, value in words.items():
-        kind, value = KINDS.get(word, ""), np.asarray(value)
-        if kind == "per place":
+        value = np.asarray(value)
+        what = kind(word, value.ndim)
+        if what.endswith(("per place", "per row")):
             blank[word] = np.full((*value.shape[:-2], *size), _nothing(word), value.dtype)
-        elif kind in ("points", "boxes", "corners"):
+        elif what in ("points", "boxes", "corners"):
             blank[word] = np.zeros(value.shape, np.float32)
-            absent = "visible" if kind == "points" else "present"
+            absent = "visible" if what == "points" else "present"
             blank[absent] = np.zeros_like(words.get(absent, np.zeros(value.shape[:1], np.float32)))
     return blank
 
