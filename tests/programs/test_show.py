@@ -6,7 +6,8 @@ from PIL import Image
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.programs import _drawing, show
+from cnnjax.data import Facts
+from cnnjax.programs import _drawing, _gallery, _sheets, show
 from cnnjax.train.job import prepare
 
 
@@ -28,12 +29,12 @@ def test_segments_and_mixed_labels_are_drawn(at_home, tmp_path):
     facts = prepare(sections.load("configs/digits.py")).source.facts
     target = np.zeros(10, np.float32)
     target[[3, 7]] = 0.25, 0.75
-    assert _drawing._words({"target": target}, facts) == f"{facts.names[7]} 0.75 + {facts.names[3]} 0.25"
+    assert _drawing.title({"target": target}, facts) == f"{facts.names[7]} 0.75 + {facts.names[3]} 0.25"
 
 
 def test_the_batch_of_a_step_is_the_one_that_training_takes(at_home):
     prepared = prepare(sections.load("configs/digits.py", ["--config.optimizer.accumulate=2"]))
-    batch = _drawing._at(prepared, prepared.source.train, 5)
+    batch = _sheets.at_step(prepared, prepared.source.train, 5)
     stream = prepared.batches(prepared.source.train)
     wanted = stream.batches(5, 1)
     stream.close()
@@ -56,9 +57,9 @@ def test_the_gallery_shows_every_augmentation(tmp_path):
 
 
 def test_an_example_of_the_gallery_keeps_its_marks_on_its_picture():
-    picture = _drawing._scene()
-    facts = _drawing.Facts("image", picture.shape, 2, mean=(0.5,) * 3, std=(0.25,) * 3)
+    picture = _gallery._scene()
+    facts = Facts("image", picture.shape, 2, mean=(0.5,) * 3, std=(0.25,) * 3)
     fields = {"image": picture[None], "points": np.array([[[34.0, 98.0]]], np.float32)}
-    out = _drawing._augmented(facts, "rotate", fields | {"index": np.zeros(1, int), "epoch": np.zeros(1, int)})
+    out = _gallery._augmented(facts, "rotate", fields | {"index": np.zeros(1, int), "epoch": np.zeros(1, int)})
     y, x = np.round(out["points"][0]).astype(int)
     np.testing.assert_allclose(out["image"][y, x] * 255, picture[34, 98], atol=2)
