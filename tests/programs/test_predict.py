@@ -11,6 +11,7 @@ from PIL import Image
 import cnnjax
 from cnnjax import models, weights
 from cnnjax.config import ConfigError, load
+from cnnjax.data import Facts
 from cnnjax.programs import _served, predict, process
 
 MODEL = "--model=resnet20"
@@ -118,7 +119,7 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
         (["--workdir=a"], "no pictures are named; give files or folders"),
         (["--workdir=a", "--images=tests/fixtrues"], "has 'tests/fixtrues'; there is no .*; nearest: tests/fixtures"),
         (["--workdir=a", "configs"], "has 'configs', a folder without .jpg, .jpeg, .png files"),
-        (["--workdir=a", "--output=a.txt", "x.png"], "--output is 'a.txt'; it must end in .csv or .json"),
+        (["--workdir=a", "--output=a.txt", "x.png"], "--output is 'a.txt'; it must end in .csv, .json, .jsonl or .npz"),
         ([MODEL, "--weights=no.pth", "README.md"], r"--weights=no.pth can't be read: No such file"),
         ([MODEL, "--weights=no.pth", "--mean=a", "README.md"], "--mean is a; it must be numbers between commas"),
         ([MODEL, "--weights=no.pth", "--mean=0.5", "README.md"], "--mean has 1 numbers and --std 3"),
@@ -144,7 +145,7 @@ def test_a_value_that_begins_with_a_dash_is_no_flag():
 
 
 def test_a_network_of_something_else_than_pictures_is_refused():
-    served = _served.Served(None, {}, None, (40, 4), np.dtype("f4"), (), {}, 0, "")
+    served = _served.Served(None, {}, None, None, Facts("series", (40, 4)), np.dtype("f4"), {}, 0, "")
     with pytest.raises(ConfigError, match=r"the network reads \(40, 4\), not pictures"):
         served.read([])
 
