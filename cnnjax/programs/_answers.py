@@ -26,7 +26,9 @@ def tables(words: Mapping, facts: Facts, top: int) -> dict[str, list[dict]]:
 
 
 def _headed(word, words):
-    return "top" if word in ("label", "probabilities") and np.ndim(words.get("probabilities", 0)) == 1 else word
+    if word in ("label", "probabilities") and np.ndim(words.get("probabilities", 0)) == 1:
+        return "top"
+    return "picture" if word == "image" else word  # an entry's image is the file
 
 
 def _class(word, value, words, facts):
