@@ -98,18 +98,19 @@ def _places(frame, word, words, foretold):
     """Classes of places as colours laid over the picture, or as a band below a curve."""
     names = frame.facts.extra.get("segment_names", ())
     classes = np.asarray(words[word])
+    rest = "not seen" if foretold else "no class"  # 255: what a crop left out, or what is to be ignored
     if classes.ndim == 1:
-        _band(frame, classes, names)
+        _band(frame, classes, names, rest)
         return
     if classes.ndim == 3:  # of a video
         image = words["video"]
         gap = np.full((classes.shape[1], max(classes.shape[2] // 16, 1)), -1)
         strip = [part for number in shown_frames(len(image)) for part in (gap, classes[number])][1:]
         classes = np.concatenate(strip, 1)
-    _overlay(frame, classes, names)
+    _overlay(frame, classes, names, rest)
 
 
-def _overlay(frame, classes, names):
+def _overlay(frame, classes, names=(), rest="no class"):
     classes = _thinned(classes)
     layer = np.zeros((*classes.shape, 4))
     edges = _edges(classes)
@@ -120,7 +121,7 @@ def _overlay(frame, classes, names):
         rgb = to_rgb(_NOTHING) if number == 255 else color(number - bool(names and _clear(0, names)))
         layer[here] = (*rgb, 0.7 if number == 255 else 0.55 if frame.detail else 0.25)
         layer[here & edges] = (*rgb, 1.0 if number != 255 else 0.7)
-        frame.explain("no class" if number == 255 else name_of(number, names), "patch", number, rgb)
+        frame.explain(rest if number == 255 else name_of(number, names), "patch", number, rgb)
     if frame.detail:
         frame.show(_grey(frame.image, layer[..., 3] > 0))
     frame.show(layer)
@@ -153,19 +154,19 @@ def _thinned(classes, most=1024):
     return classes[..., ::step, ::step]
 
 
-def _band(frame, classes, names):
+def _band(frame, classes, names, rest):
     ends = [0, *(np.flatnonzero(np.diff(classes)) + 1), len(classes)]
     for start, end in itertools.pairwise(ends):
         number = int(classes[start])
         rgb = to_rgb(_NOTHING) if number == 255 else color(number)
         frame.panel.axvspan(start - 0.5, end - 0.5, 0, 0.06, color=rgb, linewidth=0)
-        frame.explain("no class" if number == 255 else name_of(number, names), "patch", number, rgb)
+        frame.explain(rest if number == 255 else name_of(number, names), "patch", number, rgb)
 
 
 def _instances(frame, word, words, foretold):
     """Each thing in a colour of its own."""
     rows = np.asarray(words[word])
-    _overlay(frame, np.where((rows > 0) & (rows != 255), (rows - 1) % 254 + 1, rows), ())
+    _overlay(frame, np.where((rows > 0) & (rows != 255), (rows - 1) % 254 + 1, rows))
     frame.legend.clear()
 
 
@@ -174,7 +175,7 @@ def _masks(frame, word, words, foretold):
     rows = np.zeros(masks.shape[1:], int)
     for number in reversed(np.flatnonzero(there)):  # the first row is the surest
         rows[masks[number] > 0.5] = number % 254 + 1
-    _overlay(frame, rows, ())
+    _overlay(frame, rows)
     frame.legend.clear()
 
 
@@ -338,10 +339,11 @@ def title(words: dict, facts: Facts) -> str:
     return " ".join(f"{number:.3g}" for number in target[:6]) if np.ndim(target) == 1 else ""
 
 
-def explained(legend: dict) -> list:
-    """What a legend shows: for each name the mark that it has in the picture, in its colour."""
+def explained(legend: dict, letters: int) -> list:
+    """What a legend shows: for each name, at most so long, the mark that it has in the picture, in its colour."""
     handles = []
-    for name, (mark, _, rgb) in sorted(legend.items(), key=lambda item: item[1][:2]):
+    for whole, (mark, _, rgb) in sorted(legend.items(), key=lambda item: item[1][:2]):
+        name = whole if len(whole) <= letters else f"{whole[: letters - 1]}…"
         if mark in ("patch", "box"):
             handles.append(Patch(facecolor=rgb if mark == "patch" else "none", edgecolor=rgb, label=name))
         else:

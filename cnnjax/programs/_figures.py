@@ -93,7 +93,8 @@ def _wrapped(text: str, letters: float, most: int) -> list[str]:
 def _explain(figure: Figure, legend: dict) -> None:
     """A legend below all panels, in as many lines as it takes."""
     width, height = figure.get_size_inches()
-    column = max(len(name) for name in legend) * _LETTER + 0.4
+    letters = min(max(len(name) for name in legend), max(int((width - 0.5) / _LETTER), 4))
+    column = letters * _LETTER + 0.4
     columns = max(1, min(len(legend), int(width / column)))
     room = _LINE * -(-len(legend) // columns) + 0.12
     places = [axes.get_position(original=True).bounds for axes in figure.axes]
@@ -103,7 +104,7 @@ def _explain(figure: Figure, legend: dict) -> None:
     for text in figure.texts:
         text.set_y(1 - 0.05 / (height + room))
     style = {"fontsize": 7, "frameon": False, "handlelength": 1.0, "handleheight": 0.9, "columnspacing": 1.0}
-    figure.legend(handles=explained(legend), loc="lower center", ncols=columns, **style)
+    figure.legend(handles=explained(legend, letters), loc="lower center", ncols=columns, **style)
 
 
 def drawable(predicted: Mapping, facts: Facts) -> bool:
@@ -121,7 +122,8 @@ def single(words: Mapping, predicted: Mapping, facts: Facts, heading: str, size:
     boxes = [_inches(facts, words, size if size else np.shape(words.get("image", ()))[:2])]
     boxes += [_scaled(*np.shape(made)[:2])] if made is not None else []
     legend = _trial(words, predicted, facts, size)
-    aside = max((len(name) for name in legend), default=0) * _LETTER + 0.45 if legend else 0.0
+    letters = min(max((len(name) for name in legend), default=0), 40)
+    aside = letters * 1.15 * _LETTER + 0.45 if legend else 0.0
     inner = sum(box[0] for box in boxes) + 0.15 * (len(boxes) - 1)
     margins = (0.12, 0.12) if facts.input != "series" else (0.5, 0.35)
     width = max(margins[0] + inner + aside + 0.12, 3.0)
@@ -143,7 +145,7 @@ def single(words: Mapping, predicted: Mapping, facts: Facts, heading: str, size:
     if legend:
         style = {"fontsize": 8, "frameon": False, "handlelength": 1.0, "handleheight": 1.0, "borderaxespad": 0.0}
         anchor = ((x - 0.07) / width, (height - top) / height)
-        figure.legend(handles=explained(legend), loc="upper left", bbox_to_anchor=anchor, **style)
+        figure.legend(handles=explained(legend, letters), loc="upper left", bbox_to_anchor=anchor, **style)
     return figure
 
 

@@ -200,5 +200,6 @@ def _draw(path: Path, words: Mapping, size: tuple, facts, target: Path) -> None:
         raise ConfigError(f"--out is {FLAGS.out!r}, but what the network predicts can't be drawn: {', '.join(words)}")
     images, _, _ = pictures([path], (*_figures.shown_size(*size), 3), fit="squash")
     said = _answers.cells(_answers.tables(words, facts, 3), 0 if {"boxes", "corners", "points"} & set(words) else 3)
-    figure = _figures.single({"image": images[0]}, words, facts, f"{path}\n{'  '.join(said)}", size=size)
+    heading = f"{path}\n{'  '.join(' '.join(cell.split()) for cell in said)}"
+    figure = _figures.single({"image": images[0]}, words, facts, heading, size=size)
     _figures.save(figure, target)

@@ -170,19 +170,25 @@ def test_segments_have_the_size_of_their_files_in_every_form(scenes, photos, tmp
     ]
 
 
-def test_a_file_that_can_not_be_read_stands_in_every_form_with_its_reason(scenes, photos, tmp_path):
+def test_a_file_that_can_not_be_read_stands_in_every_form_with_its_reason(run, photos, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"nothing")
     for form in ("csv", "json", "jsonl", "npz"):
         with pytest.raises(ValueError, match="1 of 3 pictures could not be read"):
             predict.main(
-                [f"--workdir={scenes.workdir}", f"--output={tmp_path}/a.{form}", str(photos), f"{tmp_path}/broken.png"]
+                [
+                    f"--workdir={run('boxes').workdir}",
+                    f"--output={tmp_path}/a.{form}",
+                    str(photos),
+                    f"{tmp_path}/broken.png",
+                ]
             )
-    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "a.json", "a.jsonl", "a.npz", "a-maps", "broken.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "a.json", "a.jsonl", "a.npz", "broken.png"}
     reason = "ValueError: no JPEG or PNG image, or one with a damaged header"
     assert json.loads((tmp_path / "a.json").read_text())[2] == {"image": f"{tmp_path}/broken.png", "error": reason}
     assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[2])["error"] == reason
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
-    assert list(rows[0]) == ["image", "class", "name", "share", "error"]
+    assert list(rows[0]) == ["image", "row", "class", "name", "score", "y0", "x0", "y1", "x1", "error"]
     assert rows[-1]["error"] == reason
     with np.load(tmp_path / "a.npz") as held:
         assert held["unreadable"].tolist() == [[f"{tmp_path}/broken.png", reason]]
+        assert held["boxes"].shape == (2, 2, 4)
