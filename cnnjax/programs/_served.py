@@ -44,12 +44,30 @@ class Served:
         """The images of files as the network takes them, where each lies in its file, and why others can't be read."""
         if len(self.shape) != 3:
             shape = ", ".join(map(str, self.shape))
-            raise ConfigError(f"the network reads ({shape}), not pictures; cnnjax.load(…).predict(inputs) asks it")
+            word = self.facts.input
+            raise ConfigError(
+                f"the network reads {word} ({shape}), not pictures; give an .npz file with {word} (N, {shape})"
+            )
         height, width, channels = self.shape
         size = (height + 2 * self.margin, width + 2 * self.margin, channels)
         images, placings, bad = pictures(paths, size, **self.reads)
         images = images[:, self.margin : self.margin + height, self.margin : self.margin + width]
         return images, [_cut(placing, self.margin, (height, width)) for placing in placings], bad
+
+    def arrays(self, path: Path) -> dict[str, np.ndarray]:
+        """The inputs of an .npz file as the network takes them, and what else the file has of each of them."""
+        with np.load(path, allow_pickle=False) as held:
+            found = {word: held[word] for word in held.files}
+        word, shape = self.facts.input, ", ".join(map(str, self.shape))
+        if word not in found:
+            raise ValueError(f"no array {word} in it, only {', '.join(found)}; it must be (N, {shape})")
+        inputs = found[word]
+        if inputs.shape[1:] != self.shape:
+            raise ValueError(f"{word} has shape {inputs.shape}; it must be (N, {shape})")
+        if not np.can_cast(inputs.dtype, self.dtype, "same_kind"):
+            raise ValueError(f"{word} has type {inputs.dtype}; it must be {self.dtype}, as in training")
+        known = {name: value for name, value in found.items() if value.ndim and len(value) == len(inputs)}
+        return {**known, word: inputs.astype(self.dtype)}
 
 
 def _cut(placing: Placing, margin: int, size: tuple[int, int]) -> Placing:

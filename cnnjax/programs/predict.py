@@ -6,12 +6,13 @@
 
   --workdir=DIR              a run of experiments.train; pictures are read as its data were
   --checkpoint=best          best, last, or a step
-  --images=PATH,PATH         files, and folders with everything in them; the same as PATH PATH
+  --images=PATH,PATH         files, and folders with all their pictures; the same as PATH PATH. An .npz
+                             file holds what is no picture: series, tokens or video (N, …), and what is known
   --top=5                    how many classes of each picture, and how many boxes or points are printed
   --out=DIR                  draws each picture there with all that is said of it
   --output=FILE              writes all of it, with a reason for pictures that can't be read, as
                              .csv: a line for each class, box or point · .json, .jsonl: an entry for each
-                             picture, segments, masks and pictures as PNGs in FILE-maps/ (a palette of classes,
+                             picture, segments, masks, pictures as PNGs in FILE-maps/ (a palette of classes,
                              255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file`
 
 Or a network of the zoo with weights from elsewhere (safetensors, .npz, .pth), and what they want to see
@@ -21,14 +22,13 @@ Or a network of the zoo with weights from elsewhere (safetensors, .npz, .pth), a
   --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225
                              subtracted and divided by, in units of white
 
-Boxes are y0 x0 y1 x1 of edges, points y x of pixels' centres; a picture turned by its EXIF counts as one sees it.
+Boxes are y0 x0 y1 x1 of edges, points y x of pixels' centres, in a picture as one sees it (EXIF applied).
 Exit codes: 0 done · 2 usage · 3 some pictures could not be read, or the run's data · 5 no usable checkpoint
   6 out of memory · 1 anything else
 """
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from absl import flags
@@ -44,9 +44,6 @@ flags.DEFINE_list("images", "", "files and folders", flag_values=FLAGS)
 flags.DEFINE_integer("top", 5, "how many classes", 1, flag_values=FLAGS)
 flags.DEFINE_string("out", "", "a folder to draw in", flag_values=FLAGS)
 flags.DEFINE_string("output", "", "a file to write", flag_values=FLAGS)
-
-_AT_ONCE = 256  # pictures in memory
-_PIXELS = 2**24  # and their pixels: what is predicted may be a number for each class of each of them
 
 
 class UnreadableError(ValueError):
@@ -65,19 +62,20 @@ def main(argv: list[str]) -> None:
     drawn = _drawn(FLAGS.out, files)
     served = _origin.network(FLAGS)
     print(served.story)
-    from cnnjax.programs import _writing
+    from cnnjax.programs import _asking, _writing
 
     file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top) if FLAGS.output else None, {}
+    wide = max(len(str(path)) for path in files)
     try:
-        for path, words, size in _predicted(served, files):
-            if isinstance(words, str):
-                bad[path] = words
+        for said in _asking.asked(served, files):
+            if said.error:
+                bad[said.name] = said.error
             else:
-                _say(path, words, size, served.facts, files)
+                _say(said, served.facts, wide)
                 if drawn:
-                    _draw(path, words, size, served.facts, drawn[path])
+                    _draw(said, served.facts, drawn[said.path])
             if file:
-                file.add(str(path), {} if path in bad else words, size, bad.get(path, ""))
+                file.add(said.name, said.words, said.size, said.error)
         if file:
             file.close()
     except OSError as error:
@@ -152,54 +150,28 @@ def _files(paths: list[str]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _predicted(served, files: list[Path]) -> Iterator[tuple]:
-    """For each file its words and its size, both in its own pixels; or why it can't be read, and ()."""
-    import numpy as np
-
-    from cnnjax.data import carry
-
-    at_once = max(1, min(_AT_ONCE, _PIXELS // int(np.prod(served.shape[:2] or 1))))
-    for start in range(0, len(files), at_once):
-        chunk = files[start : start + at_once]
-        images, placings, bad = served.read(chunk)
-        found = served.predict(images, batch=at_once) if len(images) else {}
-        if not all(np.isfinite(value).all() for value in found.values() if value.dtype.kind == "f"):
-            raise ConfigError("the network's answers are not finite; are its weights, mean and std right?")
-        row = 0
-        for path in chunk:
-            if str(path) in bad:
-                yield path, bad[str(path)], ()
-                continue
-            try:
-                yield (
-                    path,
-                    carry({word: value[row] for word, value in found.items()}, placings[row]),
-                    placings[row].file,
-                )
-            except ValueError as error:
-                raise ConfigError(f"the network predicts {error}") from None
-            row += 1
-
-
-def _say(path: Path, words: Mapping, size: tuple, facts, files: list[Path]) -> None:
-    """Prints a line on one picture."""
+def _say(said, facts, wide: int) -> None:
+    """Prints a line on one example."""
     from cnnjax.programs import _answers
 
-    wide = max(len(str(file)) for file in files)
     names = max(map(len, (*facts.names, *facts.extra.get("segment_names", ()))), default=0)
-    said = _answers.cells(_answers.tables(words, facts, FLAGS.top), FLAGS.top, names)
-    print("  ".join([str(path).ljust(wide), *said]).rstrip())
+    cells = _answers.cells(_answers.tables(said.words, facts, FLAGS.top), FLAGS.top, names)
+    print("  ".join([said.name.ljust(wide), *cells]).rstrip())
 
 
-def _draw(path: Path, words: Mapping, size: tuple, facts, target: Path) -> None:
-    """Draws one picture with its words in it."""
+def _draw(said, facts, target: Path) -> None:
+    """Draws one example with all that was said of it."""
     from cnnjax.data import pictures
     from cnnjax.programs import _answers, _figures
 
-    if not _figures.drawable(words, facts):
-        raise ConfigError(f"--out is {FLAGS.out!r}, but what the network predicts can't be drawn: {', '.join(words)}")
-    images, _, _ = pictures([path], (*_figures.shown_size(*size), 3), fit="squash")
-    said = _answers.cells(_answers.tables(words, facts, 3), 0 if {"boxes", "corners", "points"} & set(words) else 3)
-    heading = f"{path}\n{'  '.join(' '.join(cell.split()) for cell in said)}"
-    figure = _figures.single({"image": images[0]}, words, facts, heading, size=size)
-    _figures.save(figure, target)
+    if not _figures.drawable(said.words, facts):
+        raise ConfigError(f"--out is {FLAGS.out!r}, but what is predicted can't be drawn: {', '.join(said.words)}")
+    given = said.given
+    if not given:
+        given = {"image": pictures([said.path], (*_figures.shown_size(*said.size), 3), fit="squash")[0][0]}
+    else:
+        target = target.with_stem(f"{target.stem}{said.name.removeprefix(str(said.path))}")
+    placed = {"boxes", "corners", "points", "target"} & set(said.words)
+    cells = _answers.cells(_answers.tables(said.words, facts, 3), 0 if placed else 3)
+    heading = f"{said.name}\n{'  '.join(' '.join(cell.split()) for cell in cells)}"
+    _figures.save(_figures.single(given, said.words, facts, heading, size=said.size), target)

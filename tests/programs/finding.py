@@ -77,3 +77,41 @@ def finding(facts, *, what: str = "points") -> Task:
         summarize=lambda sums, rows: {"examples": float(sums["examples"])},
         metric="examples",
     )
+
+
+def windows() -> Source:
+    """Waves (24, 1) and how they go on (6, 1)."""
+    start = np.random.default_rng(0).random((12, 1)) * 6
+    waves = np.sin(start + np.arange(30) / 3).astype(np.float32)[..., None]
+    fields = {"series": waves[:, :24], "target": waves[:, 24:]}
+    return from_arrays(*({name: value[part] for name, value in fields.items()} for part in (slice(8), slice(8, 12))))
+
+
+def lasting(*, outputs: int) -> nn.Module:
+    """A forecast (B, L, C) that all stays as it is at last."""
+    return Lasting(outputs)
+
+
+class Lasting(nn.Module):
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return x[:, -1:].repeat(self.outputs, 1) + self.param("head", nn.initializers.zeros, (1,))
+
+
+def forecast(facts) -> Task:
+    """The values that follow a series."""
+
+    def criterion(outputs, batch):
+        gaps = jnp.square(outputs - batch["target"]).mean((1, 2))
+        return gaps, jnp.ones_like(gaps)
+
+    return Task(
+        outputs=6,
+        loss=supervised(criterion),
+        predict=lambda outputs, *batch: {"target": outputs},
+        tally=lambda outputs, batch: {"examples": count(jnp.ones(len(outputs)), batch["valid"])},
+        summarize=lambda sums, rows: {"examples": float(sums["examples"])},
+        metric="examples",
+    )

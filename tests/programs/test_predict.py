@@ -12,7 +12,7 @@ import cnnjax
 from cnnjax import models, weights
 from cnnjax.config import ConfigError, load
 from cnnjax.data import Facts
-from cnnjax.programs import _served, predict, process
+from cnnjax.programs import _asking, _served, predict, process
 
 MODEL = "--model=resnet20"
 
@@ -71,7 +71,7 @@ def test_the_likeliest_classes_are_those_of_python_and_broken_pictures_are_named
 
 
 def test_more_pictures_than_are_read_at_once_keep_their_order(run, pictures, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(predict, "_AT_ONCE", 2)
+    monkeypatch.setattr(_asking, "AT_ONCE", 2)
     out = tmp_path / "out.csv"
     (pictures / "broken.jpg").unlink()
     predict.main([f"--workdir={run.workdir}", "--images", str(pictures), "--top=1", f"--output={out}"])
@@ -146,7 +146,10 @@ def test_a_value_that_begins_with_a_dash_is_no_flag():
 
 def test_a_network_of_something_else_than_pictures_is_refused():
     served = _served.Served(None, {}, None, None, Facts("series", (40, 4)), np.dtype("f4"), {}, 0, "")
-    with pytest.raises(ConfigError, match=r"the network reads \(40, 4\), not pictures"):
+    with pytest.raises(
+        ConfigError,
+        match=r"the network reads series \(40, 4\), not pictures; give an .npz file with series \(N, 40, 4\)",
+    ):
         served.read([])
 
 

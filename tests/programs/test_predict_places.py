@@ -19,10 +19,11 @@ MARKS = {"wide.png": (22, 70), "tall.jpg": (66, 40)}
 
 
 def trained(workdir, what):
+    task = {"name": "tests.programs.finding:forecast"} if what == "forecast" else {}
     config = experiment(
-        data=section("data", "tests.programs.finding:spots"),
-        model=section("models", "tests.programs.finding:centroid"),
-        task=section("tasks", "tests.programs.finding:finding", what=what),
+        data=section("data", f"tests.programs.finding:{'windows' if task else 'spots'}"),
+        model=section("models", f"tests.programs.finding:{'lasting' if task else 'centroid'}"),
+        task=section("tasks", **(task or {"name": "tests.programs.finding:finding", "what": what})),
         augment=augmentation(),
         optimizer=section("optimizers", "sgd", lr=1e-9),
         schedule=section("schedules", "constant"),
@@ -116,7 +117,7 @@ def test_a_picture_that_was_made_is_written_and_drawn_beside_its_file(run, photo
 
 
 def test_what_can_not_be_drawn_is_said(run, photos, tmp_path):
-    with pytest.raises(ConfigError, match="what the network predicts can't be drawn: secret"):
+    with pytest.raises(ConfigError, match="what is predicted can't be drawn: secret"):
         predict.main([f"--workdir={run('secret').workdir}", f"--out={tmp_path / 'drawn'}", str(photos)])
     predict.main([f"--workdir={run('secret').workdir}", f"--output={tmp_path / 'a.npz'}", str(photos)])
     with np.load(tmp_path / "a.npz") as held:
@@ -128,6 +129,49 @@ def test_a_picture_is_never_drawn_over_itself(run, photos, tmp_path):
         predict.main([f"--workdir={run('points').workdir}", f"--out={photos}", str(photos)])
     with pytest.raises(ConfigError, match=r"--out is .*, which can't be made: .*; it must be a folder"):
         predict.main([f"--workdir={run('points').workdir}", f"--out={photos}/wide.png", str(photos)])
+
+
+def test_examples_in_arrays_are_answered_and_drawn_one_by_one(run, tmp_path, capsys):
+    images = np.stack([spot(32, 40, y, 20) for y in (10, 12, 20)])
+    np.savez(tmp_path / "three.npz", image=images)
+    flags = [f"--workdir={run('points').workdir}", f"--output={tmp_path / 'a.json'}", f"--out={tmp_path / 'drawn'}"]
+    predict.main([*flags, str(tmp_path / "three.npz")])
+    entries = json.loads((tmp_path / "a.json").read_text())
+    assert [entry["image"] for entry in entries] == [f"{tmp_path}/three.npz[{i}]" for i in range(3)]
+    np.testing.assert_allclose([entry["points"][0]["y"] for entry in entries], [10, 12, 20], atol=0.1)
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {f"three[{i}].png" for i in range(3)}
+
+
+def test_a_forecast_is_drawn_behind_its_series_with_the_truth(run, tmp_path, capsys):
+    fields = run("forecast").source.test.arrays
+    np.savez(tmp_path / "waves.npz", **fields)
+    workdir = f"--workdir={run('forecast').workdir}"
+    predict.main([workdir, f"--output={tmp_path / 'a.json'}", f"--out={tmp_path}", str(tmp_path / "waves.npz")])
+    entries = json.loads((tmp_path / "a.json").read_text())
+    np.testing.assert_allclose(entries[2]["target"], fields["series"][2, -1:].repeat(6, 0), rtol=1e-6)
+    with Image.open(tmp_path / "waves[2].png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    assert (np.abs(pixels - [213, 94, 0]).max(-1) < 30).sum() > 100  # what was predicted
+    assert ((pixels < 40).all(-1)).sum() > 100  # the truth, and the axes
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"tokens": np.zeros((2, 5), int)}, r"no array series in it, only tokens; it must be \(N, 24, 1\)"),
+        ({"series": np.zeros((2, 5, 1))}, r"series has shape \(2, 5, 1\); it must be \(N, 24, 1\)"),
+        ({"series": np.zeros((2, 24, 1), complex)}, "series has type complex128; it must be float32, as in training"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_said(run, tmp_path, fields, reason):
+    np.savez(tmp_path / "a.npz", **fields)
+    with pytest.raises(ValueError, match=reason):
+        predict.main([f"--workdir={run('forecast').workdir}", str(tmp_path / "a.npz")])
+
+
+def test_a_picture_for_a_net_of_series_is_refused(run, photos):
+    with pytest.raises(ConfigError, match=r"reads series \(24, 1\), not pictures; give an .npz file with series"):
+        predict.main([f"--workdir={run('forecast').workdir}", str(photos)])
 
 
 @pytest.fixture(scope="module")
