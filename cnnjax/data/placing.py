@@ -28,6 +28,7 @@ _KINDS = {  # (word, axes of an example) → kind
     ("points", 2): "points",
     **dict.fromkeys([("classes", 1), ("present", 1), ("scores", 1), ("visible", 1), ("heights", 2)], "beside rows"),
 }
+_MAPS = ("per place", "row per place", "places per row")
 PLACED = {"segments", "masks", "instances", "boxes", "corners", "points"}  # words of places in a picture
 
 
@@ -75,7 +76,7 @@ def carry(words: Mapping[str, np.ndarray], placing: Placing) -> dict[str, np.nda
     for word, value in words.items():
         value = np.asarray(value)
         what = kind(word, value.ndim)
-        if what.endswith(("per place", "per row")):
+        if what in _MAPS:
             carried[word] = _places(word, value, placing)
         elif what == "points":
             carried |= _points(value, words.get("visible", np.ones(value.shape[:-1], np.float32)), placing)
@@ -92,7 +93,7 @@ def unread(words: Mapping[str, np.ndarray], size: tuple[int, int]) -> dict[str, 
     for word, value in words.items():
         value = np.asarray(value)
         what = kind(word, value.ndim)
-        if what.endswith(("per place", "per row")):
+        if what in _MAPS:
             blank[word] = np.full((*value.shape[:-2], *size), _nothing(word), value.dtype)
         elif what in ("points", "boxes", "corners"):
             blank[word] = np.zeros(value.shape, np.float32)

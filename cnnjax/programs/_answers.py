@@ -149,7 +149,7 @@ def cells(found: Mapping, top: int, names: int = 0) -> list[str]:
     said = []
     for word, rows in found.items():
         shown = [_cell(row, names) for row in rows[:top]]
-        more = [f"and {len(rows) - top} more"] if len(rows) > top and word not in ("top", "segments") else []
+        more = [f"and {len(rows) - top} more"] if len(rows) > top > 0 and word not in ("top", "segments") else []
         if word in ("top", "label", "segments"):
             said += shown
         elif word in ("boxes", "corners"):

@@ -171,7 +171,9 @@ def _draw(said, facts, target: Path) -> None:
         given = {"image": pictures([said.path], (*_figures.shown_size(*said.size), 3), fit="squash")[0][0]}
     else:
         target = target.with_stem(f"{target.stem}{said.name.removeprefix(str(said.path))}")
-    placed = {"boxes", "corners", "points", "target"} & set(said.words)
-    cells = _answers.cells(_answers.tables(said.words, facts, 3), 0 if placed else 3)
-    heading = f"{said.name}\n{'  '.join(' '.join(cell.split()) for cell in cells)}"
+    found = _answers.tables(said.words, facts, 3)
+    told = {word: rows for word, rows in found.items() if word not in ("points", "target")}  # which the picture shows
+    cells = _answers.cells(told, 0 if {"boxes", "corners"} & set(told) else 3)
+    name = said.path.name + said.name.removeprefix(str(said.path))
+    heading = f"{name}\n{' · '.join(' '.join(cell.split()) for cell in cells)}".strip()
     _figures.save(_figures.single(given, said.words, facts, heading, size=said.size), target)

@@ -46,8 +46,11 @@ def said(argv):
 
 def test_the_likeliest_classes_are_those_of_python_and_broken_pictures_are_named(run, pictures, capsys, tmp_path):
     out = tmp_path / "out.json"
-    words, code = said([f"--workdir={run.workdir}", "--top=2", f"--output={out}", pictures])
+    words, code = said(
+        [f"--workdir={run.workdir}", "--top=2", f"--output={out}", f"--out={tmp_path / 'drawn'}", pictures]
+    )
     assert code == 3
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"a.png", "b.png", "c.png"}
     assert words.splitlines() == [
         "1 of 4 pictures could not be read; the others are above",
         f"  {pictures}/broken.jpg: ValueError: no JPEG or PNG image, or one with a damaged header",
