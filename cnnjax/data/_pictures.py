@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cnnjax.annotations import Bounds
 from cnnjax.data._png16 import deep_png, is_deep
+from cnnjax.data.placing import PLACED, Placing, carry, inverted, unread
 from cnnjax.data.source import DataError, assemble, within_budget
 from cnnjax.data.stream import into_memory
 
@@ -39,10 +40,11 @@ def vet(size: int, width: int) -> None:
 
 
 class Pictures:
-    """A split of encoded images; a subclass gives `called(place)`, a name, and `encoded(places)` → [(data, label)].
+    """A split of encoded images; a subclass gives `called(place)`, a name, and `encoded(places)` → [(data, labels)].
 
-    The data are the bytes of a file, or the error met in getting them. `rows` are the places that the split has.
-    Images come out uint8, or with `depth` 16 as floats in [0, 1].
+    The data are the bytes of a file, or the error met in getting them; the labels are the words of one example,
+    {"label": 3, "boxes": (N, 4), …}, in the pixels of the file as it is seen upright: they come out in the image's.
+    `rows` are the places that the split has. Images are uint8, or with `depth` 16 floats in [0, 1].
 
     A broken image is noted in `bad` and, for training (`train`), stands aside for the next readable one, image and
     label, so that what is read is a function of the files alone; elsewhere its place is filled with 0 and not valid.
@@ -77,31 +79,41 @@ class Pictures:
 
     def _read(self, indices):
         image = np.zeros((len(indices), *self.shape), np.uint8 if self.depth == 8 else np.float32)
-        label, valid = np.zeros(len(indices), np.int32), np.ones(len(indices), np.float32)
+        labels, valid = [{}] * len(indices), np.ones(len(indices), np.float32)
         waiting = {row: int(index) for row, index in enumerate(indices)}
         while waiting:
             fetched = self.encoded([self.rows[index] for index in waiting.values()])
             again = {}
-            for (row, index), (data, kind) in zip(waiting.items(), fetched, strict=True):
-                label[row] = kind
-                if self._decoded(index, data, image[row]):
-                    continue
-                if self.train:
+            for (row, index), (data, words) in zip(waiting.items(), fetched, strict=True):
+                placing = self._decoded(index, data, image[row])
+                if placing:
+                    labels[row] = self._carried(index, words, placing)
+                elif self.train:
                     again[row] = (index + 1) % len(self)
                 else:
+                    labels[row] = unread(words, self.shape[:2])
                     image[row], valid[row] = 0, 0
             waiting = again
-        fields = {"image": image, "label": label}
+        fields = {"image": image} | {word: np.stack([each[word] for each in labels]) for word in (labels or [{}])[0]}
         return fields if self.train else {**fields, "valid": valid}
 
+    def _carried(self, index, words, placing):
+        if PLACED.isdisjoint(words):
+            return words
+        try:
+            return carry(words, inverted(placing))
+        except ValueError as error:
+            raise DataError(f"{self.name(index)} has {error}") from None
+
     def _decoded(self, index, data, out):
+        """Where the picture, which is written to `out`, lies in its file; None where it can't be read."""
         name = self.name(index)
         if name in self.bad:
-            return False
+            return None
         try:
             if isinstance(data, Exception):
                 raise data
-            read = picture(data, shape=self.shape, depth=self.depth, fit=self.fit)
+            read, placing = picture(data, shape=self.shape, depth=self.depth, fit=self.fit)
             out[...] = read if self.depth == 8 else read.astype(np.float32) / 65535
         except MemoryError:
             raise
@@ -110,8 +122,8 @@ class Pictures:
         except Exception as error:  # whatever a decoder stumbles over in a damaged file
             self.bad[name] = reason(error)
             within_budget(self)
-            return False
-        return True
+            return None
+        return placing
 
 
 def source_of(train, eval, test, *, holdout, names):
@@ -163,19 +175,49 @@ def upright_size(image):
 
 
 def picture(data, *, shape, depth, fit):
-    """(H, W, C) uint8, or uint16 for depth 16, of JPEG or PNG bytes; `fit` "" demands the size to be right already."""
+    """(H, W, C) uint8, or uint16 for depth 16, of JPEG or PNG bytes, and its Placing in the file.
+
+    `fit` "" demands the size to be right already.
+    """
     image = opened(io.BytesIO(data))
+    (width, height), halved = image.size, None
     if fit and image.format != "PNG":  # the decoder's own halving, as long as twice the size asked for remains
-        image.draft(image.mode, (2 * max(shape[:2]),) * 2)
+        halved = image.draft(image.mode, (2 * max(shape[:2]),) * 2)
     image.load()
     samples = _samples(image, data)
-    samples = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1), lambda a: a)(samples)
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    samples = _UPRIGHT.get(orientation, lambda a: a)(samples)
     samples = _in_depth(_in_channels(_opaque(samples), shape[2]), depth)
-    if samples.shape[:2] != shape[:2]:
-        if not fit:
-            raise Mixed(f"{samples.shape[0]}×{samples.shape[1]} pixels, the others {shape[0]}×{shape[1]}")
-        samples = fitted(samples, shape[:2], fit)
-    return samples
+    size = samples.shape[:2]
+    decoded = Placing((1.0, 1.0), (0.0, 0.0), size, size)
+    if halved:
+        scale = height / halved[1][3], width / halved[1][2]
+        decoded = _placed((height, width), scale, size, orientation)
+    if size == shape[:2]:
+        return samples, decoded
+    if not fit:
+        raise Mixed(f"{size[0]}×{size[1]} pixels, the others {shape[0]}×{shape[1]}")
+    samples, placing = fitted(samples, shape[:2], fit)
+    return samples, _within(placing, decoded)
+
+
+def _placed(stored, scale, size, orientation):
+    """The Placing of a picture that was decoded at 1/`scale` of its stored height and width, then turned upright.
+
+    Its last pixels may hang over the file's end, which after a mirror is the beginning.
+    """
+    if orientation in (5, 6, 7, 8):
+        stored, scale = stored[::-1], scale[::-1]
+    mirrored = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    over = [(s * n - whole) * flip for s, n, whole, flip in zip(scale, size, stored, mirrored, strict=True)]
+    return Placing(tuple(scale), (-over[0], -over[1]), tuple(size), tuple(stored))
+
+
+def _within(inner, outer):
+    """The Placing in the outer's file of a picture that lies in the picture of the outer one."""
+    scale = tuple(a * b for a, b in zip(inner.scale, outer.scale, strict=True))
+    offset = tuple(a * s + o for a, s, o in zip(inner.offset, outer.scale, outer.offset, strict=True))
+    return Placing(scale, offset, inner.size, outer.file)
 
 
 def _samples(image, data):
@@ -221,7 +263,7 @@ def _in_depth(samples, depth):
 
 
 def fitted(samples, size, fit):
-    """The picture in size (height, width), bilinear and smoothed where it shrinks.
+    """The picture in size (height, width), bilinear and smoothed where it shrinks, and its Placing in the given one.
 
     crop: fills it and loses what overhangs, equally on both sides; pad: all of it, on black; squash: all, distorted.
     """
@@ -235,12 +277,14 @@ def fitted(samples, size, fit):
         scale = min(tall / height, wide / width)
         inner = min(max(round(height * scale), 1), tall), min(max(round(width * scale), 1), wide)
     small = _resized(samples, inner, box)
-    if inner == (tall, wide):
-        return small
-    canvas = np.zeros((tall, wide, samples.shape[2]), samples.dtype)
     top, left = (tall - inner[0]) // 2, (wide - inner[1]) // 2
+    scale = (box[3] - box[1]) / inner[0], (box[2] - box[0]) / inner[1]
+    placing = Placing(scale, (box[1] - top * scale[0], box[0] - left * scale[1]), (tall, wide), (height, width))
+    if inner == (tall, wide):
+        return small, placing
+    canvas = np.zeros((tall, wide, samples.shape[2]), samples.dtype)
     canvas[top : top + inner[0], left : left + inner[1]] = small
-    return canvas
+    return canvas, placing
 
 
 def _resized(samples, size, box):

@@ -131,7 +131,7 @@ class Records(Pictures):
                     f"{self.called(place)} has label {kind}; labels go from 0 to {self.classes - 1}. "
                     f"A split without labels is no test set: set data.test to another"
                 )
-            rows.append((data, kind))
+            rows.append((data, {"label": np.int32(kind)}))
         return rows
 
     def _fetched(self, places):

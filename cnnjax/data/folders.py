@@ -22,6 +22,7 @@ from cnnjax.data._pictures import (
     upright_size,
     vet,
 )
+from cnnjax.data.placing import Placing
 from cnnjax.data.source import DataError, Source, every_fifth, within_budget
 from cnnjax.refusals import refuse_misfits
 
@@ -79,10 +80,10 @@ def pictures(
     *,
     fit: Fit = "crop",
     depth: Depth = 8,
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Image files as (N, *shape), as `folder` reads them; those that can't be are left out, and listed with the reason.
+) -> tuple[np.ndarray, list[Placing], dict[str, str]]:
+    """Image files as (N, *shape), as `folder` reads them, where each lies in its file, and why others can't be read.
 
-    Uint8, or with `depth` 16 floats in [0, 1].
+    Uint8, or with `depth` 16 floats in [0, 1]. Files that can't be read are left out.
     """
     refuse_misfits(pictures, locals(), path="data.")
     read, bad = [], {}
@@ -94,8 +95,8 @@ def pictures(
             raise
         except Exception as error:  # whatever a decoder stumbles over in a damaged file
             bad[str(path)] = reason(error)
-    whole = np.stack(read) if read else np.zeros((0, *shape), np.uint8)
-    return (whole if depth == 8 else whole.astype(np.float32) / 65535), bad
+    whole = np.stack([samples for samples, _ in read]) if read else np.zeros((0, *shape), np.uint8)
+    return (whole if depth == 8 else whole.astype(np.float32) / 65535), [placing for _, placing in read], bad
 
 
 class Files(Pictures):
@@ -109,7 +110,7 @@ class Files(Pictures):
         return self.paths[place]
 
     def encoded(self, places):
-        return [(self._bytes(place), self.labels[place]) for place in places]
+        return [(self._bytes(place), {"label": self.labels[place]}) for place in places]
 
     def _bytes(self, place):
         try:

@@ -1,220 +1,353 @@
-"""Contact sheets: the examples of a batch with their labels drawn in, and a gallery of every augmentation."""
+"""One example drawn on a panel: its input and its words, each by its kind."""
 
-import inspect
+import itertools
 import textwrap
 
-import jax
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from PIL import Image, ImageDraw
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Polygon
+from matplotlib.patheffects import withStroke
 
-from cnnjax import augment
-from cnnjax import config as sections
-from cnnjax.config import ConfigError
+from cnnjax.data.placing import kind
 from cnnjax.data.source import Facts
-from cnnjax.data.stream import passes
-from cnnjax.train.job import prepare
-from cnnjax.train.state import key_for
 
-_DRAWN = ("image", "video", "series")
-# What shows in a small picture, where the default would hardly be seen or always differs.
-_GALLERY = {
-    "blur": {"sigma": 4.0, "window": 15},
-    "brightness": {"amount": 0.8},
-    "contrast": {"amount": 0.9},
-    "gamma": {"amount": 2.0},
-    "saturation": {"amount": 2.0},
-    "center_crop": {"side": 80},
-    "cutout": {"side": 48.0},
-    "elastic": {"pixels": 4.0, "smooth": 10.0},
-    "erase": {"probability": 1.0},
-    "flip": {"probability": 1.0},
-    "crop": {"padding": 24},
-    "greyscale": {"probability": 1.0},
-    "hue": {"turn": 0.3},
-    "lighting": {"sigma": 1.0},
-    "mixup": {"alpha": 4.0},
-    "noise": {"sigma": 0.15},
-    "perspective": {"tilt": 0.4},
-    "posterize": {"bits": 2.0},
-    "random_resized_crop": {"smallest": 0.2, "largest": 0.5},
-    "repeat": {"times": 2},
-    "resize": {"height": 48, "width": 96},
-    "rotate": {"degrees": 40.0},
-    "salt_and_pepper": {"share": 0.1},
-    "series_mask": {"share": 0.5},
-    "sharpness": {"amount": 3.0},
-    "shear": {"degrees": 25.0},
-    "shift": {"pixels": 24},
-    "temporal_crop": {"frames": 24},
-    "translate": {"share": 0.25},
-    "zoom": {"factor": 2.0},
-}
+_COLORS = (  # told apart by those who see few colours: Okabe and Ito's, then Tol's muted ones
+    *("#D55E00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00"),
+    *("#332288", "#88CCEE", "#117733", "#DDCC77", "#CC6677", "#882255", "#44AA99", "#999933", "#AA4499"),
+)
+_NOTHING = "#303030"  # places of no class
+_FRAMES = 6  # of a video
+_CURVES = 8  # channels that are drawn as curves; more are drawn as a map
 
 
-def sheet(config, path: str, split: str, step: int, examples: int) -> int:
-    """Draws the first `examples` that a network would see at a step of training, or of a pass over a split."""
-    prepared = prepare(config)
-    facts, hparams = prepared.source.facts, sections.numeric(prepared.config)
-    if facts.input not in _DRAWN:
-        raise ConfigError(f"data.name is {config.data.name!r} with {facts.input}; a sheet shows {', '.join(_DRAWN)}")
-    part = prepared.source.train if split == "train" else getattr(prepared.source, split)
-    if split == "train":
-        batch = _at(prepared, part, step)
-        key = jax.random.fold_in(key_for(prepared.config["seed"], "augment"), step)
-    else:
-        batch = next(iter(passes(part, max(1, min(examples, len(part))), resident=False, workers=0)))
-        batch = {name: value[None] for name, value in batch.items()}
-        key = jax.random.key(0)
-    apply, pipeline = (
-        prepared.program.augment(hparams, "train" if split == "train" else "eval"),
-        prepared.config["augment"],
-    )
-    seen = []
-    for number in range(len(batch["index"])):  # microbatches, as the step takes them
-        fields = {name: value[number] for name, value in batch.items()}
-        seen.append(jax.jit(apply)(jax.random.fold_in(key, number), fields))
-    fields = {name: np.concatenate([np.asarray(one[name]) for one in seen]) for name in seen[0]}
-    names = pipeline["train" if split == "train" else "eval"]
-    if "normalize" in names:
-        fields[facts.input] = fields[facts.input] * np.array(facts.std) + np.array(facts.mean)
-    count = min(examples, len(fields["index"]))
-    figure, panels = _grid(count, f"{split} · {' → '.join(names) or 'as it is'}")
-    for row, panel in enumerate(panels):
-        _panel(panel, {name: value[row] for name, value in fields.items()}, facts)
-    figure.savefig(path, dpi=100)
-    return count
+def color(number: int) -> tuple[float, float, float]:
+    """The colour of a class, a row or a channel."""
+    rgb, turn = np.array(to_rgb(_COLORS[number % len(_COLORS)])), number // len(_COLORS) % 3
+    return tuple(rgb if not turn else 0.5 + rgb / 2 if turn == 1 else rgb * 0.6)
 
 
-def _at(prepared, part, step: int) -> dict:
-    """The batch of a step, every field (microbatches, examples, …)."""
-    stream = prepared.batches(part)
-    try:
-        batch = {name: np.asarray(value)[0] for name, value in stream.batches(step, 1).items()}
-    finally:
-        stream.close()
-    if prepared.plan.accumulate == 1 and batch["index"].ndim == 1:
-        batch = {name: value[None] for name, value in batch.items()}
-    if part.resident:
-        found = part.read(batch["index"].reshape(-1))
-        batch |= {name: value.reshape(*batch["index"].shape, *value.shape[1:]) for name, value in found.items()}
-    return batch
+def name_of(number: int, names) -> str:
+    """A class as one calls it."""
+    return str(names[number]) if 0 <= number < len(names) else str(number)
 
 
-def _grid(count: int, title: str):
-    """A figure with `count` bare panels."""
-    columns = min(count, max(1, int(np.ceil(np.sqrt(count * 1.6)))))
-    rows = -(-count // columns)
-    figure = Figure(figsize=(1.3 * columns, 1.45 * rows + 0.5))
-    FigureCanvasAgg(figure)
-    figure.suptitle("\n".join(textwrap.wrap(title, 24 * columns)), fontsize=8)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel in panels:
-        panel.axis("off")
-    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.55 / (1.45 * rows + 0.5), 0.06, 0.22)
-    return figure, panels[:count]
+def draw(panel, words: dict, facts: Facts, *, predicted=(), size: tuple = (), detail: bool = False) -> dict:
+    """Draws an example's words, and those `predicted` of it, on a bare panel; returns what a legend must explain.
+
+    `size` is the (height, width) in whose pixels the places are, where the picture itself was shrunk to be drawn;
+    `detail` writes names beside boxes, for a panel that has the room.
+    """
+    frame = _Frame(panel, facts, tuple(size) or tuple(np.shape(words.get("image", np.zeros((1, 1)))))[:2], detail, {})
+    for given, foretold in ((words, False), (dict(predicted), True)):
+        for word in sorted(given, key=lambda word: word not in ("image", "video", "series", "tokens")):
+            if word == "image" and foretold:
+                continue  # has a panel of its own
+            drawer = DRAWERS.get(kind(word, np.ndim(given[word])))
+            if drawer:
+                drawer(frame, word, {**words, **given} if foretold else given, foretold)
+    return frame.legend
 
 
-def _panel(panel, fields: dict, facts: Facts) -> None:
-    """One example: its picture or curve, with whatever labels it has."""
-    if facts.input == "series":
-        panel.plot(fields["series"], linewidth=0.7)
-    else:
-        image = fields["image"] if facts.input == "image" else fields["video"][len(fields["video"]) // 2]
-        image = np.clip(image.astype(float), 0, 1)
-        panel.imshow(np.repeat(image, 3, -1) if image.shape[-1] == 1 else image[..., :3], interpolation="nearest")
-        _annotate(panel, fields)
-    panel.set_title(_words(fields, facts), fontsize=6, pad=2)
+class _Frame:
+    """A panel on which one example is drawn, and the legend that comes of it."""
+
+    def __init__(self, panel, facts, size, detail, legend):
+        self.panel, self.facts, self.size, self.detail, self.legend = panel, facts, size, detail, legend
+        self.taken, self.steps, self.image = [], 0, np.zeros((1, 1, 3))
+
+    @property
+    def extent(self):
+        return -0.5, self.size[1] - 0.5, self.size[0] - 0.5, -0.5
+
+    def show(self, image):
+        self.panel.imshow(image, extent=self.extent, interpolation="nearest")
+
+    def explain(self, name, mark, number, rgb):
+        self.legend[name] = mark, int(number), rgb
 
 
-def _annotate(panel, fields: dict) -> None:
-    if "segments" in fields:
-        segments = fields["segments"].astype(float)
-        shown = np.ma.masked_where((segments == 0) | (segments == 255), segments)
-        panel.imshow(shown, cmap="tab10", vmin=0, vmax=10, alpha=0.5, interpolation="nearest")
-    for box, present in zip(
-        fields.get("boxes", ()), fields.get("present", np.ones(len(fields.get("boxes", ())))), strict=True
-    ):
-        if present:
-            y0, x0, y1, x1 = box - 0.5
-            panel.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color="yellow", linewidth=0.8))
-    if "points" in fields:
-        visible = fields.get("visible", np.ones(len(fields["points"]))) > 0
-        panel.scatter(
-            *fields["points"][visible][:, ::-1].T,
-            s=5,
-            c=np.flatnonzero(visible),
-            cmap="cool",
-            edgecolors="black",
-            linewidths=0.4,
+def _coloured(image):
+    """(H, W, 3) that a panel shows, of a picture (H, W, C) of bytes or in [0, 1]."""
+    image = np.asarray(image)
+    image = np.clip(image.astype(float) / (255 if image.dtype == np.uint8 else 1), 0, 1)
+    return np.repeat(image[..., :1], 3, -1) if image.shape[-1] < 3 else image[..., :3]
+
+
+def _picture(frame, word, words, foretold):
+    image = words[word]
+    if np.ndim(image) == 3:
+        frame.image = _coloured(image)
+        frame.show(frame.image)
+        return
+    frames = shown_frames(len(image))  # a video as a strip
+    height, width = np.shape(image)[1:3]
+    gap = np.ones((height, max(width // 16, 1), 3))
+    frame.size = height, len(frames) * width + (len(frames) - 1) * gap.shape[1]
+    strip = [part for number in frames for part in (gap, _coloured(image[number]))][1:]
+    frame.image = np.concatenate(strip, 1)
+    frame.show(frame.image)
+
+
+def shown_frames(count: int) -> np.ndarray:
+    """The numbers of the frames of a video that are drawn."""
+    return np.unique(np.linspace(0, count - 1, min(count, _FRAMES)).round().astype(int))
+
+
+def _places(frame, word, words, foretold):
+    """Classes of places as colours laid over the picture, or as a band below a curve."""
+    names = frame.facts.extra.get("segment_names", ())
+    classes = np.asarray(words[word])
+    rest = "not seen" if foretold else "no class"  # 255: what a crop left out, or what is to be ignored
+    if classes.ndim == 1:
+        _band(frame, classes, names, rest)
+        return
+    if classes.ndim == 3:  # of a video
+        image = words["video"]
+        gap = np.full((classes.shape[1], max(classes.shape[2] // 16, 1)), -1)
+        strip = [part for number in shown_frames(len(image)) for part in (gap, classes[number])][1:]
+        classes = np.concatenate(strip, 1)
+    _overlay(frame, classes, names, rest)
+
+
+def _overlay(frame, classes, names=(), rest="no class"):
+    classes = _thinned(classes)
+    layer = np.zeros((*classes.shape, 4))
+    edges = _edges(classes)
+    for number in np.unique(classes):
+        here = classes == number
+        if number < 0 or _clear(number, names):
+            continue
+        rgb = to_rgb(_NOTHING) if number == 255 else color(number - bool(names and _clear(0, names)))
+        layer[here] = (*rgb, 0.7 if number == 255 else 0.55 if frame.detail else 0.25)
+        layer[here & edges] = (*rgb, 1.0 if number != 255 else 0.7)
+        frame.explain(rest if number == 255 else name_of(number, names), "patch", number, rgb)
+    if frame.detail:
+        frame.show(_grey(frame.image, layer[..., 3] > 0))
+    frame.show(layer)
+
+
+def _grey(image, covered):
+    """The picture without its colours where classes will lie: theirs must be those of the legend."""
+    lines = [np.arange(n) * m // n for n, m in zip(image.shape[:2], covered.shape, strict=True)]
+    grey = np.repeat(image @ [[0.3], [0.59], [0.11]], 3, -1)
+    return np.concatenate([0.25 + 0.6 * grey, covered[lines[0][:, None], lines[1]][..., None]], -1)
+
+
+def _clear(number, names):
+    """Whether the picture shows through: where nothing in particular is."""
+    return number == 0 and name_of(0, names) in ("0", "background")
+
+
+def _edges(classes):
+    """Whether a place has a neighbour of another class."""
+    edges = np.zeros(classes.shape, bool)
+    beside, below = classes[:, :-1] != classes[:, 1:], classes[:-1] != classes[1:]
+    for part, other in ((edges[:, :-1], beside), (edges[:, 1:], beside), (edges[:-1], below), (edges[1:], below)):
+        part |= other
+    return edges
+
+
+def _thinned(classes, most=1024):
+    """As many of the places as can be seen."""
+    step = -(-max(classes.shape[-2:]) // most)
+    return classes[..., ::step, ::step]
+
+
+def _band(frame, classes, names, rest):
+    ends = [0, *(np.flatnonzero(np.diff(classes)) + 1), len(classes)]
+    for start, end in itertools.pairwise(ends):
+        number = int(classes[start])
+        rgb = to_rgb(_NOTHING) if number == 255 else color(number)
+        frame.panel.axvspan(start - 0.5, end - 0.5, 0, 0.06, color=rgb, linewidth=0)
+        frame.explain(rest if number == 255 else name_of(number, names), "patch", number, rgb)
+
+
+def _instances(frame, word, words, foretold):
+    """Each thing in a colour of its own."""
+    rows = np.asarray(words[word])
+    _overlay(frame, np.where((rows > 0) & (rows != 255), (rows - 1) % 254 + 1, rows))
+    frame.legend.clear()
+
+
+def _masks(frame, word, words, foretold):
+    masks, there = np.asarray(words[word]), _there(words, len(words[word]))
+    rows = np.zeros(masks.shape[1:], int)
+    for number in reversed(np.flatnonzero(there)):  # the first row is the surest
+        rows[masks[number] > 0.5] = number % 254 + 1
+    _overlay(frame, rows)
+    frame.legend.clear()
+
+
+def _there(words, count):
+    return np.asarray(words["present"]) > 0 if "present" in words else np.ones(count, bool)
+
+
+def _boxes(frame, word, words, foretold):
+    if "corners" not in words:
+        y0, x0, y1, x1 = np.asarray(words[word]).T
+        _outlines(frame, np.stack([np.stack([y0, y0, y1, y1], -1), np.stack([x0, x1, x1, x0], -1)], -1), words)
+
+
+def _turned(frame, word, words, foretold):
+    corners = np.asarray(words[word])
+    _outlines(frame, corners, words)
+    for front in corners[_there(words, len(corners)), :2] - 0.5:
+        frame.panel.plot(front[:, 1], front[:, 0], color="white", linewidth=2.0, zorder=4)
+
+
+def _outlines(frame, corners, words):
+    """Boxes (N, 4, 2) in the colours of their classes, with names and scores where there is room."""
+    classes = np.asarray(words.get("classes", np.zeros(len(corners), int)))
+    order = np.argsort(-np.asarray(words["scores"]), kind="stable") if "scores" in words else range(len(corners))
+    there = _there(words, len(corners))
+    for row in (row for row in order if there[row]):
+        points, rgb = corners[row][:, ::-1] - 0.5, color(int(classes[row]))
+        wide = 1.8 if frame.detail else 1.1
+        style = {"fill": False, "linewidth": wide, "zorder": 3, "path_effects": _stroke(wide)}
+        frame.panel.add_patch(Polygon(points, edgecolor=rgb, **style))
+        name = name_of(int(classes[row]), frame.facts.names) if "classes" in words else ""
+        score = f"{float(words['scores'][row]):.2f}" if "scores" in words else ""
+        if frame.detail and (name or score):
+            _tag(frame, f"{name} {score}".strip(), points, rgb)
+        elif name:
+            frame.explain(name, "box", int(classes[row]), rgb)
+
+
+def _stroke(wide):
+    """A thin dark rim, so that a line shows on anything."""
+    return [withStroke(linewidth=wide + 0.8, foreground="black")]
+
+
+def _tag(frame, text, points, rgb):
+    """A box's name at its border: where no other name stands and the picture has room."""
+    height, width = frame.size
+    pixel = max(width, 1) / (frame.panel.get_window_extent().width or 1)  # of the picture for one on the screen
+    tall, wide = 15 * pixel, (6.4 * len(text) + 8) * pixel
+    (left, top), (right, bottom) = points.min(0), points.max(0)
+    options = [(left, top - tall), (left, bottom), (left, top), (right - wide, top), (left, bottom - tall)]
+    options += [(right, top), (left - wide, top), (right, bottom - tall)]
+    fits = [
+        (x, y)
+        for x, y in ((min(max(x, -0.5), width - wide), max(y, -0.5)) for x, y in options)
+        if y + tall <= height and all(x + wide < a or a + w < x or y + tall < b or b + h < y
+                                      for a, b, w, h in frame.taken)
+    ]  # fmt: skip
+    x, y = (fits or [(left, max(top - tall, -0.5))])[0]
+    frame.taken.append((x, y, wide, tall))
+    dark = np.dot(rgb, (0.3, 0.59, 0.11)) < 0.5
+    box = {"facecolor": rgb, "edgecolor": "none", "boxstyle": "square,pad=0.15"}
+    style = {"fontsize": 7, "color": "white" if dark else "black", "va": "center", "bbox": box, "zorder": 5}
+    frame.panel.text(x + 4 * pixel, y + tall / 2, text, **style)
+
+
+def _points(frame, word, words, foretold):
+    points, facts = np.asarray(words[word]), frame.facts
+    visible = np.asarray(words.get("visible", np.ones(len(points)))) > 0
+    for a, b in facts.extra.get("skeleton", ()):
+        if visible[a] and visible[b]:
+            line = points[[a, b]]
+            wide = 1.4 if frame.detail else 0.7
+            style = {"color": "white", "linewidth": wide, "zorder": 3, "path_effects": _stroke(wide)}
+            frame.panel.plot(line[:, 1], line[:, 0], **style)
+    names = facts.extra.get("point_names", ())
+    for number in np.flatnonzero(visible):
+        style = {"s": 34 if frame.detail else 9, "color": [color(number)], "edgecolors": "black", "linewidths": 0.6}
+        frame.panel.scatter(*points[number][::-1], zorder=4, **style)
+        if names:
+            frame.explain(name_of(number, names), "dot", number, color(number))
+
+
+def _curve(frame, word, words, foretold):
+    series = np.asarray(words[word], float)
+    frame.steps = len(series)
+    if series.shape[1] > _CURVES:  # as of a spectrogram: low channels below
+        frame.panel.imshow(series.T, aspect="auto", origin="lower", cmap="cividis", interpolation="nearest")
+        return
+    for channel, values in enumerate(series.T):
+        frame.panel.plot(values, color=color(channel + 5), linewidth=1.3 if frame.detail else 0.7)
+    if np.ptp(series) > 0:  # room for a band of classes below
+        low, high = series.min(), series.max()
+        frame.panel.set_ylim(low - 0.12 * (high - low), high + 0.06 * (high - low))
+
+
+def _values(frame, word, words, foretold):
+    """What follows the series, behind its end: the truth in black, a prediction in colour."""
+    values = np.asarray(words[word], float)
+    steps = frame.steps + np.arange(len(values))
+    rgb, name = (color(0), "predicted") if foretold else ((0.0, 0.0, 0.0), "truth")
+    for line in values.T[:_CURVES]:
+        frame.panel.plot(
+            steps, line, color=rgb, linewidth=1.5 if frame.detail else 0.9, linestyle="-" if foretold else ":"
         )
+    frame.panel.axvline(frame.steps - 0.5, color="0.6", linewidth=0.6)
+    low, high = min(frame.panel.get_ylim()[0], values.min()), max(frame.panel.get_ylim()[1], values.max())
+    frame.panel.set_ylim(low, high)
+    frame.explain(name, "dotted" if name == "truth" else "line", 0, rgb)
 
 
-def _words(fields: dict, facts: Facts) -> str:
-    """The label, or the two largest shares of a mixed one."""
-
-    def name(number):
-        return str(facts.names[number]) if 0 <= number < len(facts.names) else str(number)
-
-    if "target" in fields:
-        order = np.argsort(-fields["target"])[:2]
-        return " + ".join(f"{name(k)} {fields['target'][k]:.2f}" for k in order if fields["target"][k] > 0.005)
-    return name(int(fields["label"])) if "label" in fields and np.ndim(fields["label"]) == 0 else ""
-
-
-def gallery(path: str) -> int:
-    """Draws every augmentation at full strength on one picture, its points, its box and a curve."""
-    entries = sorted(name for name in vars(augment) if augment.kind(getattr(augment, name)))
-    figure, panels = _grid(len(entries) + 1, "")
-    picture = _scene()
-    pictures = {
-        "image": np.stack([picture, picture[:, ::-1, ::-1]]),
-        "points": np.tile(np.array([[34.0, 98.0], [63.0, 44.0]], np.float32), (2, 1, 1)),
-        "boxes": np.tile(np.array([[[44, 22, 104, 66]]], np.float32), (2, 1, 1)),
-        "label": np.array([0, 1], np.int32),
-        "index": np.arange(2, dtype=np.int32),
-        "epoch": np.zeros(2, np.int32),
-    }
-    time = np.linspace(0, 6 * np.pi, 64)
-    curves = {"series": np.tile(np.stack([np.sin(time), np.cos(time / 2)], -1), (2, 1, 1)).astype(np.float32)}
-    facts = Facts("image", picture.shape, 2, mean=(0.5,) * 3, std=(0.25,) * 3, names=("house", "turned"))
-    for panel, name in zip(panels, ["", *entries], strict=True):
-        curved = name.startswith("series") or name == "temporal_crop"
-        fields = _augmented(facts, name, curves if curved else pictures)
-        about = Facts("series" if curved else "image", names=facts.names)
-        if name == "normalize":
-            fields["image"] = fields["image"] / 4 + 0.5
-        _panel(panel, fields, about)
-        panel.set_title(name or "as it is", fontsize=7, pad=2)
-    figure.savefig(path, dpi=80)
-    return len(entries)
+def _tokens(frame, word, words, foretold):
+    """A text as words; what only fills it up is left out."""
+    panel, wide = frame.panel, frame.panel.get_window_extent()
+    size = 9 if frame.detail else 6
+    lines = text_lines(words[word], frame.facts, wide.width / 100, size)
+    room = max(round(wide.height / 100 / line_height(size)), 1)
+    if len(lines) > room:
+        lines[room - 1 :] = [f"{lines[room - 1][:-1]}…"]
+    panel.text(0.0, 1.0, "\n".join(lines), fontsize=size, family="monospace", va="top", transform=panel.transAxes)
 
 
-def _augmented(facts: Facts, name: str, fields: dict) -> dict:
-    """The last example of a batch after one augmentation."""
-    options = dict(_GALLERY.get(name, {}))
-    if name and "content" in inspect.signature(getattr(augment, name)).parameters:
-        options["content"] = "noise"
-    apply = augment.compose(facts, (name,) if name else (), {name: options})
-    out = jax.jit(apply)(jax.random.key(4), fields)
-    return {field: np.asarray(value)[0] for field, value in out.items()}
+def line_height(size: int) -> float:
+    """Inches of a line of text of this size."""
+    return 1.3 * size / 72
 
 
-def _scene(side: int = 128) -> np.ndarray:
-    """A house, a tree and the sun: straight lines, circles and colours to recognise."""
-    image = Image.new("RGB", (side, side), (120, 180, 235))
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((0, 88, side, side), fill=(96, 160, 72))
-    draw.ellipse((84, 20, 112, 48), fill=(250, 215, 60))
-    draw.rectangle((24, 62, 64, 102), fill=(200, 90, 70))
-    draw.polygon(((18, 64), (44, 44), (70, 64)), fill=(110, 60, 50))
-    draw.rectangle((38, 80, 50, 102), fill=(70, 45, 35))
-    draw.rectangle((29, 68, 37, 76), fill=(235, 235, 205))
-    draw.rectangle((51, 68, 59, 76), fill=(235, 235, 205))
-    draw.rectangle((92, 76, 98, 104), fill=(95, 65, 40))
-    draw.ellipse((80, 54, 110, 84), fill=(40, 110, 55))
-    for x in range(0, side, 16):
-        draw.line((x, 112, x + 8, 112), fill=(235, 235, 235), width=2)
-    return np.asarray(image)
+def text_lines(tokens, facts: Facts, wide: float, size: int) -> list[str]:
+    """The lines of a text in a panel so many inches wide."""
+    return textwrap.wrap(text_of(tokens, facts), max(int(wide / (np.ceil(0.602 * size * 100 / 72) / 100)), 8))
+
+
+def text_of(tokens, facts: Facts) -> str:
+    """Tokens (T,) as a text: words of `facts.extra["words"]`, or numbers."""
+    words = facts.extra.get("words", ())
+    return " ".join("▢" if words and token == 1 else name_of(int(token), words) for token in tokens if token)
+
+
+DRAWERS = {
+    "picture": _picture,
+    "curve": _curve,
+    "tokens": _tokens,
+    "per place": _places,
+    "row per place": _instances,
+    "places per row": _masks,
+    "boxes": _boxes,
+    "corners": _turned,
+    "points": _points,
+    "values": _values,
+}
+"""How each kind of word is drawn; classes and numbers of a whole example stand in the title."""
+
+
+def title(words: dict, facts: Facts) -> str:
+    """The class of an example, the two largest shares of a mixed one, or what else a title can say."""
+    target = words.get("target", words.get("probabilities", ()))
+    if np.ndim(target) == 1 and len(target) == facts.classes > 0:
+        order = np.argsort(-np.asarray(target), kind="stable")[:2]
+        return " + ".join(f"{name_of(k, facts.names)} {target[k]:.2f}" for k in order if target[k] > 0.005)
+    if "label" in words and np.ndim(words["label"]) == 0:
+        return name_of(int(words["label"]), facts.names)
+    return " ".join(f"{number:.3g}" for number in target[:6]) if np.ndim(target) == 1 else ""
+
+
+def explained(legend: dict, letters: int) -> list:
+    """What a legend shows: for each name, at most so long, the mark that it has in the picture, in its colour."""
+    handles = []
+    for whole, (mark, _, rgb) in sorted(legend.items(), key=lambda item: item[1][:2]):
+        name = whole if len(whole) <= letters else f"{whole[: letters - 1]}…"
+        if mark in ("patch", "box"):
+            handles.append(Patch(facecolor=rgb if mark == "patch" else "none", edgecolor=rgb, label=name))
+        else:
+            style = {"marker": "o", "linestyle": "", "markeredgecolor": "black"} if mark == "dot" else {}
+            style |= {"linestyle": ":"} if mark == "dotted" else {}
+            handles.append(Line2D([], [], color=rgb, label=name, markersize=5, **style))
+    return handles

@@ -14,32 +14,66 @@ import cnnjax
 from cnnjax import config as sections
 from cnnjax import weights
 from cnnjax.config import ConfigError
-from cnnjax.data import pictures
+from cnnjax.data import Facts, Placing, pictures
+from cnnjax.ops import compiler_options
 
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """A network, its variables and `answer(variables, inputs)`, which takes inputs as they come and normalises them."""
+    """A network, its variables, and what it says of inputs as they come: of them, `predict(inputs)` gives words (B, …).
+
+    `answer(variables, inputs)` gives the same, as a function that can be exported.
+    """
 
     net: Any
     variables: Mapping
     answer: Callable
-    shape: tuple[int, ...]
+    predict: Callable
+    facts: Facts
     dtype: np.dtype
-    names: tuple[str, ...]
     reads: Mapping
     margin: int
     story: str
 
-    def read(self, paths: list[Path]) -> tuple[np.ndarray, dict[str, str]]:
-        """The images of files as the network takes them, and the reason for each file that can't be read."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of one input."""
+        return tuple(self.facts.shape)
+
+    def read(self, paths: list[Path]) -> tuple[np.ndarray, list[Placing], dict[str, str]]:
+        """The images of files as the network takes them, where each lies in its file, and why others can't be read."""
         if len(self.shape) != 3:
             shape = ", ".join(map(str, self.shape))
-            raise ConfigError(f"the network reads ({shape}), not pictures; cnnjax.load(…).predict(inputs) asks it")
+            word = self.facts.input
+            raise ConfigError(
+                f"the network reads {word} ({shape}), not pictures; give an .npz file with {word} (N, {shape})"
+            )
         height, width, channels = self.shape
         size = (height + 2 * self.margin, width + 2 * self.margin, channels)
-        images, bad = pictures(paths, size, **self.reads)
-        return images[:, self.margin : self.margin + height, self.margin : self.margin + width], bad
+        images, placings, bad = pictures(paths, size, **self.reads)
+        images = images[:, self.margin : self.margin + height, self.margin : self.margin + width]
+        return images, [_cut(placing, self.margin, (height, width)) for placing in placings], bad
+
+    def arrays(self, path: Path) -> dict[str, np.ndarray]:
+        """The inputs of an .npz file as the network takes them, and what else the file has of each of them."""
+        with np.load(path, allow_pickle=False) as held:
+            found = {word: held[word] for word in held.files}
+        word, shape = self.facts.input, ", ".join(map(str, self.shape))
+        if word not in found:
+            raise ValueError(f"no array {word} in it, only {', '.join(found)}; it must be (N, {shape})")
+        inputs = found[word]
+        if inputs.shape[1:] != self.shape:
+            raise ValueError(f"{word} has shape {inputs.shape}; it must be (N, {shape})")
+        if not np.can_cast(inputs.dtype, self.dtype, "same_kind"):
+            raise ValueError(f"{word} has type {inputs.dtype}; it must be {self.dtype}, as in training")
+        known = {name: value for name, value in found.items() if value.ndim and len(value) == len(inputs)}
+        return {**known, word: inputs.astype(self.dtype)}
+
+
+def _cut(placing: Placing, margin: int, size: tuple[int, int]) -> Placing:
+    """The placing of a picture's middle."""
+    offset = tuple(o + s * margin for o, s in zip(placing.offset, placing.scale, strict=True))
+    return dataclasses.replace(placing, offset=offset, size=size)
 
 
 def of_workdir(workdir: str, checkpoint: str) -> Served:
@@ -50,7 +84,7 @@ def of_workdir(workdir: str, checkpoint: str) -> Served:
     example = run.source.train.read(np.zeros(1, int))[facts.input]
     steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
     story = f"{workdir} at step {int(run.state.step)}: {_sized(facts.shape, reads['fit'])}, then {steps}"
-    return Served(run.net, run.variables, run.answer, facts.shape, example.dtype, facts.names, reads, 0, story)
+    return Served(run.net, run.variables, run.answer, run.predict, facts, example.dtype, reads, 0, story)
 
 
 def of_weights(
@@ -86,8 +120,19 @@ def of_weights(
 
     story = f"{model} with {path}: shorter side to {resize}, the middle {_sized(shape)}, mean {mean}, std {std}"
     story = "\n".join([story.replace("'", ""), *(str(warning.message) for warning in said)])
-    reads, known = {"fit": "crop", "depth": 8}, _named(names, outputs)
-    return Served(net, variables, answer, shape, np.dtype(np.uint8), known, reads, (resize - size) // 2, story)
+    facts = Facts("image", shape, outputs, names=_named(names, outputs))
+    apply = jax.jit(answer, compiler_options=compiler_options(jax.default_backend()))
+
+    compiled = set()
+
+    def predict(inputs, *, batch=256):
+        count = batch if batch in compiled else len(inputs)  # one shape, one compilation
+        compiled.add(count)
+        found = apply(variables, np.concatenate([inputs, inputs[:1].repeat(count - len(inputs), 0)]))
+        return {word: np.asarray(value)[: len(inputs)] for word, value in found.items()}
+
+    reads, margin = {"fit": "crop", "depth": 8}, (resize - size) // 2
+    return Served(net, variables, answer, predict, facts, np.dtype(np.uint8), reads, margin, story)
 
 
 def _sized(shape: tuple[int, ...], fit: str = "") -> str:

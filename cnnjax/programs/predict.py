@@ -1,14 +1,19 @@
-"""Says what is in pictures: the likeliest classes of each.
+"""Says what is in pictures: classes, and segments, boxes and points in the pixels of their files.
 
   python -m experiments.predict --workdir=runs/a a.png b.jpg
-  python -m experiments.predict --workdir=runs/a --images=photos --top=3 --output=predictions.csv
+  python -m experiments.predict --workdir=runs/a --images=photos --out=drawn --output=predictions.json
   python -m experiments.predict --model=resnet18 --weights=resnet18.pth --names=imagenet.txt photos
 
   --workdir=DIR              a run of experiments.train; pictures are read as its data were
   --checkpoint=best          best, last, or a step
-  --images=PATH,PATH         files, and folders with everything in them; the same as PATH PATH
-  --top=5                    how many classes of each picture
-  --output=FILE              writes .csv or .json too, where pictures that can't be read stand with the reason
+  --images=PATH,PATH         files, and folders with all their pictures; the same as PATH PATH. An .npz
+                             file holds what is no picture: series, tokens or video (N, …), and what is known
+  --top=5                    how many classes of each picture, and how many boxes or points are printed
+  --out=DIR                  draws each picture there with all that is said of it
+  --output=FILE              writes all of it, with a reason for pictures that can't be read, as
+                             .csv: a line for each class, box or point · .json, .jsonl: an entry for each
+                             picture, segments, masks, pictures as PNGs in FILE-maps/ (a palette of classes,
+                             255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file`
 
 Or a network of the zoo with weights from elsewhere (safetensors, .npz, .pth), and what they want to see
   --model=NAME --weights=FILE
@@ -17,14 +22,13 @@ Or a network of the zoo with weights from elsewhere (safetensors, .npz, .pth), a
   --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225
                              subtracted and divided by, in units of white
 
+Boxes are y0 x0 y1 x1 of edges, points y x of pixels' centres, in a picture as one sees it (EXIF applied).
 Exit codes: 0 done · 2 usage · 3 some pictures could not be read, or the run's data · 5 no usable checkpoint
   6 out of memory · 1 anything else
 """
 
-import csv
 import difflib
-import io
-import json
+from collections import Counter
 from pathlib import Path
 
 from absl import flags
@@ -38,9 +42,8 @@ FLAGS = flags.FlagValues()
 _origin.define(FLAGS)
 flags.DEFINE_list("images", "", "files and folders", flag_values=FLAGS)
 flags.DEFINE_integer("top", 5, "how many classes", 1, flag_values=FLAGS)
+flags.DEFINE_string("out", "", "a folder to draw in", flag_values=FLAGS)
 flags.DEFINE_string("output", "", "a file to write", flag_values=FLAGS)
-
-_AT_ONCE = 256  # pictures in memory
 
 
 class UnreadableError(ValueError):
@@ -54,32 +57,66 @@ def main(argv: list[str]) -> None:
     options, paths = _apart(argv)
     process.read(FLAGS, options)
     _origin.check(FLAGS)
-    if FLAGS.output and not (FLAGS.output.endswith((".csv", ".json")) and Path(FLAGS.output).parent.is_dir()):
-        raise ConfigError(f"--output is {FLAGS.output!r}; it must end in .csv or .json, in a folder that there is")
+    _vet(FLAGS.output, (".csv", ".json", ".jsonl", ".npz"))
     files = _files([*FLAGS.images, *paths])
+    drawn = _drawn(FLAGS.out, files)
     served = _origin.network(FLAGS)
     print(served.story)
-    found = {}
-    for start in range(0, len(files), _AT_ONCE):
-        found |= _predicted(served, files[start : start + _AT_ONCE], FLAGS.top)
-    print(_table(found))
-    if FLAGS.output:
-        target = Path(FLAGS.output)
-        partial = target.with_name(f"{target.name}.partial")
-        try:
-            partial.write_text(_csv(found) if target.suffix == ".csv" else _json(found))
-            partial.replace(target)
-        except OSError as error:
-            raise ConfigError(f"--output is {FLAGS.output!r}, which can't be written: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
-    bad = {path: story for path, story in found.items() if isinstance(story, str)}
+    from cnnjax.programs import _asking, _writing
+
+    file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top) if FLAGS.output else None, {}
+    wide = max(len(str(path)) for path in files)
+    try:
+        for said in _asking.asked(served, files):
+            if said.error:
+                bad[said.name] = said.error
+            else:
+                _say(said, served.facts, wide)
+                if drawn:
+                    _draw(said, served.facts, drawn[said.path])
+            if file:
+                file.add(said.name, said.words, said.size, said.error)
+        if file:
+            file.close()
+    except OSError as error:
+        raise ConfigError(f"--output is {FLAGS.output!r}, which can't be written: {error.strerror}") from error
+    finally:
+        if file:
+            file.drop()
     if bad:
         lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())
         raise UnreadableError(
             f"{len(bad)} of {len(files)} pictures could not be read; the others are above\n{lines}\n"
             "save them again as PNG or JPEG, or leave them out"
         )
+
+
+def _vet(output: str, endings: tuple[str, ...]) -> None:
+    """Refuses a file that could not be written."""
+    if output and not (output.endswith(endings) and Path(output).parent.is_dir()):
+        listing = f"{', '.join(endings[:-1])} or {endings[-1]}"
+        raise ConfigError(f"--output is {output!r}; it must end in {listing}, in a folder that there is")
+    if output and Path(output).is_dir():
+        raise ConfigError(f"--output is {output!r}, a folder; give the file to write")
+
+
+def _drawn(out: str, files: list[Path]) -> dict[Path, Path]:
+    """The file into which each picture is drawn, in a folder that is made."""
+    if not out:
+        return {}
+    folder = Path(out)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        hint = "it must be a folder, in one that there is"
+        raise ConfigError(f"--out is {out!r}, which can't be made: {error.strerror}; {hint}") from None
+    stems = Counter(path.stem for path in files)
+    names = [path.stem if stems[path.stem] == 1 else f"{number:05}-{path.stem}" for number, path in enumerate(files)]
+    drawn = {path: folder / f"{name}.png" for path, name in zip(files, names, strict=True)}
+    ours = {path.resolve() for path in files} & {path.resolve() for path in drawn.values()}
+    if ours:
+        raise ConfigError(f"--out is {out!r}, where {min(ours).name} would be drawn over itself; give another folder")
+    return drawn
 
 
 def _apart(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -113,59 +150,30 @@ def _files(paths: list[str]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _predicted(served, files: list[Path], top: int) -> dict:
-    """For each file the likeliest classes as (number, name, probability), or why it can't be read."""
-    import jax
-    import numpy as np
+def _say(said, facts, wide: int) -> None:
+    """Prints a line on one example."""
+    from cnnjax.programs import _answers
 
-    from cnnjax.ops import compiler_options
-
-    images, bad = served.read(files)
-    good = [str(path) for path in files if str(path) not in bad]
-    likely = {}
-    if good:
-        missing = 0 if len(files) < _AT_ONCE else _AT_ONCE - len(good)  # one shape, one compilation
-        apply = jax.jit(served.answer, compiler_options=compiler_options(jax.default_backend()))
-        answer = apply(served.variables, np.concatenate([images, images[:1].repeat(missing, 0)]))
-        if np.ndim(answer.get("probabilities", 0)) != 2:
-            raise ConfigError(f"the network answers {', '.join(answer)}, not classes; cnnjax.load(…).predict has them")
-        rows = np.asarray(answer["probabilities"])[: len(good)]
-        if not np.isfinite(rows).all():
-            raise ConfigError("the network's answers are not finite; are its weights, mean and std right?")
-        for path, row in zip(good, rows, strict=True):
-            best = np.argsort(-row, kind="stable")[:top]
-            likely[path] = [(int(i), served.names[i] if served.names else str(i), float(row[i])) for i in best]
-    return {str(path): bad.get(str(path)) or likely[str(path)] for path in files}
+    names = max(map(len, (*facts.names, *facts.extra.get("segment_names", ()))), default=0)
+    cells = _answers.cells(_answers.tables(said.words, facts, FLAGS.top), FLAGS.top, names)
+    print("  ".join([said.name.ljust(wide), *cells]).rstrip())
 
 
-def _table(found: dict) -> str:
-    rows = {path: story for path, story in found.items() if not isinstance(story, str)}
-    wide = max(map(len, rows), default=0)
-    names = max((len(name) for row in rows.values() for _, name, _ in row), default=0)
-    lines = []
-    for path, row in rows.items():
-        cells = [f"{name:<{names}} {probability:>6.1%}" for _, name, probability in row]
-        lines.append("  ".join([path.ljust(wide), *cells]))
-    return "\n".join(lines)
+def _draw(said, facts, target: Path) -> None:
+    """Draws one example with all that was said of it."""
+    from cnnjax.data import pictures
+    from cnnjax.programs import _answers, _figures
 
-
-def _csv(found: dict) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "rank", "class", "name", "probability", "error"))
-    for path, row in found.items():
-        if isinstance(row, str):
-            writer.writerow((path, "", "", "", "", row))
-            continue
-        for rank, (number, name, probability) in enumerate(row, 1):
-            writer.writerow((path, rank, number, name, f"{probability:.6g}", ""))
-    return text.getvalue()
-
-
-def _json(found: dict) -> str:
-    def entry(path, row):
-        if isinstance(row, str):
-            return {"image": path, "error": row}
-        return {"image": path, "top": [dict(zip(("class", "name", "probability"), each, strict=True)) for each in row]}
-
-    return json.dumps([entry(path, row) for path, row in found.items()], indent=1, ensure_ascii=False) + "\n"
+    if not _figures.drawable(said.words, facts):
+        raise ConfigError(f"--out is {FLAGS.out!r}, but what is predicted can't be drawn: {', '.join(said.words)}")
+    given = said.given
+    if not given:
+        given = {"image": pictures([said.path], (*_figures.shown_size(*said.size), 3), fit="squash")[0][0]}
+    else:
+        target = target.with_stem(f"{target.stem}{said.name.removeprefix(str(said.path))}")
+    found = _answers.tables(said.words, facts, 3)
+    told = {word: rows for word, rows in found.items() if word not in ("points", "target")}  # which the picture shows
+    cells = _answers.cells(told, 0 if {"boxes", "corners"} & set(told) else 3)
+    name = said.path.name + said.name.removeprefix(str(said.path))
+    heading = f"{name}\n{' · '.join(' '.join(cell.split()) for cell in cells)}".strip()
+    _figures.save(_figures.single(given, said.words, facts, heading, size=said.size), target)

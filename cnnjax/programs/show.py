@@ -1,11 +1,11 @@
-"""Draws what a network will see: one training batch as a contact sheet (PNG), labels drawn in.
+"""Draws what a network will see: one training batch as a contact sheet, with all its labels drawn in.
 
   python -m experiments.show --config=configs/digits.py
   python -m experiments.show --config=configs/digits.py --split=eval --out=sheet.png --config.augment.shift.pixels=5
   python -m experiments.show --gallery --out=gallery.png
 
   --config=FILE[:VARIANT]    as in experiments.train, with --config.SECTION.OPTION=V
-  --out=sheet.png            the picture to write
+  --out=sheet.png            the picture to write: .png, .jpg, .pdf, .svg or .webp
   --examples=64              how many examples of the batch
   --step=0                   which step's batch: exactly the one that training with this config would see
   --split=train              train, or the evaluation pipeline on the examples of eval or test
@@ -36,11 +36,16 @@ def main(argv: list[str]) -> None:
     process.read(FLAGS, rest)
     if FLAGS.split not in ("train", "eval", "test"):
         raise ConfigError(f"--split is {FLAGS.split!r}; it must be train, eval or test")
-    from cnnjax.programs import _drawing
+    from cnnjax.programs import _figures
 
+    _figures.vet(FLAGS.out)
     if FLAGS.gallery:
-        count = _drawing.gallery(FLAGS.out)
+        from cnnjax.programs import _gallery
+
+        count = _gallery.gallery(FLAGS.out)
         print(f"{FLAGS.out}: {count} augmentations")
         return
-    count = _drawing.sheet(sections.load(path, overrides), FLAGS.out, FLAGS.split, FLAGS.step, FLAGS.examples)
+    from cnnjax.programs import _sheets
+
+    count = _sheets.sheet(sections.load(path, overrides), FLAGS.out, FLAGS.split, FLAGS.step, FLAGS.examples)
     print(f"{FLAGS.out}: {count} examples of {FLAGS.split}")

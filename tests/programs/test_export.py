@@ -11,6 +11,7 @@ import pytest
 import cnnjax
 from cnnjax import models, weights
 from cnnjax.config import ConfigError, load
+from cnnjax.data import Facts
 from cnnjax.programs import _served, export
 from cnnjax.train.job import prepare
 
@@ -72,9 +73,8 @@ def test_a_network_whose_answers_are_not_finite_is_not_exported_and_the_old_file
     net = models.resnet(outputs=2, blocks=(1,), width=4, stem="cifar")
     shapes = jax.eval_shape(lambda k, x: net.init(k, x, train=False), jax.random.key(0), np.zeros((1, 8, 8, 3)))
     bad = jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan, np.float32), shapes)
-    served = _served.Served(
-        net, bad, lambda v, x: {"probabilities": net.apply(v, x)}, (8, 8, 3), np.dtype("f4"), (), {}, 0, ""
-    )
+    answer, facts = (lambda v, x: {"probabilities": net.apply(v, x)}), Facts("image", (8, 8, 3))
+    served = _served.Served(net, bad, answer, answer, facts, np.dtype("f4"), {}, 0, "")
     (tmp_path / "a").write_text("old")
     with pytest.raises(ConfigError, match="probabilities of the network itself is not a number; are its weights"):
         export.write(served, tmp_path / "a", "stablehlo")
@@ -88,7 +88,7 @@ def test_answers_may_be_infinite_narrow_empty_or_whole_numbers(tmp_path):
         narrow = x.astype("bfloat16")
         return {"masked": masked, "narrow": narrow, "none": x[:, :0], "best": x.argmax(-1), "yes": x > 0.5}
 
-    served = _served.Served(None, {}, answer, (4,), np.dtype("f4"), (), {}, 0, "")
+    served = _served.Served(None, {}, answer, answer, Facts("image", (4,)), np.dtype("f4"), {}, 0, "")
     assert "within 0.0e+00" in export.write(served, tmp_path / "a", "stablehlo")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 

@@ -11,7 +11,8 @@ from PIL import Image
 import cnnjax
 from cnnjax import models, weights
 from cnnjax.config import ConfigError, load
-from cnnjax.programs import _served, predict, process
+from cnnjax.data import Facts
+from cnnjax.programs import _asking, _served, predict, process
 
 MODEL = "--model=resnet20"
 
@@ -45,8 +46,11 @@ def said(argv):
 
 def test_the_likeliest_classes_are_those_of_python_and_broken_pictures_are_named(run, pictures, capsys, tmp_path):
     out = tmp_path / "out.json"
-    words, code = said([f"--workdir={run.workdir}", "--top=2", f"--output={out}", pictures])
+    words, code = said(
+        [f"--workdir={run.workdir}", "--top=2", f"--output={out}", f"--out={tmp_path / 'drawn'}", pictures]
+    )
     assert code == 3
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"a.png", "b.png", "c.png"}
     assert words.splitlines() == [
         "1 of 4 pictures could not be read; the others are above",
         f"  {pictures}/broken.jpg: ValueError: no JPEG or PNG image, or one with a damaged header",
@@ -70,7 +74,7 @@ def test_the_likeliest_classes_are_those_of_python_and_broken_pictures_are_named
 
 
 def test_more_pictures_than_are_read_at_once_keep_their_order(run, pictures, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(predict, "_AT_ONCE", 2)
+    monkeypatch.setattr(_asking, "AT_ONCE", 2)
     out = tmp_path / "out.csv"
     (pictures / "broken.jpg").unlink()
     predict.main([f"--workdir={run.workdir}", "--images", str(pictures), "--top=1", f"--output={out}"])
@@ -118,7 +122,7 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
         (["--workdir=a"], "no pictures are named; give files or folders"),
         (["--workdir=a", "--images=tests/fixtrues"], "has 'tests/fixtrues'; there is no .*; nearest: tests/fixtures"),
         (["--workdir=a", "configs"], "has 'configs', a folder without .jpg, .jpeg, .png files"),
-        (["--workdir=a", "--output=a.txt", "x.png"], "--output is 'a.txt'; it must end in .csv or .json"),
+        (["--workdir=a", "--output=a.txt", "x.png"], "--output is 'a.txt'; it must end in .csv, .json, .jsonl or .npz"),
         ([MODEL, "--weights=no.pth", "README.md"], r"--weights=no.pth can't be read: No such file"),
         ([MODEL, "--weights=no.pth", "--mean=a", "README.md"], "--mean is a; it must be numbers between commas"),
         ([MODEL, "--weights=no.pth", "--mean=0.5", "README.md"], "--mean has 1 numbers and --std 3"),
@@ -144,8 +148,11 @@ def test_a_value_that_begins_with_a_dash_is_no_flag():
 
 
 def test_a_network_of_something_else_than_pictures_is_refused():
-    served = _served.Served(None, {}, None, (40, 4), np.dtype("f4"), (), {}, 0, "")
-    with pytest.raises(ConfigError, match=r"the network reads \(40, 4\), not pictures"):
+    served = _served.Served(None, {}, None, None, Facts("series", (40, 4)), np.dtype("f4"), {}, 0, "")
+    with pytest.raises(
+        ConfigError,
+        match=r"the network reads series \(40, 4\), not pictures; give an .npz file with series \(N, 40, 4\)",
+    ):
         served.read([])
 
 

@@ -1,0 +1,82 @@
+"""A network asked about the examples of files: pictures, or arrays in .npz files."""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cnnjax.data import carry
+from cnnjax.data.source import NOTHING
+from cnnjax.programs._served import Served
+from cnnjax.refusals import ConfigError
+
+AT_ONCE = 256  # examples in memory
+_PIXELS = 2**24  # and their pixels: what is predicted may be a number for each class of each of them
+
+
+class Said(NamedTuple):
+    """What a network says of one example: `words` in the pixels of its file, which has `size`; or why it is not read.
+
+    `given` holds the words of an example that came as arrays, its truth too where the file has it.
+    """
+
+    name: str
+    path: Path
+    words: Mapping = NOTHING
+    size: tuple = ()
+    given: Mapping = NOTHING
+    error: str = ""
+
+
+def asked(served: Served, files: list[Path]) -> Iterator[Said]:
+    """What the network says of all examples of the files, in their order."""
+    at_once = max(1, min(AT_ONCE, _PIXELS // int(np.prod(served.shape[:2] or 1))))
+    for arrays, group in groupby(files, lambda path: path.suffix.lower() == ".npz"):
+        group = list(group)
+        if arrays:
+            for path in group:
+                yield from _of_arrays(served, path, at_once)
+        else:
+            for start in range(0, len(group), at_once):
+                yield from _of_pictures(served, group[start : start + at_once], at_once)
+
+
+def _of_pictures(served, chunk, at_once):
+    images, placings, bad = served.read(chunk)
+    rows = zip(_answered(served, images, at_once), placings, strict=True)
+    for path in chunk:
+        if str(path) in bad:
+            yield Said(str(path), path, error=bad[str(path)])
+            continue
+        words, placing = next(rows)
+        try:
+            yield Said(str(path), path, carry(words, placing), placing.file)
+        except ValueError as error:
+            raise ConfigError(f"the network predicts {error}") from None
+
+
+def _of_arrays(served, path, at_once):
+    try:
+        given = served.arrays(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        yield Said(str(path), path, error=f"{type(error).__name__}: {error}")
+        return
+    inputs = given[served.facts.input]
+    size = inputs.shape[1:3] if served.facts.input == "image" else ()
+    for start in range(0, len(inputs), at_once):
+        for row, words in enumerate(_answered(served, inputs[start : start + at_once], at_once), start):
+            known = {word: value[row] for word, value in given.items()}
+            yield Said(f"{path}[{row}]", path, words, size, known)
+
+
+def _answered(served, inputs, at_once) -> list[dict]:
+    """The words of each of these inputs."""
+    if not len(inputs):
+        return []
+    found = served.predict(inputs, batch=at_once)
+    if not all(np.isfinite(value).all() for value in found.values() if value.dtype.kind == "f"):
+        raise ConfigError("the network's answers are not finite; are its weights, mean and std right?")
+    return [{word: value[row] for word, value in found.items()} for row in range(len(inputs))]

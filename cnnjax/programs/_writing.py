@@ -1,0 +1,162 @@
+"""Files of predictions: .csv, .json, .jsonl and .npz, each taking the place of an older one when it is whole."""
+
+import csv
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cnnjax.data.source import Facts
+from cnnjax.programs._answers import maps, tables
+from cnnjax.programs._drawing import color
+from cnnjax.refusals import ConfigError
+
+ENDINGS = (".csv", ".json", ".jsonl", ".npz")
+
+
+class Written:
+    """A file that grows by one picture after the other; `close` puts it in its place, `drop` throws it away."""
+
+    def __init__(self, path: str, facts: Facts, top: int):
+        self.path, self.facts, self.top, self.count = Path(path), facts, top, 0
+        self.partial = self.path.with_name(f"{self.path.name}.partial")
+
+    def add(self, name: str, words: Mapping, size: tuple, error: str = "") -> None:
+        """Takes what was said of one picture of `size`, or why it could not be read."""
+        self._add(name, words, size, error)
+        self.count += 1
+
+    def close(self) -> None:
+        """Puts the whole file in its place."""
+        self._close()
+        self.partial.replace(self.path)
+
+    def drop(self) -> None:
+        """Leaves nothing half-written behind."""
+        self.partial.unlink(missing_ok=True)
+
+
+class _Table(Written):
+    """One line for each row of each word; a column says which, where there are several."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.rows = []
+
+    def _add(self, name, words, size, error):
+        found = [] if error else tables(words, self.facts, self.top).items()
+        if not found:
+            self.rows.append({"image": name, "error": error})
+        for word, rows in found:
+            for rank, row in enumerate(rows, 1):
+                self.rows.append({"image": name, "word": word} | ({"rank": rank} if word == "top" else {}) | row)
+
+    def _close(self):
+        several = len({row["word"] for row in self.rows if "word" in row}) > 1
+        columns = dict.fromkeys(key for row in self.rows for key in row if key not in ("word", "error"))
+        text = io.StringIO()
+        columns = [*list(columns)[:1], *(["word"] if several else []), *list(columns)[1:], "error"]
+        writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            short = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+            writer.writerow(short)
+        self.partial.write_text(text.getvalue())
+
+
+class _Entries(Written):
+    """One entry for each picture, what is a picture itself beside it."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.entries, self.folder = [], self.path.with_name(f"{self.path.stem}-maps")
+
+    def _add(self, name, words, size, error):
+        self.entries.append({"image": name, "error": error} if error else self._entry(name, words, size))
+
+    def _entry(self, name, words, size):
+        files = {}
+        for word, picture in maps(words).items():
+            self.folder.mkdir(exist_ok=True)
+            stem = re.sub(r"[^\w.-]+", "_", Path(name).stem)
+            file = self.folder / f"{self.count:05}-{stem}.{word}.png"
+            _as_png(picture, file)
+            files[word] = f"{self.folder.name}/{file.name}"
+        entry = {"image": name} | ({"size": list(size)} if size else {}) | tables(words, self.facts, self.top)
+        for word in set(entry) & {"target", "series"}:
+            value = np.asarray(words[word])
+            entry[word] = value.tolist() if value.ndim == 2 else entry[word]
+        return entry | ({"files": files} if files else {})
+
+    def _close(self):
+        if self.path.suffix == ".jsonl":
+            text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self.entries)
+        else:
+            text = json.dumps(self.entries, indent=1, ensure_ascii=False) + "\n"
+        self.partial.write_text(text)
+
+
+class _Arrays(Written):
+    """All words as arrays; those of as many places as a picture has one by one, as segments_0, segments_1, …"""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.small, self.files, self.bad = {}, [], []
+        self.archive = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_DEFLATED)
+
+    def _add(self, name, words, size, error):
+        if error:
+            self.bad.append((name, error))
+            return
+        large = {word for word, value in words.items() if word in ("segments", "instances", "masks")}
+        for word, value in words.items():
+            if word in large:
+                self._put(f"{word}_{len(self.files)}", np.asarray(value))
+            elif np.ndim(value) < 3 or word != "probabilities":
+                self.small.setdefault(word, []).append(np.asarray(value))
+        if size:
+            self.small.setdefault("size", []).append(np.asarray(size))
+        self.files.append(name)
+
+    def _put(self, name, array):
+        with self.archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+    def _close(self):
+        for word, values in self.small.items():
+            self._put(word, np.stack(values))
+        self._put("file", np.array(self.files, np.str_))
+        self._put("unreadable", np.array(self.bad, np.str_).reshape(-1, 2))
+        self.archive.close()
+
+    def drop(self):
+        self.archive.close()
+        super().drop()
+
+
+def _as_png(picture, file):
+    """A PNG of classes (their numbers are its palette's, 255 is no class), or of a picture in [0, 1]."""
+    if picture.ndim == 3:
+        samples = np.rint(255 * picture).astype(np.uint8)
+        image = Image.fromarray(samples[..., 0] if samples.shape[-1] < 3 else samples[..., :3])
+    elif picture.max(initial=0) > 255:
+        image = Image.fromarray(picture.astype(np.uint16))
+    else:
+        image = Image.fromarray(picture.astype(np.uint8), "P")
+        palette = [(0, 0, 0), *(color(number) for number in range(254)), (0.19, 0.19, 0.19)]
+        image.putpalette([round(255 * part) for rgb in palette for part in rgb])
+    image.save(file)
+
+
+def written(path: str, facts: Facts, top: int) -> Written:
+    """What writes predictions to this file."""
+    maker = {".csv": _Table, ".npz": _Arrays}.get(Path(path).suffix, _Entries)
+    try:
+        return maker(path, facts, top)
+    except OSError as error:
+        raise ConfigError(f"--output is {path!r}, which can't be written: {error.strerror}") from error
