@@ -68,10 +68,8 @@ def sheet(config, path: str, split: str, step: int, examples: int) -> int:
         batch = next(iter(passes(part, max(1, min(examples, len(part))), resident=False, workers=0)))
         batch = {name: value[None] for name, value in batch.items()}
         key = jax.random.key(0)
-    apply, pipeline = (
-        prepared.program.augment(hparams, "train" if split == "train" else "eval"),
-        prepared.config["augment"],
-    )
+    apply = prepared.program.parts(hparams).augment["train" if split == "train" else "eval"]
+    pipeline = prepared.config["augment"]
     seen = []
     for number in range(len(batch["index"])):  # microbatches, as the step takes them
         fields = {name: value[number] for name, value in batch.items()}

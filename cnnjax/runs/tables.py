@@ -1,9 +1,17 @@
-"""Numbers as text."""
+"""Numbers as text, and apart from arrays."""
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["readable", "tabulate"]
+import numpy as np
+
+__all__ = ["numbers_and_tables", "readable", "tabulate"]
+
+
+def numbers_and_tables(found: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """What a task's summary holds as metrics (numbers) and as tables (arrays of any shape but ())."""
+    numbers = {name: value for name, value in found.items() if np.ndim(value) == 0}
+    return numbers, {name: np.asarray(value) for name, value in found.items() if name not in numbers}
 
 
 def readable(value: Any) -> str:

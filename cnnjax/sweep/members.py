@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.runs.checkpoints import CheckpointError
+from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import write_status
 from cnnjax.sweep.points import Run
 from cnnjax.train.initial_weights import with_initial_weights
@@ -114,7 +115,8 @@ class PackState:
                 if found:
                     rows[k].append({**found, "valid": batch["valid"]})
         like = self.side.apart(self.side.each(light_of, self.states))
-        return [self.prepared.metrics(*each) for each in zip(like, totals, map(valid_rows, rows), strict=True)]
+        found = [self.prepared.metrics(*each) for each in zip(like, totals, map(valid_rows, rows), strict=True)]
+        return [numbers_and_tables(each)[0] for each in found]
 
 
 def light_of(state: State) -> State:

@@ -12,6 +12,7 @@ from cnnjax.data.stream import order
 from cnnjax.runs.checkpoints import CheckpointError
 from cnnjax.runs.provenance import check_same_run
 from cnnjax.runs.signals import Stop
+from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import hold, write_status
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import PreparedRun, prepare
@@ -177,7 +178,8 @@ class _Loop:
         """Metrics on the eval split: of the averages where they are kept, and of the parameters themselves."""
         split, store = self.prepared.source.eval, self.eval_store
         averaged = self.prepared.evaluate(state, split, store, averaged=True) if self.plan.ema else {}
-        metrics = with_raw(self.prepared.evaluate(state, split, store), averaged)
+        found = with_raw(self.prepared.evaluate(state, split, store), averaged)
+        metrics, _ = numbers_and_tables(found)
         self.report.eval(step, self.measured, metrics)
         return metrics
 
@@ -218,9 +220,8 @@ class _Loop:
         self.checkpoints.wait()
         if self.prepared.config["eval"]["test"] and not self.report.has(step, "test"):
             test = self.prepared.source.test
-            self.report.eval(
-                step, "test", self.prepared.evaluate(state, test, self.prepared.store(test), averaged=self.plan.ema)
-            )
+            found = self.prepared.evaluate(state, test, self.prepared.store(test), averaged=self.plan.ema)
+            self.report.eval(step, "test", numbers_and_tables(found)[0])
         return Trained(self.prepared.config, self.workdir, self.prepared, state, self.recorder.complete())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.reports import Report
+from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import write_status
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.state import State
@@ -21,7 +22,7 @@ class Recorder:
 
     def __init__(self, prepared: PreparedRun, workdir: Path, *, quiet: bool = False):
         self.prepared, self.plan, self.workdir = prepared, prepared.plan, workdir
-        self.task = prepared.program.task(sections.numeric(prepared.config))
+        self.task = prepared.program.parts(sections.numeric(prepared.config)).task
         settings, report = prepared.config["checkpoint"], prepared.config["report"]
         # eval is the test set where nothing is held out: it is called so, and then nothing may be selected by it
         self.measured = "test" if prepared.source.eval is prepared.source.test else "eval"
@@ -42,7 +43,7 @@ class Recorder:
         sums = jax.tree.map(lambda x: np.asarray(x, np.float64), state.sums)
         steps = max(float(sums["step"].pop("count")), 1.0)
         means = {name: float(value / steps) for name, value in sums.pop("step").items()}
-        metrics = self.prepared.metrics(state, sums, {}) | means
+        metrics = numbers_and_tables(self.prepared.metrics(state, sums, {}))[0] | means
         bad = int(state.bad)
         epoch = step * self.plan.batch / self.prepared.source.facts.counts["train"]
         self.report.train(step, metrics | ({"bad_updates": bad} if bad else {}), epoch=epoch, batch=self.plan.batch)

@@ -6,7 +6,7 @@ import pytest
 
 import cnnjax
 from cnnjax.augment.views import averaged
-from cnnjax.config import augmentation, experiment, load, section
+from cnnjax.config import ConfigError, augmentation, experiment, load, section
 from cnnjax.train.job import prepare
 
 
@@ -32,8 +32,9 @@ def test_metrics_with_views_are_those_of_averaged_probabilities():
     found = viewed.evaluate(state, split, viewed.store(split))
     fields = split.read(np.arange(len(split)))
     batch = {**fields, "index": np.arange(len(split)), "valid": np.ones(len(split), np.float32)}
-    shown = viewed.program.augment(state.hparams, "eval")(jax.random.key(0), batch)["image"]
-    net, variables = viewed.program.net(state.hparams), {"params": state.params, **state.model_state}
+    parts = viewed.program.parts(state.hparams)
+    shown = parts.augment["eval"](jax.random.key(0), batch)["image"]
+    net, variables = parts.net, {"params": state.params, **state.model_state}
     logits = averaged(lambda x: net.apply(variables, x), shown, ("mirror", "shifts"), {"shifts": {"pixels": 2}})
     assert found["accuracy"] == pytest.approx(float(np.mean(np.argmax(logits, -1) == fields["label"])), abs=1e-6)
     expected = -float(np.mean(np.asarray(logits)[np.arange(len(split)), fields["label"]]))
@@ -54,7 +55,11 @@ def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
 
 
 def test_a_view_that_does_not_exist_is_refused_with_the_nearest():
-    wrong = prepared(views=("miror",))
-    state = wrong.layout.replicate(wrong.start())
     with pytest.raises(ValueError, match="did you mean 'mirror'"):
-        wrong.evaluate(state, wrong.source.eval, wrong.store(wrong.source.eval))
+        prepared(views=("miror",))
+
+
+def test_views_of_what_cannot_be_averaged_are_refused_before_anything_compiles(at_home):
+    config = load("configs/digits_gan.py", ("--config.eval.views=mirror,",))
+    with pytest.raises(ConfigError, match=r"eval.views is \('mirror',\), but what gan predicts can't be averaged"):
+        prepare(config)
