@@ -104,4 +104,6 @@ def noise_keys(net: Callable, key: jax.Array, batch: Batch) -> jax.Array:
 
 def count(values: jax.Array, valid: jax.Array) -> jax.Array:
     """Sum () of values (B,) over the examples that are valid."""
+    if values.shape != valid.shape:
+        raise ValueError(f"count wants one number an example, {valid.shape}; the values are {values.shape}")
     return jnp.sum(jnp.where(valid > 0, values.astype(jnp.float32), 0.0))

@@ -41,11 +41,8 @@ def gan(facts, *, latent: int = 64, smoothing: float = 0.1) -> Task:
 
     def tally(outputs, batch):
         valid = batch["valid"]
-        return {
-            "real": count(jax.nn.sigmoid(outputs["real"]), valid),
-            "fake": count(jax.nn.sigmoid(outputs["fake"]), valid),
-            "examples": count(jnp.ones_like(outputs["real"]), valid),
-        }
+        scores = {name: count(_each(jax.nn.sigmoid(outputs[name])), valid) for name in ("real", "fake")}
+        return {**scores, "examples": count(jnp.ones_like(valid), valid)}
 
     def summarize(sums, rows):
         examples = max(float(sums["examples"]), 1.0)
@@ -64,6 +61,11 @@ def gan(facts, *, latent: int = 64, smoothing: float = 0.1) -> Task:
     )
 
 
+def _each(values: jax.Array) -> jax.Array:
+    """Means (B,) of whatever each example has."""
+    return jnp.reshape(values, (values.shape[0], -1)).mean(-1)
+
+
 def _softplus(logits: jax.Array) -> jax.Array:
     """-log(sigmoid(-logits)), one number (B,) per example."""
-    return jax.nn.softplus(jnp.reshape(logits, (logits.shape[0], -1)).mean(-1))
+    return jax.nn.softplus(_each(logits))

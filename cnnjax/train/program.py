@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from cnnjax import config as sections
 from cnnjax.augment.pipeline import black_and_white, compose
+from cnnjax.config import ConfigError
 from cnnjax.data.source import Facts
 from cnnjax.tasks.contract import Task
 from cnnjax.train.plan import Plan
@@ -104,7 +105,7 @@ class Program:
         return any(matches(path, pattern) for pattern in self.plan.freeze)
 
     def check(self, params, parts: tuple[str, ...]) -> None:
-        """Refuses patterns that fit no parameter and sections that nothing names: most likely they are misspelt."""
+        """Refuses parts that there are not, patterns that fit no parameter and sections that nothing names."""
         names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         plan, options = self.plan, self.config["optimizer"]
         asked = [("freeze", pattern) for pattern in plan.freeze]
@@ -117,6 +118,13 @@ class Program:
                 raise ValueError(
                     f"optimizer.{key} has {pattern!r}, which fits no parameter{hint}; groups: {', '.join(tops)}"
                 )
+        missing = [part for part in parts if part and part not in params]
+        if missing:
+            raise ConfigError(
+                f"task.name is {self.config['task']['name']!r}, which trains {', '.join(parts)} each by itself, but "
+                f"{self.config['model']['name']} has no parameters {missing[0]!r}, only {', '.join(params)}; "
+                "choose another model.name"
+            )
         known = {*parts, *(name for _, name in plan.groups)}
         for name, section in options.items():
             if isinstance(section, Mapping) and name not in known:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from cnnjax.config import ConfigError
 from cnnjax.ops import axes
 from cnnjax.train._freezing import frozen_statistics, still
 from cnnjax.train._views import seen_in_views
@@ -36,6 +37,11 @@ def bind(program: Program, module: nn.Module, model_state: Mapping, *, train: bo
     def net(params, fields, key, *, train=True, part="", state=model_state):
         inputs = fields if isinstance(fields, tuple) else (fields[program.facts.input],)
         train = train and training
+        if part and not hasattr(module, part):
+            raise ConfigError(
+                f"model.name is {program.config['model']['name']!r}; its net has no part {part!r} (a method, or a "
+                f"submodule that is a field), which {program.config['task']['name']} asks for"
+            )
         options = {"train": train, "rngs": {"noise": key}} | ({"method": part} if part else {})
         variables = {"params": still(program, params), **state}
         with frozen_statistics(program, params):

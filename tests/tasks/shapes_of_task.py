@@ -279,7 +279,8 @@ class Glance(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=False):
-        assert x.shape[1:3] == self.size
+        if x.shape[1:3] != self.size:
+            raise ValueError(f"a frame has {x.shape[1:3]} pixels; this net is for {self.size}")
         return nn.relu(Dense(self.width, name="dense")(x.reshape(x.shape[0], -1)))
 
 
