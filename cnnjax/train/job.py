@@ -166,12 +166,16 @@ def prepare(config: Mapping) -> PreparedRun:
 
 
 def _described(source: Source) -> Source:
-    """The source with shape and type of every word of an example among its facts."""
-    if source.facts.fields:
-        return source
-    example = {name: np.asarray(value) for name, value in source.train.read(np.zeros(1, int)).items()}
-    fields = {name: (value.shape[1:], value.dtype) for name, value in example.items() if name != "valid"}
-    return dataclasses.replace(source, facts=dataclasses.replace(source.facts, fields=fields))
+    """The source with what its facts leave out: shape and type of an example's words, what black and white are."""
+    facts = source.facts
+    if not facts.fields:
+        example = {name: np.asarray(value) for name, value in source.train.read(np.zeros(1, int)).items()}
+        fields = {name: (value.shape[1:], value.dtype) for name, value in example.items() if name != "valid"}
+        facts = dataclasses.replace(facts, fields=fields)
+    if not facts.black and facts.mean:
+        ends = {"black": (0.0,) * len(facts.mean), "white": (1.0,) * len(facts.mean)}
+        facts = dataclasses.replace(facts, **ends)
+    return source if facts is source.facts else dataclasses.replace(source, facts=facts)
 
 
 def _housed(source: Source, options: Mapping) -> Source:

@@ -61,17 +61,19 @@ class Program:
 
     @functools.cached_property
     def seen(self) -> Facts:
-        """The facts as the evaluation pipeline leaves them: what tasks and networks are given."""
-        facts, shape = self.facts, jax.ShapeDtypeStruct
-        batch = {name: shape((1, *size), dtype) for name, (size, dtype) in facts.fields.items()}
-        batch |= {"index": shape((1,), "int32"), "epoch": shape((1,), "int32"), "valid": shape((1,), "float32")}
+        """The facts as the evaluation pipeline leaves them: what tasks and networks are given.
+
+        `mean` and `std` stay those of the data; `black` and `white` are () where it makes other channels of them.
+        """
+        facts, like = self.facts, jax.ShapeDtypeStruct
+        batch = {name: like((1, *size), dtype) for name, (size, dtype) in facts.fields.items()}
+        batch |= {"index": like((1,), "int32"), "epoch": like((1,), "int32"), "valid": like((1,), "float32")}
         apply = pipeline(self.config, facts, "eval")
         seen = jax.eval_shape(lambda batch: apply(jax.random.key(0), batch), batch)
         fields = {name: (x.shape[1:], x.dtype) for name, x in seen.items() if name not in ("index", "epoch", "valid")}
-        black, white = black_and_white(facts, self.config["augment"]["eval"])
-        return dataclasses.replace(
-            facts, shape=fields[facts.input][0], fields=fields, black=tuple(black), white=tuple(white)
-        )
+        shape, ends = fields[facts.input][0], black_and_white(facts, self.config["augment"]["eval"])
+        black, white = (end if shape[-1:] == (len(end),) else () for end in ends)
+        return dataclasses.replace(facts, shape=shape, fields=fields, black=black, white=white)
 
     def parts(self, hparams: Mapping) -> Parts:
         """What the sections have become, with these numbers, traced or not: to be made once in a trace."""

@@ -78,7 +78,7 @@ class Trained:
             chunk = np.asarray(inputs[start : start + batch])
             missing = (batch - len(chunk)) if len(inputs) > batch else 0  # one shape, one compilation
             padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, 0)]) if missing else chunk
-            moved = placed(jax.eval_shape(apply, self.variables, padded, start), self.facts.input)
+            moved = placed(apply.eval_shape(self.variables, padded, start), self.facts.input)
             places = maps(padded, start)[: len(chunk)] if moved else ()  # refused, if it is, before the net compiles
             answer = apply(self.variables, padded, start)
             words = {name: np.asarray(value)[: len(chunk)] for name, value in answer.items()}

@@ -1,12 +1,14 @@
 """Evaluation that sees every image in several ways."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import cnnjax
 from cnnjax.augment.views import averaged
 from cnnjax.config import ConfigError, augmentation, experiment, load, section
+from cnnjax.tasks import Task, count, supervised
 from cnnjax.train.job import prepare
 
 
@@ -52,6 +54,34 @@ def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
     assert accuracy == pytest.approx(trained.measure("test")["accuracy"], abs=1e-6)
     turned = trained.predict(fields["image"][:, :, ::-1])
     np.testing.assert_allclose(found["probabilities"], turned["probabilities"], atol=1e-5)
+
+
+def test_outputs_that_are_no_logits_are_averaged_as_they_are(tmp_path, at_home):
+    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", "--config.report.quiet=true")
+    flags = (*flags, "--config.task.name=tests.train.test_views:brightness", "--config.report.tensorboard=false")
+    trained = cnnjax.run(load("configs/digits.py", flags), tmp_path)
+    images = trained.source.test.arrays["image"][:4]
+    seen = ((images / 255 - trained.facts.mean[0]) / trained.facts.std[0]).astype(np.float32)
+    both = [trained.net.apply(trained.variables, x, train=False) for x in (seen, seen[:, :, ::-1])]
+    np.testing.assert_allclose(trained.predict(images)["target"], (both[0] + both[1]) / 2, atol=1e-5)
+
+
+def brightness(facts, *, weight: float = 1.0) -> Task:
+    """Two numbers about a picture, by their squared error."""
+
+    def criterion(outputs, batch):
+        return weight * (outputs.mean(-1) - batch["image"].mean((1, 2, 3))) ** 2, jnp.ones(len(outputs))
+
+    def tally(outputs, batch):
+        return {"sum": count(outputs.mean(-1), batch["valid"])}
+
+    def summarize(sums, rows):
+        return {"sum": float(sums["sum"])}
+
+    def predict(outputs, batch):
+        return {"target": outputs}
+
+    return Task(2, supervised(criterion), predict, tally, summarize, metric="sum", views="outputs")
 
 
 def test_a_view_that_does_not_exist_is_refused_with_the_nearest():
