@@ -24,7 +24,7 @@ from cnnjax.augment.colors import normalize
 from cnnjax.ops import axes
 from cnnjax.refusals import refuse_misfits
 
-__all__ = ["compose", "find", "kind"]
+__all__ = ["black_and_white", "compose", "find", "kind"]
 
 
 def kind(entry):
@@ -52,17 +52,26 @@ def find(name):
     raise ValueError(f"augment has no entry {name!r}; {hint}")
 
 
-def compose(facts, names, options):
+def black_and_white(facts, names):
+    """What 0 and 1 of the data have become per channel behind the entries of these names: two tuples."""
+    if normalize not in [find(name) for name in names]:
+        return facts.black, facts.white
+    ends = (facts.black, facts.white)
+    return tuple(tuple((x - m) / s for x, m, s in zip(end, facts.mean, facts.std, strict=True)) for end in ends)
+
+
+def compose(facts, names, options, *, by_index=False):
     """A function (key, batch) → batch that does the named entries in their order.
 
     `options` holds a dict per name (`{"rotate": {"degrees": 15.0, "strength": 1.0}}`, numbers may be traced); what
     is not given keeps its default. `key` is one key for the whole batch: example i of the global batch draws from
-    its own, whatever device it stands on. uint8 inputs become floats in [0, 1].
+    its own, whatever device it stands on; with `by_index` an example draws by its index, whatever batch it is in.
+    uint8 inputs become floats in [0, 1].
     Consecutive moves, with colours between them, are one move that reads the image once; the colours follow it.
     """
     steps = [_Step(name, options.get(name, {})) for name in names]
     _check(steps)
-    stages = _stages(steps, facts)
+    stages = _stages(steps, facts, by_index)
 
     def apply(key, batch):
         for stage in stages:
@@ -125,20 +134,20 @@ def _check(steps):
             raise ValueError(f"augment: {late[0].name!r} works on colours in [0, 1]; name it before 'normalize'")
 
 
-def _stages(steps, facts):
+def _stages(steps, facts, by_index):
     """Runs of per-example entries, each under one vmap, and the batch entries between them."""
     stages, run = [], []
     for step in steps:
         if step.kind == "batch":
-            stages += [_each(run, facts)] if run else []
+            stages += [_each(run, facts, by_index)] if run else []
             stages.append(_batchwise(step, facts))
             run = []
         else:
             run.append(step)
         if step.entry is normalize:  # the mean is 0 for what comes after
-            stages += [_each(run, facts)]
+            stages += [_each(run, facts, by_index)]
             run, facts = [], replace(facts, mean=(0.0,) * len(facts.mean), std=(1.0,) * len(facts.std))
-    return stages + ([_each(run, facts)] if run else [])
+    return stages + ([_each(run, facts, by_index)] if run else [])
 
 
 def _batchwise(step, facts):
@@ -154,7 +163,7 @@ def _written(example):
     return {name: jax.lax.optimization_barrier(value) if name in INPUTS else value for name, value in example.items()}
 
 
-def _each(steps, facts):
+def _each(steps, facts, by_index):
     """(key, batch) → batch that does moves, pixels and colours to each example by its own key."""
 
     def one(key, example):
@@ -190,7 +199,7 @@ def _each(steps, facts):
 
     def stage(key, batch):
         rows = next(iter(batch.values())).shape[0]
-        places = axes.first(rows) + jnp.arange(rows)
+        places = batch["index"] if by_index else axes.first(rows) + jnp.arange(rows)
         return jax.vmap(lambda place, example: one(jax.random.fold_in(key, place), example))(places, batch)
 
     return stage

@@ -7,7 +7,7 @@ the room's own (`cnnjax.config.options`). Numbers that follow from other numbers
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
@@ -16,7 +16,7 @@ from cnnjax.config import _files, _flags, _sections, _values
 from cnnjax.config._flags import split
 from cnnjax.config._listing import listing
 from cnnjax.config._sections import NOTHING, PLAIN, is_section, leaves
-from cnnjax.config.signatures import ROOMS, entries, entry, label, options_of, room_of, room_options
+from cnnjax.config.signatures import ROOMS, asks_for_facts, entries, entry, label, options_of, room_of, room_options
 from cnnjax.refusals import ConfigError, one_of
 
 __all__ = [
@@ -93,18 +93,30 @@ def experiment(
 def call(room: str, section: Mapping, *positional: Any, **replacements: Any) -> Any:
     """What the entry of a section returns for its options, of which the replacements (traced numbers, say) win.
 
-    A nested section arrives as what its own entry returns: a model without its head (`outputs=0`).
+    A nested section arrives as what its own entry returns: a model without its head (`outputs=0`). Models that do not
+    ask for the facts of the data are not given them.
     """
     function = entry(room, section["name"])
+    given = _asked(room, section["name"], function, positional) if room == "models" else positional
     options = {}
     for key, option in options_of(function).items():
         options[key] = section.get(key, option.default)
         if is_section(options[key]):
             nested = room_of(option, room)
             head = {"outputs": 0} if nested == "models" else {}
-            options[key] = call(nested, options[key], *(positional if nested == room else ()), **head)
+            shared = nested in (room, "models")
+            options[key] = call(nested, options[key], *(positional if shared else ()), **head)
     with errors_name_option(ROOMS[room], options):
-        return function(*positional, **(options | replacements))
+        return function(*given, **(options | replacements))
+
+
+def _asked(room: str, name: str, function: Callable, positional: tuple) -> tuple:
+    """What of the facts of the data a model asks for."""
+    if not asks_for_facts(function):
+        return ()
+    if not positional:
+        raise ConfigError(f"{ROOMS[room]}.name is {name!r}, which asks for the facts of the data; here are none")
+    return positional
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from cnnjax.refusals import ConfigError, one_of, suggestion
 __all__ = [
     "ROOMS",
     "Option",
+    "asks_for_facts",
     "entries",
     "entry",
     "is_entry",
@@ -32,14 +33,14 @@ ROOMS = {  # the config section an entry's room fills, by room
 _MODULES = {"optimizers": "cnnjax.train.optimizers", "schedules": "cnnjax.train.schedules"}
 _POSITIONAL = {  # what stands before the options; a tuple of tuples: one of these
     "data": ((),),
-    "models": ((),),
+    "models": ((), ("facts",)),
     "tasks": (("facts",),),
     "optimizers": ((),),
     "schedules": (("progress",),),
 }
 _SHAPES = {  # the same in words
     "data": "(*, option: int = 0, …) -> Source",
-    "models": "(*, outputs: int, option: int = 0, …), every option with a default",
+    "models": "(*, outputs: int, option: int = 0, …), facts before them if it asks, every option with a default",
     "tasks": "(facts, *, option: float = 0.0, …), every option with a default",
     "optimizers": "(*, lr: float = 0.1, …), every option with a default",
     "schedules": "(progress, *, option: float = 0.0, …), every option with a default",
@@ -112,6 +113,11 @@ def is_entry(room: str, function: Any) -> bool:
     if room == "augment":
         return positional[:2] == ("key", "facts") and positional[2:] and positional[2] in WORKS_ON and not required
     return positional in _POSITIONAL[room] and required == ({"outputs"} if room == "models" else set())
+
+
+def asks_for_facts(function: Callable) -> bool:
+    """Whether an entry takes the facts of the data before its options."""
+    return next(iter(inspect.signature(function).parameters), "") == "facts"
 
 
 @functools.cache

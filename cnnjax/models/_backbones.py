@@ -28,4 +28,7 @@ def backbone_net(backbone) -> nn.Module | None:
         near = difflib.get_close_matches(function, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"backbone is {backbone!r}; it must be a net of cnnjax.models or module:function{hint}")
-    return getattr(room, function)(outputs=0)
+    entry = getattr(room, function)
+    if "facts" in inspect.signature(entry).parameters:
+        raise ValueError(f"backbone is {backbone!r}, which asks for the facts of the data; give the net that it makes")
+    return entry(outputs=0)

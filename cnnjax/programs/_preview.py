@@ -15,7 +15,7 @@ def preview(config) -> str:
     """Data, layers with shapes, parameters and MACs, memory, plan and learning rates of a config, as text."""
     prepared = prepare(config)
     with sections.errors_name_option("model", prepared.config["model"]):
-        costs = cost(prepared.program.net(sections.numeric(prepared.config)), _input_shape(prepared))
+        costs = cost(prepared.program.parts(sections.numeric(prepared.config)).net, _input_shape(prepared))
     model = f"model     {config.model.name}, for one example\n{costs}"
     blocks = [
         _data(prepared),
@@ -37,11 +37,7 @@ def _data(prepared: PreparedRun) -> str:
 
 def _input_shape(prepared: PreparedRun) -> tuple[int, ...]:
     """The shape in which the network sees one example: what the evaluation pipeline makes of it."""
-    hparams, field = sections.numeric(prepared.config), prepared.source.facts.input
-    fields = prepared.source.train.read(np.zeros(1, int))
-    fields |= {"index": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32), "valid": np.ones(1, np.float32)}
-    seen = jax.eval_shape(prepared.program.augment(hparams, "eval"), jax.random.key(0), fields)
-    return seen[field].shape
+    return (1, *prepared.program.seen.shape)
 
 
 def _beginning(prepared: PreparedRun) -> list[str]:
@@ -87,7 +83,8 @@ def _plan(prepared: PreparedRun) -> str:
 def _schedule(prepared: PreparedRun) -> str:
     hparams, steps = sections.numeric(prepared.config), prepared.plan.steps
     marks = sorted({0, prepared.plan.warmup, *(steps * i // 4 for i in range(4)), steps - 1})
-    factors = {step: float(prepared.program.factor(hparams, np.int32(step))) for step in marks}
+    factor = prepared.program.parts(hparams).factor
+    factors = {step: float(factor(np.int32(step))) for step in marks}
     lr = hparams.get("optimizer.lr", 1.0)
     return "schedule  lr " + ", ".join(f"{lr * factor:.3g} at {step:,}" for step, factor in factors.items())
 

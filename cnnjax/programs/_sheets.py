@@ -25,7 +25,7 @@ def sheet(config, path: str, split: str, step: int, examples: int) -> int:
         batch = next(iter(passes(part, max(1, min(examples, len(part))), resident=False, workers=0)))
         batch = {name: value[None] for name, value in batch.items()}
         key = jax.random.key(0)
-    apply, seen = jax.jit(prepared.program.augment(hparams, pipeline)), []
+    apply, seen = jax.jit(prepared.program.parts(hparams).augment[pipeline]), []
     for number in range(len(batch["index"])):  # microbatches, as the step takes them
         fields = {name: value[number] for name, value in batch.items()}
         seen.append(apply(jax.random.fold_in(key, number), fields))

@@ -27,7 +27,7 @@ PRUNERS = ("none", "median", "halving")
 def goal_of(config: Mapping, *, on_test: bool = False) -> tuple[str, bool]:
     """The metric that a search looks at (`eval.accuracy`) and whether more is better; the test set only if told."""
     prepared = prepare(config)
-    task = prepared.program.task(sections.numeric(config))
+    task = prepared.program.parts(sections.numeric(config)).task
     metric = config["checkpoint"]["metric"] or task.metric
     if prepared.source.eval is not prepared.source.test:
         return f"eval.{metric}", task.higher

@@ -2,14 +2,22 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Task", "count", "main_output", "supervised"]
+from cnnjax.ops.randomness import example_keys
+
+__all__ = ["Task", "count", "main_output", "noise_keys", "once", "supervised"]
 
 type Batch = Mapping[str, jax.Array]
 type Outputs = jax.Array | Mapping[str, jax.Array]
+
+
+def once(net: Callable, params: Mapping, batch: Batch, key: jax.Array) -> tuple[Outputs, Mapping]:
+    """(outputs, model_state) of one call of the net on a batch."""
+    return net(params, batch, key)
 
 
 def _no_rows(outputs: Outputs, batch: Batch) -> dict:
@@ -19,15 +27,24 @@ def _no_rows(outputs: Outputs, batch: Batch) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a network must give (`outputs`), what is minimised (`loss`), and what is counted (`tally`, `rows`).
+    """What a network must give (`outputs`), what is minimised (`loss`), counted (`tally`, `rows`) and answered.
 
-    loss(net, params, batch, key, hparams) -> numerators (B,), weights (B,), (outputs, model_state): the step minimises
+    forward(net, params, batch, key) -> outputs, model_state: the way from inputs to outputs, which sees no label.
+    Training (through `supervised`), evaluation, prediction, views and export all take it.
+    loss(net, params, batch, key) -> numerators (B,), weights (B,), (outputs, model_state): the step minimises
     total(numerators) / total(weights) over all devices and microbatches.
-    `net(params, fields, key, train=…, part="")` -> (outputs, model_state) is bound by the step.
-    predict(outputs) -> fields; tally(outputs, batch) -> sums, to which padding adds nothing;
-    rows(outputs, batch) -> fields (B, …); summarize(sums, rows) -> metrics.
+    `net(params, fields, key, part="")` -> (outputs, model_state) is bound by the step. `fields` is a batch, of which
+    the net reads `facts.input`, or a tuple of arrays, which a part (a method, or a submodule that is a field) reads as
+    they are. `net.train` says whether this is training; `train=False` in a call asks for running statistics even then.
+    predict(outputs, batch) -> words of a batch (`label probabilities segments boxes classes scores present points image
+    target masks`), in pixels of the picture that the net saw.
+    tally(outputs, batch) -> sums, to which padding adds nothing; rows(outputs, batch) -> fields (B, …), small ones, of
+    evaluation alone; summarize(sums, rows) -> metrics: numbers are metrics, arrays are tables. Lines of training have
+    no rows ({}).
     `metric` is the headline metric, `higher` says that more of it is better.
     `parts` are the top-level groups of parameters that have an optimizer, a clip and a NaN check of their own.
+    `views`: what may be averaged over several views of an image, softmaxes of the outputs or the outputs themselves; ""
+    where neither may, as of coordinates, which would have to be moved back.
     """
 
     outputs: int | Mapping[str, int]
@@ -39,29 +56,54 @@ class Task:
     higher: bool = True
     rows: Callable = _no_rows
     parts: tuple[str, ...] = ("",)
+    forward: Callable = once
+    views: Literal["probabilities", "outputs", ""] = ""
+
+    def __post_init__(self):
+        if getattr(self.loss, "forward", self.forward) is not self.forward:
+            raise ValueError(
+                "a task's forward is not the one that its loss takes; give supervised(criterion, forward) the same"
+            )
+        if self.views not in ("probabilities", "outputs", ""):
+            raise ValueError(f"a task's views is {self.views!r}; it must be 'probabilities', 'outputs' or ''")
 
 
 def main_output(outputs: Outputs) -> jax.Array:
-    """The array that a network gives, or the one named `main` where it gives several."""
+    """The array (B, …) that a network gives, or the one named `main` where it gives several."""
     return outputs["main"] if isinstance(outputs, Mapping) else outputs
 
 
-def supervised(criterion: Callable[[Outputs, Batch], tuple[jax.Array, jax.Array]]) -> Callable:
-    """The loss of a task that passes its batch through the net once, made of its criterion.
+def supervised(
+    criterion: Callable[[Outputs, Batch], tuple[jax.Array, jax.Array]], forward: Callable = once
+) -> Callable:
+    """The loss of a task that minimises a criterion of its forward's outputs.
 
     criterion(outputs, batch) -> numerators (B,), weights (B,). No criterion has to know of padding.
     """
 
-    def loss(net, params, batch, key, hparams):
-        outputs, model_state = net(params, batch, key, train=True)
+    def loss(net, params, batch, key):
+        outputs, model_state = forward(net, params, batch, key)
         numerators, weights = criterion(outputs, batch)
         valid = batch["valid"].astype(jnp.float32)
         # where, not times: whatever stands in a padded example (a NaN too) must count nothing
         return jnp.where(valid > 0, numerators, 0.0), weights * valid, (outputs, model_state)
 
+    loss.forward = forward
     return loss
 
 
+def noise_keys(net: Callable, key: jax.Array, batch: Batch) -> jax.Array:
+    """Keys (B,) for what a task draws: by place in the global batch where `net` trains, else by the example's index.
+
+    So no number of an evaluation depends on how it was cut into batches.
+    """
+    if net.train:
+        return example_keys(key, batch["index"].shape[0])
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+
+
 def count(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Sum of values (B,) over the examples that are valid."""
+    """Sum () of values (B,) over the examples that are valid."""
+    if values.shape != valid.shape:
+        raise ValueError(f"count wants one number an example, {valid.shape}; the values are {values.shape}")
     return jnp.sum(jnp.where(valid > 0, values.astype(jnp.float32), 0.0))

@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Rate
-from cnnjax.ops.randomness import example_keys
-from cnnjax.tasks.contract import Task, count
+from cnnjax.tasks.contract import Task, count, noise_keys
 
 __all__ = ["gan"]
 
@@ -14,26 +14,26 @@ def gan(facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task:
     """Two networks in one: images from noise (B, latent), and a critic of them, each with its own part of one loss.
 
     The non-saturating loss of Goodfellow 2014; real images count as 1 − `smoothing` for the critic. Two stop-gradients
-    give each half its own gradient in one backward pass. The net takes `part="generator"` and `part="discriminator"`,
-    and images in [−1, 1]: the pipeline must leave them in [0, 1], where predictions are too.
+    give each half its own gradient in one backward pass. The net has the parts `generator` and `discriminator`, for
+    images in [−1, 1]. A prediction is one image in [0, 1] for each example, drawn by its index.
     """
+    black, white = np.float32(facts.black), np.float32(facts.white)
 
-    def draw(key, n):
-        return jax.vmap(lambda k: jax.random.normal(k, (latent,)))(example_keys(key, n))
+    def draw(net, key, batch):
+        return jax.vmap(lambda k: jax.random.normal(k, (latent,)))(noise_keys(net, key, batch))
 
-    def loss(net, params, batch, key, hparams):
-        real = 2 * batch[facts.input] - 1
+    def forward(net, params, batch, key):
+        noise_key, net_key = jax.random.split(key)
+        return net(params, (draw(net, noise_key, batch),), net_key, part="generator")
+
+    def loss(net, params, batch, key):
+        real = 2 * ((batch[facts.input] - black) / (white - black)) - 1
         noise_key, *keys = jax.random.split(key, 5)
-        noise = draw(noise_key, real.shape[0])
-        fake, state = net(params, {facts.input: noise}, keys[0], train=True, part="generator")
+        fake, state = net(params, (draw(net, noise_key, batch),), keys[0], part="generator")
         fixed = jax.lax.stop_gradient(params["discriminator"])
-        on_real, state = net(params, {facts.input: real}, keys[1], train=True, part="discriminator", state=state)
-        on_fake, state = net(
-            params, {facts.input: jax.lax.stop_gradient(fake)}, keys[2], train=True, part="discriminator", state=state
-        )
-        judged, _ = net(
-            {**params, "discriminator": fixed}, {facts.input: fake}, keys[3], train=True, part="discriminator"
-        )
+        on_real, state = net(params, (real,), keys[1], part="discriminator", state=state)
+        on_fake, state = net(params, (jax.lax.stop_gradient(fake),), keys[2], part="discriminator", state=state)
+        judged, _ = net({**params, "discriminator": fixed}, (fake,), keys[3], part="discriminator")
         critic = (1 - smoothing) * _softplus(-on_real) + smoothing * _softplus(on_real) + _softplus(on_fake)
         losses = critic + _softplus(-judged)
         valid = batch["valid"].astype(jnp.float32)
@@ -42,11 +42,8 @@ def gan(facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task:
 
     def tally(outputs, batch):
         valid = batch["valid"]
-        return {
-            "real": count(jax.nn.sigmoid(outputs["real"]), valid),
-            "fake": count(jax.nn.sigmoid(outputs["fake"]), valid),
-            "examples": count(jnp.ones_like(outputs["real"]), valid),
-        }
+        scores = {name: count(_each(jax.nn.sigmoid(outputs[name])), valid) for name in ("real", "fake")}
+        return {**scores, "examples": count(jnp.ones_like(valid), valid)}
 
     def summarize(sums, rows):
         examples = max(float(sums["examples"]), 1.0)
@@ -56,7 +53,8 @@ def gan(facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task:
     return Task(
         outputs=facts.shape[-1],
         loss=loss,
-        predict=lambda outputs: {"image": (outputs["main"] + 1) / 2},
+        forward=forward,
+        predict=lambda outputs, batch: {"image": (outputs + 1) / 2},
         tally=tally,
         summarize=summarize,
         metric="balance",
@@ -64,6 +62,11 @@ def gan(facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task:
     )
 
 
+def _each(values: jax.Array) -> jax.Array:
+    """Means (B,) of whatever each example has."""
+    return jnp.reshape(values, (values.shape[0], -1)).mean(-1)
+
+
 def _softplus(logits: jax.Array) -> jax.Array:
-    """-log(sigmoid(-logits)), one number per example."""
-    return jax.nn.softplus(jnp.reshape(logits, (logits.shape[0], -1)).mean(-1))
+    """-log(sigmoid(-logits)), one number (B,) per example."""
+    return jax.nn.softplus(_each(logits))

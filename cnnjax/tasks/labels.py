@@ -1,9 +1,11 @@
 """Tasks that predict a class for a whole example."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnnjax.annotations import Count, NonNegative, Rate
 from cnnjax.ops import losses
@@ -13,6 +15,7 @@ from cnnjax.tasks.contract import Task, count, main_output, supervised
 __all__ = ["classification"]
 
 Criterion = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
+_BINS = 15
 
 
 def classification(
@@ -25,6 +28,7 @@ def classification(
 ) -> Task:
     """One of `facts.classes` for each example; metrics: loss, accuracy, and accuracy within the first `top` if given.
 
+    Tables: `confusion` (K, K) of truth and guess, `calibration` (15, 3) by confidence.
     A batch's `target` (a distribution, written by mixing) wins over its `label`. Further outputs beside `main` are
     auxiliary heads, whose losses count `auxiliary` times.
     """
@@ -54,8 +58,7 @@ def classification(
         return value, jnp.ones_like(value)
 
     def tally(outputs, batch):
-        logits, valid = main_output(outputs), batch["valid"]
-        label = jnp.argmax(batch["target"], -1) if "target" in batch else batch["label"]
+        logits, valid, label = main_output(outputs), batch["valid"], _truth(batch)
         sums = {
             "correct": count(jnp.argmax(logits, -1) == label, valid),
             "examples": count(jnp.ones_like(label), valid),
@@ -70,17 +73,43 @@ def classification(
         loss=supervised(loss_of),
         predict=_predicted,
         tally=tally,
-        summarize=_accuracies,
+        rows=_guesses,
+        summarize=lambda sums, rows: _accuracies(sums) | (_tables(rows, facts.classes) if rows else {}),
         metric="accuracy",
+        views="probabilities",
     )
 
 
-def _predicted(outputs) -> dict[str, jax.Array]:
+def _truth(batch: Mapping) -> jax.Array:
+    return jnp.argmax(batch["target"], -1) if "target" in batch else batch["label"]
+
+
+def _predicted(outputs, batch) -> dict[str, jax.Array]:
     probabilities = jax.nn.softmax(main_output(outputs))
     return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
 
 
-def _accuracies(sums, rows) -> dict[str, float]:
+def _guesses(outputs, batch) -> dict[str, jax.Array]:
+    found = _predicted(outputs, batch)
+    return {"truth": _truth(batch), "guess": found["label"], "confidence": jnp.max(found["probabilities"], -1)}
+
+
+def _accuracies(sums: Mapping) -> dict[str, float]:
     examples = max(float(sums["examples"]), 1.0)
     best = {f"{name}_accuracy": float(value) / examples for name, value in sums.items() if name.startswith("top")}
     return {"accuracy": float(sums["correct"]) / examples} | best
+
+
+def _tables(rows: Mapping, classes: int) -> dict[str, np.ndarray]:
+    """`confusion` (K, K): how often an example of class i was called k; `calibration` (bins, 3), by confidence.
+
+    A bin holds the sum of its confidences, how many of them were right, and how many there are (Guo 2017).
+    """
+    truth, guess, confidence = (np.asarray(rows[name]) for name in ("truth", "guess", "confidence"))
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (truth, guess), 1)
+    bins = np.clip((confidence * _BINS).astype(int), 0, _BINS - 1)
+    each = np.stack([confidence, truth == guess, np.ones(len(truth))], -1).astype(np.float64)
+    calibration = np.zeros((_BINS, 3))
+    np.add.at(calibration, bins, each)
+    return {"confusion": confusion, "calibration": calibration}

@@ -1,7 +1,11 @@
 """Tasks that predict a class for every pixel."""
 
+import functools
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnnjax.annotations import NonNegative
 from cnnjax.ops import losses
@@ -9,18 +13,27 @@ from cnnjax.tasks.contract import Task, main_output, supervised
 
 __all__ = ["segmentation"]
 
+_UNKNOWN = 255  # of `segments`
+_MOST = 64  # classes with a table of their confusions, whose K² numbers an example are kept until the end of a pass
+
 
 def segmentation(facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
     """A class for each pixel of `segments`; metrics: loss, miou (over classes that occur), pixel_accuracy, iou_<class>.
 
     Pixels of class `ignore` count nowhere. `dice` is the weight of a soft Dice loss beside the cross-entropy.
-    Outputs smaller than the labels (nets of valid convolutions) are compared with the labels' centre.
+    Outputs smaller than the labels (nets of valid convolutions) are compared with the labels' centre, and predictions
+    are 255 around it. Table: `confusion` (K, K) of pixels, truth and guess, of up to 64 classes.
     """
     classes = facts.extra.get("segments", facts.classes)
     names = facts.extra.get("segment_names", tuple(str(i) for i in range(classes)))
 
     def aligned(outputs, batch):
         logits = main_output(outputs)
+        if logits.ndim != 4:
+            raise ValueError(
+                f"the net's outputs are {logits.shape}, segmentation needs maps (B, h, w, {classes}); "
+                "choose another model.name, such as unet"
+            )
         return logits, _centre(batch["segments"], logits.shape[1:3])
 
     def criterion(outputs, batch):
@@ -47,28 +60,48 @@ def segmentation(facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
             "examples": jnp.sum(batch["valid"]).astype(jnp.float32),
         }
 
-    def summarize(sums, rows):
-        both, either = jnp.asarray(sums["both"]), jnp.asarray(sums["either"])
-        iou = [float(b / e) if e > 0 else float("nan") for b, e in zip(both, either, strict=True)]
-        seen = [value for value in iou if value == value]
-        metrics = {
-            "miou": sum(seen) / max(len(seen), 1),
-            "pixel_accuracy": float(jnp.sum(both)) / max(float(sums["pixels"]), 1.0),
-        }
-        return metrics | {f"iou_{name}": value for name, value in zip(names, iou, strict=True) if value == value}
-
-    def predict(outputs):
-        probabilities = jax.nn.softmax(main_output(outputs))
-        return {"segments": jnp.argmax(probabilities, -1), "probabilities": probabilities}
+    def rows(outputs, batch):
+        logits, segments = aligned(outputs, batch)
+        pairs = segments.astype(jnp.int32) * classes + jnp.argmax(logits, -1)
+        pairs = jnp.where(segments != ignore, pairs, classes**2).reshape(len(segments), -1)  # past the end: dropped
+        counted = jax.vmap(lambda each: jnp.zeros(classes**2, jnp.int32).at[each].add(1, mode="drop"))(pairs)
+        return {"confusion": counted.reshape(-1, classes, classes)}
 
     return Task(
         outputs=classes,
         loss=supervised(criterion),
-        predict=predict,
+        predict=functools.partial(_predicted, facts.input),
         tally=tally,
-        summarize=summarize,
+        rows=rows if classes <= _MOST else lambda outputs, batch: {},
+        summarize=functools.partial(_summary, names),
         metric="miou",
+        views="probabilities",
     )
+
+
+def _predicted(input: str, outputs, batch) -> dict[str, jax.Array]:
+    probabilities, size = jax.nn.softmax(main_output(outputs)), batch[input].shape[1:3]
+    segments = jnp.argmax(probabilities, -1)[..., None]
+    return {"segments": _framed(segments, size, _UNKNOWN)[..., 0], "probabilities": _framed(probabilities, size, 0)}
+
+
+def _summary(names: tuple[str, ...], sums: Mapping, rows: Mapping) -> dict:
+    both, either = jnp.asarray(sums["both"]), jnp.asarray(sums["either"])
+    iou = [float(b / e) if e > 0 else float("nan") for b, e in zip(both, either, strict=True)]
+    seen = [value for value in iou if value == value]
+    metrics = {
+        "miou": sum(seen) / max(len(seen), 1),
+        "pixel_accuracy": float(jnp.sum(both)) / max(float(sums["pixels"]), 1.0),
+    }
+    metrics |= {f"iou_{name}": value for name, value in zip(names, iou, strict=True) if value == value}
+    return metrics | ({"confusion": np.sum(rows["confusion"], 0, dtype=np.int64)} if rows else {})
+
+
+def _framed(maps: jax.Array, size: tuple[int, int], fill: int) -> jax.Array:
+    """Maps (B, H, W, …) of a picture's size: those of its middle (B, h, w, …) with `fill` around them."""
+    spare = [max(want - have, 0) for have, want in zip(maps.shape[1:3], size, strict=True)]
+    around = [(n // 2, n - n // 2) for n in spare]
+    return jnp.pad(maps, ((0, 0), *around, (0, 0)), constant_values=fill) if any(spare) else maps
 
 
 def _centre(segments: jax.Array, size: tuple[int, int]) -> jax.Array:

@@ -27,7 +27,7 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
     options = prepared.config["train"]
     if not options["init"]:
         return state
-    net = prepared.program.net(sections.numeric(prepared.config))
+    net = prepared.program.parts(sections.numeric(prepared.config)).net
     variables = {"params": state.params, **state.model_state}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

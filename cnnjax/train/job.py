@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,10 @@ from cnnjax import config as sections
 from cnnjax.data.source import Part, Source, check
 from cnnjax.data.stream import Stream, into_memory, passes
 from cnnjax.ops import single_use_options
+from cnnjax.train._views import check_views
 from cnnjax.train.parallel import Layout, MemberLayout
 from cnnjax.train.plan import Plan, resolve
-from cnnjax.train.program import Program
+from cnnjax.train.program import Parts, Program
 from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, summed, train_step
 
@@ -51,8 +53,8 @@ class PreparedRun:
         """A resident split as arrays on every device; {} for one that is streamed."""
         return self.layout.replicate(split.arrays) if split.resident else {}
 
-    def evaluate(self, state: State, split, store: Mapping, *, averaged: bool = False) -> dict[str, float]:
-        """The task's metrics and the loss over a split, every example counted once."""
+    def evaluate(self, state: State, split, store: Mapping, *, averaged: bool = False) -> dict[str, Any]:
+        """The loss, the task's metrics and its tables (arrays) over a split, every example counted once."""
         variables = state.ema if averaged else {"params": state.params, "model_state": state.model_state}
         measured = MemberLayout("turns", 1, self.layout).evaluation(self.measure, alone=self.measure)
         (found,) = self.totals(split, lambda batch: measured([variables], [state.hparams], store, batch))
@@ -77,9 +79,9 @@ class PreparedRun:
         part = (jax.process_index(), jax.process_count())
         return passes(split, self.plan.eval_batch, part, workers=self.config["data"]["workers"])
 
-    def metrics(self, state: State, sums: Mapping, rows: Mapping) -> dict[str, float]:
-        """Metrics from sums: the loss, then what the task makes of its own."""
-        task = self.program.task(state.hparams)
+    def metrics(self, state: State, sums: Mapping, rows: Mapping) -> dict[str, Any]:
+        """Metrics and tables from sums and rows: the loss, then what the task makes of its own."""
+        task = self.program.parts({path: float(value) for path, value in state.hparams.items()}).task
         return {"loss": float(sums["loss"] / max(sums["weight"], 1e-30)), **task.summarize(sums["task"], rows)}
 
     def start(self) -> State:
@@ -96,15 +98,16 @@ class PreparedRun:
         fields, wants_images = self._looked_at()
 
         def make(seed, hparams, fields):
-            variables = self._variables(seed, hparams, fields, wants_images)
+            parts = self.program.parts(hparams)
+            variables = self._variables(seed, parts, fields, wants_images)
             params, model_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
             if self.plan.precision == "float64":
                 params, model_state = jax.tree.map(lambda x: x.astype(jnp.float64), (params, model_state))
-            self.program.check(params)
-            memory = {}
-            for part in self.program.task(hparams).parts:
-                own = {part: params[part]} if part else params
-                memory[part] = self.program.optimizer(hparams, part).init(own)
+            self.program.check(params, parts.task.parts)
+            memory = {
+                part: optimizer.init({part: params[part]} if part else params)
+                for part, optimizer in parts.optimizers.items()
+            }
             ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
             return params, model_state, memory, jax.tree.map(jnp.copy, ema)
 
@@ -136,15 +139,15 @@ class PreparedRun:
         facts, numbers = self.source.facts, sections.numeric(self.config)
         count = min(_PREPARE_EXAMPLES, len(self.source.train))
         rows = np.linspace(0, len(self.source.train) - 1, count).astype(int)
-        wants_images = hasattr(self.program.net(numbers), "prepare")
+        wants_images = hasattr(self.program.parts(numbers).net, "prepare")
         fields = self.source.train.read(rows if wants_images else rows[:1])
         fields |= {"index": rows[: len(fields[facts.input])], "valid": np.ones(len(fields[facts.input]), np.float32)}
         return fields, wants_images
 
-    def _variables(self, seed: jax.Array, hparams: Mapping, fields: Mapping, wants_images: bool) -> dict:
+    def _variables(self, seed: jax.Array, parts: Parts, fields: Mapping, wants_images: bool) -> dict:
         """The network's variables, drawn by the seed."""
-        fields = self.program.augment(hparams, "eval")(key_for(seed, "augment"), fields)
-        net, key, images = self.program.net(hparams), key_for(seed, "init"), fields[self.source.facts.input]
+        fields = parts.augment["eval"](key_for(seed, "augment"), fields)
+        net, key, images = parts.net, key_for(seed, "init"), fields[self.source.facts.input]
         with sections.errors_name_option("model", self.config["model"]):
             variables = net.init({"params": key, "noise": key}, images[:1], train=False)
         return net.prepare(variables, images) if wants_images else variables
@@ -160,14 +163,28 @@ class PreparedRun:
 
 def prepare(config: Mapping) -> PreparedRun:
     """The prepared that a config describes, on the devices at hand; whatever is wrong with it is said here."""
-    source = _housed(sections.call("data", config["data"]), config["data"])
+    source = _housed(_described(sections.call("data", config["data"])), config["data"])
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
     program = Program(config, source.facts, plan)
+    check_views(program, program.parts(sections.numeric(config)).task)
     layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))
     step = layout.compile_training(train_step(program), plan.dispatch)
     return PreparedRun(config, source, plan, program, layout, step, layout.compile_evaluation(eval_step(program)))
+
+
+def _described(source: Source) -> Source:
+    """The source with what its facts leave out: shape and type of an example's words, what black and white are."""
+    facts = source.facts
+    if not facts.fields:
+        example = {name: np.asarray(value) for name, value in source.train.read(np.zeros(1, int)).items()}
+        fields = {name: (value.shape[1:], value.dtype) for name, value in example.items() if name != "valid"}
+        facts = dataclasses.replace(facts, fields=fields)
+    if not facts.black and facts.mean:
+        ends = {"black": (0.0,) * len(facts.mean), "white": (1.0,) * len(facts.mean)}
+        facts = dataclasses.replace(facts, **ends)
+    return source if facts is source.facts else dataclasses.replace(source, facts=facts)
 
 
 def _housed(source: Source, options: Mapping) -> Source:

@@ -23,7 +23,7 @@ class Recorder:
 
     def __init__(self, prepared: PreparedRun, workdir: Path, *, quiet: bool = False):
         self.prepared, self.plan, self.workdir = prepared, prepared.plan, workdir
-        self.task = prepared.program.task(sections.numeric(prepared.config))
+        self.task = prepared.program.parts(sections.numeric(prepared.config)).task
         settings, report = prepared.config["checkpoint"], prepared.config["report"]
         # eval is the test set where nothing is held out: it is called so, and then nothing may be selected by it
         self.measured = "test" if prepared.source.eval is prepared.source.test else "eval"

@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
+from cnnjax.config import ConfigError
 from cnnjax.ops import axes
 from cnnjax.train._freezing import frozen_statistics, still
 from cnnjax.train._views import seen_in_views
-from cnnjax.train.program import Program
+from cnnjax.train.program import Parts, Program
 from cnnjax.train.state import State, key_for
 
-__all__ = ["eval_step", "fetch", "summed", "train_step"]
+__all__ = ["bind", "eval_step", "evaluated", "fetch", "summed", "train_step"]
 
 
 def fetch(store: Mapping, batch: Mapping) -> dict:
@@ -23,38 +25,54 @@ def fetch(store: Mapping, batch: Mapping) -> dict:
     return {**batch, **{name: array[batch["index"]] for name, array in store.items()}}
 
 
-def bind(program: Program, hparams: Mapping, model_state: Mapping) -> Callable:
-    """net(params, fields, key, train=…, part="") -> (float32 outputs, model_state), in the plan's precision."""
-    module = program.net(hparams)
-    dtype = jnp.dtype(program.plan.precision)
+def bind(program: Program, module: nn.Module, model_state: Mapping, *, train: bool) -> Callable:
+    """net(params, fields, key, part="") -> (float32 outputs, model_state), in the plan's precision.
 
-    def net(params, fields, key, *, train, part="", state=model_state):
-        x = fields[program.facts.input]
-        x = x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    `fields` is a batch, of which the module reads its input, or a tuple of arrays, which it reads as they are.
+    `net.train` says whether this is training; `train=False` in a call asks for running statistics even then.
+    """
+    dtype = jnp.dtype(program.plan.precision)
+    wide, training = jnp.promote_types(dtype, jnp.float32), train
+
+    def net(params, fields, key, *, train=True, part="", state=model_state):
+        inputs = fields if isinstance(fields, tuple) else (fields[program.facts.input],)
+        train = train and training
+        if part and not hasattr(module, part):
+            raise ConfigError(
+                f"model.name is {program.config['model']['name']!r}; its net has no part {part!r} (a method, or a "
+                f"submodule that is a field), which {program.config['task']['name']} asks for"
+            )
         options = {"train": train, "rngs": {"noise": key}} | ({"method": part} if part else {})
         variables = {"params": still(program, params), **state}
         with frozen_statistics(program, params):
             if train and state:
-                outputs, state = module.apply(variables, x, mutable=list(state), **options)
+                outputs, state = module.apply(variables, *_as(dtype, inputs), mutable=list(state), **options)
             else:
-                outputs = module.apply(variables, x, **options)
-        wide = jnp.promote_types(dtype, jnp.float32)
-        return jax.tree.map(lambda y: y.astype(wide), outputs), state
+                outputs = module.apply(variables, *_as(dtype, inputs), **options)
+        return _as(wide, outputs), state
 
+    net.train, net.state = training, model_state
     return net
+
+
+def _as(dtype: jnp.dtype, tree):
+    """The tree with its floats in another precision."""
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
 def train_step(program: Program) -> Callable:
     """step(state, store, batch) -> (state, sums); batch holds microbatches (K, B, …), sums are over all devices."""
 
     def step(state: State, store: Mapping, batch: Mapping) -> tuple[State, dict]:
+        parts = program.parts(state.hparams)
+
         def microbatch(model_state, number, fields):
-            numerator = _numerator(program, state, model_state, number, fetch(store, fields))
+            numerator = _numerator(program, parts, state, model_state, number, fetch(store, fields))
             (_, (sums, model_state)), gradient = jax.value_and_grad(numerator, has_aux=True)(state.params)
             return model_state, gradient, sums
 
         model_state, *here = _over_microbatches(microbatch, state.model_state, batch)
-        return _update(program, state, model_state, *axes.total(tuple(here)))
+        return _update(program, parts, state, model_state, *axes.total(tuple(here)))
 
     return step
 
@@ -63,25 +81,28 @@ def summed(program: Program) -> Callable:
     """sums(state, fields) of a training step on one microbatch: for their shapes, which need no backward pass."""
 
     def sums_of(state: State, fields: Mapping) -> dict:
-        numerator = _numerator(program, state, state.model_state, jnp.uint32(0), fields)
+        parts = program.parts(state.hparams)
+        numerator = _numerator(program, parts, state, state.model_state, jnp.uint32(0), fields)
         _, (sums, model_state) = numerator(state.params)
-        return _update(program, state, model_state, state.params, sums)[1]
+        return _update(program, parts, state, model_state, state.params, sums)[1]
 
     return sums_of
 
 
-def _numerator(program: Program, state: State, model_state: dict, number: jax.Array, fields: Mapping) -> Callable:
+def _numerator(
+    program: Program, parts: Parts, state: State, model_state: dict, number: jax.Array, fields: Mapping
+) -> Callable:
     """f(params) -> (the losses of a microbatch added up, (its sums, the statistics after it))."""
-    hparams, task = state.hparams, program.task(state.hparams)
+    task = parts.task
     noise, moves = (
         jax.random.fold_in(jax.random.fold_in(key_for(state.seed, what), state.step), number)
         for what in ("noise", "augment")
     )
-    fields = program.augment(hparams, "train")(moves, fields)
-    net = bind(program, hparams, model_state)
+    fields = parts.augment["train"](moves, fields)
+    net = bind(program, parts.net, model_state, train=True)
 
     def numerator(params):
-        losses, weights, (outputs, new_state) = task.loss(net, params, fields, noise, hparams)
+        losses, weights, (outputs, new_state) = task.loss(net, params, fields, noise)
         loss = jnp.sum(losses)
         return loss, ({"loss": loss, "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}, new_state)
 
@@ -107,21 +128,22 @@ def _over_microbatches(microbatch: Callable, model_state: dict, batch: Mapping) 
     return model_state, gradient, sums
 
 
-def _update(program: Program, state: State, model_state: dict, gradient: dict, sums: dict) -> tuple[State, dict]:
+def _update(
+    program: Program, parts: Parts, state: State, model_state: dict, gradient: dict, sums: dict
+) -> tuple[State, dict]:
     """(state, sums) after one update of every part; a part whose update is not finite keeps what it had.
 
     `gradient` and `sums` are of the losses added up, not yet divided by the examples' weight. What is decided once for
     all parameters (a factor, whether to keep them) stands behind barriers: XLA would else work it out anew in the
     program of every parameter, and ResNet-50 would compile for minutes.
     """
-    hparams = state.hparams
     weight = jnp.where(sums["weight"] == 0, 1.0, sums["weight"])
-    factor = jax.lax.optimization_barrier(program.factor(hparams, state.step))
+    factor = jax.lax.optimization_barrier(parts.factor(state.step))
     frozen = state.streak >= program.plan.nonfinite
     fine = jnp.isfinite(sums["loss"]) & jnp.isfinite(_total(model_state))
     params, opt_state, norms, squares = dict(state.params), {}, {}, jnp.float32(0.0)
-    for part in program.task(hparams).parts:
-        moved, memory, good, size, found = _moved(program, part, state, gradient, weight, factor)
+    for part, optimizer in parts.optimizers.items():
+        moved, memory, good, size, found = _moved(optimizer, part, state, gradient, weight, factor)
         good = jax.lax.optimization_barrier(good & jnp.isfinite(sums["loss"]) & ~frozen)
         params |= _keep(good, moved, _of(part, state.params))
         opt_state[part] = _keep(good, memory, state.opt_state[part])
@@ -129,7 +151,7 @@ def _update(program: Program, state: State, model_state: dict, gradient: dict, s
         norms |= {f"{part}_{name}" if part else name: value for name, value in found.items()}
     fine = jax.lax.optimization_barrier(fine)
     norms["parameter_norm"] = jnp.sqrt(squares)
-    lr = {"lr": hparams["optimizer.lr"] * factor} if "optimizer.lr" in hparams else {}
+    lr = {"lr": state.hparams["optimizer.lr"] * factor} if "optimizer.lr" in state.hparams else {}
     sums = {**sums, "step": {"count": jnp.float32(1.0), **norms, **lr}}
     # a skipped step reports nothing: one NaN would hide every other step of its line
     sums = jax.tree.map(lambda s: jnp.where(fine, s, 0).astype(jnp.float32), sums)
@@ -144,7 +166,14 @@ def _update(program: Program, state: State, model_state: dict, gradient: dict, s
     return state.replace(ema=_averaged(program, state, fine)), sums
 
 
-def _moved(program: Program, part: str, state: State, gradient: dict, weight: jax.Array, factor: jax.Array) -> tuple:
+def _moved(
+    optimizer: optax.GradientTransformation,
+    part: str,
+    state: State,
+    gradient: dict,
+    weight: jax.Array,
+    factor: jax.Array,
+) -> tuple:
     """(parameters, memory, whether all is finite, squared norm, norms) of one part after its optimizer has moved it.
 
     Every pass over the parameters costs memory traffic and a program for each, so the norms that are reported tell what
@@ -155,7 +184,7 @@ def _moved(program: Program, part: str, state: State, gradient: dict, weight: ja
     divisor = weight * jnp.where((clip > 0) & (norm > clip), norm / clip, 1.0)
     divisor = jax.lax.optimization_barrier(divisor)
     gradient = jax.tree.map(lambda g: g / divisor.astype(g.dtype), gradient)
-    updates, memory = program.optimizer(state.hparams, part).update(gradient, state.opt_state[part], old)
+    updates, memory = optimizer.update(gradient, state.opt_state[part], old)
     updates = jax.tree.map(lambda u: u * factor.astype(u.dtype), updates)
     new = optax.apply_updates(old, updates)
     squares = _squares(new)
@@ -192,20 +221,21 @@ def _keep(good: jax.Array, new, old):
     return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
 
 
+def evaluated(program: Program, parts: Parts, model_state: Mapping, batch: Mapping) -> tuple[Callable, dict, jax.Array]:
+    """(net, fields, key) for a batch (B, …) as evaluation and prediction see it: the same every time."""
+    key = jax.random.key(0)
+    net = seen_in_views(program, parts.task, bind(program, parts.net, model_state, train=False))
+    return net, parts.augment["eval"](key, batch), key
+
+
 def eval_step(program: Program) -> Callable:
     """measure(variables, hparams, store, batch) -> (sums over all devices, rows of this device's examples)."""
 
     def measure(variables: Mapping, hparams: Mapping, store: Mapping, batch: Mapping) -> tuple[dict, dict]:
-        task = program.task(hparams)
-        key = jax.random.key(0)  # evaluation is the same every time
-        fields = program.augment(hparams, "eval")(key, fetch(store, batch))
-        net = bind(program, hparams, variables["model_state"])
-
-        def evaluated(*arguments, train, **options):
-            return net(*arguments, train=False, **options)
-
-        viewed = seen_in_views(program, evaluated)
-        losses, weights, (outputs, _) = task.loss(viewed, variables["params"], fields, key, hparams)
+        parts = program.parts(hparams)
+        task = parts.task
+        net, fields, key = evaluated(program, parts, variables["model_state"], fetch(store, batch))
+        losses, weights, (outputs, _) = task.loss(net, variables["params"], fields, key)
         sums = {"loss": jnp.sum(losses), "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}
         return axes.total(sums), task.rows(outputs, fields)
 

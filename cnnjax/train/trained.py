@@ -1,9 +1,11 @@
 """What can be done with a run that stands in a workdir: load it, measure it, ask it."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +16,12 @@ from cnnjax.config import ConfigError
 from cnnjax.ops import compiler_options
 from cnnjax.runs.checkpoints import CheckpointError, Checkpoints
 from cnnjax.runs.provenance import recorded
-from cnnjax.train._views import seen_in_views
+from cnnjax.runs.tables import numbers_and_tables
+from cnnjax.train._input_pixels import affine_maps, brought_back, placed, plane
 from cnnjax.train.job import PreparedRun, prepare
+from cnnjax.train.program import Parts
 from cnnjax.train.state import State
+from cnnjax.train.step import evaluated
 
 __all__ = ["Trained", "evaluate", "load"]
 
@@ -31,10 +36,14 @@ class Trained:
     state: State
     metrics: Mapping
 
+    @functools.cached_property
+    def _parts(self) -> Parts:
+        return self.prepared.program.parts({path: float(value) for path, value in self.state.hparams.items()})
+
     @property
     def net(self):
         """The network, with the run's own numbers."""
-        return self.prepared.program.net(self._hparams)
+        return self._parts.net
 
     @property
     def variables(self) -> dict:
@@ -55,42 +64,57 @@ class Trained:
     @property
     def task(self):
         """The task that it was trained for."""
-        return self.prepared.program.task(self._hparams)
-
-    @property
-    def _hparams(self) -> dict:
-        return {path: float(value) for path, value in self.state.hparams.items()}
+        return self._parts.task
 
     def predict(self, inputs: np.ndarray, *, batch: int = 256) -> dict[str, np.ndarray]:
-        """What the task reads off the outputs (`label`, `probabilities`, …) for inputs (N, …) as the data has them."""
+        """What the task predicts (`label`, `probabilities`, `boxes`, …) for inputs (N, …) as the data has them.
+
+        Boxes, points, corners, segments and masks are in the inputs' own pixels, whatever the evaluation pipeline does
+        to pictures. What is drawn by chance is a function of an input's place.
+        """
         apply = jax.jit(self.answer, compiler_options=compiler_options(jax.default_backend()))
-        found = []
+        maps, found = affine_maps(self.prepared.program, self.state.hparams), []
         for start in range(0, len(inputs), batch):
             chunk = np.asarray(inputs[start : start + batch])
             missing = (batch - len(chunk)) if len(inputs) > batch else 0  # one shape, one compilation
             padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, 0)]) if missing else chunk
-            answer = apply(self.variables, padded)
-            found.append({name: np.asarray(value)[: len(chunk)] for name, value in answer.items()})
+            moved = placed(apply.eval_shape(self.variables, padded, start), self.facts.input)
+            places = maps(padded, start)[: len(chunk)] if moved else ()  # refused, if it is, before the net compiles
+            answer = apply(self.variables, padded, start)
+            words = {name: np.asarray(value)[: len(chunk)] for name, value in answer.items()}
+            found.append(self._in_input_pixels(words, places, padded.shape) if moved else words)
         return {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
 
-    def answer(self, variables: Mapping, inputs: jax.Array) -> dict[str, jax.Array]:
-        """What `predict` gives, as a function that can be compiled, differentiated or exported."""
-        program, field, hparams = self.prepared.program, self.facts.input, self._hparams
+    def _in_input_pixels(self, words: Mapping, maps: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        seen, input = self.prepared.program.seen.shape, self.facts.input
+        size, mirror = plane(input, shape), tuple(self.facts.extra.get("mirror", ()))
+        return brought_back(words, maps, plane(input, (1, *seen)), size, mirror)
+
+    def answer(self, variables: Mapping, inputs: jax.Array, first: jax.Array | int = 0) -> dict[str, jax.Array]:
+        """What the task predicts for inputs (B, …), the first of which has the index `first`.
+
+        A function that can be compiled, differentiated or exported; pixels are those of the pictures that the net sees.
+        """
+        program, parts = self.prepared.program, self._parts
         index = jax.lax.iota(jnp.int32, inputs.shape[0])  # also where the size of the batch is open
-        batch = {field: inputs, "index": index, "valid": (index >= 0).astype(jnp.float32), "epoch": index * 0}
-        fields = program.augment(hparams, "eval")(jax.random.key(0), batch)
-
-        def net(params, fields, key):
-            return self.net.apply(variables, fields[field], train=False), {}
-
-        return self.task.predict(seen_in_views(program, net)({}, fields, jax.random.key(0))[0])
+        batch = {"index": index + first, "valid": (index >= 0).astype(jnp.float32), "epoch": index * 0}
+        model_state = {name: value for name, value in variables.items() if name != "params"}
+        net, fields, key = evaluated(program, parts, model_state, {self.facts.input: inputs, **batch})
+        outputs, _ = parts.task.forward(net, variables["params"], fields, key)
+        return parts.task.predict(outputs, fields)
 
     def measure(self, split: str = "test") -> dict[str, float]:
         """Metrics over a split (train, eval or test), every example counted once."""
-        examples = getattr(self.source, split)
-        return self.prepared.evaluate(
-            self.state, examples, self.prepared.store(examples), averaged=bool(self.state.ema)
-        )
+        return numbers_and_tables(self._summary(split))[0]
+
+    def tables(self, split: str = "test") -> dict[str, np.ndarray]:
+        """Arrays of metrics over a split (train, eval or test): `confusion` (K, K), `calibration` (bins, 3), …"""
+        return numbers_and_tables(self._summary(split))[1]
+
+    def _summary(self, split: str) -> dict[str, Any]:
+        examples = getattr(self.source, sections.one_of(split, ("train", "eval", "test"), path="split"))
+        store = self.prepared.store(examples)
+        return self.prepared.evaluate(self.state, examples, store, averaged=bool(self.state.ema))
 
 
 def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
@@ -101,7 +125,7 @@ def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
     config = sections.from_json(json.dumps(recorded(workdir)["config"]))
     prepared = prepare(config)
     like = prepared.layout.replicate(prepared.start())
-    task = prepared.program.task(sections.numeric(config))
+    task = prepared.program.parts(sections.numeric(config)).task
     selects = prepared.source.eval is not prepared.source.test
     metric = (config.checkpoint.metric or task.metric) if selects else ""
     with Checkpoints(workdir, keep=config.checkpoint.keep, metric=metric, higher=task.higher) as checkpoints:
@@ -114,7 +138,7 @@ def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
 
 def evaluate(workdir: str | Path, *, split: str = "test", checkpoint: str = "best") -> dict[str, float]:
     """Metrics of a workdir's network over a split (train, eval or test), every example counted once."""
-    sections.one_of(split, ("train", "eval", "test"), path="split")
+    sections.one_of(split, ("train", "eval", "test"), path="split")  # before anything is loaded
     trained = load(workdir, checkpoint=checkpoint)
     return {"step": int(trained.state.step), **trained.measure(split)}
 

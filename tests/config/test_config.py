@@ -95,6 +95,26 @@ def test_a_nested_entry_is_a_section_and_arrives_without_its_head():
     assert "nearest: resnet18" in refused(section, "models", "unet", backbone="resnet81")
 
 
+def test_a_model_may_ask_for_the_facts_of_the_data_and_so_may_its_backbone(tmp_path, monkeypatch):
+    (tmp_path / "my_knowing_nets.py").write_text(
+        "from typing import Annotated\n"
+        "def inner(facts, *, outputs: int):\n    return ('inner', facts, outputs)\n"
+        "def outer(facts, *, outputs: int, backbone: Annotated[str, 'models'] = 'my_knowing_nets:inner'):\n"
+        "    return (facts, outputs, backbone)\n"
+        "def plain(*, outputs: int, backbone: Annotated[str, 'models'] = 'my_knowing_nets:inner'):\n"
+        "    return (outputs, backbone)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    made = section("models", "my_knowing_nets:outer", backbone="my_knowing_nets:inner")
+    assert call("models", made, "facts", outputs=3) == ("facts", 3, ("inner", "facts", 0))
+    made = section("models", "my_knowing_nets:plain", backbone="my_knowing_nets:inner")
+    assert call("models", made, "facts", outputs=3) == (3, ("inner", "facts", 0))
+    assert call("models", section("models", "lenet5"), "facts", outputs=3).outputs == 3
+    assert "model.name is 'my_knowing_nets:inner', which asks for the facts" in refused(
+        call, "models", section("models", "my_knowing_nets:inner"), outputs=3
+    )
+
+
 def test_groups_of_parameters_bring_optimizers_of_their_own():
     groups = (("*/bias", "adamw"), ("head", "body"))
     made = section("optimizers", "sgd", groups=groups, body=section("optimizers", "lion"))

@@ -11,7 +11,7 @@ from cnnjax.train.job import prepare
 
 def test_a_dry_run_tries_the_weights_and_counts_what_is_frozen(root, tmp_path):
     digits = prepare(load(f"{root}/configs/digits.py", ["--config.train.devices=1"]))
-    net, state = digits.program.net({}), digits.start()
+    net, state = digits.program.parts({}).net, digits.start()
     path = tmp_path / "digits.safetensors"
     weights.save(net, jax.device_get({"params": state.params}), path)
     flags = [f"--config.train.init={path}", "--config.train.devices=1"]

@@ -31,7 +31,7 @@ def test_padding_changes_no_loss_and_no_metric_even_where_it_holds_nan():
     padded = jnp.concatenate([logits, jnp.full((2, 4), jnp.nan)])
 
     def loss(outputs, fields):
-        losses, weights, _ = task.loss(lambda *a, **k: (outputs, {}), {}, fields, None, {})
+        losses, weights, _ = task.loss(lambda *a, **k: (outputs, {}), {}, fields, None)
         return float(losses.sum() / weights.sum())
 
     short, long = batch(labels), batch([*labels, 3, 3], [1.0] * 6 + [0.0, 0.0])
@@ -44,7 +44,7 @@ def test_every_criterion_is_least_at_the_label(criterion):
     task, labels = classification(FACTS, criterion=criterion), jnp.arange(4)
 
     def total(logits):
-        return float(task.loss(lambda *a, **k: (logits, {}), {}, batch(labels), None, {})[0].sum())
+        return float(task.loss(lambda *a, **k: (logits, {}), {}, batch(labels), None)[0].sum())
 
     assert total(9.0 * jnp.eye(4)) < total(jnp.zeros((4, 4))) < total(9.0 * jnp.eye(4)[::-1])
 
@@ -60,7 +60,7 @@ def test_auxiliary_heads_add_their_share_to_the_loss():
 
     def total(outputs, auxiliary):
         task = classification(FACTS, auxiliary=auxiliary)
-        return float(task.loss(lambda *a, **k: (outputs, {}), {}, fields, None, {})[0].sum())
+        return float(task.loss(lambda *a, **k: (outputs, {}), {}, fields, None)[0].sum())
 
     both = {"main": logits, "auxiliary1": logits}
     assert total(both, 0.3) == pytest.approx(1.3 * total(logits, 0.3))

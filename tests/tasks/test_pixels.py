@@ -50,7 +50,7 @@ def test_the_loss_weighs_examples_by_their_labelled_pixels():
     marked = scene()
     marked[0, :2] = 255
     task, outputs = segmentation(FACTS, dice=0.5), jnp.zeros((2, 4, 4, 3))
-    losses, weights, _ = task.loss(lambda *a, **k: (outputs, {}), {}, batch(marked), None, {})
+    losses, weights, _ = task.loss(lambda *a, **k: (outputs, {}), {}, batch(marked), None)
     assert list(weights) == [8, 16]
     assert np.isfinite(losses).all()
 

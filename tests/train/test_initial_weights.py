@@ -152,12 +152,12 @@ def test_a_frozen_part_answers_in_training_as_in_evaluation():
     state = prepared.start()
     x = jax.random.normal(jax.random.key(1), (8, 28, 28, 1))
     variables = {"params": state.params, **state.model_state}
-    net = bind(prepared.program, state.hparams, state.model_state)
+    net = bind(prepared.program, prepared.program.parts(state.hparams).net, state.model_state, train=True)
     answers = {}
     for train in (True, False):
         maps, _ = net(state.params, {"image": x}, jax.random.key(0), train=train, part="features")
         answers[train] = jax.tree.map(np.asarray, maps)
-    wanted = prepared.program.net(state.hparams).apply(variables, x, train=False, method="features")
+    wanted = prepared.program.parts(state.hparams).net.apply(variables, x, train=False, method="features")
     np.testing.assert_array_equal(answers[False]["stage1"], wanted["stage1"])
     np.testing.assert_array_equal(answers[True]["stage1"], wanted["stage1"])
     assert not np.array_equal(answers[True]["stage2"], wanted["stage2"])
@@ -174,7 +174,7 @@ def test_a_norm_layer_trains_where_one_of_its_parameters_does():
 def test_frozen_parameters_get_no_gradient_that_clipping_could_count():
     prepared = prepare(config(freeze=FROZEN))
     state = prepared.start()
-    net = bind(prepared.program, state.hparams, state.model_state)
+    net = bind(prepared.program, prepared.program.parts(state.hparams).net, state.model_state, train=True)
     fields = {"image": np.ones((2, 28, 28, 1), np.float32)}
     found = jax.jit(jax.grad(lambda p: net(p, fields, jax.random.key(0), train=True)[0].std()))(state.params)
     assert all(not np.any(leaf) for part in FROZEN for leaf in jax.tree.leaves(found[part]))
@@ -188,7 +188,7 @@ def test_blocks_in_one_loop_are_frozen_as_if_they_were_none():
     state, found = jobs[0].start(), []
     x = np.linspace(0, 1, 2 * 16 * 16 * 3, dtype=np.float32).reshape(2, 16, 16, 3)
     for stack, prepared in enumerate(jobs):
-        net = bind(prepared.program, state.hparams, state.model_state)
+        net = bind(prepared.program, prepared.program.parts(state.hparams).net, state.model_state, train=True)
         run = jax.jit(lambda params, net=net: net(params, {"image": x}, jax.random.key(0), train=True))
         found.append(run(state.params))
         assert str(jax.make_jaxpr(run)(state.params)).count(" scan[") == stack

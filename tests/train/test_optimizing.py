@@ -96,8 +96,8 @@ def test_the_learning_rate_warms_up_and_then_follows_its_schedule():
     made = config(steps=10).copy_and_resolve_references()
     with made.unlocked():
         made.schedule = section("schedules", "linear", warmup_steps=2)
-    program = prepare(made).program
-    factors = [float(program.factor({}, jnp.int32(t))) for t in range(11)]
+    factor = prepare(made).program.parts({}).factor
+    factors = [float(factor(jnp.int32(t))) for t in range(11)]
     np.testing.assert_allclose(factors, [0.5, 1.0, *np.linspace(1, 0, 9)], atol=1e-6)
 
 

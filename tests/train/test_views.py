@@ -1,12 +1,14 @@
 """Evaluation that sees every image in several ways."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import cnnjax
 from cnnjax.augment.views import averaged
-from cnnjax.config import augmentation, experiment, load, section
+from cnnjax.config import ConfigError, augmentation, experiment, load, section
+from cnnjax.tasks import Task, count, supervised
 from cnnjax.train.job import prepare
 
 
@@ -32,8 +34,9 @@ def test_metrics_with_views_are_those_of_averaged_probabilities():
     found = viewed.evaluate(state, split, viewed.store(split))
     fields = split.read(np.arange(len(split)))
     batch = {**fields, "index": np.arange(len(split)), "valid": np.ones(len(split), np.float32)}
-    shown = viewed.program.augment(state.hparams, "eval")(jax.random.key(0), batch)["image"]
-    net, variables = viewed.program.net(state.hparams), {"params": state.params, **state.model_state}
+    parts = viewed.program.parts(state.hparams)
+    shown = parts.augment["eval"](jax.random.key(0), batch)["image"]
+    net, variables = parts.net, {"params": state.params, **state.model_state}
     logits = averaged(lambda x: net.apply(variables, x), shown, ("mirror", "shifts"), {"shifts": {"pixels": 2}})
     assert found["accuracy"] == pytest.approx(float(np.mean(np.argmax(logits, -1) == fields["label"])), abs=1e-6)
     expected = -float(np.mean(np.asarray(logits)[np.arange(len(split)), fields["label"]]))
@@ -53,8 +56,40 @@ def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
     np.testing.assert_allclose(found["probabilities"], turned["probabilities"], atol=1e-5)
 
 
+def test_outputs_that_are_no_logits_are_averaged_as_they_are(tmp_path, at_home):
+    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", "--config.report.quiet=true")
+    flags = (*flags, "--config.task.name=tests.train.test_views:brightness", "--config.report.tensorboard=false")
+    trained = cnnjax.run(load("configs/digits.py", flags), tmp_path)
+    images = trained.source.test.arrays["image"][:4]
+    seen = ((images / 255 - trained.facts.mean[0]) / trained.facts.std[0]).astype(np.float32)
+    both = [trained.net.apply(trained.variables, x, train=False) for x in (seen, seen[:, :, ::-1])]
+    np.testing.assert_allclose(trained.predict(images)["target"], (both[0] + both[1]) / 2, atol=1e-5)
+
+
+def brightness(facts, *, weight: float = 1.0) -> Task:
+    """Two numbers about a picture, by their squared error."""
+
+    def criterion(outputs, batch):
+        return weight * (outputs.mean(-1) - batch["image"].mean((1, 2, 3))) ** 2, jnp.ones(len(outputs))
+
+    def tally(outputs, batch):
+        return {"sum": count(outputs.mean(-1), batch["valid"])}
+
+    def summarize(sums, rows):
+        return {"sum": float(sums["sum"])}
+
+    def predict(outputs, batch):
+        return {"target": outputs}
+
+    return Task(2, supervised(criterion), predict, tally, summarize, metric="sum", views="outputs")
+
+
 def test_a_view_that_does_not_exist_is_refused_with_the_nearest():
-    wrong = prepared(views=("miror",))
-    state = wrong.layout.replicate(wrong.start())
     with pytest.raises(ValueError, match=r"eval\.views is 'miror'; nearest: mirror"):
-        wrong.evaluate(state, wrong.source.eval, wrong.store(wrong.source.eval))
+        prepared(views=("miror",))
+
+
+def test_views_of_what_cannot_be_averaged_are_refused_before_anything_compiles(at_home):
+    config = load("configs/digits_gan.py", ("--config.eval.views=mirror,",))
+    with pytest.raises(ConfigError, match=r"eval.views is \('mirror',\), but what gan predicts can't be averaged"):
+        prepare(config)
