@@ -13,30 +13,20 @@ type Static[T] = Annotated[T, "static"]
 """Marks a float option that shapes the program (`width: Static[float] = 1.0`); a plain `float` is traced."""
 
 _ROOMS = (
-    *(
-        "analysis",
-        "augment",
-        "config",
-        "data",
-        "layers",
-        "models",
-        "ops",
-        "programs",
-        "runs",
-        "sweep",
-        "tasks",
-        "train",
-    ),
-    "weights",
+    *("analysis", "augment", "config", "data", "layers", "models", "ops", "programs", "runs", "sweep", "tasks"),
+    *("train", "weights"),
 )
+_FILES = {"optimizers": "cnnjax.train.optimizers", "schedules": "cnnjax.train.schedules"}  # rooms of entries too
 _NAMES = {"run": "cnnjax.train.loop", "evaluate": "cnnjax.train.trained", "load": "cnnjax.train.trained"}
 
-__all__ = ["Static", "__version__", *_ROOMS, *_NAMES]
+__all__ = ["Static", "__version__", *_ROOMS, *_FILES, *_NAMES]
 
 
 def __getattr__(name):
     if name in _ROOMS:
         return importlib.import_module(f"cnnjax.{name}")
+    if name in _FILES:
+        return importlib.import_module(_FILES[name])
     if name in _NAMES:
         return getattr(importlib.import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'cnnjax' has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -1,10 +1,10 @@
 """Says what is in pictures: the likeliest classes of each.
 
-  python -m experiments.predict --workdir=runs/a a.png b.jpg
-  python -m experiments.predict --workdir=runs/a --images=photos --top=3 --output=predictions.csv
-  python -m experiments.predict --model=resnet18 --weights=resnet18.pth --names=imagenet.txt photos
+  cnnjax predict --workdir=runs/a a.png b.jpg
+  cnnjax predict --workdir=runs/a --images=photos --top=3 --output=predictions.csv
+  cnnjax predict --model=resnet18 --weights=resnet18.pth --names=imagenet.txt photos
 
-  --workdir=DIR              a run of experiments.train; pictures are read as its data were
+  --workdir=DIR              a run of cnnjax train; pictures are read as its data were
   --checkpoint=best          best, last, or a step
   --images=PATH,PATH         files, and folders with everything in them; the same as PATH PATH
   --top=5                    how many classes of each picture
