@@ -1,4 +1,4 @@
-"""Sums up finished runs: one row for each config, its seeds together, in a Markdown file whose other rows stay.
+"""Sums up finished runs in a Markdown file: a row for each config, its seeds together; other rows stay.
 
   cnnjax results --runs=runs/mnist-0,runs/mnist-1,runs/mnist-2
   cnnjax results --runs='runs/*' --output=RESULTS.md
