@@ -187,7 +187,7 @@ def _by_onnxruntime(target: Path, batches: list) -> list:
         import onnxruntime
     except ImportError:
         raise ConfigError(
-            "the model can't be checked, so nothing was written: onnxruntime is missing, pip install -e '.[onnx]'"
+            "the model can't be checked, so nothing was written: onnxruntime is missing, pip install 'cnnjax[onnx]'"
         ) from None
     session = onnxruntime.InferenceSession(str(target))
     names = [output.name for output in session.get_outputs()]

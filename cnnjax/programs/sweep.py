@@ -78,6 +78,8 @@ process.define_devices(FLAGS)
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     path, overrides, rest = sections.split(argv)
+    if not path and {"--config", "--config="} & set(argv):
+        sections.load(path)  # says which there are
     process.read(FLAGS, rest)
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory for this sweep, --workdir=runs/s")

@@ -83,7 +83,7 @@ def _needs(package: str, extra: str):
         with _quiet():
             return importlib.import_module(package)
     except ImportError:
-        raise ExportError(f"this needs {package}, which is not installed: pip install -e '.[{extra}]'") from None
+        raise ExportError(f"this needs {package}, which is not installed: pip install 'cnnjax[{extra}]'") from None
 
 
 @contextlib.contextmanager

@@ -70,6 +70,14 @@ def test_a_program_that_there_is_not_is_refused_in_a_line_with_the_nearest():
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("program", ["train", "sweep", "show"])
+def test_config_alone_says_which_experiments_there_are(program):
+    done = started("-m", "cnnjax", program, "--config")
+    assert done.returncode == 2
+    assert done.stderr.startswith("--config is missing; give one of cifar10, ")
+    assert ", digits, digits_gan, " in done.stderr
+
+
 def test_help_begins_its_commands_as_it_was_asked_for(script):
     by_module = started("-m", "cnnjax", "sweep", "--help", cwd=script.parent).stdout
     by_file = started("-m", "experiments.sweep", "--help").stdout
