@@ -15,7 +15,7 @@ proofs: .venv/installed
 lint: .venv/installed
 	@$(PYTHON) -m ruff check .
 
-.venv/installed: requirements.lock .ci/install
+.venv/installed: requirements.lock pyproject.toml .ci/install
 	@.ci/install
 
 # Needs uv. The lock holds versions and hashes, never where they come from; it serves Python 3.12 and 3.13.

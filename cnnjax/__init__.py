@@ -11,30 +11,20 @@ from cnnjax.annotations import Static
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *(
-        "analysis",
-        "augment",
-        "config",
-        "data",
-        "layers",
-        "models",
-        "ops",
-        "programs",
-        "runs",
-        "sweep",
-        "tasks",
-        "train",
-    ),
-    "weights",
+    *("analysis", "augment", "config", "data", "layers", "models", "ops", "programs", "runs", "sweep", "tasks"),
+    *("train", "weights"),
 )
+_FILES = {"optimizers": "cnnjax.train.optimizers", "schedules": "cnnjax.train.schedules"}  # rooms of entries too
 _NAMES = {"run": "cnnjax.train.loop", "evaluate": "cnnjax.train.trained", "load": "cnnjax.train.trained"}
 
-__all__ = ["Static", "__version__", *_ROOMS, *_NAMES]
+__all__ = ["Static", "__version__", *_ROOMS, *_FILES, *_NAMES]
 
 
 def __getattr__(name):
     if name in _ROOMS:
         return importlib.import_module(f"cnnjax.{name}")
+    if name in _FILES:
+        return importlib.import_module(_FILES[name])
     if name in _NAMES:
         return getattr(importlib.import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'cnnjax' has no attribute {name!r}; it has {', '.join(__all__)}")

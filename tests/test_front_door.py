@@ -45,7 +45,7 @@ def clone(tmp_path_factory) -> Path:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     if (ROOT / ".venv" / "installed").exists():
         (folder / ".venv").symlink_to(ROOT / ".venv")
-        for path in ("requirements.lock", ".ci/install"):
+        for path in ("requirements.lock", "pyproject.toml", ".ci/install"):
             os.utime(folder / path, (0, 0))  # older than .venv/installed: nothing to install
     return folder
 

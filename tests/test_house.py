@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import typing
@@ -21,7 +22,8 @@ ROOMS = (
     *("ops", "layers", "models", "augment", "data", "tasks", "config", "runs", "train", "sweep", "analysis", "weights"),
     "programs",
 )
-TOP = ("Static", "__version__", "annotations", "fields", "refusals")  # what every room may know of the package itself
+# what every room may know of the package itself
+TOP = ("Static", "__version__", "_versions", "annotations", "fields", "refusals")
 FORBIDDEN = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may know
     "ops": (),
@@ -41,6 +43,11 @@ MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may kno
     "analysis": ("train", "config", "models", "ops"),
     "configs": ("config", "sweep.space"),
 }
+UNPROMISED = (  # modules of theirs that are not for users, or may change in any release
+    *("jax._src", "jax.core", "jax.extend", "jax.interpreters", "jaxlib", "optax._src", "optuna.trial.Trial"),
+    *("tensorflow_datasets.core", "tensorflow_datasets.proto", "tensorboardX"),
+)
+UNDOCUMENTED = ("name_stack", "source_info", "effects", "mat", "primitive_batchers", "RAW_BYTES")  # attributes
 OPEN = {"section", "augmentation", "call"}  # of config: their keywords are those of the entry they are told
 
 
@@ -114,6 +121,73 @@ def test_imports_point_down_only():
                 known = ", ".join(allowed) or "nothing"
                 problems.append(f"{place(path, line)}: {here} may not import {name}; only {known}")
     told(problems)
+
+
+def strings(path: Path):
+    """(line, text) of every string that is no docstring; of an f-string its constant parts."""
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    told = [
+        node.body[0].value for node in ast.walk(tree(path)) if isinstance(node, holders) and ast.get_docstring(node)
+    ]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in told:
+            yield node.lineno, node.value
+
+
+def test_no_string_names_a_module_further_up():
+    """What is found by a name is found by the package itself, which alone knows where its rooms are."""
+    problems = []
+    for path in FILES:
+        here = room(path)
+        if here not in MAY_IMPORT:  # programs, which say what one types, and the package itself
+            continue
+        for line, text in strings(path):
+            for name in re.findall(r"\bcnnjax\.([a-z_.]+)|\b(?=experiments\.)([a-z_.]+)", text):
+                name = "".join(name).strip(".")
+                allowed = (here, *MAY_IMPORT[here], *TOP)
+                if not any(name == known or name.startswith(f"{known}.") for known in allowed):
+                    problems.append(f"{place(path, line)} names {name} in {text!r}")
+    told(problems)
+
+
+def undocumented(path: Path):
+    """(line, name) of what a file uses of other packages that these have not documented."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+            private = node.attr.startswith("_") and not node.attr.endswith("__")
+            if node.attr in UNDOCUMENTED or (private and node.attr not in our_private_names()):
+                yield node.lineno, names[0]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if name.startswith(UNPROMISED))
+
+
+@functools.cache
+def our_private_names() -> set[str]:
+    """Every private name that a file of the project defines, as a function, class, variable, attribute or file."""
+    names = {"_exit", *(path.stem for path in FILES)}  # os._exit is documented
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return names
+
+
+def test_what_other_packages_have_not_documented_is_used_in_one_file_alone():
+    problems = []
+    for path in FILES:
+        if path != ROOT / "cnnjax" / "_versions.py":
+            problems += [f"{place(path, line)} uses {name}" for line, name in undocumented(path)]
+    told(problems)
+    found = {name for _, name in undocumented(ROOT / "cnnjax" / "_versions.py")}
+    assert {"jax.extend.core.Primitive", "dtype._impl", "trial._suggest", "equation.effects"} <= found
 
 
 def test_rooms_are_imported_by_others_without_their_private_files():

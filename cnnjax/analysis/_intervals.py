@@ -10,7 +10,7 @@ import math
 import jax
 import numpy as np
 
-from cnnjax.analysis import _jaxprs
+from cnnjax import _versions
 from cnnjax.ops.shapes import output_size
 
 NOTHING = 1 << 40  # first pixel of what depends on none; the last is minus that
@@ -60,10 +60,10 @@ def follow(jaxpr, arguments: list) -> list:
 
 
 def _outcome(equation, values):
-    parts = _jaxprs.inner(equation)
-    if parts and len(parts) == 1 and len(parts[0].invars) == len(values) and equation.primitive.name != "scan":
-        closed = next(v for v in equation.params.values() if getattr(v, "jaxpr", v) is parts[0])
-        return follow(parts[0], [*map(np.asarray, getattr(closed, "consts", ())), *values])
+    parts = list(_versions.inner_jaxprs(equation))
+    if len(parts) == 1 and len(parts[0][0].invars) == len(values) and equation.primitive.name != "scan":
+        ((part, constants),) = parts
+        return follow(part, [*map(np.asarray, constants), *values])
     if not any(isinstance(value, Span) for value in values):
         return _folded(equation, values)
     name = equation.primitive.name
@@ -81,8 +81,8 @@ def _outcome(equation, values):
 
 def _folded(equation, values):
     """Numbers that are known stay known (the weights of a resize), everything else is free."""
-    sizes = [math.prod(v.aval.shape) for v in equation.outvars]
-    if any(value is FREE for value in values) or _jaxprs.inner(equation) or max(sizes, default=0) > 1 << 24:
+    most = max((math.prod(v.aval.shape) for v in equation.outvars), default=0)
+    if any(value is FREE for value in values) or any(_versions.inner_jaxprs(equation)) or most > 1 << 24:
         return [FREE] * len(equation.outvars)
     with jax.ensure_compile_time_eval():
         out = equation.primitive.bind(*values, **equation.params)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from cnnjax import _versions
 
 _MARK = "layer:"
 # the primitives of `ops.conv` and its derivatives, with the places of x and the kernel among operands and result
@@ -44,23 +45,11 @@ def unrolled(net: nn.Module) -> nn.Module:
     return net.clone(**changes) if changes else net
 
 
-def inner(equation) -> list[Jaxpr]:
-    """The jaxprs inside an equation: of a call, a loop or the branches of a condition."""
-    found = []
-    for value in equation.params.values():
-        for each in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(each, ClosedJaxpr):
-                found.append(each.jaxpr)
-            elif isinstance(each, Jaxpr):
-                found.append(each)
-    return found
-
-
-def walk(jaxpr: Jaxpr, path: str = "", times: int = 1) -> Iterator[tuple]:
+def walk(jaxpr, path: str = "", times: int = 1) -> Iterator[tuple]:
     """Every innermost equation with its layer's path and how often it runs (a loop of unknown length counts once)."""
     for equation in jaxpr.eqns:
         here = _path(equation) or path
-        parts = inner(equation)
+        parts = [part for part, _ in _versions.inner_jaxprs(equation)]
         if not parts:
             yield equation, here, times
             continue
@@ -72,8 +61,7 @@ def walk(jaxpr: Jaxpr, path: str = "", times: int = 1) -> Iterator[tuple]:
 
 
 def _path(equation) -> str:
-    scopes = str(equation.source_info.name_stack).split("/")
-    marks = [scope.partition(_MARK)[2].rstrip(")") for scope in scopes if _MARK in scope]
+    marks = [scope.partition(_MARK)[2].rstrip(")") for scope in _versions.scopes(equation) if _MARK in scope]
     return marks[-1].replace(".", "/") if marks else ""
 
 

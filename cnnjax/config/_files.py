@@ -1,8 +1,9 @@
-"""Config files: found by path, run, and asked for the variant after the colon."""
+"""Config files: found by name or path, run, and asked for the variant after the colon."""
 
 import importlib.util
 import inspect
 import json
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +12,18 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cnnjax.config._sections import completed, plain
-from cnnjax.refusals import ConfigError, nearest, suggestion
+from cnnjax.refusals import ConfigError, nearest
+
+_SHIPPED = Path(__file__).parents[1] / "configs"  # in a checkout a link to the folder beside the package
+_NAME = re.compile(r"(\w+)(?::(.*))?")
 
 
 def read(path: str) -> dict:
-    """As nested dicts, the config of `configs/digits.py`, `configs/digits.py:variant`, or a run's `config.json`."""
+    """As nested dicts, the config of `digits`, `digits:variant`, `my/own.py:variant`, or of a run's `config.json`."""
     if not path:
-        raise ConfigError(f"--config is missing; give one of {', '.join(_known(Path('configs'))) or 'your own files'}")
-    file, _, variant = path.partition(".py:") if ".py:" in path else (path, "", "")
-    file = Path(f"{file}.py" if ".py:" in path else file)
-    if not file.is_file():
-        raise ConfigError(f"--config={path}: there is no file {file}{_hint(file)}")
+        names = ", ".join(_names())
+        raise ConfigError(f"--config is missing; give one of {names}\nor a .py file with get_config(variant)")
+    file, variant = _place_of(path)
     if file.suffix == ".json":
         return _from_run(file)
     if file.suffix != ".py":
@@ -29,17 +31,30 @@ def read(path: str) -> dict:
     return _run(file, variant)
 
 
-def _known(folder: Path) -> list[str]:
-    return sorted(str(file) for file in folder.glob("*.py") if file.stem != "__init__") if folder.is_dir() else []
+def _place_of(path: str) -> tuple[Path, str]:
+    """The file and the variant that a word means: a file where there is one, else an experiment that comes with us."""
+    stem, colon, variant = path.partition(".py:")
+    file = Path(f"{stem}.py" if colon else path)
+    if file.is_file():
+        return file, variant
+    name = _NAME.fullmatch(path)
+    if name and (_SHIPPED / f"{name[1]}.py").is_file():
+        return _SHIPPED / f"{name[1]}.py", name[2] or ""
+    what = "experiment of that name and no such file" if name else f"file {file}"
+    raise ConfigError(f"--config={path}: there is no {what}{_hint(Path(name[1]) if name else file)}")
+
+
+def _names() -> list[str]:
+    """The experiments that come with the package."""
+    return sorted(file.stem for file in _SHIPPED.glob("[!_]*.py"))
 
 
 def _hint(file: Path) -> str:
-    known = dict.fromkeys((*_known(Path("configs")), *_known(file.parent)))
-    names = {Path(other).stem: other for other in known}
-    close = [names[stem] for stem in nearest(file.stem, names)]
-    if close:
-        return f"; nearest: {', '.join(close)}"
-    return suggestion(str(file), known, every="see the folder configs")
+    """What is nearest: files beside the one that is missing, and experiments that come with the package."""
+    beside = {other.stem: str(other) for other in sorted(file.parent.glob("[!_]*.py"))} if file.suffix else {}
+    known = {name: name for name in _names()} | beside
+    close = [known[stem] for stem in nearest(file.stem, known)]
+    return f"; nearest: {', '.join(close)}" if close else f"; those that come with cnnjax: {', '.join(_names())}"
 
 
 def _from_run(file: Path) -> dict:
@@ -53,8 +68,8 @@ def _from_run(file: Path) -> dict:
 
 def beside(path: str, name: str) -> Any:
     """What the function `name` of a config file returns, which stands there beside `get_config`."""
-    file = Path(f"{path.partition('.py:')[0]}.py" if ".py:" in path else path)
-    if file.suffix != ".py" or not file.is_file():
+    file, _ = _place_of(path)
+    if file.suffix != ".py":
         raise ConfigError(f"--config={path}: {name}() is looked for in a .py file with get_config; there is none here")
     function = getattr(_module(file), name, None)
     if function is None:

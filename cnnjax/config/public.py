@@ -176,8 +176,10 @@ def validate(config: Mapping) -> None:
 
 
 def load(path: str, argv: Sequence[str] = ()) -> ConfigDict:
-    """The config of a file (`configs/digits.py:variant`, or a run's `config.json`) with `--config.…` flags applied.
+    """The config of a name or file, with `--config.…` flags applied.
 
+    It is that of an experiment that comes with the package (`digits`, `digits:mlp`), of a .py file with
+    `get_config(variant)` (`my/own.py:variant`), or of a run's `config.json`.
     Flags that name entries come first, whatever their order, and bring those entries' defaults.
     """
     config = _files.read(path)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
+import cnnjax
 from cnnjax.annotations import WORKS_ON, Bounds, NonNegative, peeled
 from cnnjax.refusals import ConfigError, one_of, suggestion
 
@@ -30,7 +31,6 @@ ROOMS = {  # the config section an entry's room fills, by room
     "optimizers": "optimizer",
     "schedules": "schedule",
 }
-_MODULES = {"optimizers": "cnnjax.train.optimizers", "schedules": "cnnjax.train.schedules"}
 _POSITIONAL = {  # what stands before the options; a tuple of tuples: one of these
     "data": ((),),
     "models": ((), ("facts",)),
@@ -83,7 +83,7 @@ def entry(room: str, name: str, *, path: str = "") -> Callable:
         return _imported(room, bare, path)
     functions = entries(room)
     if bare not in functions:
-        every = f"`python -m experiments.train --list` shows all {len(functions)}"
+        every = f"`cnnjax train --list` shows all {len(functions)}"
         verb = "has" if room == "augment" else "is"
         raise ConfigError(f"{path} {verb} {name!r}{suggestion(bare, functions, every=every)}")
     return functions[bare]
@@ -92,7 +92,7 @@ def entry(room: str, name: str, *, path: str = "") -> Callable:
 @functools.cache
 def entries(room: str) -> Mapping[str, Callable]:
     """Every entry of a room, by name: its public functions with the signature that the room asks for."""
-    module = importlib.import_module(_MODULES.get(room, f"cnnjax.{room}"))
+    module = getattr(cnnjax, room)  # the package alone knows where its rooms are
     names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
     return {name: getattr(module, name) for name in sorted(names) if is_entry(room, getattr(module, name))}
 

@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from cnnjax import _versions
 from cnnjax.annotations import Count, Text
 from cnnjax.data._official import official_cifar10, official_mnist
 from cnnjax.data._pictures import Budget, Depth, Fit, Pictures, source_of, vet
@@ -90,7 +91,7 @@ def cifar10(*, root: Text = "", holdout: Count = 0) -> Source:
 def _small(name, root, holdout, official, names, mean):
     """One of the three sets everybody uses, its mean checked: their files bear the same names."""
     base = _base(root)
-    if not _versions(base / name) and (arrays := official(base / name)):
+    if not _versions_in(base / name) and (arrays := official(base / name)):
         source = from_arrays(*arrays, holdout=holdout, names=names)
     else:
         source = tfds(set=name, root=root, holdout=holdout)
@@ -145,11 +146,9 @@ class Records(Pictures):
 
     def _taken(self, record):
         """The image's bytes and the label: what tensorflow-datasets makes of a record costs as much as decoding it."""
-        from tensorflow_datasets.proto import tf_example_pb2
-
         if isinstance(record, Exception):
             raise record
-        fields = tf_example_pb2.Example.FromString(record).features.feature
+        fields = _versions.fields_of_record(record)
         images, labels = fields[self.features[0]].bytes_list.value, fields[self.features[1]].int64_list.value
         if (len(images), len(labels)) != (1, 1):
             raise ValueError(f"no single {' and '.join(self.features)} in the record")
@@ -166,9 +165,7 @@ class _Information:
 
     def as_data_source(self, split):
         """The records of a split as they lie on disk, serialized."""
-        from tensorflow_datasets.core.decode import DeserializeMethod
-
-        return self._builder.as_data_source(split, deserialize_method=DeserializeMethod.RAW_BYTES)
+        return _versions.raw_records(self._builder, split)
 
 
 def _information(directory):
@@ -182,7 +179,7 @@ def _base(root):
     return pathlib.Path(root or home).expanduser()
 
 
-def _versions(directory):
+def _versions_in(directory):
     """Prepared versions of one set, oldest first."""
     found = [file.parent for file in directory.glob("*/dataset_info.json")]
     return sorted(found, key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")])
@@ -193,8 +190,8 @@ def _prepared(name, root):
     if not name:
         raise DataError('data.set is empty; name a set of the catalogue, such as --config.data.set="cifar10"')
     base, (path, _, version) = _base(root), name.partition(":")
-    configs = [] if "/" in path else [child.name for child in (base / path).glob("*") if _versions(child)]
-    there = [version_dir for version_dir in _versions(base / path) if version in ("", version_dir.name)]
+    configs = [] if "/" in path else [child.name for child in (base / path).glob("*") if _versions_in(child)]
+    there = [version_dir for version_dir in _versions_in(base / path) if version in ("", version_dir.name)]
     if not there and configs:
         if len(configs) > 1:
             choices = ", ".join(f"{path}/{config}" for config in sorted(configs))

@@ -13,10 +13,8 @@ import functools
 import math
 
 import jax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching
-from jax.sharding import NamedSharding, PartitionSpec
 
+from cnnjax import _versions
 from cnnjax.ops.shapes import output_size
 
 INPUT, KERNEL, OUTPUT = "input", "kernel", "output"
@@ -55,25 +53,21 @@ def _result_shape(missing: str, a, b, geometry: Geometry) -> tuple[int, ...]:
     return (*members, *geometry.window, a.shape[-1] // groups, b.shape[-1])
 
 
-def _primitive(missing: str) -> Primitive:
-    primitive = Primitive(f"conv_{missing}")
-
+def _primitive(missing: str):
     @functools.cache
     def compiled(geometry):
         return jax.jit(functools.partial(primitive.bind, geometry=geometry))
 
     def abstract(a, b, *, geometry):
-        shape = _result_shape(missing, a, b, geometry)
-        return a.update(shape=shape, weak_type=False, sharding=NamedSharding(a.sharding.mesh, PartitionSpec()))
+        return _versions.with_shape(a, _result_shape(missing, a, b, geometry))
 
-    primitive.def_impl(lambda a, b, *, geometry: compiled(geometry)(a, b))
-    primitive.def_abstract_eval(abstract)
+    primitive = _versions.primitive(f"conv_{missing}", lambda a, b, *, geometry: compiled(geometry)(a, b), abstract)
     return primitive
 
 
 def _alike(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Both arrays varying over the same mesh axes, as shard_map's check asks of the operands of one operator."""
-    axes = [jax.typeof(value).mat.varying for value in (a, b)]
+    axes = [_versions.varying_axes(value) for value in (a, b)]
     both = axes[0] | axes[1]
     return tuple(
         jax.lax.pcast(value, tuple(both - own), to="varying") if both - own else value
@@ -96,17 +90,17 @@ def kernel_of(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
     return kernel_p.bind(*_alike(x, y), geometry=geometry)
 
 
-ad.defbilinear(
+_versions.define_bilinear(
     output_p,
     lambda ct, x, kernel, *, geometry: input_of(kernel, ct, geometry),
     lambda ct, x, kernel, *, geometry: kernel_of(x, ct, geometry),
 )
-ad.defbilinear(
+_versions.define_bilinear(
     input_p,
     lambda ct, kernel, y, *, geometry: kernel_of(ct, y, geometry),
     lambda ct, kernel, y, *, geometry: output_of(ct, kernel, geometry),
 )
-ad.defbilinear(
+_versions.define_bilinear(
     kernel_p,
     lambda ct, x, y, *, geometry: input_of(ct, y, geometry),
     lambda ct, x, y, *, geometry: output_of(x, ct, geometry),
@@ -176,7 +170,7 @@ def _batcher(primitive, missing):
 
 
 for _each, _missing in ((output_p, OUTPUT), (input_p, INPUT), (kernel_p, KERNEL)):
-    batching.primitive_batchers[_each] = _batcher(_each, _missing)
+    _versions.define_batching(_each, _batcher(_each, _missing))
 
 
 def multiplies(equation) -> int:

@@ -1,14 +1,24 @@
 """The command `cnnjax PROGRAM …`, and what `python -m experiments.PROGRAM …` is."""
 
+import ast
 import importlib
+import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
+import cnnjax
 from cnnjax.refusals import suggestion
 
-__all__ = ["PROGRAMS", "main", "run"]
+__all__ = ["main", "programs", "run"]
 
-PROGRAMS = ("train", "evaluate", "predict", "export", "sweep", "show", "results")
+_SHARED = ("command", "process")  # public files of the room that are no programs
+
+
+def programs() -> dict[str, str]:
+    """The programs by name with the first sentence of what each says of itself; none is imported for it."""
+    files = sorted(Path(__file__).parent.glob("[!_]*.py"))
+    return {file.stem: _sentence(file) for file in files if file.stem not in _SHARED}
 
 
 def run(name: str) -> NoReturn:
@@ -21,12 +31,34 @@ def run(name: str) -> NoReturn:
 
 def main() -> NoReturn:
     """Runs the program that the first argument names."""
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name in PROGRAMS:
-        del sys.argv[1]
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    known = programs()
+    if name in known:
+        sys.argv[:2] = [f"cnnjax {name}"]  # what a run records of the command that made it
+        _find_modules_here()
         run(name)
-    if name in ("", "--help", "-h", "help"):
-        print(f"cnnjax PROGRAM --flag=value …; programs: {', '.join(PROGRAMS)}; cnnjax PROGRAM --help says more")
+    if name in ("--help", "-help", "-h", "help"):
+        print(_usage(known))
         sys.exit(0)
-    print(f"cnnjax has no program {name!r}{suggestion(name, PROGRAMS)}", file=sys.stderr)
+    if name in ("--version", "-version", "-V"):
+        print(f"cnnjax {cnnjax.__version__}")
+        sys.exit(0)
+    print(f"cnnjax has no program {name!r}{suggestion(name, known)}", file=sys.stderr)
     sys.exit(2)
+
+
+def _usage(known: dict[str, str]) -> str:
+    rows = [f"  {name:10s} {line}" for name, line in known.items()]
+    head = [cnnjax.__doc__.partition("\n")[0], "", "  cnnjax PROGRAM --flag=value …", ""]
+    return "\n".join([*head, *rows, "", "cnnjax PROGRAM --help shows the flags of one, cnnjax --version the version."])
+
+
+def _sentence(file: Path) -> str:
+    line = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    return line.partition(". ")[0].rstrip(".")
+
+
+def _find_modules_here() -> None:
+    """Lets `my_nets:tiny` be a file of the folder that one is in, as `python -m` does and a console script does not."""
+    if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())

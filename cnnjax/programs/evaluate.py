@@ -1,14 +1,14 @@
 """Measures a trained network: every example of a split counts exactly once.
 
-  python -m experiments.evaluate --workdir=runs/a
-  python -m experiments.evaluate --workdir=runs/a --split=eval --checkpoint=last
+  cnnjax evaluate --workdir=runs/a
+  cnnjax evaluate --workdir=runs/a --split=eval --checkpoint=last
 
   --workdir=DIR              the directory of the run
   --split=test               train, eval or test
   --checkpoint=best          best (by the eval split; the last where nothing was held out), last, or a step
   --json                     prints one JSON object instead of a table
   --devices=N  --coordinator=HOST:PORT  --processes=N  --process=I
-                             as in experiments.train
+                             as in cnnjax train
 
 Exit codes: 0 done · 2 usage · 3 data · 5 no usable checkpoint · 6 out of memory · 1 anything else
 """

@@ -1,10 +1,10 @@
 """Writes a trained network for use elsewhere, reads it back, and says how far its answers are from its own.
 
-  python -m experiments.export --workdir=runs/a --to=stablehlo
-  python -m experiments.export --workdir=runs/a --to=safetensors --output=a.safetensors
-  python -m experiments.export --model=resnet18 --weights=resnet18.pth --to=onnx --output=resnet18.onnx
+  cnnjax export --workdir=runs/a --to=stablehlo
+  cnnjax export --workdir=runs/a --to=safetensors --output=a.safetensors
+  cnnjax export --model=resnet18 --weights=resnet18.pth --to=onnx --output=resnet18.onnx
 
-  --workdir=DIR              a run of experiments.train
+  --workdir=DIR              a run of cnnjax train
   --checkpoint=best          best, last, or a step
   --to=FORMAT                stablehlo: a program for CPU, CUDA and TPU with its weights and preprocessing;
                              jax.export.deserialize(open(FILE, "rb").read()).call(inputs) runs it
@@ -15,7 +15,7 @@
   --dialect=auto             names in safetensors: torchvision, timm, native, or auto: torchvision's where
                              it has the network, our own elsewhere
 
-Or a network of the zoo, with what its weights expect, as in experiments.predict
+Or a network of the zoo, with what its weights expect, as in cnnjax predict
   --model=NAME --weights=FILE --outputs=1000 --size=224 --mean=… --std=…
 
 Needs (extras of the package): export for stablehlo, onnx for onnx
@@ -187,7 +187,7 @@ def _by_onnxruntime(target: Path, batches: list) -> list:
         import onnxruntime
     except ImportError:
         raise ConfigError(
-            "the model can't be checked, so nothing was written: onnxruntime is missing, pip install -e '.[onnx]'"
+            "the model can't be checked, so nothing was written: onnxruntime is missing, pip install 'cnnjax[onnx]'"
         ) from None
     session = onnxruntime.InferenceSession(str(target))
     names = [output.name for output in session.get_outputs()]

@@ -1,10 +1,10 @@
 """Says what is in pictures: classes, and segments, boxes and points in the pixels of their files.
 
-  python -m experiments.predict --workdir=runs/a a.png b.jpg
-  python -m experiments.predict --workdir=runs/a --images=photos --out=drawn --output=predictions.json
-  python -m experiments.predict --model=resnet18 --weights=resnet18.pth --names=imagenet.txt photos
+  cnnjax predict --workdir=runs/a a.png b.jpg
+  cnnjax predict --workdir=runs/a --images=photos --out=drawn --output=predictions.json
+  cnnjax predict --model=resnet18 --weights=resnet18.pth --names=imagenet.txt photos
 
-  --workdir=DIR              a run of experiments.train; pictures are read as its data were
+  --workdir=DIR              a run of cnnjax train; pictures are read as its data were
   --checkpoint=best          best, last, or a step
   --images=PATH,PATH         files, and folders with all their pictures; the same as PATH PATH. An .npz
                              file holds what is no picture: series, tokens or video (N, …), and what is known

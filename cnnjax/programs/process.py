@@ -3,7 +3,9 @@
 import difflib
 import os
 import platform
+import re
 import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from absl import flags, logging
 import cnnjax
 from cnnjax.config import ConfigError
 
-__all__ = ["command", "connect", "define_devices", "exit_code", "read", "start"]
+__all__ = ["command", "connect", "define_devices", "exit_code", "program_of", "read", "start"]
 
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators say it, and as the CPU does
 _ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
@@ -34,7 +36,7 @@ def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagVa
     """Runs a program and ends the process with its exit code; `usage` is what --help prints."""
     argv = sys.argv[1:]
     if {"--help", "-h", "-help"} & set(argv):
-        print(usage.strip())
+        print(_in_our_words(usage.strip()))
         sys.exit(0)
     _on_large_pages()
     _in_this_thread()
@@ -58,9 +60,7 @@ def _on_large_pages() -> None:
     network (experiments/benchmarks/README.md). Only the C library's start-up can be told; GLIBC_TUNABLES, set to
     anything, leaves all as it is.
     """
-    spec = sys.modules["__main__"].__spec__
-    ours = spec is not None and spec.name.startswith("experiments.")
-    if not ours or sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ or platform.libc_ver()[0] != "glibc":
+    if not _way() or sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ or platform.libc_ver()[0] != "glibc":
         return
     os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": _ALLOCATOR})
 
@@ -119,8 +119,43 @@ def connect(values: flags.FlagValues) -> None:
 
 
 def command(program: str, *arguments: str) -> str:
-    """A program's command as one would type it here, with these arguments, or those that this process was given."""
-    return shlex.join([_python(), "-m", program, *(arguments or sys.argv[1:])])
+    """A program's command as one would type it here, with these arguments, or those that this process was given.
+
+    It begins as the command did that started this process: `cnnjax`, `python -m cnnjax`, or a file of experiments/.
+    """
+    return shlex.join([*_words(program), *(arguments or sys.argv[1:])])
+
+
+def _way() -> str:
+    """How this process was started as one of the programs: experiments, script or module; "" if it was not."""
+    main = sys.modules["__main__"]
+    module = main.__spec__.name if main.__spec__ else ""
+    if module.startswith("experiments."):
+        return "experiments"
+    if module in ("cnnjax", "cnnjax.__main__"):
+        return "module"
+    return "script" if not module and Path(getattr(main, "__file__", "")).name == "cnnjax" else ""
+
+
+def _words(program: str) -> list[str]:
+    """What one types before a program's flags."""
+    way = _way()
+    if way == "script":
+        return [_script(Path(sys.modules["__main__"].__file__).absolute()), program]
+    return [_python(), "-m", f"experiments.{program}"] if way == "experiments" else [_python(), "-m", "cnnjax", program]
+
+
+def _in_our_words(usage: str) -> str:
+    """A page of help whose commands begin as the one did that asked for it."""
+    return re.sub(r"\bcnnjax ([a-z]+)(?= -)", lambda match: shlex.join(_words(match[1])), usage) if _way() else usage
+
+
+def _script(file: Path) -> str:
+    """The word that starts the console script: its name where the shell finds it by that, its path elsewhere."""
+    found = shutil.which("cnnjax")
+    if found and Path(found).absolute() == file:
+        return "cnnjax"
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
 
 def _python() -> str:
@@ -140,7 +175,7 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
 
         story = f"; the whole story is in {record_error(workdir, error)}"
     if code == 75:
-        print(f"{error or 'stopped'}\nresume: {command(_program())}", file=sys.stderr)
+        print(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}", file=sys.stderr)
     elif code == 6:
         lower = "lower train.batch, raise optimizer.accumulate, or make the model smaller"
         print(f"out of memory{story}\n{lower}", file=sys.stderr)
@@ -169,8 +204,9 @@ def exit_code(error: BaseException) -> int:
     return 1
 
 
-def _program() -> str:
-    return f"experiments.{Path(sys.argv[0]).stem}"
+def program_of(word: str) -> str:
+    """The program's name, of the first word of a command that a run has recorded: `…/train.py` or `cnnjax train`."""
+    return Path(word).stem.rpartition(" ")[2]
 
 
 def _many_processes() -> bool:

@@ -1,8 +1,8 @@
-"""Sums up finished runs: one row for each config, its seeds together, in a Markdown file whose other rows stay.
+"""Sums up finished runs in a Markdown file: a row for each config, its seeds together; other rows stay.
 
-  python -m experiments.results --runs=runs/mnist-0,runs/mnist-1,runs/mnist-2
-  python -m experiments.results --runs='runs/*' --output=RESULTS.md
-  python -m experiments.results --runs=runs/curve_depth
+  cnnjax results --runs=runs/mnist-0,runs/mnist-1,runs/mnist-2
+  cnnjax results --runs='runs/*' --output=RESULTS.md
+  cnnjax results --runs=runs/curve_depth
 
   --runs=DIR,DIR,…           workdirs, or patterns of them; seeds of one command make one row, and must agree in
                              all else; of a sweep, all its points
@@ -43,6 +43,7 @@ flags.DEFINE_string("picture", "", "picture of the sweeps", flag_values=FLAGS)
 
 HEADER = ["command", "test", "n", "training", "device", "jax", "commit"]
 _SEEDS = ("seed", "data.seed")
+_SHIPPED = re.compile(r"--config[= ](\w+)(:\w+)?(?!\S)")  # a config by its name, which is that of its file
 
 
 def main(argv: list[str]) -> None:
@@ -119,7 +120,7 @@ def as_text(rows: Mapping[str, list[str]]) -> str:
     """The whole file: what made it, and the table."""
     table = [HEADER, ["---"] * len(HEADER), *([command, *cells] for command, cells in sorted(rows.items()))]
     lines = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
-    made = "Made by `python -m experiments.results` from the files of the runs: mean ± standard deviation over n seeds."
+    made = "Made by `cnnjax results` from the files of the runs: mean ± standard deviation over n seeds."
     notes = "A commit with + had changes of its own. The time of a sweep's point is that of its pack."
     return f"# Results\n\n{made}\n{notes}\n\n{lines}\n"
 
@@ -213,10 +214,10 @@ def _options(config: Mapping, path: str = "") -> dict:
 
 
 def _command(arguments: list[str]) -> str:
-    """What one types, without the seed and where the files go."""
-    program = f"experiments.{Path(arguments[0]).stem}"
+    """What one types in a checkout, without the seed and where the files go: one row, however the run was started."""
+    program = f"experiments.{process.program_of(arguments[0])}"
     left = [word for word in arguments[1:] if not word.startswith(("--workdir", *(f"--config.{s}=" for s in _SEEDS)))]
-    return " ".join([program, *left])
+    return _SHIPPED.sub(r"--config=configs/\1.py\2", " ".join([program, *left]))
 
 
 def _word(path: str) -> str:

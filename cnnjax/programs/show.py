@@ -1,10 +1,10 @@
 """Draws what a network will see: one training batch as a contact sheet, with all its labels drawn in.
 
-  python -m experiments.show --config=configs/digits.py
-  python -m experiments.show --config=configs/digits.py --split=eval --out=sheet.png --config.augment.shift.pixels=5
-  python -m experiments.show --gallery --out=gallery.png
+  cnnjax show --config=digits
+  cnnjax show --config=digits --split=eval --out=sheet.png --config.augment.shift.pixels=5
+  cnnjax show --gallery --out=gallery.png
 
-  --config=FILE[:VARIANT]    as in experiments.train, with --config.SECTION.OPTION=V
+  --config=NAME[:VARIANT]    as in cnnjax train, with --config.SECTION.OPTION=V
   --out=sheet.png            the picture to write: .png, .jpg, .pdf, .svg or .webp
   --examples=64              how many examples of the batch
   --step=0                   which step's batch: exactly the one that training with this config would see

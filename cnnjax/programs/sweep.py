@@ -1,14 +1,14 @@
 """Trains the points of a sweep: those that differ in numbers and seeds as one program. The same command goes on.
 
-  python -m experiments.sweep --config=configs/digits.py --workdir=runs/s
-  python -m experiments.sweep --config=configs/digits.py --workdir=runs/s --dry_run
-  python -m experiments.sweep --workdir=runs/s --table
+  cnnjax sweep --config=digits --workdir=runs/s
+  cnnjax sweep --config=digits --workdir=runs/s --dry_run
+  cnnjax sweep --workdir=runs/s --table
 
 What to train
-  --config=FILE[:VARIANT]    a file with get_config(variant) and, beside it, sweep(): a list of overrides;
+  --config=NAME[:VARIANT]    as in cnnjax train; beside its get_config stands sweep(): a list of overrides;
                              left out, the points are those that the workdir holds
   --config.SECTION.OPTION=V  changes one option of every point
-  --workdir=DIR              each point gets a folder in it, as experiments.train would have written it
+  --workdir=DIR              each point gets a folder in it, as cnnjax train would have written it
   --dry_run                  the table of points and packs; trains nothing
 
 How
@@ -78,6 +78,8 @@ process.define_devices(FLAGS)
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
     path, overrides, rest = sections.split(argv)
+    if not path and {"--config", "--config="} & set(argv):
+        sections.load(path)  # says which there are
     process.read(FLAGS, rest)
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory for this sweep, --workdir=runs/s")
@@ -93,7 +95,7 @@ def main(argv: list[str]) -> None:
     if FLAGS.prune != "none" and not FLAGS.part and FLAGS.search not in ("tpe", "cma", "random"):
         raise ConfigError(f"--prune={FLAGS.prune} needs --search=tpe, cma or random, whose points it ends")
     if overrides and not path:
-        raise ConfigError(f"{overrides[0]} needs --config=FILE; without it the points stay those of {FLAGS.workdir}")
+        raise ConfigError(f"{overrides[0]} needs --config=NAME; without it the points stay those of {FLAGS.workdir}")
     if FLAGS.search:
         _search(path, sections.load(path, overrides))
         return
@@ -183,7 +185,7 @@ def _told(runs: list, dead: list) -> None:
     if dead:
         names = ", ".join(point.name for point in dead)
         raise SweepFailed(f"{len(dead)} of {len(runs)} points are not complete: {names}")
-    look = process.command("experiments.sweep", f"--workdir={FLAGS.workdir}", "--table")
+    look = process.command("sweep", f"--workdir={FLAGS.workdir}", "--table")
     _say(f"{len(runs)} points are complete\nlook at them  {look}")
 
 

@@ -1,11 +1,12 @@
 """Trains a network. The same command again goes on where it stopped.
 
-  python -m experiments.train --config=configs/digits.py --workdir=runs/a
-  python -m experiments.train --config=configs/digits.py:resnet20 --workdir=runs/b --config.optimizer.lr=0.2
+  cnnjax train --config=digits --workdir=runs/a
+  cnnjax train --config=digits:resnet20 --workdir=runs/b --config.optimizer.lr=0.2
 
 What to train
-  --config=FILE[:VARIANT]    a file with get_config(variant), or the config.json of another run
-  --config.SECTION.OPTION=V  changes one option; --config alone shows the files there are
+  --config=NAME[:VARIANT]    an experiment that comes with cnnjax; --config alone shows their names
+  --config=FILE[:VARIANT]    a .py file with get_config(variant), or the config.json of another run
+  --config.SECTION.OPTION=V  changes one option
   --workdir=DIR              where checkpoints, metrics and pictures go: one directory, one run
 
   A flag that names an entry brings that entry's options, in any order:
@@ -75,6 +76,6 @@ def main(argv: list[str]) -> None:
     where = FLAGS.workdir
     print(
         f"look at it   {where}/curves.png and {where}/metrics.jsonl; tensorboard --logdir={where} if installed\n"
-        f"evaluate     {process.command('experiments.evaluate', f'--workdir={where}')}\n"
-        f"resume       {process.command('experiments.train')}"
+        f"evaluate     {process.command('evaluate', f'--workdir={where}')}\n"
+        f"resume       {process.command('train')}"
     )

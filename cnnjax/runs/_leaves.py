@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from cnnjax import _versions
+
 _CHUNK = 1 << 26  # bytes sent to the other processes at a time
 
 
@@ -78,7 +80,9 @@ def placed(array: np.ndarray, like: Any) -> Any:
     if isinstance(like, (np.ndarray, np.generic)):
         return array
     if _is_key(like):
-        implementation = str(jax.random.key_impl(like)) if isinstance(like, jax.Array) else like.dtype._impl.name
+        implementation = (
+            str(jax.random.key_impl(like)) if isinstance(like, jax.Array) else _versions.implementation_of(like.dtype)
+        )
         key = jax.random.wrap_key_data(jnp.asarray(array), impl=implementation)
         return jax.device_put(key, like.sharding) if like.sharding is not None else key
     if getattr(like, "weak_type", False) and array.ndim == 0:

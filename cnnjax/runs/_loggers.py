@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cnnjax import _versions
 from cnnjax.runs.lines import parsed
 from cnnjax.runs.workdir import read_json, write_json
 
@@ -89,13 +90,12 @@ class TensorBoard:
         self._file: Any = None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
-
         self._open()
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in _scalars(line).items()]
+        messages = _versions.event_messages()
+        values = [messages.Summary.Value(tag=tag, simple_value=value) for tag, value in _scalars(line).items()]
         if values:
-            self._put(Event(wall_time=time.time(), step=line["step"], summary=Summary(value=values)))
+            summary = messages.Summary(value=values)
+            self._put(messages.Event(wall_time=time.time(), step=line["step"], summary=summary))
         if time.monotonic() - self._flushed > _FLUSH:
             self._file.flush()
             self._flushed = time.monotonic()
@@ -113,17 +113,15 @@ class TensorBoard:
     def _open(self) -> None:
         if self._file is not None:
             return
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.record_writer import RecordWriter
-
         self._directory.mkdir(parents=True, exist_ok=True)
         # TensorBoard reads the files by name. tensorboardX counts in seconds: two files of one second would be one.
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._file = RecordWriter(str(self._directory / name))
-        self._put(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._file = _versions.record_writer(str(self._directory / name))
+        messages = _versions.event_messages()
+        self._put(messages.Event(wall_time=time.time(), file_version="brain.Event:2"))
         if self._purge:
-            start = SessionLog(status=SessionLog.SessionStatus.START)
-            self._put(Event(wall_time=time.time(), step=self._purge, session_log=start))
+            start = messages.SessionLog(status=messages.SessionLog.SessionStatus.START)
+            self._put(messages.Event(wall_time=time.time(), step=self._purge, session_log=start))
 
     def _put(self, event: Any) -> None:
         self._file.write(event.SerializeToString())

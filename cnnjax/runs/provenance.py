@@ -102,14 +102,13 @@ def _origin() -> dict:
 
 def _commit() -> str:
     """The commit that the package runs from, with a + where files differ from it; "" outside a checkout."""
-    git = ["git", "-C", str(Path(cnnjax.__file__).parent)]
     try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True
-        )
+        _git("ls-files", "--error-unmatch", "__init__.py")  # else it is installed into a repository of someone else's
+        return _git("rev-parse", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
-    return commit.strip() + ("+" if changes.stdout.strip() else "")
+
+
+def _git(*words: str) -> str:
+    git = ["git", "-C", str(Path(cnnjax.__file__).parent)]
+    return subprocess.run([*git, *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()

@@ -25,7 +25,7 @@ class Policy:
     """Is asked after every evaluation but the last what becomes of the members; this one lets them be.
 
     `rescues` says that members whose updates are not finite are left to it, and not taken out of the pack; `flags` are
-    those of `experiments.sweep --part` that ask the same policy in another process.
+    those of `cnnjax sweep --part` that ask the same policy in another process.
     """
 
     rescues = False

@@ -68,20 +68,23 @@ class Unit:
 
 
 def unit_of(pack: Pack, workdir: Path, *, strategy: str = "auto", policy: Policy = LENIENT) -> Unit:
-    """The command that trains a pack: `experiments.train` for a point that nobody judges, else a part of the sweep."""
+    """The command that trains a pack: `cnnjax train` for a point that nobody judges, else a part of the sweep.
+
+    Said as a module of this Python: a job's shell may know no `cnnjax`, or another one.
+    """
     first = pack.runs[0]
     folder = workdir / "parts"
     folder.mkdir(parents=True, exist_ok=True)
-    python = (sys.executable, "-m")
+    cnnjax = (sys.executable, "-m", "cnnjax")
     if len(pack.runs) == 1 and not policy.flags:
         file = folder / f"{first.name}.json"
         file.write_text(sections.to_json(first.config))
-        command = (*python, "experiments.train", f"--config={file}", f"--workdir={first.workdir}")
+        command = (*cnnjax, "train", f"--config={file}", f"--workdir={first.workdir}")
     else:
         file = folder / f"{first.name} and {len(pack.runs) - 1} more.json"
         file.write_text(json.dumps([run.name for run in pack.runs]))
         flags = (f"--workdir={workdir}", f"--part={file}", f"--pack={strategy}", *policy.flags)
-        command = (*python, "experiments.sweep", *flags)
+        command = (*cnnjax, "sweep", *flags)
     return Unit(pack, command, file.with_suffix(".log"))
 
 

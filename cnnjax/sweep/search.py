@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cnnjax import _versions
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.runs.lines import curves_of
@@ -166,7 +167,7 @@ class _Study:
         for trial in batch:
             self._study.sampler = self._sampler_for(trial.number)
             for path, distribution in self._space.items():
-                trial._suggest(path, distribution)
+                _versions.suggested(trial, path, distribution)
         return {self._name(trial.number): trial for trial in batch}
 
     def runs(self, config: Mapping) -> list[Run]:
@@ -213,7 +214,7 @@ class _Study:
         return trial.should_prune()
 
     def _trial(self, number: int):
-        return self._optuna.trial.Trial(self._study, self._study.trials[number]._trial_id)
+        return _versions.trial_of(self._study, number)
 
     def _name(self, number: int) -> str:
         return f"trial{number:04}"

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export, lax
 
+from cnnjax import _versions
+
 __all__ = ["ExportError", "as_onnx", "as_stablehlo"]
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -81,7 +83,7 @@ def _needs(package: str, extra: str):
         with _quiet():
             return importlib.import_module(package)
     except ImportError:
-        raise ExportError(f"this needs {package}, which is not installed: pip install -e '.[{extra}]'") from None
+        raise ExportError(f"this needs {package}, which is not installed: pip install 'cnnjax[{extra}]'") from None
 
 
 @contextlib.contextmanager
@@ -115,9 +117,8 @@ def _run(jaxpr, constants, arguments, batch) -> list:
     for equation in _needed(jaxpr):
         operands, name = [read(atom) for atom in equation.invars], equation.primitive.name
         if name in _CALLS:
-            inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-            closed = hasattr(inner, "consts")
-            results = _run(inner.jaxpr if closed else inner, inner.consts if closed else (), operands, batch)
+            inner, constants = next(_versions.inner_jaxprs(equation))  # that of the function; its rules are none
+            results = _run(inner, constants, operands, batch)
         elif name in _NOTHING:
             results = operands
         elif name in _PLAIN:
@@ -143,7 +144,7 @@ def _needed(jaxpr) -> list:
     """The equations whose results are used."""
     used, kept = set(filter(_variable, jaxpr.outvars)), []
     for equation in reversed(jaxpr.eqns):
-        if used.intersection(equation.outvars) or equation.effects:
+        if used.intersection(equation.outvars) or _versions.has_effects(equation):
             kept.append(equation)
             used.update(filter(_variable, equation.invars))
     return kept[::-1]
@@ -198,7 +199,7 @@ def _transposed(kernel, y, *, geometry):
         y = _spread(y, axis, stride) if stride > 1 else y
         edges.append(((window - 1) * dilation - low, size + low - (places - 1) * stride - 1))
     n, groups = geometry.n, geometry.groups
-    numbers = jnp if isinstance(kernel, jax.core.Tracer) else np
+    numbers = jnp if _versions.is_traced(kernel) else np
     kernel = numbers.flip(kernel, tuple(range(n)))
     kernel = kernel.reshape(*kernel.shape[:-1], groups, -1)  # (*window, inputs, groups, outputs)
     kernel = numbers.moveaxis(kernel, -1, -3)

@@ -164,9 +164,39 @@ def test_what_cannot_be_meant_is_refused_in_words(flag, text):
 def test_a_missing_file_is_refused_with_the_nearest():
     text = "--config=configs/digit.py: there is no file configs/digit.py; nearest: configs/digits.py"
     assert refused(path="configs/digit.py").startswith(text)
-    assert "nearest: configs/digits.py" in refused(path="digits.py")
+    assert "there is no file digits.py; nearest: digits" in refused(path="digits.py")
+    assert "there is no file lost/zzz.py; those that come with cnnjax: cifar10, " in refused(path="lost/zzz.py")
     assert "Makefile is neither a .py file" in refused(path="Makefile")
-    assert "configs/digits.py" in refused(path="")
+
+
+def test_experiments_that_come_with_the_package_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load(path="digits").model.name == "lenet5"
+    assert load("--config.optimizer.lr=0.5", path="digits:mlp").optimizer.lr == 0.5
+    assert len(sections.beside("digits", "sweep")) == len(sections.beside("digits:mlp", "sweep")) == 12
+    for way in (load, lambda path: sections.beside(path, "sweep")):
+        with pytest.raises(ConfigError) as error:
+            way(path="digist:mlp")
+        text = "--config=digist:mlp: there is no experiment of that name and no such file; nearest: digits"
+        assert str(error.value).startswith(text)
+    assert "variant is 'mpl'; nearest: mlp" in refused(path="digits:mpl")
+    missing = refused(path="")
+    assert missing.startswith("--config is missing; give one of cifar10, ")
+    assert missing.endswith("\nor a .py file with get_config(variant)")
+
+
+def test_a_file_is_preferred_to_an_experiment_of_its_name_and_a_folder_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert load(path="mnist").data.name == "mnist"
+    (tmp_path / "digits").write_text("notes")
+    assert "digits is neither a .py file" in refused(path="digits")
+    (tmp_path / "digits.py").write_text(
+        "from cnnjax.config import load\ndef get_config():\n    return load('digits:mlp')\n"
+    )
+    (tmp_path / "digits").unlink()
+    assert load(path="digits.py").model.name == "mlp"
+    assert load(path="digits").model.name == "lenet5"
 
 
 def test_an_unknown_variant_is_refused_with_the_nearest():

@@ -78,7 +78,7 @@ def test_help_is_a_page_with_examples(run, name):
     code, out, err = run(f"{name} --config=x --help")
     assert (code, err) == (0, "")
     assert len(out.splitlines()) <= 40
-    assert f"python -m experiments.{name} --" in out
+    assert f"  cnnjax {name} --" in out
     assert max(map(len, out.splitlines())) <= 110
 
 
@@ -154,7 +154,8 @@ def test_a_trained_network_is_measured_on_any_split(run, trained):
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("train", "--config is missing; give one of configs/"),
+        ("train", "--config is missing; give one of cifar10, "),
+        ("train --config --dry_run", "--config is missing; give one of cifar10, "),
         ("train --config=configs/digits.py", "--workdir is missing; give the directory for this run"),
         ("train --workdri=a", "--workdri is not a flag; nearest: --workdir"),
         ("train --optimizer.lr=1", "--optimizer.lr is not a flag; write --config.optimizer.lr=…"),

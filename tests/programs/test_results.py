@@ -63,6 +63,16 @@ def test_points_of_a_sweep_make_a_row_for_each_but_for_their_seeds(tmp_path, roo
     assert results._rows(results.as_text(rows)) == rows
 
 
+def test_a_row_has_one_name_however_its_run_was_started():
+    row = "experiments.train --config=configs/digits.py:mlp --config.optimizer.lr=0.1"
+    for start in ("/home/me/cnnjax/experiments/train.py", "cnnjax train"):
+        for config in (("--config=configs/digits.py:mlp",), ("--config=digits:mlp",), ("--config", "digits:mlp")):
+            words = [start, *config, "--config.seed=3", "--config.optimizer.lr=0.1", "--workdir=runs/a"]
+            assert results._command(words) == row
+    assert results._command(["cnnjax sweep", "--config=digits"]) == "experiments.sweep --config=configs/digits.py"
+    assert results._command(["cnnjax train", "--config=my/own.py"]) == "experiments.train --config=my/own.py"
+
+
 def test_a_run_that_is_not_finished_is_refused(runs, tmp_path):
     for name in ("config.json", "metrics.jsonl"):
         (tmp_path / name).write_text((runs / "0" / name).read_text())

@@ -113,9 +113,9 @@ def test_a_point_is_trained_by_the_command_that_users_type_and_a_pack_by_its_par
     runs = resolved(get_config(), sweep(), tmp_path)
     write_folder(tmp_path, runs)
     one, several = unit_of(Pack((runs[0],)), tmp_path), unit_of(Pack(tuple(runs)), tmp_path)
-    assert one.command[1:3] == ("-m", "experiments.train")
+    assert one.command[:4] == (sys.executable, "-m", "cnnjax", "train")
     assert f"--workdir={runs[0].workdir}" in one.command
-    assert several.command[1:3] == ("-m", "experiments.sweep")
+    assert several.command[:4] == (sys.executable, "-m", "cnnjax", "sweep")
     part = next(word for word in several.command if word.startswith("--part=")).removeprefix("--part=")
     assert json.loads(Path(part).read_text()) == [run.name for run in runs]
 

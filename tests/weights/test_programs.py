@@ -56,7 +56,7 @@ def test_an_onnx_model_answers_as_its_network_for_batches_of_any_size(name):
 
 @pytest.mark.skipif(bool(ONNX), reason="jax2onnx is installed here")
 def test_a_package_that_is_missing_is_named_with_the_command_that_brings_it():
-    with pytest.raises(weights.ExportError, match=r"needs jax2onnx, which is not installed: pip install -e '\.\[onnx"):
+    with pytest.raises(weights.ExportError, match=r"needs jax2onnx, which is not installed: pip install 'cnnjax\[onnx"):
         weights.as_onnx(lambda x: {"y": x}, (2,), np.float32)
 
 

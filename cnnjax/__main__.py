@@ -1,0 +1,6 @@
+"""`python -m cnnjax` is `cnnjax`."""
+
+from cnnjax.programs.command import main
+
+if __name__ == "__main__":
+    main()
