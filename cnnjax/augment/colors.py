@@ -6,7 +6,7 @@ Each draws once an example, so that all frames of a video are changed alike. The
 import jax
 import jax.numpy as jnp
 
-from cnnjax.augment._options import INPUTS, happens, repainted, signed
+from cnnjax.augment._options import FLOATING, happens, repainted, signed
 
 __all__ = [
     "autocontrast",
@@ -65,7 +65,7 @@ def normalize(key, facts, example):
     def change(x):
         return (x - jnp.asarray(facts.mean, x.dtype)) / jnp.asarray(facts.std, x.dtype)
 
-    return repainted(example, change, INPUTS)
+    return repainted(example, change, FLOATING)
 
 
 def brightness(key, facts, example, strength, *, amount: float = 0.4):

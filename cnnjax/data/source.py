@@ -6,13 +6,14 @@ from typing import Protocol
 
 import numpy as np
 
-from cnnjax.fields import Facts
+from cnnjax.fields import IGNORE, Facts, first_problem
 
 __all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "hold_out"]
 
 NOTHING = MappingProxyType({})
 _PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
 _LOOKED_AT = 32  # examples of such a split that are checked beforehand
+_NUMBERED = 2**20  # classes that may go without names
 
 
 class DataError(ValueError):
@@ -37,12 +38,21 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """A data set; `eval is test` where nothing was held out, and then nothing may be selected by it."""
+    """A data set; `eval is test` where nothing was held out, and then nothing may be selected by it.
+
+    Splits that are streamed learn here what their examples must be (`expected`: their name and the facts), so that
+    whoever reads them, in any process, can refuse a bad label by name.
+    """
 
     train: Split
     eval: Split
     test: Split
     facts: Facts
+
+    def __post_init__(self):
+        for name in ("test", "eval", "train"):
+            if not (split := getattr(self, name)).resident:
+                split.expected = (name, self.facts)
 
 
 class Memory:
@@ -87,6 +97,15 @@ class Part:
 def record(split, index):
     """The name by which messages call one example."""
     return split.name(index) if hasattr(split, "name") else f"example {index}"
+
+
+def examples(split, indices):
+    """The fields of these examples of a split, read and checked."""
+    fields = split.read(indices)
+    if expected := getattr(split, "expected", ()):
+        where, facts = expected
+        inspect(fields, facts, lambda row: record(split, indices[row]), where=where)
+    return fields
 
 
 def within_budget(split):
@@ -155,13 +174,33 @@ def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: s
             raise DataError(f"the {name} split has no examples")
     probe = train.arrays if train.resident else train.read(_spread(len(train), _PROBE))
     seen = probe[input][probe["valid"] > 0] if "valid" in probe else probe[input]
+    extra = dict(extra)
+    if "segments" in probe and "segment_names" not in extra:
+        if not train.resident:
+            raise DataError("a set that is streamed can't be counted: give extra={'segment_names': (…)}, one for each")
+        extra["segment_names"] = numbered(probe["segments"], "segments", train)
     mean, std = statistics(seen)
     counts = {"train": len(train), "eval": len(eval), "test": len(test)}
     fields = {name: (value.shape[1:], value.dtype) for name, value in probe.items() if name != "valid"}
     black, white = (0.0,) * len(mean), (1.0,) * len(mean)
-    shape = fields[input][0]
-    facts = Facts(input, shape, len(names), counts, mean, std, tuple(names), dict(extra), fields, black, white)
+    try:
+        facts = Facts(
+            input=input, counts=counts, mean=mean, std=std, names=tuple(names), extra=extra, fields=fields,
+            black=black, white=white,
+        )  # fmt: skip
+    except ValueError as error:
+        raise DataError(str(error)) from None
     return Source(train, eval, test, facts)
+
+
+def numbered(values, word, split):
+    """("0", "1", …) for a training split's classes (B, …) that have no names, up to the greatest; IGNORE is none."""
+    used = np.where(values == IGNORE, 0, values) if word == "segments" else values
+    most = int(used.max(initial=0))
+    if most >= _NUMBERED:
+        name = record(split, int(np.argmax(used.reshape(len(used), -1).max(1))))
+        raise DataError(f"train: {name} has {word} {most}; without names there are at most {_NUMBERED:,} classes")
+    return tuple(str(number) for number in range(most + 1))
 
 
 def _spread(count, most):
@@ -189,7 +228,7 @@ def statistics(values):
 def check(source: Source, batch: int):
     """Refuses by name, before anything compiles, what no training could use; nothing comes out.
 
-    Splits in memory are looked at whole, others at 32 evenly spaced examples (they check labels as they read).
+    Splits in memory are looked at whole, others at 32 evenly spaced examples, and whenever examples are read.
     """
     if batch < 1:
         raise DataError(f"train.batch is {batch}; it must be at least 1")
@@ -206,22 +245,13 @@ def check(source: Source, batch: int):
 
 
 def inspect(fields, facts, name, where=""):
-    """Raises DataError, with the record's name(row), for labels out of range, wrong shapes and values not finite."""
+    """Raises DataError, with the record's name(row), for the first word of fields (B, …) that no training could use."""
     where = f"{where}: " if where else ""
     if facts.input not in fields:
         raise DataError(f"{where}the examples have no {facts.input}, only {', '.join(sorted(fields))}")
     shape = fields[facts.input].shape[1:]
     if facts.shape and shape != tuple(facts.shape):
         raise DataError(f"{where}{facts.input} has shape {shape}, but the training set's has {tuple(facts.shape)}")
-    for field_name, values in fields.items():
-        if np.issubdtype(values.dtype, np.floating):
-            finite = np.isfinite(values.reshape(len(values), -1)).all(1)
-            if not finite.all():
-                raise DataError(f"{where}{name(int(np.argmin(finite)))} has values of {field_name} that are not finite")
-    if facts.classes and "label" in fields:
-        wrong = (fields["label"] < 0) | (fields["label"] >= facts.classes)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise DataError(
-                f"{where}{name(row)} has label {fields['label'][row]}; labels go from 0 to {facts.classes - 1}"
-            )
+    if found := first_problem(fields, facts):
+        row, problem = found
+        raise DataError(f"{where}{name(row)} has {problem}" if row >= 0 else f"{where}{problem}")

@@ -45,7 +45,7 @@ def shapes(
     options = {"size": size, "classes": classes, "objects": objects, "turn": turn, "clutter": clutter, "noise": noise}
     splits = [_split(world, number, count, options) for number, count in enumerate((train, test))]
     names = KINDS[:classes]
-    extra = {"segments": classes + 1, "segment_names": ("background", *names)}
+    extra = {"segment_names": ("background", *names)}
     return assemble(splits[0], splits[1], splits[1], holdout=holdout, names=names, extra=extra)
 
 

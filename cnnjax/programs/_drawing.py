@@ -15,6 +15,7 @@ from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.data.source import Facts
 from cnnjax.data.stream import passes
+from cnnjax.fields import of_kind
 from cnnjax.train.job import prepare
 from cnnjax.train.state import key_for
 
@@ -179,7 +180,9 @@ def gallery(path: str) -> int:
     }
     time = np.linspace(0, 6 * np.pi, 64)
     curves = {"series": np.tile(np.stack([np.sin(time), np.cos(time / 2)], -1), (2, 1, 1)).astype(np.float32)}
-    facts = Facts("image", picture.shape, 2, mean=(0.5,) * 3, std=(0.25,) * 3, names=("house", "turned"))
+    facts = Facts(
+        shape=picture.shape, mean=(0.5,) * 3, std=(0.25,) * 3, names=("house", "turned"), extra={"mirror": (0, 1)}
+    )
     for panel, name in zip(panels, ["", *entries], strict=True):
         curved = name.startswith("series") or name == "temporal_crop"
         fields = _augmented(facts, name, curves if curved else pictures)
@@ -198,6 +201,10 @@ def _augmented(facts: Facts, name: str, fields: dict) -> dict:
     if name and "content" in inspect.signature(getattr(augment, name)).parameters:
         options["content"] = "noise"
     apply = augment.compose(facts, (name,) if name else (), {name: options})
+    try:
+        jax.eval_shape(apply, jax.random.key(4), fields)
+    except ValueError:  # what can't carry points and boxes is shown without them
+        fields = {word: value for word, value in fields.items() if word not in of_kind("points", "boxes")}
     out = jax.jit(apply)(jax.random.key(4), fields)
     return {field: np.asarray(value)[0] for field, value in out.items()}
 

@@ -15,8 +15,9 @@ def segmentation(facts, *, ignore: int = 255, dice: float = 0.0) -> Task:
     Pixels of class `ignore` count nowhere. `dice` is the weight of a soft Dice loss beside the cross-entropy.
     Outputs smaller than the labels (nets of valid convolutions) are compared with the labels' centre.
     """
-    classes = facts.extra.get("segments", facts.classes)
-    names = facts.extra.get("segment_names", tuple(str(i) for i in range(classes)))
+    if not (names := facts.extra.get("segment_names", ())):
+        raise ValueError("task.name is 'segmentation', but the data has no segments (facts.extra['segment_names'])")
+    classes = len(names)
 
     def aligned(outputs, batch):
         logits = main_output(outputs)

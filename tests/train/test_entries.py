@@ -12,7 +12,7 @@ from cnnjax import tasks
 from cnnjax.data import Facts
 from cnnjax.train import optimizers, schedules
 
-FACTS = Facts(shape=(8, 8, 1), classes=3, extra={"segments": 3})
+FACTS = Facts(shape=(8, 8, 1), classes=3, extra={"segment_names": ("0", "1", "2")})
 
 
 def numeric(entry):
