@@ -141,7 +141,7 @@ def vet(entry, facts, example, column="move", *, verb="move", mirror=False):
         ordered = mirror and KINDS[kind(name, example[name].ndim)].mirror == "ordered"
         if ordered and len(facts.extra.get("mirror", ())) != len(example[name]):
             count = len(example[name])
-            why = f"{count} of which facts.extra['mirror'] must give the order in a mirror, also where that is as before"
+            why = f"{count} of which facts.extra['mirror'] must give the order in a mirror, (0, 1, …) if none changes"
             refuse(entry, name, why)
     return treatments
 

@@ -12,7 +12,7 @@ TRIES = 8
 
 
 def before(x, steps=1):
-    """Row i of the result is row i - steps of the whole batch, around its end, whatever device that stands on."""
+    """(B, …) of which row i is row i - steps of the whole `x` (B, …), around its end, whatever devices hold it."""
     rolled = jnp.roll(x, steps, axis=0)
     devices = axes.count()
     if devices == 1:

@@ -34,7 +34,7 @@ def rows(*lines):
 
 
 def centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
-    """The matrix that does `linear` (2×2 rows) about the centre of an image, then adds `offset` to the source.
+    """The 3×3 matrix that does `linear` (2×2 rows) about the centre of an image, then adds `offset` to the source.
 
     Written so that the identity comes out exactly, whatever the centre.
     """

@@ -22,7 +22,7 @@ def _correlated(image, weights, axis):
 
 
 def smoothed(image):
-    """`image` under Pillow's smoothing kernel (5 in the middle, 1 around, over 13); the outermost pixels stay."""
+    """`image` (…, H, W, C) under Pillow's smoothing kernel (5 in the middle, 1 around, over 13), not at its edge."""
     box = [jnp.asarray(1.0)] * 3
     smooth = (_correlated(_correlated(image, box, -3), box, -2) + 4 * image) / 13
     edge = jnp.ones(image.shape[-3:-1], bool).at[1:-1, 1:-1].set(False)[..., None]

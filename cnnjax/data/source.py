@@ -129,7 +129,7 @@ def take(split, indices, train):
 
 
 def shuffled(count, key):
-    """The numbers below count in an order that depends on the two integers of key alone.
+    """The numbers below count, (count,), in an order that depends on the two integers of key alone.
 
     Raw Philox bits and a stable sort: NumPy promises these never to change, its `permutation` not.
     """
@@ -209,7 +209,7 @@ def _spread(count, most):
 
 
 def statistics(values):
-    """Mean and standard deviation per channel (last axis) uint8 counting from 0 to 1; () for tokens."""
+    """Mean and standard deviation of values (B, …, C) by channel, bytes counting from 0 to 1; () for tokens (B, T)."""
     if values.ndim < 3:
         return (), ()
     channels, scale = values.shape[-1], 255.0 if values.dtype == np.uint8 else 1.0

@@ -130,7 +130,7 @@ def _shape(kind, draw, size, turn):
 
 
 def inside(kind, v, u):
-    """Whether points lie in the shape of this name; it fills the disk of radius 1 around 0 as far as it can."""
+    """Whether points v, u (h, w) lie in the shape of this name, which fills the disk of radius 1 around 0 if it can."""
     square = u * u + v * v
     if kind == "disk":
         return square < 0.8

@@ -131,7 +131,7 @@ def test_an_entry_carries_every_word_or_refuses_it_by_name_and_path(name):
 @pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_an_entry_refuses_inputs_that_it_cannot_read_by_its_path(name):
     for given in INPUTS:
-        out = outcome(name, given, "label", (), facts())
+        out = outcome(name, given, "label", (), facts(SHAPES[given]))
         if isinstance(out, str):
             assert out.startswith(f"augment.{name}"), out
             assert given in out, out
