@@ -1,5 +1,6 @@
 """What a data set is to the rest of the house: three splits that are read by index, and facts about them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -60,7 +61,7 @@ class Memory:
 
     resident = True
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
         self.arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
         lengths = {name: len(value) for name, value in self.arrays.items()}
         if len(set(lengths.values())) != 1:
@@ -70,7 +71,7 @@ class Memory:
     def __len__(self):
         return len(next(iter(self.arrays.values())))
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return {name: value[indices] for name, value in self.arrays.items()}
 
 
@@ -79,7 +80,7 @@ class Part:
 
     resident = False
 
-    def __init__(self, split, indices):
+    def __init__(self, split: Split, indices: np.ndarray):
         self.split, self.indices = split, np.asarray(indices)
         self.in_memory = split.resident or getattr(split, "in_memory", False)
         self.bad, self.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
@@ -87,19 +88,19 @@ class Part:
     def __len__(self):
         return len(self.indices)
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self.split.read(self.indices[indices])
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         return record(self.split, self.indices[index])
 
 
-def record(split, index):
+def record(split: Split, index: int) -> str:
     """The name by which messages call one example."""
     return split.name(index) if hasattr(split, "name") else f"example {index}"
 
 
-def examples(split, indices):
+def examples(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:
     """The fields of these examples of a split, read and checked."""
     fields = split.read(indices)
     if expected := getattr(split, "expected", ()):
@@ -108,7 +109,7 @@ def examples(split, indices):
     return fields
 
 
-def within_budget(split):
+def within_budget(split: Split) -> None:
     """Raises DataError where more of a split's files are broken than its budget allows."""
     if len(split.bad) > split.budget:
         name, reason = next(iter(split.bad.items()))
@@ -117,7 +118,7 @@ def within_budget(split):
         )
 
 
-def take(split, indices, train):
+def take(split: Split, indices: np.ndarray, train: bool) -> Split:
     """The split of these examples alone, in this order, for training or for measuring."""
     if hasattr(split, "only"):
         return split.only(indices, train)
@@ -128,7 +129,7 @@ def take(split, indices, train):
     return taken
 
 
-def shuffled(count, key):
+def shuffled(count: int, key: tuple[int, int]) -> np.ndarray:
     """The numbers below count, (count,), in an order that depends on the two integers of key alone.
 
     Raw Philox bits and a stable sort: NumPy promises these never to change, its `permutation` not.
@@ -139,7 +140,7 @@ def shuffled(count, key):
     return order
 
 
-def hold_out(split, count, seed=0):
+def hold_out(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
     """Two splits: the given one without `count` examples drawn by `seed`, and those; both in the old order."""
     if not 0 < count < len(split):
         raise DataError(
@@ -151,13 +152,22 @@ def hold_out(split, count, seed=0):
     return take(split, np.flatnonzero(~drawn), True), take(split, np.flatnonzero(drawn), False)
 
 
-def every_fifth(split):
+def every_fifth(split: Split) -> tuple[Split, Split]:
     """Two splits, train and test, of a set that comes without a test set: test is every fifth example from 0 on."""
     places = np.arange(len(split))
     return take(split, places[places % 5 != 0], True), take(split, places[places % 5 == 0], False)
 
 
-def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: str = "image", extra: dict = NOTHING):
+def assemble(
+    train: Split,
+    eval: Split,
+    test: Split,
+    *,
+    holdout: int = 0,
+    names: tuple = (),
+    input: str = "image",
+    extra: dict = NOTHING,
+) -> Source:
     """A Source: `holdout` examples of train become eval, which else is the split given (test again if there is none).
 
     The draw does not depend on any seed of the run: every run holds out the same examples.
@@ -193,7 +203,7 @@ def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: s
     return Source(train, eval, test, facts)
 
 
-def numbered(values, word, split):
+def numbered(values: np.ndarray, word: str, split: Split) -> tuple[str, ...]:
     """("0", "1", …) for a training split's classes (B, …) that have no names, up to the greatest; IGNORE is none."""
     used = np.where(values == IGNORE, 0, values) if word == "segments" else values
     most = int(used.max(initial=0))
@@ -208,7 +218,7 @@ def _spread(count, most):
     return np.arange(min(count, most)) * count // min(count, most)
 
 
-def statistics(values):
+def statistics(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of values (B, …, C) by channel, bytes counting from 0 to 1; () for tokens (B, T)."""
     if values.ndim < 3:
         return (), ()
@@ -225,7 +235,7 @@ def statistics(values):
     return tuple((mean / scale).tolist()), tuple((std / scale).tolist())
 
 
-def check(source: Source, batch: int):
+def check(source: Source, batch: int) -> None:
     """Refuses by name, before anything compiles, what no training could use; nothing comes out.
 
     Splits in memory are looked at whole, others at 32 evenly spaced examples, and whenever examples are read.
@@ -244,7 +254,7 @@ def check(source: Source, batch: int):
         inspect(fields, source.facts, lambda row, split=split, rows=rows: record(split, rows[row]), where=name)
 
 
-def inspect(fields, facts, name, where=""):
+def inspect(fields: Mapping[str, np.ndarray], facts: Facts, name: Callable[[int], str], where: str = "") -> None:
     """Raises DataError, with the record's name(row), for the first word of fields (B, …) that no training could use."""
     where = f"{where}: " if where else ""
     if facts.input not in fields:

@@ -59,7 +59,9 @@ def _split(world, number, count, options):
     return Memory({"image": image, "segments": segments, "label": label})
 
 
-def scene(world, split, index, *, size, classes, objects, turn, clutter, noise):
+def scene(
+    world: int, split: int, index: int, *, size: int, classes: int, objects: int, turn: int, clutter: int, noise: int
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Image (size, size, 3) uint8, segments (size, size) and label of one scene."""
     pieces = 1 + clutter + objects
     numbers = np.random.Philox(key=np.array([world % 2**64, split << 40 | index], np.uint64))
@@ -129,7 +131,7 @@ def _shape(kind, draw, size, turn):
     return rows, columns, inside(kind, v, u)
 
 
-def inside(kind, v, u):
+def inside(kind: str, v: np.ndarray, u: np.ndarray) -> np.ndarray:
     """Whether points v, u (h, w) lie in the shape of this name, which fills the disk of radius 1 around 0 if it can."""
     square = u * u + v * v
     if kind == "disk":
