@@ -1,5 +1,6 @@
 """What a data set is to the rest of the house: three splits that are read by index, and facts about them."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -51,9 +52,10 @@ class Source:
     facts: Facts
 
     def __post_init__(self):
-        for name in ("test", "eval", "train"):
+        for name in ("train", "eval", "test"):
             if not (split := getattr(self, name)).resident:
-                split.expected = (name, self.facts)
+                with contextlib.suppress(AttributeError):  # a split without room for it is looked at beforehand alone
+                    split.expected = (name, self.facts)
 
 
 class Memory:
@@ -141,21 +143,41 @@ def shuffled(count: int, key: tuple[int, int]) -> np.ndarray:
 
 
 def hold_out(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
-    """Two splits: the given one without `count` examples drawn by `seed`, and those; both in the old order."""
+    """Two splits: the given one without `count` examples drawn by `seed`, and those; both in the old order.
+
+    Examples of one `group` stay together: as many groups are held out as fit into `count`.
+    """
     if not 0 < count < len(split):
         raise DataError(
             f"data.holdout is {count}; it must lie between 1 and {len(split) - 1}, "
             f"for the training set has {len(split)} examples"
         )
-    drawn = np.zeros(len(split), bool)
-    drawn[shuffled(len(split), (seed, -1))[:count]] = True
+    group, sizes = _groups(split)
+    order = shuffled(len(sizes), (seed, -1))
+    drawn = np.isin(group, order[np.cumsum(sizes[order]) <= count])
+    if not 0 < drawn.sum() < len(split):
+        raise DataError(
+            f"data.holdout is {count}; the examples come in {len(sizes)} groups that stay together, "
+            f"of {sizes.min()} to {sizes.max()}: none fits, or none is left"
+        )
     return take(split, np.flatnonzero(~drawn), True), take(split, np.flatnonzero(drawn), False)
 
 
 def every_fifth(split: Split) -> tuple[Split, Split]:
-    """Two splits, train and test, of a set that comes without a test set: test is every fifth example from 0 on."""
-    places = np.arange(len(split))
-    return take(split, places[places % 5 != 0], True), take(split, places[places % 5 == 0], False)
+    """Two splits, train and test, of a set that comes without a test set: test is every fifth example from 0 on.
+
+    Where examples have a `group`, it is every fifth group.
+    """
+    group, places = _groups(split)[0], np.arange(len(split))
+    return take(split, places[group % 5 != 0], True), take(split, places[group % 5 == 0], False)
+
+
+def _groups(split):
+    """Each example's group (N,), numbered from 0, and the groups' sizes; without groups every example is its own."""
+    if not (split.resident and "group" in split.arrays):
+        return np.arange(len(split)), np.ones(len(split), np.int64)
+    _, group, sizes = np.unique(split.arrays["group"], return_inverse=True, return_counts=True)
+    return group.reshape(-1), sizes
 
 
 def assemble(
@@ -184,6 +206,8 @@ def assemble(
             raise DataError(f"the {name} split has no examples")
     probe = train.arrays if train.resident else train.read(_spread(len(train), _PROBE))
     seen = probe[input][probe["valid"] > 0] if "valid" in probe else probe[input]
+    if holdout and "group" in probe and not train.resident:
+        raise DataError(f"data.holdout is {holdout}, but groups of a streamed set can't be kept together; give eval")
     extra = dict(extra)
     if "segments" in probe and "segment_names" not in extra:
         if not train.resident:

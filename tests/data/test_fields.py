@@ -281,3 +281,24 @@ def test_every_word_has_kinds_of_the_table_and_the_inputs_are_words():
     assert set(of_kind("picture", "curve", "tokens")) == {"image", "video", "series", "tokens"}
     assert kind("mine", 0) == "record"
     assert kind("mine", 2) == "own"
+
+
+def test_examples_of_one_group_are_held_out_and_tested_together(tmp_path):
+    rng = np.random.default_rng(0)
+    group = rng.permutation(np.repeat(np.arange(0, 90, 3), 5))
+    many = {"image": np.zeros((150, 4, 4, 1), np.uint8), "label": group % 2, "group": group}
+    source = from_arrays(many, many, holdout=33)
+    held, rest = source.eval.arrays["group"], source.train.arrays["group"]
+    assert len(held) == 30, "as many whole groups as fit"
+    assert not set(held) & set(rest)
+    again = from_arrays(many, many, holdout=33)
+    np.testing.assert_array_equal(again.eval.arrays["group"], held)
+    np.savez(tmp_path / "set.npz", **many)
+    source = arrays(path=str(tmp_path / "set.npz"))
+    assert len(source.test) == 30
+    assert not set(source.test.arrays["group"]) & set(source.train.arrays["group"])
+    with pytest.raises(DataError, match=r"data.holdout is 3; the examples come in 30 groups that stay together"):
+        from_arrays(many, many, holdout=3)
+    train, test = Elsewhere(scenes()), Memory(scenes())
+    with pytest.raises(DataError, match=r"data.holdout is 2, but groups of a streamed set can't be kept together"):
+        assemble(train, test, test, holdout=2, names=("a", "b", "c"), extra=EXTRA)
