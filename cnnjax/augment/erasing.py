@@ -1,12 +1,9 @@
 """Rectangles of the picture taken away; every label stays, segments too: what is hidden is still there."""
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 
 from cnnjax.augment._options import plane, repainted, within
-from cnnjax.fields import Facts
 
 __all__ = ["cutout", "erase"]
 
@@ -33,16 +30,7 @@ def _without(example, rows, columns, contents):
     return repainted(example, lambda x: jnp.where(mask, contents(x), x))
 
 
-def cutout(
-    key: jax.Array,
-    facts: Facts,
-    example: Mapping[str, jax.Array],
-    strength: jax.Array | float,
-    *,
-    side: float = 8.0,
-    content: str = "constant",
-    fill: float = 0.0,
-) -> dict[str, jax.Array]:
+def cutout(key, facts, example, strength, *, side: float = 8.0, content: str = "constant", fill: float = 0.0):
     """A square of `side` pixels, centred anywhere and cut by the borders, replaced (DeVries 2017).
 
     `content` is constant (`fill`), mean (the training set's) or noise. Strength scales the side.
@@ -57,10 +45,10 @@ def cutout(
 
 
 def erase(
-    key: jax.Array,
-    facts: Facts,
-    example: Mapping[str, jax.Array],
-    strength: jax.Array | float,
+    key,
+    facts,
+    example,
+    strength,
     *,
     probability: float = 0.5,
     smallest: float = 0.02,
@@ -68,7 +56,7 @@ def erase(
     aspect: float = 3.3,
     content: str = "noise",
     fill: float = 0.0,
-) -> dict[str, jax.Array]:
+):
     """A rectangle of `smallest` … `largest` of the area replaced by noise, `fill` or the mean (Zhong 2017).
 
     The ratio of its sides is log-uniform in 1/aspect … aspect. Strength scales the probability.

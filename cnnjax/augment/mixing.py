@@ -1,12 +1,9 @@
 """Examples mixed with the one before them in the global batch; labels become distributions in `target`."""
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 
 from cnnjax.augment._options import PICTURES, carried, happens, outlines, plane
-from cnnjax.fields import Facts
 from cnnjax.ops import axes
 
 __all__ = ["cutmix", "mix", "mixup", "repeat"]
@@ -14,7 +11,7 @@ __all__ = ["cutmix", "mix", "mixup", "repeat"]
 TRIES = 8
 
 
-def before(x: jax.Array, steps: int = 1) -> jax.Array:
+def before(x, steps=1):
     """(B, …) of which row i is row i - steps of the whole `x` (B, …), around its end, whatever devices hold it."""
     rolled = jnp.roll(x, steps, axis=0)
     devices = axes.count()
@@ -86,9 +83,7 @@ def _mixup(entry, facts, batch, share):
     return _agreeing(batch, {**batch, **mixed})
 
 
-def mixup(
-    key: jax.Array, facts: Facts, batch: Mapping[str, jax.Array], strength: jax.Array | float, *, alpha: float = 0.2
-) -> dict[str, jax.Array]:
+def mixup(key, facts, batch, strength, *, alpha: float = 0.2):
     """Every input and its target drawn towards those of the example before it, by Beta(alpha, alpha) (Zhang 2017).
 
     `label` becomes the one of which `target` has most. What has a place (segments, boxes, points) is refused, and so
@@ -134,9 +129,7 @@ def _plane(entry, batch):
     return plane(entry, outlines(batch))
 
 
-def cutmix(
-    key: jax.Array, facts: Facts, batch: Mapping[str, jax.Array], strength: jax.Array | float, *, alpha: float = 1.0
-) -> dict[str, jax.Array]:
+def cutmix(key, facts, batch, strength, *, alpha: float = 1.0):
     """A window of the example before it pasted into every image, targets mixed by area (Yun 2019).
 
     Segments are pasted along; `label` becomes the one of which `target` has most; boxes, points and instances are
@@ -146,16 +139,7 @@ def cutmix(
     return _cutmix("cutmix", facts, batch, _windows(key, _rows(batch), size, alpha, strength))
 
 
-def mix(
-    key: jax.Array,
-    facts: Facts,
-    batch: Mapping[str, jax.Array],
-    strength: jax.Array | float,
-    *,
-    mixup: float = 0.2,
-    cutmix: float = 1.0,
-    switch: float = 0.5,
-) -> dict[str, jax.Array]:
+def mix(key, facts, batch, strength, *, mixup: float = 0.2, cutmix: float = 1.0, switch: float = 0.5):
     """Every example by mixup or, with probability `switch`, by cutmix; the first two options are their alphas."""
     rows = _rows(batch)
     chosen, left, right = jax.random.split(key, 3)
@@ -173,7 +157,7 @@ def mix(
     return {**drawn, **chosen}
 
 
-def repeat(key: jax.Array, facts: Facts, batch: Mapping[str, jax.Array], *, times: int = 3) -> dict[str, jax.Array]:
+def repeat(key, facts, batch, *, times: int = 3):
     """The first of every `times` neighbours in the batch, `times` times: repeated augmentation (Hoffer 2019).
 
     It stands before the entries that make the copies differ; an epoch then shows a `times`-th of the examples.
