@@ -1,30 +1,397 @@
-"""The words of a batch, and what may be known of a data set: the vocabulary that data, augmentation and tasks share."""
+"""The words of a batch, and what may be known of a data set: the vocabulary that data, augmentation and tasks share.
 
+`WORDS` says of every word which shape it has and of which kind it is, `KINDS` what becomes of a kind. Nothing else in
+the house lists words: checks, augmentation, drawing and prediction look here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-__all__ = ["INPUTS", "Facts"]
+import numpy as np
+
+from cnnjax.refusals import suggestion
+
+__all__ = [
+    "IGNORE",
+    "INPUTS",
+    "KINDS",
+    "WORDS",
+    "Facts",
+    "Kind",
+    "Word",
+    "first_problem",
+    "has_time",
+    "kind",
+    "misshapen",
+    "of_kind",
+]
+
+IGNORE = 255
+"""The class of places that count nowhere, in `segments` and `instances`."""
 
 INPUTS = ("image", "video", "series", "tokens")
 """The words that a net may read."""
+
+_ROUNDED = 2 * 2**0.5  # pixels by which corners that were rounded to whole ones may miss a rectangle
+_TOGETHER = 1024  # examples that are checked at once, so that a large set needs little memory
+_MARGIN = 0.5  # pixels by which boxes, corners' centres and visible points may lie outside the picture
+
+
+class Kind(NamedTuple):
+    """What becomes of a word of this kind; a column is what one sort of augmentation does to it.
+
+    `move`: moves of the plane, `resize`: another size, `mirror`: what a mirror does beyond the move, `mixup` and
+    `cutmix`: with another example, `time`: moves along time of what has steps, `scale`: another unit of the series.
+    "stays" is as it was and still true, "refused" is neither. `drawn` is how `show` and `predict` show it.
+    """
+
+    move: str
+    resize: str
+    mirror: str
+    mixup: str
+    cutmix: str
+    time: str
+    scale: str
+    drawn: str
+
+
+KINDS = {
+    #                     move       resize      mirror     mixup      cutmix     time       scale     drawn
+    "picture":       Kind("sampled", "smoothed", "stays",   "blended", "pasted",  "moved",   "stays",  "picture"),
+    "curve":         Kind("stays",   "stays",    "stays",   "blended", "refused", "moved",   "scaled", "curve"),
+    "tokens":        Kind("stays",   "stays",    "stays",   "refused", "refused", "refused", "stays",  "text"),
+    "per place":     Kind("nearest", "nearest",  "stays",   "refused", "pasted",  "moved",   "stays",  "overlay"),
+    "row per place": Kind("nearest", "nearest",  "stays",   "refused", "refused", "stays",   "stays",  "overlay"),
+    "points":        Kind("landed",  "centres",  "ordered", "refused", "refused", "stays",   "stays",  "dots"),
+    "boxes":         Kind("cut",     "edges",    "stays",   "refused", "refused", "stays",   "stays",  "outline"),
+    "corners":       Kind("turned",  "edges",    "paired",  "refused", "refused", "stays",   "stays",  "outline"),
+    "beside rows":   Kind("stays",   "stays",    "stays",   "refused", "refused", "stays",   "stays",  "words"),
+    "class":         Kind("stays",   "stays",    "stays",   "written", "written", "stays",   "stays",  "words"),
+    "distribution":  Kind("stays",   "stays",    "stays",   "blended", "blended", "stays",   "stays",  "words"),
+    "values":        Kind("stays",   "stays",    "stays",   "blended", "blended", "refused", "scaled", "curve"),
+    "record":        Kind("stays",   "stays",    "stays",   "stays",   "stays",   "stays",   "stays",  "nothing"),
+    "own":           Kind("refused", "refused",  "refused", "refused", "refused", "refused", "refused", "nothing"),
+}  # fmt: skip
+"""What augmentation does to each kind of word. "own" is an array of a user's own word, of which nobody knows."""
 
 
 @dataclass(frozen=True)
 class Facts:
     """What nets, tasks and augmentations may know of a data set.
 
-    `shape` is that of one example's input, channels last; `mean` and `std` are per channel, in [0, 1] units,
-    from the training split (from 256 evenly spaced examples of it where it is streamed). `fields` holds shape and dtype
-    of one example's words; `black` and `white` what 0 and 1 of the data are, per channel.
+    `mean` and `std` are per channel, in [0, 1] units, from the training split (from 256 evenly spaced examples of it
+    where it is streamed). `fields` holds shape and dtype of one example's words; `black` and `white` what 0 and 1 of
+    the data are, per channel. `shape`, that of one example's input, and `classes`, the number of names, follow from
+    the rest where they are not given. `extra` may hold segment_names and point_names (texts), mirror (the order of
+    the points as a mirror shows them, (0, 1, …) where it changes none), skeleton (pairs of points to join), words (the
+    vocabulary of tokens: 0 pads, 1 is unknown) and rate (steps a second of a series or a video).
     """
 
     input: str = "image"
     shape: tuple = ()
     classes: int = 0
-    counts: dict = field(default_factory=dict)
+    counts: Mapping = field(default_factory=dict)
     mean: tuple = ()
     std: tuple = ()
     names: tuple = ()
-    extra: dict = field(default_factory=dict)
-    fields: dict = field(default_factory=dict)
+    extra: Mapping = field(default_factory=dict)
+    fields: Mapping = field(default_factory=dict)
     black: tuple = ()
     white: tuple = ()
+
+    def __post_init__(self):
+        known = tuple(self.fields[self.input][0]) if self.input in self.fields else ()
+        for name, given, found in (("shape", tuple(self.shape), known), ("classes", self.classes, len(self.names))):
+            if given and found and given != found:
+                raise ValueError(f"facts.{name} is {given}, but fields and names say {found}")
+            object.__setattr__(self, name, given or found)
+        object.__setattr__(self, "extra", {name: _extra(name, value) for name, value in self.extra.items()})
+
+
+def _texts(value):
+    return tuple(str(text) for text in value)
+
+
+def _order(value):
+    order = tuple(int(place) for place in value)
+    if sorted(order) != list(range(len(order))) or any(order[other] != place for place, other in enumerate(order)):
+        raise ValueError("it must name every point once, and twice mirrored must be as before")
+    return order
+
+
+def _pairs(value):
+    pairs = tuple(tuple(int(place) for place in pair) for pair in value)
+    if any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
+        raise ValueError("it must be pairs of numbers of points")
+    return pairs
+
+
+def _positive(value):
+    if not 0 < float(value) < float("inf"):
+        raise ValueError("it must be positive")
+    return float(value)
+
+
+EXTRA = {
+    "segment_names": _texts,
+    "point_names": _texts,
+    "mirror": _order,
+    "skeleton": _pairs,
+    "words": _texts,
+    "rate": _positive,
+}
+"""The words that `Facts.extra` may hold, and how a value of each becomes plain Python."""
+
+
+def _extra(name, value):
+    if name not in EXTRA:
+        raise ValueError(f"facts.extra has {name!r}{suggestion(name, EXTRA)}")
+    try:
+        return EXTRA[name](value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"facts.extra[{name!r}] is {value!r}: {error}") from None
+
+
+class _About(NamedTuple):
+    """What a check may look at beside the word itself."""
+
+    facts: Facts
+    fields: Mapping[str, np.ndarray]
+    plane: tuple
+
+    def there(self, word, shape):  # (B, N) bool: the rows that are more than padding
+        return self.fields[word] > 0 if word in self.fields else np.ones(shape, bool)
+
+
+type Found = Iterator[tuple[np.ndarray, str]]  # of a check: which are wrong, (B, …) bool, and what is allowed
+
+
+def _below(values, count, what):
+    """Whole numbers of which there are `count`, 0 if nobody knows."""
+    wrong = (values < 0) | (values >= count) if count else values < 0
+    return wrong, f"{what} go from 0 to {count - 1}" if count else f"{what} are 0 or more"
+
+
+def _label(values, about) -> Found:
+    yield _below(values, about.facts.classes, "labels")
+
+
+def _classes(values, about) -> Found:
+    wrong, allowed = _below(values, about.facts.classes, "classes")
+    yield wrong & about.there("present", values.shape), allowed
+
+
+def _tokens(values, about) -> Found:
+    yield _below(values, len(about.facts.extra.get("words", ())), "tokens")
+
+
+def _group(values, about) -> Found:
+    yield _below(values, 0, "groups")
+
+
+def _switch(values, about) -> Found:
+    yield (values != 0) & (values != 1), "it must be 0 or 1"
+
+
+def _segments(values, about) -> Found:
+    wrong, allowed = _below(values, len(about.facts.extra.get("segment_names", ())), "segments")
+    yield wrong & (values != IGNORE), f"{allowed}, and {IGNORE} where they count nowhere"
+
+
+def _instances(values, about) -> Found:
+    rows = next(
+        (about.fields[word] for word in ("boxes", "corners") if word in about.fields), np.zeros((len(values), 0))
+    )
+    there = np.pad(about.there("present", rows.shape[:2]), ((0, 0), (1, 0)), constant_values=True)
+    flat = values.reshape(len(values), -1).astype(np.int64)
+    known = np.take_along_axis(there, np.clip(flat, 0, there.shape[1] - 1), 1) & (flat >= 0) & (flat < there.shape[1])
+    wrong = (~known & (flat != IGNORE)).reshape(values.shape)
+    yield wrong, f"instances are 0, {IGNORE}, or n for the n-th of the {rows.shape[1]} rows of boxes, which is present"
+
+
+def _target(values, about) -> Found:
+    if values.ndim == 2 and about.facts.classes:
+        yield values < 0, "shares of classes are not negative"
+        yield np.abs(values.sum(1, dtype=np.float64) - 1) > 1e-3, "shares of classes sum to 1"
+
+
+def _boxes(values, about) -> Found:
+    there, (low, high) = about.there("present", values.shape[:2]), (values[..., :2], values[..., 2:])
+    yield there & (high <= low).any(-1), "boxes are y0 x0 y1 x1 with y0 < y1 and x0 < x1"
+    if about.plane:
+        beyond = (low < -_MARGIN) | (high > np.array(about.plane) + _MARGIN)
+        yield there & beyond.any(-1), f"boxes lie in the picture of {_by(about.plane)} pixels, to {_MARGIN} pixels"
+
+
+def _corners(values, about) -> Found:
+    there = about.there("present", values.shape[:2])
+    a, b, c, d = np.moveaxis(values.astype(np.float64), 2, 0)
+    gap, diagonals = _long(a + c - b - d), np.abs(_long(c - a) - _long(d - b))
+    wrong = (gap > _ROUNDED) | (diagonals > _ROUNDED) | (np.minimum(_long(b - a), _long(d - a)) <= 0)
+    yield there & wrong, f"corners are the four of a rectangle, one after the other, to {_ROUNDED:.1f} pixels"
+    if about.plane:
+        centre = values.mean(2)
+        beyond = (centre < -_MARGIN) | (centre > np.array(about.plane) + _MARGIN)
+        yield there & beyond.any(-1), f"their centre lies in the picture of {_by(about.plane)} pixels"
+
+
+def _heights(values, about) -> Found:
+    yield about.there("present", values.shape[:2]) & (values[..., 1] < values[..., 0]), "heights are z0 z1, z0 <= z1"
+
+
+def _points(values, about) -> Found:
+    if about.plane:
+        beyond = (values < -0.5 - _MARGIN) | (values > np.array(about.plane) - 0.5 + _MARGIN)
+        wrong = about.there("visible", values.shape[:2]) & beyond.any(-1)
+        yield wrong, f"visible points lie in the picture of {_by(about.plane)} pixels, to {_MARGIN} pixels"
+
+
+def _long(vectors):
+    return np.sqrt((vectors**2).sum(-1))
+
+
+def _by(size):
+    return "×".join(str(length) for length in size)
+
+
+class Word(NamedTuple):
+    """One word of a batch: the shapes that one example may have, each with its kind, whether its numbers are whole.
+
+    In a shape, a letter stands for any length, the same for all words that have N or K; "sizes" for the lengths of the
+    input's height and width, or time. `check(values, about)` finds what no training could use.
+    """
+
+    shapes: Mapping[tuple, str]
+    whole: bool = False
+    check: Callable = lambda values, about: ()
+
+
+WORDS = {
+    "image": Word({("H", "W", "C"): "picture"}),
+    "video": Word({("T", "H", "W", "C"): "picture"}),
+    "series": Word({("T", "C"): "curve"}),
+    "tokens": Word({("T",): "tokens"}, True, _tokens),
+    "label": Word({(): "class"}, True, _label),
+    "target": Word({("classes",): "distribution", ("L", "C"): "values"}, False, _target),
+    "segments": Word({("sizes",): "per place"}, True, _segments),
+    "present": Word({("N",): "beside rows"}, False, _switch),
+    "boxes": Word({("N", 4): "boxes"}, False, _boxes),
+    "classes": Word({("N",): "beside rows"}, True, _classes),
+    "corners": Word({("N", 4, 2): "corners"}, False, _corners),
+    "heights": Word({("N", 2): "beside rows"}, False, _heights),
+    "instances": Word({("H", "W"): "row per place"}, True, _instances),
+    "visible": Word({("K",): "beside rows"}, False, _switch),
+    "points": Word({("K", 2): "points"}, False, _points),
+    "group": Word({(): "record"}, True, _group),
+    "valid": Word({(): "record"}, False, _switch),
+    "index": Word({(): "record"}, True),
+    "epoch": Word({(): "record"}, True),
+}
+"""Every word of a batch, in the order in which they are checked."""
+
+
+def kind(name: str, rank: int) -> str:
+    """The kind of a word whose example has this many axes; an array of a word that is not ours is "own"."""
+    if name not in WORDS:
+        return "own" if rank else "record"
+    shapes = WORDS[name].shapes
+    return next((kind for shape, kind in shapes.items() if len(shape) == rank), next(iter(shapes.values())))
+
+
+def has_time(name: str, rank: int) -> bool:
+    """Whether the first of this many axes of a word's example is time."""
+    shape = next((shape for shape in WORDS[name].shapes if len(shape) == rank), ()) if name in WORDS else ()
+    return shape[:1] == ("T",) or (kind(name, rank) == "per place" and rank in (1, 3))
+
+
+def of_kind(*kinds: str) -> tuple[str, ...]:
+    """The words of these kinds."""
+    return tuple(name for name, word in WORDS.items() if set(word.shapes.values()) & set(kinds))
+
+
+def misshapen(shapes: Mapping[str, tuple], facts: Facts) -> tuple[str, str] | tuple[()]:
+    """A word whose shape in an example (name → shape) is not that of the table, and what is wrong; () if none is."""
+    sizes = next((tuple(shapes[name][:-1]) for name in INPUTS if name in shapes and name != "tokens"), ())
+    sizes = tuple(shapes["tokens"]) if not sizes and "tokens" in shapes else sizes
+    bound = {"sizes": sizes, "classes": (facts.classes,) if facts.classes else ()}
+    for name in WORDS:
+        if name not in shapes:
+            continue
+        shape, wanted = tuple(shapes[name]), WORDS[name].shapes
+        if not any(_fits(shape, letters, bound, name) for letters in wanted):
+            listing = " or ".join(_letters(letters, bound) for letters in wanted)
+            return name, f"{name} has shape {shape} an example; it must be {listing}"
+    return ()
+
+
+def _fits(shape, letters, bound, name):
+    """Whether a shape is that of the letters; N, K, H and W are then what they are in the words that follow."""
+    letters = [part for letter in letters for part in (bound.get(letter) or (letter,) * (letter != "sizes"))]
+    if ("sizes",) in WORDS[name].shapes and not bound["sizes"]:
+        return True
+    if len(shape) != len(letters) or any(isinstance(b, int) and a != b for a, b in zip(shape, letters, strict=True)):
+        return False
+    bound.update({letter: (length,) for letter, length in zip(letters, shape, strict=True) if letter in tuple("NKHW")})
+    return True
+
+
+def _letters(letters, bound):
+    parts = [str(part) for letter in letters for part in (bound.get(letter) or (letter,))]
+    return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+
+
+def first_problem(fields: Mapping[str, np.ndarray], facts: Facts) -> tuple[int, str] | tuple[()]:
+    """(row, what is wrong) of the first word (B, …) that no training could use; () where all is well.
+
+    The row is -1 where it is wrong with every example. Examples of `valid` 0 are not looked at.
+    """
+    found = misshapen({name: value.shape[1:] for name, value in fields.items()}, facts)
+    if found:
+        return -1, found[1]
+    for name, values in fields.items():
+        wanted = "iu" if name in WORDS and WORDS[name].whole else "fiub"
+        if values.dtype.kind not in wanted:
+            return -1, f"{name} has type {values.dtype}; give {'whole ' * (wanted == 'iu')}numbers"
+    mirror, points = facts.extra.get("mirror", ()), fields["points"].shape[1] if "points" in fields else 0
+    if mirror and points and len(mirror) != points:
+        return -1, f"facts.extra['mirror'] orders {len(mirror)} points, but there are {points}"
+    plane = next((fields[name].shape[-3:-1] for name in ("image", "video") if name in fields), ())
+    count = len(next(iter(fields.values())))
+    for first in range(0, count, _TOGETHER):
+        some = {name: value[first : first + _TOGETHER] for name, value in fields.items()}
+        rows = np.arange(first, min(first + _TOGETHER, count))
+        if "valid" in some and not some["valid"].all():
+            valid = some["valid"] != 0
+            some, rows = {name: value[valid] for name, value in some.items()}, rows[valid]
+        if found := _wrong(_About(facts, some, tuple(plane))):
+            return int(rows[found[0]]), found[1]
+    return ()
+
+
+def _wrong(about):
+    """(row, what is wrong) of the first word of which a number is not finite, too large, or not allowed."""
+    for name, values in about.fields.items():
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values.reshape(len(values), -1)).all(1)
+            if not finite.all():
+                return int(np.argmin(finite)), f"values of {name} that are not finite"
+        elif values.dtype.itemsize == 8:
+            if found := _first(name, values, values != values.astype(np.int32), "whole numbers have 32 bits"):
+                return found
+    for name in WORDS:
+        if name in about.fields:
+            for wrong, allowed in WORDS[name].check(about.fields[name], about):
+                if found := _first(name, about.fields[name], wrong, allowed):
+                    return found
+    return ()
+
+
+def _first(name, values, wrong, allowed):
+    if not wrong.any():
+        return ()
+    place = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
+    value = np.asarray(values[place])
+    numbers = [f"{number:.6g}" for number in value.ravel()[:8]] + ["…"] * (value.size > 8)
+    shown = f"[{' '.join(numbers)}]" if value.ndim else str(value)
+    return place[0], f"{name} {shown}; {allowed}"

@@ -6,17 +6,19 @@ from functools import partial, reduce
 import jax
 import jax.numpy as jnp
 
+from cnnjax.augment._options import carried, plane, refuse
 from cnnjax.augment._sampling import read, read_lines, whole_slice
+from cnnjax.fields import IGNORE, KINDS, kind
 
-IGNORE = 255
 SEEN = 0.1  # a box of which less than this share of its area stays in the picture is gone
+WITHIN = 8  # places along each side of a turned box at which is looked whether it is in the picture
 STEPS = 12  # fixed-point steps that invert a displacement field
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("matrix", "field", "fill"),
-    meta_fields=("size", "border", "method", "whole", "reach", "samples", "straight"),
+    meta_fields=("size", "border", "method", "whole", "reach", "samples", "straight", "upright"),
 )
 @dataclass(frozen=True)
 class Move:
@@ -27,7 +29,8 @@ class Move:
     another move of the run says), `method` how it is read between pixels, at `samples`² places a pixel (more than 1
     where a picture shrinks).
     `whole` promises a move by whole pixels and mirrors alone, at most `reach` pixels beyond the image, `straight` one
-    that keeps rows and columns: a matrix without shear, turn or perspective, no field.
+    that keeps rows and columns: a matrix without shear, turn or perspective, no field. `upright` promises that it never
+    turns the plane over as a mirror does; a move without the promise is taken for a mirror.
     """
 
     matrix: jax.Array
@@ -40,6 +43,7 @@ class Move:
     reach: int = 0
     samples: int = 1
     straight: bool = False
+    upright: bool = False
 
 
 def product(a, b):
@@ -78,7 +82,7 @@ def sized(move, size):
 
 def compose(moves, size):
     """One move that does what `moves` do one after the other to an image of `size`."""
-    start = Move(jnp.eye(3, dtype=float), size=tuple(size), whole=True)
+    start = Move(jnp.eye(3, dtype=float), size=tuple(size), whole=True, upright=True)
     runs = [start]
     for move in moves:  # matrices first, so that a field is read as seldom as possible
         fieldless = isinstance(move.field, tuple) and isinstance(runs[-1].field, tuple)
@@ -106,6 +110,7 @@ def _after(a, b):
         reach=a.reach + b.reach,
         samples=max(a.samples, b.samples),
         straight=all(move.whole or move.straight for move in (a, b)),
+        upright=a.upright and b.upright,
     )
 
 
@@ -127,25 +132,46 @@ def forward(move, points):
     return jax.lax.fori_loop(0, STEPS, lambda _, at: place(back, points - read(move.field, at, "edge")), landed)
 
 
+def vet(entry, facts, example, column="move", *, verb="move", mirror=False):
+    """{word: what becomes of it}; words that a change of the plane can't carry are refused by name and config path."""
+    treatments, size = carried(entry, facts, example, column, verb=verb), plane(entry, example)
+    for name, treatment in treatments.items():
+        if treatment == "nearest" and example[name].shape[-2:] != size:
+            refuse(entry, name, f"of shape {example[name].shape} where the picture has {size}")
+        ordered = mirror and KINDS[kind(name, example[name].ndim)].mirror == "ordered"
+        if ordered and len(facts.extra.get("mirror", ())) != len(example[name]):
+            count = len(example[name])
+            why = f"{count} of which facts.extra['mirror'] must give the order in a mirror, (0, 1, …) if none changes"
+            refuse(entry, name, why)
+    return treatments
+
+
 def apply(move, facts, example):
-    """`example` with its image or video, segments, boxes and points moved."""
-    moved = dict(example)
-    for name in ("image", "video"):
-        if name in example:
-            one = partial(whole_slice if move.whole else _sampled, move=move)
-            moved[name] = one(example[name]) if name == "image" else jax.vmap(one)(example[name])
-    for name in ("segments", "instances"):
-        if name in example:
-            fill = jnp.asarray(IGNORE, example[name].dtype)
-            if move.whole:
-                moved[name] = whole_slice(example[name], replace(move, fill=fill))
-            else:
-                moved[name] = read(example[name][..., None], source(move), move.border, "nearest", fill)[..., 0]
-    if "points" in example:
-        moved |= _points(move, facts, example)
-    if "boxes" in example:
-        moved |= _boxes(move, example)
+    """`example` with every word treated as its kind is by a move: what has a place goes where that lands."""
+    moved, kept = dict(example), []
+    for name, value in example.items():
+        treatment = KINDS[kind(name, value.ndim)].move
+        if treatment in ("sampled", "nearest"):
+            own = _nearest if treatment == "nearest" else whole_slice if move.whole else _sampled
+            one, rank = partial(own, move=move), 2 + (treatment == "sampled")
+            moved[name] = one(value) if value.ndim == rank else jax.vmap(one)(value)
+        elif treatment == "landed":
+            moved |= _points(move, facts, value, example)
+        elif treatment in ("cut", "turned"):
+            moved[name], left = (_boxes if treatment == "cut" else _corners)(move, value, example)
+            kept.append(left)
+    if kept:
+        present = example.get("present", jnp.ones(kept[0].shape, float))
+        moved["present"] = jnp.where(reduce(jnp.logical_and, kept), present, jnp.zeros_like(present))
     return moved
+
+
+def _nearest(places, move):
+    """Whole numbers (H, W) read at the nearest pixel, IGNORE where there is none."""
+    fill = jnp.asarray(IGNORE, places.dtype)
+    if move.whole:
+        return whole_slice(places, replace(move, fill=fill))
+    return read(places[..., None], source(move), move.border, "nearest", fill)[..., 0]
 
 
 def _sampled(image, move):
@@ -163,29 +189,33 @@ def _sampled(image, move):
     return out.reshape(height, n, width, n, -1).mean((1, 3))
 
 
-def _points(move, facts, example):
+def _turned_over(move):
+    """Whether the move is a mirror: its matrix turns the plane over."""
+    a, b, c = move.matrix
+    return jnp.sum(a * jnp.cross(b, c)) < 0
+
+
+def _points(move, facts, points, example):
     """Points where they land; outside the picture they are invisible; a mirror swaps what is left and right.
 
     `facts.extra["mirror"]` is the order of the points seen in a mirror (left eye ↔ right eye).
     """
-    points = forward(move, example["points"])
+    points = forward(move, points)
     visible = example.get("visible", jnp.ones(points.shape[:1], points.dtype))
-    order = dict(getattr(facts, "extra", ())).get("mirror", ())
-    if order:
-        (a, b), (c, d) = move.matrix[:2, :2]
-        swap, turned = jnp.array(order), a * d < b * c
+    order = facts.extra.get("mirror", ())
+    if order and not move.upright:
+        swap, turned = jnp.array(order), _turned_over(move)
         points = jnp.where(turned, points[swap], points)
         visible = jnp.where(turned, visible[swap], visible)
     inside = jnp.all((points >= -0.5) & (points <= jnp.array(move.size) - 0.5), axis=-1)
     return {"points": points, "visible": jnp.where(inside, visible, jnp.zeros_like(visible))}
 
 
-def _boxes(move, example):
-    """Boxes around where their edges land, cut to the picture; `present` is 0 where next to nothing is left.
+def _boxes(move, boxes, example):
+    """Boxes around where their edges land, cut to the picture, and whether more than next to nothing is left of each.
 
     A box's numbers are edges: the pixel (3, 4) alone is the box (3, 4, 4, 5).
     """
-    boxes = example["boxes"]
     n = 2 if isinstance(move.field, tuple) else 5
     steps = jnp.linspace(0.0, 1.0, n)
     frame = jnp.concatenate(
@@ -196,13 +226,36 @@ def _boxes(move, example):
     )
     low, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
     landed = forward(move, low + sides * frame - 0.5) + 0.5
-    corners = jnp.concatenate([landed.min(1), landed.max(1)], axis=-1)
-    limits = jnp.array((*move.size, *move.size), corners.dtype)
-    seen = jnp.clip(corners, 0, limits)
-    present = example.get("present", jnp.ones(boxes.shape[:1], boxes.dtype))
-    kept = (_area(seen) > 0) & (_area(seen) >= SEEN * _area(corners))
-    seen = jnp.where((present > 0)[:, None], seen, boxes.astype(seen.dtype))
-    return {"boxes": seen, "present": jnp.where(kept, present, jnp.zeros_like(present))}
+    around = jnp.concatenate([landed.min(1), landed.max(1)], axis=-1)
+    limits = jnp.array((*move.size, *move.size), around.dtype)
+    seen = jnp.clip(around, 0, limits)
+    kept = (_area(seen) > 0) & (_area(seen) >= SEEN * _area(around))
+    return _where_present(example, seen, boxes), kept
+
+
+def _corners(move, corners, example):
+    """Corners where they land, beyond the picture too, and whether more than next to nothing of each is in it.
+
+    As of boxes, their numbers are edges. The first two stay those of the front; a mirror exchanges the two of the
+    front and the two of the back, so that they go round the way they did before.
+    """
+    landed = forward(move, corners - 0.5) + 0.5
+    if not move.upright:
+        landed = jnp.where(_turned_over(move), landed[:, jnp.array((1, 0, 3, 2))], landed)
+    steps = (jnp.arange(WITHIN) + 0.5) / WITHIN
+    down, along = steps[:, None, None], steps[None, :, None]
+    a, b, c, d = (landed[:, i, None, None] for i in range(4))
+    inner = (a * (1 - along) + b * along) * (1 - down) + (d * (1 - along) + c * along) * down
+    inside = jnp.all((inner >= 0) & (inner <= jnp.array(move.size)), axis=-1)
+    return _where_present(example, landed, corners), inside.mean((1, 2)) >= SEEN
+
+
+def _where_present(example, landed, before):
+    """The rows that have landed; what only pads stays as it was."""
+    if "present" not in example:
+        return landed
+    present = (example["present"] > 0).reshape(-1, *(1 for _ in landed.shape[1:]))
+    return jnp.where(present, landed, before.astype(landed.dtype))
 
 
 def _area(boxes):

@@ -5,10 +5,13 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from cnnjax.fields import KINDS, kind, misshapen, of_kind
+
 Border = Literal["constant", "mean", "edge", "reflect"]
 Method = Literal["bilinear", "cubic"]
 Content = Literal["constant", "mean", "noise"]
-INPUTS = ("image", "video", "series")
+PICTURES = of_kind("picture")
+FLOATING = of_kind("picture", "curve")
 
 
 def outside(facts, border, fill, method="bilinear"):
@@ -26,14 +29,39 @@ def happens(key, probability):
     return jax.random.uniform(key) < probability
 
 
-def plane(example):
+def refuse(entry, word, why):
+    """Raises ValueError: the batch has a word that an entry can't carry."""
+    entry = entry.rpartition(":")[2]
+    raise ValueError(f"augment.{entry}: the batch has {word}, {why}; leave {entry} out of augment.train")
+
+
+def carried(entry, facts, example, column, *, verb):
+    """{word: what becomes of it} by that column of the table of kinds; what can't be carried is refused here.
+
+    For mixing, which works on a batch, `example` is one of it, by shapes alone.
+    """
+    found = {name: getattr(KINDS[kind(name, value.ndim)], column) for name, value in example.items()}
+    for name, treatment in found.items():
+        if treatment == "refused":
+            refuse(entry, name, f"which it can't {verb}")
+    if wrong := misshapen({name: value.shape for name, value in example.items()}, facts):
+        refuse(entry, wrong[0], f"which it can't {verb}: {wrong[1]}")
+    return found
+
+
+def outlines(batch):
+    """Shape and type of one example of a batch, by word."""
+    return {name: jax.ShapeDtypeStruct(value.shape[1:], value.dtype) for name, value in batch.items()}
+
+
+def plane(entry, example):
     """(height, width) of an example's image or video."""
-    for name, axis in (("image", 0), ("video", 1)):
+    for name in PICTURES:
         if name in example:
-            return example[name].shape[axis : axis + 2]
-    raise ValueError(f"augmentation of pictures needs `image` or `video`; the batch has {', '.join(sorted(example))}")
+            return example[name].shape[-3:-1]
+    raise ValueError(f"augment.{entry} needs `image` or `video`; the batch has {', '.join(sorted(example))}")
 
 
-def repainted(example, change, names=("image", "video")):
+def repainted(example, change, names=PICTURES):
     """`example` with `change` done to its image or video (all frames of one alike)."""
     return {name: change(value) if name in names else value for name, value in example.items()}

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.annotations import Bounds, Elementwise, NonNegative, Share
-from cnnjax.augment._options import INPUTS, happens, repainted, signed
+from cnnjax.augment._options import FLOATING, happens, repainted, signed
 
 __all__ = [
     "autocontrast",
@@ -36,7 +36,7 @@ VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.
 
 
 def luminance(image):
-    """(…, 1) brightness as the eye sees it; the mean of the channels where they are not three."""
+    """(…, 1) brightness of an image (…, C) as the eye sees it; the mean of the channels where they are not three."""
     if image.shape[-1] != 3:
         return image.mean(-1, keepdims=True)
     # Slices: a sum over three channels, or a product, is four times slower on CPU.
@@ -44,20 +44,20 @@ def luminance(image):
 
 
 def mean_luminance(image):
-    """The mean of an image's luminance: that of its mean colour."""
+    """The mean (1,) of an image's (…, C) luminance: that of its mean colour."""
     while image.ndim > 1:  # one axis at a time, from the first: five times faster on CPU than all at once
         image = image.mean(0)
     return luminance(image)[0]
 
 
 def blended(image, other, share):
-    """`image` where share is 0 and `other` where it is 1, both exactly; beyond, the difference grows."""
+    """`image` (…, C) where share is 0 and `other`, alike, where it is 1, both exactly; beyond, the difference grows."""
     share = jnp.asarray(share, image.dtype)
     return image * (1 - share) + other * share
 
 
 def cut(image):
-    """`image` kept in [0, 1]."""
+    """`image` (…, C) kept in [0, 1]."""
     return jnp.clip(image, 0, 1)
 
 
@@ -70,7 +70,7 @@ def normalize(key, facts, example):
     def change(x):
         return (x - jnp.asarray(facts.mean, x.dtype)) / jnp.asarray(facts.std, x.dtype)
 
-    return repainted(example, change, INPUTS)
+    return repainted(example, change, FLOATING)
 
 
 def brightness(key, facts, colors: Elementwise[jax.Array], strength, *, amount: NonNegative = 0.4):
@@ -131,18 +131,18 @@ def lighting(
 
 
 def solarized(image, level):
-    """`image` with the values at or above `level` inverted."""
+    """`image` (…, C) with the values at or above `level` inverted."""
     return jnp.where(image >= jnp.asarray(level, image.dtype), 1 - image, image)
 
 
 def posterized(image, bits):
-    """`image` in 256 steps, cut to its `bits` highest (a traced, rounded number); at 8 bits as it is."""
+    """`image` (…, C) in 256 steps, cut to its `bits` highest (a traced, rounded number); at 8 bits as it is."""
     step = jnp.asarray(2.0 ** (8 - jnp.round(bits)), image.dtype)
     return jnp.where(step > 1, jnp.floor(jnp.round(image * 255) / step) * step / 255, image)
 
 
 def stretched(image):
-    """`image` with each channel's darkest value at 0 and its brightest at 1; a flat channel as it is."""
+    """`image` (…, C) with each channel's darkest value at 0 and its brightest at 1; a flat channel as it is."""
     spots = tuple(range(image.ndim - 1))
     low, high = image.min(spots), image.max(spots)
     flat = high <= low
@@ -150,7 +150,7 @@ def stretched(image):
 
 
 def equalized(image):
-    """`image` with each channel's 256 values spread so that all are about as frequent, as Pillow does."""
+    """`image` (…, C) with each channel's 256 values spread so that all are about as frequent, as Pillow does."""
 
     def channel(x):
         levels = jnp.clip(jnp.round(x * 255), 0, 255).astype(jnp.int32).ravel()

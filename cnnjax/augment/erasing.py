@@ -1,4 +1,4 @@
-"""Rectangles of the picture taken away; segments, boxes and points stay: what is hidden is still there."""
+"""Rectangles of the picture taken away; every label stays, segments too: what is hidden is still there."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def cutout(key, facts, example, strength, *, side: NonNegative = 8.0, content: C
     length = jnp.round(side * strength)
     lines = [
         _lines(jnp.floor(draw * size) - jnp.floor(length / 2), length, size)
-        for draw, size in zip(jax.random.uniform(centre, (2,)), plane(example), strict=True)
+        for draw, size in zip(jax.random.uniform(centre, (2,)), plane("cutout", example), strict=True)
     ]
     return _without(example, *lines, _contents(pixels, facts, content, fill))
 
@@ -61,7 +61,7 @@ def erase(
     """
     draws, pixels = jax.random.split(key)
     chance, area, ratio, *corner = jax.random.uniform(draws, (5,))
-    height, width = plane(example)
+    height, width = plane("erase", example)
     area = height * width * (smallest + (largest - smallest) * area)
     root = jnp.exp((ratio - 0.5) * jnp.log(aspect))
     sides = [

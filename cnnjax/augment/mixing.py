@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, NonNegative, Share
-from cnnjax.augment._options import INPUTS, happens, plane
+from cnnjax.augment._options import PICTURES, carried, happens, outlines, plane
 from cnnjax.ops import axes
 
 __all__ = ["cutmix", "mix", "mixup", "repeat"]
@@ -13,7 +13,7 @@ TRIES = 8
 
 
 def before(x, steps=1):
-    """Row i of the result is row i - steps of the whole batch, around its end, whatever device that stands on."""
+    """(B, …) of which row i is row i - steps of the whole `x` (B, …), around its end, whatever devices hold it."""
     rolled = jnp.roll(x, steps, axis=0)
     devices = axes.count()
     if devices == 1:
@@ -33,12 +33,19 @@ def _each(key, rows, draw):
     return jax.vmap(lambda row: draw(jax.random.fold_in(key, row)))(axes.first(rows) + jnp.arange(rows))
 
 
-def _targets(facts, batch):
+def _targets(entry, facts, batch):
     if "target" in batch:
         return batch["target"]
     if "label" not in batch:
-        raise ValueError(f"mixing needs `label` or `target`; the batch has {', '.join(sorted(batch))}")
+        raise ValueError(f"augment.{entry} needs `label` or `target`; the batch has {', '.join(sorted(batch))}")
     return jax.nn.one_hot(batch["label"], facts.classes, dtype=jnp.result_type(float))
+
+
+def _agreeing(batch, mixed):
+    """`mixed` with the label of which the target has most, where there is a label and the target is of classes."""
+    if "label" not in batch or mixed["target"].ndim != 2:
+        return mixed
+    return {**mixed, "label": jnp.argmax(mixed["target"], -1).astype(batch["label"].dtype)}
 
 
 def _gamma(key, alpha):
@@ -70,15 +77,21 @@ def _blend(x, share):
     return x * (1 - share) + before(x) * share
 
 
-def _mixup(facts, batch, share):
-    mixed = {name: _blend(batch[name], share) for name in INPUTS if name in batch}
-    return {**batch, **mixed, "target": _blend(_targets(facts, batch), share)}
+def _mixup(entry, facts, batch, share):
+    treatments = carried(entry, facts, outlines(batch), "mixup", verb="mix")
+    mixed = {name: _blend(batch[name], share) for name, treatment in treatments.items() if treatment == "blended"}
+    mixed["target"] = _blend(_targets(entry, facts, batch), share)
+    return _agreeing(batch, {**batch, **mixed})
 
 
 def mixup(key, facts, batch, strength, *, alpha: NonNegative = 0.2):
-    """Every input and its target drawn towards those of the example before it, by Beta(alpha, alpha) (Zhang 2017)."""
+    """Every input and its target drawn towards those of the example before it, by Beta(alpha, alpha) (Zhang 2017).
+
+    `label` becomes the one of which `target` has most. What has a place (segments, boxes, points) is refused, and so
+    are tokens: there is nothing between two words.
+    """
     share = _each(key, _rows(batch), lambda one: (1 - _beta(one, alpha)) * strength)
-    return _mixup(facts, batch, share)
+    return _mixup("mixup", facts, batch, share)
 
 
 def _windows(key, rows, size, alpha, strength):
@@ -97,30 +110,34 @@ def _windows(key, rows, size, alpha, strength):
     return _each(key, rows, window)
 
 
-def _cutmix(facts, batch, windows):
+def _cutmix(entry, facts, batch, windows):
     """The partner's pixels (and segments) inside the windows; targets by the area that was really replaced."""
     mixed = {}
-    for name, spare in (("image", 1), ("video", 1), ("segments", 0), ("instances", 0)):
-        if name in batch:
-            inside = windows[:, None] if name == "video" else windows
-            inside = inside[..., None] if spare else inside
-            mixed[name] = jnp.where(inside, before(batch[name]), batch[name])
+    for name, treatment in carried(entry, facts, outlines(batch), "cutmix", verb="mix").items():
+        if treatment == "pasted":
+            value, channels = batch[name], name in PICTURES
+            inside = windows[..., None] if channels else windows
+            inside = inside[:, None] if value.ndim > 3 + channels else inside  # every frame of a video alike
+            mixed[name] = jnp.where(inside, before(value), value)
     if "label" in batch or "target" in batch:
-        targets = _targets(facts, batch)
+        targets = _targets(entry, facts, batch)
         mixed["target"] = _blend(targets, windows.mean((1, 2), dtype=targets.dtype))
+        return _agreeing(batch, {**batch, **mixed})
     return {**batch, **mixed}
 
 
-def _plane(batch):
-    return plane({name: jax.eval_shape(lambda x: x[0], value) for name, value in batch.items()})
+def _plane(entry, batch):
+    return plane(entry, outlines(batch))
 
 
 def cutmix(key, facts, batch, strength, *, alpha: NonNegative = 1.0):
     """A window of the example before it pasted into every image, targets mixed by area (Yun 2019).
 
-    Segments are pasted along; strength scales the window's area.
+    Segments are pasted along; `label` becomes the one of which `target` has most; boxes, points and instances are
+    refused. Strength scales the window's area.
     """
-    return _cutmix(facts, batch, _windows(key, _rows(batch), _plane(batch), alpha, strength))
+    size = _plane("cutmix", batch)
+    return _cutmix("cutmix", facts, batch, _windows(key, _rows(batch), size, alpha, strength))
 
 
 def mix(key, facts, batch, strength, *, mixup: NonNegative = 0.2, cutmix: NonNegative = 1.0, switch: Share = 0.5):
@@ -129,18 +146,16 @@ def mix(key, facts, batch, strength, *, mixup: NonNegative = 0.2, cutmix: NonNeg
     chosen, left, right = jax.random.split(key, 3)
     cutting = _each(chosen, rows, lambda one: happens(one, switch))
     share = _each(left, rows, lambda one: (1 - _beta(one, mixup)) * strength)
-    windows = _windows(right, rows, _plane(batch), cutmix, strength) & cutting[:, None, None]
+    windows = _windows(right, rows, _plane("mix", batch), cutmix, strength) & cutting[:, None, None]
     # One of the two does nothing to a row, exactly; both read the same partners.
-    drawn = _mixup(facts, batch, jnp.where(cutting, 0.0, share))
-    pasted = _cutmix(facts, batch, windows)
-    return {
-        **drawn,
-        **{
-            name: jnp.where(cutting.reshape((rows,) + (1,) * (value.ndim - 1)), pasted[name], value)
-            for name, value in drawn.items()
-            if name in pasted and name in (*INPUTS, "target", "segments", "instances")
-        },
+    drawn = _mixup("mix", facts, batch, jnp.where(cutting, 0.0, share))
+    pasted = _cutmix("mix", facts, batch, windows)
+    both = {name: value for name, value in drawn.items() if value is not batch.get(name)}
+    chosen = {
+        name: jnp.where(cutting.reshape((rows,) + (1,) * (value.ndim - 1)), pasted[name], value)
+        for name, value in both.items()
     }
+    return {**drawn, **chosen}
 
 
 def repeat(key, facts, batch, *, times: AtLeastOne = 3):

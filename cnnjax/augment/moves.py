@@ -37,7 +37,7 @@ def rows(*lines):
 
 
 def centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
-    """The matrix that does `linear` (2×2 rows) about the centre of an image, then adds `offset` to the source.
+    """The 3×3 matrix that does `linear` (2×2 rows) about the centre of an image, then adds `offset` to the source.
 
     Written so that the identity comes out exactly, whatever the centre.
     """
@@ -88,7 +88,7 @@ def shift(key, facts, size, strength, *, pixels: Count = 2, border: Border = "co
     most = jnp.round(pixels * jnp.minimum(strength, 1.0))
     y, x = (_between(draw, -most, most) for draw in jax.random.uniform(key, (2,)))
     matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
-    return Move(matrix, whole=True, reach=pixels, **outside(facts, border, fill))
+    return Move(matrix, whole=True, upright=True, reach=pixels, **outside(facts, border, fill))
 
 
 def crop(
@@ -106,13 +106,13 @@ def crop(
         low, high = middle - jnp.round(strength * middle), middle + jnp.round(strength * (room - middle))
         starts.append(_between(draw, low, high) - padding)
     matrix = rows((1, 0, starts[0]), (0, 1, starts[1]), (0, 0, 1))
-    return Move(matrix, size=out, whole=True, reach=padding, **outside(facts, border, fill))
+    return Move(matrix, size=out, whole=True, upright=True, reach=padding, **outside(facts, border, fill))
 
 
 def center_crop(key, facts, size, *, side: AtLeastOne = 224):
     """The middle `side`×`side` pixels, for evaluation; it has no strength."""
     out, spare = _window("center_crop", size, side, 0)
-    return Move(rows((1, 0, spare[0] // 2), (0, 1, spare[1] // 2), (0, 0, 1)), size=out, whole=True)
+    return Move(rows((1, 0, spare[0] // 2), (0, 1, spare[1] // 2), (0, 0, 1)), size=out, whole=True, upright=True)
 
 
 def _window(entry, size, side, padding):
@@ -152,7 +152,7 @@ def random_resized_crop(
         starts.append(draw * length * (1 - part) + (scales[-1] - 1) / 2)
     matrix = rows((scales[0], 0, starts[0]), (0, scales[1], starts[1]), (0, 0, 1))
     samples = max(1, round(max(length / new for length, new in zip(size, out, strict=True))))
-    return Move(matrix, size=out, method=method, samples=samples, straight=True)
+    return Move(matrix, size=out, method=method, samples=samples, straight=True, upright=True)
 
 
 def rotate(
@@ -170,7 +170,7 @@ def rotate(
     angle = jnp.deg2rad(degrees * strength * signed(key))
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
     matrix = centred(size, ((cosine, sine), (-sine, cosine)))
-    return Move(matrix, **outside(facts, border, fill, method))
+    return Move(matrix, upright=True, **outside(facts, border, fill, method))
 
 
 def translate(
@@ -187,7 +187,7 @@ def translate(
     """The image moved by up to `share` of its height and width, between pixels too (`shift`: whole pixels)."""
     y, x = (n * share * strength * draw for n, draw in zip(size, signed(key, (2,)), strict=True))
     matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
-    return Move(matrix, straight=True, **outside(facts, border, fill, method))
+    return Move(matrix, straight=True, upright=True, **outside(facts, border, fill, method))
 
 
 def zoom(
@@ -204,7 +204,7 @@ def zoom(
     """The image enlarged about its centre, log-uniformly in 1/factor … factor, height and width alike."""
     scale = jnp.exp(-jnp.log(factor) * strength * signed(key))
     matrix = centred(size, ((scale, 0.0), (0.0, scale)))
-    return Move(matrix, straight=True, **outside(facts, border, fill, method))
+    return Move(matrix, straight=True, upright=True, **outside(facts, border, fill, method))
 
 
 def rescale(
@@ -221,7 +221,7 @@ def rescale(
     """Height and width stretched about the centre, each log-uniformly in 1/factor … factor on its own."""
     tall, wide = jnp.exp(-jnp.log(factor) * strength * signed(key, (2,)))
     matrix = centred(size, ((tall, 0.0), (0.0, wide)))
-    return Move(matrix, straight=True, **outside(facts, border, fill, method))
+    return Move(matrix, straight=True, upright=True, **outside(facts, border, fill, method))
 
 
 def shear(
@@ -249,7 +249,7 @@ def shear(
     tall = jnp.abs(bend) + jnp.abs(down) * width / height if fit else 1.0
     wide = 1 + jnp.abs(along) * height / width if fit else 1.0
     linear = ((tall, -down * wide), (-along * tall, bend * wide))
-    return Move(centred(size, linear), **outside(facts, border, fill, method))
+    return Move(centred(size, linear), upright=True, **outside(facts, border, fill, method))
 
 
 def perspective(
@@ -266,7 +266,7 @@ def perspective(
     """The image as seen from the side: at its edges it is larger or smaller by up to `tilt` along each axis."""
     y, x = (2 * tilt * strength * draw / n for n, draw in zip(size, signed(key, (2,)), strict=True))
     matrix = centred(size, ((1.0, 0.0), (0.0, 1.0)), bend=(y, x))
-    return Move(matrix, **outside(facts, border, fill, method))
+    return Move(matrix, upright=True, **outside(facts, border, fill, method))
 
 
 def elastic(
@@ -288,7 +288,12 @@ def elastic(
     field = signed(key, (2, *size)) * jnp.sqrt(3.0)
     tall, wide = (_smoother(n, smooth) for n in size)
     field = jnp.einsum("ih,chw,jw->ijc", tall, field, wide, precision="highest")
-    return Move(jnp.eye(3, dtype=float), pixels * strength * field, **outside(facts, border, fill, method))
+    return Move(
+        jnp.eye(3, dtype=float),
+        pixels * strength * field,
+        upright=True,
+        **outside(facts, border, fill, method),
+    )
 
 
 def _smoother(length, width):

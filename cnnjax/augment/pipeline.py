@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from cnnjax.annotations import WORKS_ON, peeled
 from cnnjax.augment import _moving
-from cnnjax.augment._options import INPUTS, plane, repainted
+from cnnjax.augment._options import FLOATING, plane, repainted
 from cnnjax.augment._sampling import floating
 from cnnjax.augment.colors import normalize
 from cnnjax.ops import axes
@@ -146,8 +146,18 @@ def _stages(steps, facts, by_index):
             run.append(step)
         if step.entry is normalize:  # the mean is 0 for what comes after
             stages += [_each(run, facts, by_index)]
-            run, facts = [], replace(facts, mean=(0.0,) * len(facts.mean), std=(1.0,) * len(facts.std))
+            run, facts = [], _normalized(facts)
     return stages + ([_each(run, facts, by_index)] if run else [])
+
+
+def _normalized(facts):
+    """The facts of data that `normalize` has changed."""
+    zeros, ones = (0.0,) * len(facts.mean), (1.0,) * len(facts.std)
+    black, white = (
+        tuple((value - mean) / std for value, mean, std in zip(values, facts.mean, facts.std, strict=True))
+        for values in (facts.black or zeros, facts.white or ones)
+    )
+    return replace(facts, mean=zeros, std=ones, black=black, white=white)
 
 
 def _batchwise(step, facts):
@@ -155,12 +165,12 @@ def _batchwise(step, facts):
 
 
 def _floats(batch):
-    return {name: floating(value) if name in INPUTS else value for name, value in batch.items()}
+    return {name: floating(value) if name in FLOATING else value for name, value in batch.items()}
 
 
 def _written(example):
     """Kept apart from what follows: a colour made of three would read each of them between the pixels again."""
-    return {name: jax.lax.optimization_barrier(value) if name in INPUTS else value for name, value in example.items()}
+    return {name: jax.lax.optimization_barrier(value) if name in FLOATING else value for name, value in example.items()}
 
 
 def _each(steps, facts, by_index):
@@ -172,7 +182,7 @@ def _each(steps, facts, by_index):
         def settle(example):
             between = False  # is the picture read between its pixels and not written down yet?
             if moves:
-                move = _moving.compose(moves, plane(example))
+                move = _moving.compose(moves, plane("", example))
                 example, between = _moving.apply(move, facts, example), not move.whole
             example = _floats(example)
             for elementwise, change in (*later, (False, lambda example: example)):
@@ -184,11 +194,12 @@ def _each(steps, facts, by_index):
 
         for step in steps:
             if step.kind == "size":
-                size = moves[-1].size if moves else plane(example)
+                size = moves[-1].size if moves else plane(step.name, example)
                 move = step(key, facts, size, example)
                 if isinstance(move, tuple):
                     move, change = move
                     later.append((False, change))
+                _moving.vet(step.name, facts, example, mirror=not move.upright)
                 moves.append(_moving.sized(move, size))
             elif moves and (step.kind == "colors" or step.entry is normalize):
                 later.append((step.elementwise, lambda example, step=step: step(key, facts, example, example)))

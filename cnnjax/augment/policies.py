@@ -111,7 +111,7 @@ def randaugment(
     """
     way = [n * 150 / 331 for n in size]
     matrix, colors = _drawn(key, size, strength, [magnitude / 30] * layers, 0.3, way, 30.0, 0.9, 4.0)
-    return Move(matrix, **outside(facts, border, fill, method)), colors
+    return Move(matrix, upright=True, **outside(facts, border, fill, method)), colors
 
 
 def trivialaugment(
@@ -128,4 +128,4 @@ def trivialaugment(
     draw, level = jax.random.split(key)
     level = jax.random.uniform(level)
     matrix, colors = _drawn(draw, size, strength, [level], 0.99, (32.0, 32.0), 135.0, 0.99, 2.0)
-    return Move(matrix, **outside(facts, border, fill, method)), colors
+    return Move(matrix, upright=True, **outside(facts, border, fill, method)), colors

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, Count, Factor, Share
-from cnnjax.augment._options import repainted, signed
+from cnnjax.augment._options import FLOATING, carried, refuse, repainted, signed
+from cnnjax.fields import IGNORE, has_time, of_kind
 
 __all__ = ["series_mask", "series_scale", "series_shift", "temporal_crop"]
 
@@ -16,6 +17,16 @@ def _length(entry, example, names=("series",)):
         if name in example:
             return example[name].shape[0]
     raise ValueError(f"augment.{entry} needs `{'` or `'.join(names)}`; the batch has {', '.join(sorted(example))}")
+
+
+def _along(entry, facts, example, length):
+    """The words of an example that have these many steps and move with them; what would become untrue is refused."""
+    treatments = carried(entry, facts, example, "time", verb="move along time")
+    timed = [name for name, how in treatments.items() if how == "moved" and has_time(name, example[name].ndim)]
+    for name in timed:
+        if example[name].shape[0] != length:
+            refuse(entry, name, f"of shape {example[name].shape}, which does not have the {length} steps")
+    return timed
 
 
 def series_shift(
@@ -28,7 +39,10 @@ def series_shift(
     border: Literal["constant", "edge", "wrap"] = "edge",
     fill: float = 0.0,
 ):
-    """The series moved by up to `steps` whole steps either way; `border` is constant (`fill`), edge or wrap."""
+    """The series, and its segments, moved by up to `steps` whole steps; `border` is constant (`fill`), edge or wrap.
+
+    Segments are 255 where a constant border comes in. A forecast is refused: it follows the series' own last step.
+    """
     length = _length("series_shift", example)
     most = jnp.round(steps * strength)
     move = jnp.clip(jnp.floor((2 * most + 1) * jax.random.uniform(key)) - most, -most, most).astype(jnp.int32)
@@ -36,35 +50,56 @@ def series_shift(
     inside = (source >= 0) & (source < length)
     source = source % length if border == "wrap" else jnp.clip(source, 0, length - 1)
 
-    def change(x):
+    def change(name, x):
         moved = x[source]
-        return jnp.where(inside[:, None], moved, jnp.asarray(fill, x.dtype)) if border == "constant" else moved
+        if border != "constant":
+            return moved
+        outside = fill if name in FLOATING else IGNORE
+        return jnp.where(inside.reshape(-1, *(1 for _ in x.shape[1:])), moved, jnp.asarray(outside, x.dtype))
 
-    return repainted(example, change, ("series",))
+    return example | {name: change(name, example[name]) for name in _along("series_shift", facts, example, length)}
 
 
 def series_scale(key, facts, example, strength, *, factor: Factor = 1.25):
-    """The series times a factor, log-uniform in 1/factor … factor, the same for all channels."""
+    """The series, and a `target` of values in its unit, times a factor, log-uniform in 1/factor … factor.
+
+    The factor is the same for all channels. Where the series was normalised before, the target (in the data's unit)
+    follows by what `facts.black` and `facts.white` have become.
+    """
     _length("series_scale", example)
     scale = jnp.exp(jnp.log(factor) * strength * signed(key))
-    return repainted(example, lambda x: x * scale.astype(x.dtype), ("series",))
+    scaled = dict(example)
+    for name, treatment in carried("series_scale", facts, example, "scale", verb="scale").items():
+        x = example[name]
+        if treatment == "scaled":
+            scaled[name] = x * scale.astype(x.dtype)
+            if any(facts.black) and name not in FLOATING:
+                if x.shape[-1] != len(facts.black):
+                    what = f"{x.shape[-1]} channels where the series has {len(facts.black)}"
+                    refuse("series_scale", name, f"of {what}: name series_scale before normalize")
+                zero = jnp.asarray(facts.black, x.dtype) / (
+                    jnp.asarray(facts.white, x.dtype) - jnp.asarray(facts.black, x.dtype)
+                )
+                scaled[name] += (scale.astype(x.dtype) - 1) * zero
+    return scaled
 
 
 def series_mask(key, facts, example, strength, *, share: Share = 0.1, probability: Share = 1.0, fill: float = 0.0):
-    """A stretch of up to `share` of the time set to `fill` in all channels."""
+    """A stretch of up to `share` of the time set to `fill` in all channels; every label stays, the stretch's too."""
     length = _length("series_mask", example)
     width, start, chance = jax.random.uniform(key, (3,))
     hidden = jnp.round(width * share * strength * length) * (chance < probability)
     first = jnp.floor(start * (length - hidden + 1))
     time = jnp.arange(length)
     mask = (time >= first) & (time < first + hidden)
-    return repainted(example, lambda x: jnp.where(mask[:, None], jnp.asarray(fill, x.dtype), x), ("series",))
+    return repainted(example, lambda x: jnp.where(mask[:, None], jnp.asarray(fill, x.dtype), x), of_kind("curve"))
 
 
 def temporal_crop(key, facts, example, strength, *, frames: AtLeastOne = 16):
-    """`frames` successive frames of a video or steps of a series; strength, at most 1, scales the way from the middle.
+    """`frames` successive frames of a video or steps of a series, and their segments.
 
-    With `strength = 0` it is the middle, for evaluation.
+    Strength, at most 1, scales the way from the middle: with `strength = 0` it is the middle, for evaluation. A
+    `target` of values is refused, for it may be of the frames left out or follow the last.
     """
     length = _length("temporal_crop", example, ("video", "series"))
     if not 0 < frames <= length:
@@ -72,8 +107,5 @@ def temporal_crop(key, facts, example, strength, *, frames: AtLeastOne = 16):
     middle, room, strength = (length - frames) // 2, length - frames, jnp.minimum(strength, 1.0)
     low, high = middle - jnp.round(strength * middle), middle + jnp.round(strength * (room - middle))
     start = jnp.minimum(low + jnp.floor(jax.random.uniform(key) * (high - low + 1)), high).astype(jnp.int32)
-
-    def change(x):
-        return jax.lax.dynamic_slice_in_dim(x, start, frames)
-
-    return repainted(example, change, ("video", "series"))
+    timed = _along("temporal_crop", facts, example, length)
+    return example | {name: jax.lax.dynamic_slice_in_dim(example[name], start, frames) for name in timed}

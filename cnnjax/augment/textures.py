@@ -5,7 +5,8 @@ import jax.numpy as jnp
 
 from cnnjax import ops
 from cnnjax.annotations import AtLeastOne, NonNegative, Seed, Share
-from cnnjax.augment._options import plane, repainted, signed
+from cnnjax.augment._moving import vet
+from cnnjax.augment._options import plane, refuse, repainted, signed
 from cnnjax.augment.colors import blended, cut
 from cnnjax.ops.resampling import Method as ResizeMethod
 
@@ -23,7 +24,7 @@ def _correlated(image, weights, axis):
 
 
 def smoothed(image):
-    """`image` under Pillow's smoothing kernel (5 in the middle, 1 around, over 13); the outermost pixels stay."""
+    """`image` (…, H, W, C) under Pillow's smoothing kernel (5 in the middle, 1 around, over 13), not at its edge."""
     box = [jnp.asarray(1.0)] * 3
     smooth = (_correlated(_correlated(image, box, -3), box, -2) + 4 * image) / 13
     edge = jnp.ones(image.shape[-3:-1], bool).at[1:-1, 1:-1].set(False)[..., None]
@@ -68,34 +69,42 @@ def salt_and_pepper(key, facts, example, strength, *, share: Share = 0.02):
 
 
 def permute(key, facts, example, *, seed: Seed = 0):
-    """The picture with its pixels in another order, the same for every picture: neighbourhood is lost, nothing else.
+    """The picture and its segments with their pixels in another order, the same for every picture.
 
-    What a convolutional net knows beforehand, and one of dense layers does not. It has no strength.
+    Neighbourhood is lost, nothing else: what a convolutional net knows beforehand, and one of dense layers does not.
+    Points and boxes have no place then and are refused. It has no strength.
     """
-
-    def change(x):
-        order = jax.random.permutation(jax.random.key(seed), x.shape[-3] * x.shape[-2])
-        return x.reshape(*x.shape[:-3], -1, x.shape[-1])[..., order, :].reshape(x.shape)
-
-    return repainted(example, change)
+    size = plane("permute", example)
+    order = jax.random.permutation(jax.random.key(seed), size[0] * size[1])
+    moved = dict(example)
+    for name, treatment in vet("permute", facts, example, verb="permute").items():
+        value = example[name]
+        if treatment == "sampled":
+            moved[name] = value.reshape(*value.shape[:-3], -1, value.shape[-1])[..., order, :].reshape(value.shape)
+        elif treatment == "nearest":
+            moved[name] = value.reshape(*value.shape[:-2], -1)[..., order].reshape(value.shape)
+        elif treatment != "stays":
+            refuse("permute", name, "which has no place among permuted pixels")
+    return moved
 
 
 def resize(
     key, facts, example, *, height: AtLeastOne = 224, width: AtLeastOne = 224, method: ResizeMethod = "bilinear"
 ):
-    """The picture, its segments, boxes and points at another size; shrinking is antialiased. It has no strength."""
-    old, new = plane(example), (height, width)
+    """The picture, and what has a place in it, at another size; shrinking is antialiased. It has no strength."""
+    old, new = plane("resize", example), (height, width)
     scale = jnp.array([n / o for n, o in zip(new, old, strict=True)])
-    example = dict(example)
-    if "image" in example:
-        example["image"] = ops.resize(example["image"][None], new, method=method)[0]
-    if "video" in example:
-        example["video"] = ops.resize(example["video"], new, method=method)
-    for name in ("segments", "instances"):
-        if name in example:
-            example[name] = ops.resize(example[name][None, ..., None], new, method="nearest")[0, ..., 0]
-    if "points" in example:
-        example["points"] = (example["points"] + 0.5) * scale - 0.5
-    if "boxes" in example:
-        example["boxes"] = example["boxes"] * jnp.tile(scale, 2)
-    return example
+    resized = dict(example)
+    for name, treatment in vet("resize", facts, example, "resize", verb="resize").items():
+        value = example[name]
+        if treatment == "smoothed":
+            frames = value[None] if value.ndim == 3 else value
+            resized[name] = ops.resize(frames, new, method=method).reshape(*value.shape[:-3], *new, value.shape[-1])
+        elif treatment == "nearest":
+            frames = value.reshape(-1, *value.shape[-2:], 1)
+            resized[name] = ops.resize(frames, new, method="nearest").reshape(*value.shape[:-2], *new)
+        elif treatment == "centres":
+            resized[name] = (value + 0.5) * scale - 0.5
+        elif treatment == "edges":
+            resized[name] = (value.reshape(*value.shape[:1], -1, 2) * scale).reshape(value.shape)
+    return resized

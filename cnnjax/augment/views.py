@@ -113,7 +113,7 @@ def _named(name, size, options):
 def averaged(
     predict, image, names, options, *, of: Literal["probabilities", "outputs"] = "probabilities", dense: bool = False
 ):
-    """What `predict` (images → outputs) says on average over every combination of the named views.
+    """What `predict` (images → outputs) says of `image` (B, H, W, C) on average over the named views' combinations.
 
     `of="probabilities"`: outputs are logits along the last axis; their softmax is averaged and the logarithm of
     that returned, so that it stands in for logits. `of="outputs"`: outputs are averaged as they are.

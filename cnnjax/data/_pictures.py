@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from cnnjax.annotations import Bounds
 from cnnjax.data._png16 import deep_png, is_deep
 from cnnjax.data.placing import PLACED, Placing, carry, inverted, unread
-from cnnjax.data.source import DataError, assemble, within_budget
+from cnnjax.data.source import NOTHING, DataError, assemble, within_budget
 from cnnjax.data.stream import into_memory
 
 Fit = Literal["crop", "pad", "squash"]
@@ -126,7 +126,7 @@ class Pictures:
         return placing
 
 
-def source_of(train, eval, test, *, holdout, names):
+def source_of(train, eval, test, *, holdout, names, extra=NOTHING):
     """The Source of these splits of pictures, in memory if they are small."""
     splits = {id(split): split for split in (train, eval, test)}
     sizes = [len(split) * int(np.prod(split.shape)) * (1 if split.depth == 8 else 4) for split in splits.values()]
@@ -134,7 +134,7 @@ def source_of(train, eval, test, *, holdout, names):
         for place, split in splits.items():
             splits[place] = into_memory(split, workers=-1 if len(split) >= _MANY else 0)
     train, eval, test = (splits[id(split)] for split in (train, eval, test))
-    return assemble(train, eval, test, holdout=holdout, names=names)
+    return assemble(train, eval, test, holdout=holdout, names=names, extra=extra)
 
 
 class Mixed(Exception):

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from cnnjax.data.source import DataError, within_budget
+from cnnjax.data.source import DataError, examples, within_budget
 
 _START = """
 import json, sys
@@ -89,7 +89,7 @@ class _Here:
 
     def read(self, indices):
         try:
-            return self.split.read(indices), dict(getattr(self.split, "bad", {}))
+            return examples(self.split, indices), dict(getattr(self.split, "bad", {}))
         except DataError:
             raise
         except Exception as error:
@@ -189,7 +189,7 @@ _UNLOADED = (
 
 def _answer(split, indices, known):
     try:
-        fields = split.read(indices)
+        fields = examples(split, indices)
     except DataError as error:
         return "failed", str(error)
     except Exception as error:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -107,7 +108,9 @@ def _small(name, root, holdout, official, names, mean):
 class Records(Pictures):
     """One split of a prepared set; files are opened in the process that reads them."""
 
-    def __init__(self, directory, split, features, count, classes, **options):
+    def __init__(
+        self, directory: str | os.PathLike, split: str, features: tuple[str, str], count: int, classes: int, **options
+    ):
         super().__init__(count, **options)
         self.directory, self.split, self.features, self.classes = str(directory), split, features, classes
         self._records = ()
@@ -115,10 +118,10 @@ class Records(Pictures):
     def __getstate__(self):
         return {**self.__dict__, "_records": ()}
 
-    def called(self, place):
+    def called(self, place: int) -> str:
         return f"{self.directory} {self.split}[{place}]"
 
-    def encoded(self, places):
+    def encoded(self, places: Sequence[int]) -> list[tuple]:
         if not self._records:
             self._records = _information(self.directory).as_data_source(self.split)
         rows = []

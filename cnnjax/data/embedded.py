@@ -23,7 +23,7 @@ def digits(*, holdout: Count = 0) -> Source:
     return assemble(train, test, test, holdout=holdout, names=tuple("0123456789"))
 
 
-def enlarged(small):
+def enlarged(small: np.ndarray) -> np.ndarray:
     """(N, 8, 8) values 0 to 16 as (N, 28, 28, 1) uint8, bilinear with half-pixel centres, edges repeated.
 
     Output i lies at (i + ½)·8/28 - ½. In units of 1/14 that is whole, so it is all done in integers: the

@@ -102,14 +102,14 @@ def pictures(
 class Files(Pictures):
     """Image files and their labels."""
 
-    def __init__(self, base, paths, labels, **options):
+    def __init__(self, base: str | os.PathLike, paths: list[str], labels: np.ndarray, **options):
         super().__init__(len(paths), **options)
         self.base, self.paths, self.labels = str(base), paths, labels
 
-    def called(self, place):
+    def called(self, place: int) -> str:
         return self.paths[place]
 
-    def encoded(self, places):
+    def encoded(self, places: Sequence[int]) -> list[tuple]:
         return [(self._bytes(place), {"label": self.labels[place]}) for place in places]
 
     def _bytes(self, place):

@@ -1,18 +1,21 @@
 """What a data set is to the rest of the house: three splits that are read by index, and facts about them."""
 
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
-from cnnjax.fields import Facts
+from cnnjax.fields import IGNORE, Facts, first_problem
 
 __all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "hold_out"]
 
 NOTHING = MappingProxyType({})
 _PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
 _LOOKED_AT = 32  # examples of such a split that are checked beforehand
+_NUMBERED = 2**20  # classes that may go without names
 
 
 class DataError(ValueError):
@@ -37,12 +40,22 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """A data set; `eval is test` where nothing was held out, and then nothing may be selected by it."""
+    """A data set; `eval is test` where nothing was held out, and then nothing may be selected by it.
+
+    Splits that are streamed learn here what their examples must be (`expected`: their name and the facts), so that
+    whoever reads them, in any process, can refuse a bad label by name.
+    """
 
     train: Split
     eval: Split
     test: Split
     facts: Facts
+
+    def __post_init__(self):
+        for name in ("train", "eval", "test"):
+            if not (split := getattr(self, name)).resident:
+                with contextlib.suppress(AttributeError):  # a split without room for it is looked at beforehand alone
+                    split.expected = (name, self.facts)
 
 
 class Memory:
@@ -50,7 +63,7 @@ class Memory:
 
     resident = True
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
         self.arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
         lengths = {name: len(value) for name, value in self.arrays.items()}
         if len(set(lengths.values())) != 1:
@@ -60,7 +73,7 @@ class Memory:
     def __len__(self):
         return len(next(iter(self.arrays.values())))
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return {name: value[indices] for name, value in self.arrays.items()}
 
 
@@ -69,7 +82,7 @@ class Part:
 
     resident = False
 
-    def __init__(self, split, indices):
+    def __init__(self, split: Split, indices: np.ndarray):
         self.split, self.indices = split, np.asarray(indices)
         self.in_memory = split.resident or getattr(split, "in_memory", False)
         self.bad, self.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
@@ -77,19 +90,28 @@ class Part:
     def __len__(self):
         return len(self.indices)
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self.split.read(self.indices[indices])
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         return record(self.split, self.indices[index])
 
 
-def record(split, index):
+def record(split: Split, index: int) -> str:
     """The name by which messages call one example."""
     return split.name(index) if hasattr(split, "name") else f"example {index}"
 
 
-def within_budget(split):
+def examples(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """The fields of these examples of a split, read and checked."""
+    fields = split.read(indices)
+    if expected := getattr(split, "expected", ()):
+        where, facts = expected
+        inspect(fields, facts, lambda row: record(split, indices[row]), where=where)
+    return fields
+
+
+def within_budget(split: Split) -> None:
     """Raises DataError where more of a split's files are broken than its budget allows."""
     if len(split.bad) > split.budget:
         name, reason = next(iter(split.bad.items()))
@@ -98,7 +120,7 @@ def within_budget(split):
         )
 
 
-def take(split, indices, train):
+def take(split: Split, indices: np.ndarray, train: bool) -> Split:
     """The split of these examples alone, in this order, for training or for measuring."""
     if hasattr(split, "only"):
         return split.only(indices, train)
@@ -109,8 +131,8 @@ def take(split, indices, train):
     return taken
 
 
-def shuffled(count, key):
-    """The numbers below count in an order that depends on the two integers of key alone.
+def shuffled(count: int, key: tuple[int, int]) -> np.ndarray:
+    """The numbers below count, (count,), in an order that depends on the two integers of key alone.
 
     Raw Philox bits and a stable sort: NumPy promises these never to change, its `permutation` not.
     """
@@ -120,25 +142,54 @@ def shuffled(count, key):
     return order
 
 
-def hold_out(split, count, seed=0):
-    """Two splits: the given one without `count` examples drawn by `seed`, and those; both in the old order."""
+def hold_out(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
+    """Two splits: the given one without `count` examples drawn by `seed`, and those; both in the old order.
+
+    Examples of one `group` stay together: as many groups are held out as fit into `count`.
+    """
     if not 0 < count < len(split):
         raise DataError(
             f"data.holdout is {count}; it must lie between 1 and {len(split) - 1}, "
             f"for the training set has {len(split)} examples"
         )
-    drawn = np.zeros(len(split), bool)
-    drawn[shuffled(len(split), (seed, -1))[:count]] = True
+    group, sizes = _groups(split)
+    order = shuffled(len(sizes), (seed, -1))
+    drawn = np.isin(group, order[np.cumsum(sizes[order]) <= count])
+    if not 0 < drawn.sum() < len(split):
+        raise DataError(
+            f"data.holdout is {count}; the examples come in {len(sizes)} groups that stay together, "
+            f"of {sizes.min()} to {sizes.max()}: none fits, or none is left"
+        )
     return take(split, np.flatnonzero(~drawn), True), take(split, np.flatnonzero(drawn), False)
 
 
-def every_fifth(split):
-    """Two splits, train and test, of a set that comes without a test set: test is every fifth example from 0 on."""
-    places = np.arange(len(split))
-    return take(split, places[places % 5 != 0], True), take(split, places[places % 5 == 0], False)
+def every_fifth(split: Split) -> tuple[Split, Split]:
+    """Two splits, train and test, of a set that comes without a test set: test is every fifth example from 0 on.
+
+    Where examples have a `group`, it is every fifth group.
+    """
+    group, places = _groups(split)[0], np.arange(len(split))
+    return take(split, places[group % 5 != 0], True), take(split, places[group % 5 == 0], False)
 
 
-def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: str = "image", extra: dict = NOTHING):
+def _groups(split):
+    """Each example's group (N,), numbered from 0, and the groups' sizes; without groups every example is its own."""
+    if not (split.resident and "group" in split.arrays):
+        return np.arange(len(split)), np.ones(len(split), np.int64)
+    _, group, sizes = np.unique(split.arrays["group"], return_inverse=True, return_counts=True)
+    return group.reshape(-1), sizes
+
+
+def assemble(
+    train: Split,
+    eval: Split,
+    test: Split,
+    *,
+    holdout: int = 0,
+    names: tuple = (),
+    input: str = "image",
+    extra: dict = NOTHING,
+) -> Source:
     """A Source: `holdout` examples of train become eval, which else is the split given (test again if there is none).
 
     The draw does not depend on any seed of the run: every run holds out the same examples.
@@ -155,13 +206,35 @@ def assemble(train, eval, test, *, holdout: int = 0, names: tuple = (), input: s
             raise DataError(f"the {name} split has no examples")
     probe = train.arrays if train.resident else train.read(_spread(len(train), _PROBE))
     seen = probe[input][probe["valid"] > 0] if "valid" in probe else probe[input]
+    if holdout and "group" in probe and not train.resident:
+        raise DataError(f"data.holdout is {holdout}, but groups of a streamed set can't be kept together; give eval")
+    extra = dict(extra)
+    if "segments" in probe and "segment_names" not in extra:
+        if not train.resident:
+            raise DataError("a set that is streamed can't be counted: give extra={'segment_names': (…)}, one for each")
+        extra["segment_names"] = numbered(probe["segments"], "segments", train)
     mean, std = statistics(seen)
     counts = {"train": len(train), "eval": len(eval), "test": len(test)}
     fields = {name: (value.shape[1:], value.dtype) for name, value in probe.items() if name != "valid"}
     black, white = (0.0,) * len(mean), (1.0,) * len(mean)
-    shape = fields[input][0]
-    facts = Facts(input, shape, len(names), counts, mean, std, tuple(names), dict(extra), fields, black, white)
+    try:
+        facts = Facts(
+            input=input, counts=counts, mean=mean, std=std, names=tuple(names), extra=extra, fields=fields,
+            black=black, white=white,
+        )  # fmt: skip
+    except ValueError as error:
+        raise DataError(str(error)) from None
     return Source(train, eval, test, facts)
+
+
+def numbered(values: np.ndarray, word: str, split: Split) -> tuple[str, ...]:
+    """("0", "1", …) for a training split's classes (B, …) that have no names, up to the greatest; IGNORE is none."""
+    used = np.where(values == IGNORE, 0, values) if word == "segments" else values
+    most = int(used.max(initial=0))
+    if most >= _NUMBERED:
+        name = record(split, int(np.argmax(used.reshape(len(used), -1).max(1))))
+        raise DataError(f"train: {name} has {word} {most}; without names there are at most {_NUMBERED:,} classes")
+    return tuple(str(number) for number in range(most + 1))
 
 
 def _spread(count, most):
@@ -169,8 +242,8 @@ def _spread(count, most):
     return np.arange(min(count, most)) * count // min(count, most)
 
 
-def statistics(values):
-    """Mean and standard deviation per channel (last axis) uint8 counting from 0 to 1; () for tokens."""
+def statistics(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of values (B, …, C) by channel, bytes counting from 0 to 1; () for tokens (B, T)."""
     if values.ndim < 3:
         return (), ()
     channels, scale = values.shape[-1], 255.0 if values.dtype == np.uint8 else 1.0
@@ -186,10 +259,10 @@ def statistics(values):
     return tuple((mean / scale).tolist()), tuple((std / scale).tolist())
 
 
-def check(source: Source, batch: int):
+def check(source: Source, batch: int) -> None:
     """Refuses by name, before anything compiles, what no training could use; nothing comes out.
 
-    Splits in memory are looked at whole, others at 32 evenly spaced examples (they check labels as they read).
+    Splits in memory are looked at whole, others at 32 evenly spaced examples, and whenever examples are read.
     """
     if batch < 1:
         raise DataError(f"train.batch is {batch}; it must be at least 1")
@@ -205,23 +278,14 @@ def check(source: Source, batch: int):
         inspect(fields, source.facts, lambda row, split=split, rows=rows: record(split, rows[row]), where=name)
 
 
-def inspect(fields, facts, name, where=""):
-    """Raises DataError, with the record's name(row), for labels out of range, wrong shapes and values not finite."""
+def inspect(fields: Mapping[str, np.ndarray], facts: Facts, name: Callable[[int], str], where: str = "") -> None:
+    """Raises DataError, with the record's name(row), for the first word of fields (B, …) that no training could use."""
     where = f"{where}: " if where else ""
     if facts.input not in fields:
         raise DataError(f"{where}the examples have no {facts.input}, only {', '.join(sorted(fields))}")
     shape = fields[facts.input].shape[1:]
     if facts.shape and shape != tuple(facts.shape):
         raise DataError(f"{where}{facts.input} has shape {shape}, but the training set's has {tuple(facts.shape)}")
-    for field_name, values in fields.items():
-        if np.issubdtype(values.dtype, np.floating):
-            finite = np.isfinite(values.reshape(len(values), -1)).all(1)
-            if not finite.all():
-                raise DataError(f"{where}{name(int(np.argmin(finite)))} has values of {field_name} that are not finite")
-    if facts.classes and "label" in fields:
-        wrong = (fields["label"] < 0) | (fields["label"] >= facts.classes)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise DataError(
-                f"{where}{name(row)} has label {fields['label'][row]}; labels go from 0 to {facts.classes - 1}"
-            )
+    if found := first_problem(fields, facts):
+        row, problem = found
+        raise DataError(f"{where}{name(row)} has {problem}" if row >= 0 else f"{where}{problem}")

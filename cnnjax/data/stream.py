@@ -1,19 +1,20 @@
 """In which order examples are seen, and how they get here: the same for resident and streamed sets and any hosts."""
 
 from collections import deque
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from cnnjax.data._workers import Ledger, Workers
-from cnnjax.data.source import Memory, shuffled
+from cnnjax.data.source import Memory, Split, shuffled
 
 __all__ = ["Stream", "into_memory", "order", "passes"]
 
 _permutation = lru_cache(maxsize=4)(shuffled)
 
 
-def order(count: int, batch: int, step: int, *, seed: int = 0):
+def order(count: int, batch: int, step: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Index (batch,) and epoch (batch,) of the examples of this step's global batch, a function of (seed, step).
 
     The stream is the endless concatenation of the epochs' permutations of `count` examples, cut every `batch`:
@@ -39,7 +40,7 @@ class Stream:
 
     def __init__(
         self,
-        split,
+        split: Split,
         *,
         batch: int,
         seed: int = 0,
@@ -64,12 +65,12 @@ class Stream:
     def __exit__(self, *error):
         self.close()
 
-    def indices(self, step):
+    def indices(self, step: int) -> dict[str, np.ndarray]:
         """This host's index, epoch and valid of one step, each (batch/P,) or (k, batch/k/P)."""
         index, epoch = order(len(self.split), self.batch, step, seed=self.seed)
         return {"index": self._mine(index), "epoch": self._mine(epoch), "valid": self._mine(np.ones(self.batch, "f4"))}
 
-    def batches(self, step: int, count: int = 1):
+    def batches(self, step: int, count: int = 1) -> dict[str, np.ndarray]:
         """Fields of the batches of steps step … step + count - 1, stacked: (count, batch, ...) of this host's part.
 
         Always index, epoch and valid; where the stream is not resident the decoded fields too.
@@ -84,7 +85,7 @@ class Stream:
             self._coming.append((t, batch, self._workers.submit(batch["index"].reshape(-1))))
         return _stacked([self._arrived(*self._coming.popleft()) for _ in range(count)])
 
-    def close(self):
+    def close(self) -> None:
         """Stops the worker processes."""
         self._coming.clear()
         if self._workers:
@@ -104,7 +105,7 @@ class Stream:
 
 
 def passes(
-    split,
+    split: Split,
     batch: int,
     part: tuple = (0, 1),
     *,
@@ -112,7 +113,7 @@ def passes(
     workers: int = -1,
     ahead: int = 3,
     bad_records: str = "",
-):
+) -> Iterator[dict[str, np.ndarray]]:
     """Iterates over the batches of one pass in which every example is valid exactly once, host p of P's slice of each.
 
     The last batch is filled up with examples of valid 0. Fields are as from `Stream`.
@@ -135,7 +136,7 @@ def passes(
             yield _passed(ledger, *coming.popleft())
 
 
-def into_memory(split, *, workers: int = -1, bad_records: str = "") -> Memory:
+def into_memory(split: Split, *, workers: int = -1, bad_records: str = "") -> Memory:
     """The split read whole, as one that is resident; examples that are not valid are left out."""
     if isinstance(split, Memory):
         return split

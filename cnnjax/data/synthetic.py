@@ -38,7 +38,7 @@ def shapes(
     options = {"size": size, "classes": classes, "objects": objects, "turn": turn, "clutter": clutter, "noise": noise}
     splits = [_split(world, number, count, options) for number, count in enumerate((train, test))]
     names = KINDS[:classes]
-    extra = {"segments": classes + 1, "segment_names": ("background", *names)}
+    extra = {"segment_names": ("background", *names)}
     return assemble(splits[0], splits[1], splits[1], holdout=holdout, names=names, extra=extra)
 
 
@@ -52,7 +52,9 @@ def _split(world, number, count, options):
     return Memory({"image": image, "segments": segments, "label": label})
 
 
-def scene(world, split, index, *, size, classes, objects, turn, clutter, noise):
+def scene(
+    world: int, split: int, index: int, *, size: int, classes: int, objects: int, turn: int, clutter: int, noise: int
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Image (size, size, 3) uint8, segments (size, size) and label of one scene."""
     pieces = 1 + clutter + objects
     numbers = np.random.Philox(key=np.array([world % 2**64, split << 40 | index], np.uint64))
@@ -122,8 +124,8 @@ def _shape(kind, draw, size, turn):
     return rows, columns, inside(kind, v, u)
 
 
-def inside(kind, v, u):
-    """Whether points lie in the shape of this name; it fills the disk of radius 1 around 0 as far as it can."""
+def inside(kind: str, v: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Whether points v, u (h, w) lie in the shape of this name, which fills the disk of radius 1 around 0 if it can."""
     square = u * u + v * v
     if kind == "disk":
         return square < 0.8

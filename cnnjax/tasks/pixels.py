@@ -24,8 +24,9 @@ def segmentation(facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
     Outputs smaller than the labels (nets of valid convolutions) are compared with the labels' centre, and predictions
     are 255 around it. Table: `confusion` (K, K) of pixels, truth and guess, of up to 64 classes.
     """
-    classes = facts.extra.get("segments", facts.classes)
-    names = facts.extra.get("segment_names", tuple(str(i) for i in range(classes)))
+    if not (names := facts.extra.get("segment_names", ())):
+        raise ValueError("task.name is 'segmentation', but the data has no segments (facts.extra['segment_names'])")
+    classes = len(names)
 
     def aligned(outputs, batch):
         logits = main_output(outputs)

@@ -9,6 +9,7 @@ from cnnjax.augment import compose, kind
 from cnnjax.data.source import Facts
 
 CLASSES = 5
+TURNED = np.array([[-1.0, -0.5], [-0.5, 1.0], [1.0, 0.5], [0.5, -1.0]])  # a turned box's corners about its centre
 ENTRIES = {name: getattr(augment, name) for name in vars(augment) if kind(getattr(augment, name))}
 SPATIAL = tuple(name for name, entry in ENTRIES.items() if kind(entry) == "size" or name == "resize")
 # Options without which an entry does nothing to (or cannot read) the small pictures below.
@@ -23,6 +24,7 @@ OPTIONS = {
 
 def facts(shape=(16, 16, 3), **more):
     channels = shape[-1]
+    more = {"extra": {"mirror": (0,)}} | more  # of the one point of a mark
     return Facts(
         input="image",
         shape=shape,
@@ -64,7 +66,7 @@ def applied(names, fields, options={}, *, seed=0, about=None):  # noqa: B006
 
 
 def marked(rows=16, size=41, channels=1, seed=0):
-    """Black pictures with one soft white mark each, and its point, its box and its segment."""
+    """Black pictures with one soft white mark each, and its point, its box, its corners, its segment and instance."""
     rng = np.random.default_rng(seed)
     centres = rng.integers(size // 3, size - size // 3, (rows, 2))
     places = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1)
@@ -73,11 +75,14 @@ def marked(rows=16, size=41, channels=1, seed=0):
     return {
         "image": np.round(np.repeat(image[..., None], channels, -1) * 255).astype(np.uint8),
         "segments": (np.abs(gaps).max(-1) <= 1).astype(np.int32),
+        "instances": (np.abs(gaps).max(-1) <= 1).astype(np.uint8),
         "points": centres[:, None].astype(np.float32),
         "visible": np.ones((rows, 1), np.float32),
         "boxes": np.concatenate([centres - 1, centres + 2], -1)[:, None].astype(np.float32),
         "classes": np.zeros((rows, 1), np.int32),
         "present": np.ones((rows, 1), np.float32),
+        "corners": (centres[:, None, None] + 0.5 + TURNED).astype(np.float32),
+        "heights": np.tile(np.array([[0.0, 2.0]], np.float32), (rows, 1, 1)),
     }
 
 
@@ -89,7 +94,7 @@ def centroid(weights):
 
 
 def landed(fields):
-    """How far, at most, the mark's centre in the image, its box and its segment lie from its point, in pixels.
+    """How far, at most, the mark's centre in the image, its boxes and its segments lie from its point, in pixels.
 
     Only marks that are well inside the picture count.
     """
@@ -101,7 +106,9 @@ def landed(fields):
     gaps = {
         "image": centroid(fields["image"].mean(-1)[inside]) - points[inside],
         "segments": centroid(fields["segments"][inside] == 1) - points[inside],
+        "instances": centroid(fields["instances"][inside] == 1) - points[inside],
         "boxes": (boxes - points)[inside],
+        "corners": (fields["corners"][:, 0].mean(1) - 0.5 - points)[inside],
     }
     return {name: float(np.abs(gap).max()) for name, gap in gaps.items()}
 

@@ -6,10 +6,12 @@ import jax
 import numpy as np
 import pytest
 
+from cnnjax import augment
 from cnnjax.annotations import WORKS_ON
 from cnnjax.augment import compose, kind
 from cnnjax.config.signatures import options_of
-from tests.augment.scenes import ENTRIES, OPTIONS, SPATIAL, applied, batch, facts, floats, landed, seen
+from cnnjax.fields import INPUTS, WORDS, misshapen
+from tests.augment.scenes import CLASSES, ENTRIES, OPTIONS, SPATIAL, applied, batch, facts, floats, landed, seen
 
 STRONG = [name for name, entry in ENTRIES.items() if "strength" in inspect.signature(entry).parameters]
 FIXED = ("autocontrast", "equalize", "posterize", "solarize")
@@ -50,8 +52,10 @@ def test_an_entry_keeps_its_promises(entry):
     given = floats(seen(fields)) if seen(fields).dtype == np.uint8 else seen(fields)
     assert seen(one).dtype == np.float32
     assert np.isfinite(seen(one)).all()
-    for field in ("valid", "label", "index", "epoch"):
+    for field in ("valid", "index", "epoch", *(() if "target" in one else ("label",))):
         assert name == "repeat" or np.array_equal(one[field], fields[field]), f"{field} passes through"
+    if "target" in one:
+        assert np.array_equal(one["label"], one["target"].argmax(-1)), "the label is what the target has most of"
     if name in STRONG:
         assert not np.array_equal(seen(one), seen(other)) or name in FIXED, "another key, another result"
         assert not np.array_equal(seen(one), given) or seen(one).shape != given.shape
@@ -64,10 +68,119 @@ def test_an_entry_keeps_its_promises(entry):
         gaps = landed({field: np.asarray(value) for field, value in one.items()})
         if name in ("randaugment", "trivialaugment"):
             gaps.pop("image")  # its colours change too
-        assert max(gaps.values()) < 0.5, f"the mark, its point, its box and its segment land together: {gaps}"
+        assert max(gaps.values()) < 0.5, f"the mark, its point, its boxes and its segments land together: {gaps}"
+        assert np.array_equal(one["heights"], fields["heights"]), "heights stay"
     for option, value in numbers.items():
         run(jax.random.key(1), fields, {**numbers, option: 0.7 * value})
     assert len(traces) == 1, "numbers are arguments of the program, never part of it"
+
+
+SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 frames of it, a series of 20 steps
+    "image": (16, 16, 3),
+    "video": (9, 16, 16, 3),
+    "series": (20, 2),
+    "tokens": (20,),
+    "label": (),
+    "target": (CLASSES,),
+    "boxes": (3, 4),
+    "classes": (3,),
+    "present": (3,),
+    "corners": (3, 4, 2),
+    "heights": (3, 2),
+    "points": (1, 2),
+    "visible": (1,),
+    "instances": (16, 16),
+    "group": (),
+    "valid": (),
+    "index": (),
+    "epoch": (),
+}
+SIZES = {"image": (16, 16), "video": (9, 16, 16), "series": (20,), "tokens": (20,)}
+LABELS = tuple(word for word in WORDS if word not in INPUTS)
+PLACED = ("boxes", "corners", "points", "instances")
+
+
+def outcome(name, given, word, shape, about):
+    """What a batch's words have become, by shape and type, or the message by which the entry refused it."""
+    size = {"center_crop": {"side": 8}, "resize": {"height": 8, "width": 12}}
+    options = {name: OPTIONS.get(name, {}) | size.get(name, {})}
+    words = {"label": (), "index": (), "epoch": (), "valid": (), given: SHAPES[given], word: shape}
+    fields = {
+        field: jax.ShapeDtypeStruct((8, *shape), np.int32 if field in WORDS and WORDS[field].whole else np.float32)
+        for field, shape in words.items()
+    }
+    try:
+        return jax.eval_shape(compose(about, (name,), options), jax.random.key(0), fields)
+    except ValueError as error:
+        return str(error).partition("\n")[0]
+
+
+@pytest.mark.parametrize("name", sorted(ENTRIES))
+def test_an_entry_carries_every_word_or_refuses_it_by_name_and_path(name):
+    given = next(word for word in ("image", "video", "series") if word in batch(name))
+    for word in LABELS:
+        shape = SIZES[given] if word == "segments" else SHAPES[word]
+        out = outcome(name, given, word, shape, facts())
+        if isinstance(out, str):
+            assert out.startswith(f"augment.{name}: the batch has {word}, "), (word, out)
+            assert ENTRIES[name] in (augment.mixup, augment.cutmix, augment.mix, augment.permute), (word, out)
+        else:
+            shapes = {field: value.shape[1:] for field, value in out.items()}
+            assert not misshapen(shapes, facts()), (word, shapes)
+            assert out[word].dtype == (np.int32 if WORDS[word].whole else np.float32), word
+
+
+@pytest.mark.parametrize("name", sorted(ENTRIES))
+def test_an_entry_refuses_inputs_that_it_cannot_read_by_its_path(name):
+    for given in INPUTS:
+        out = outcome(name, given, "label", (), facts(SHAPES[given]))
+        if isinstance(out, str):
+            assert out.startswith(f"augment.{name}"), out
+            assert given in out, out
+
+
+MOVED = [*SPATIAL, "mixup", "cutmix", "mix", "permute", "temporal_crop", "series_shift", "series_scale"]
+
+
+@pytest.mark.parametrize("name", sorted(set(ENTRIES) - set(MOVED) - {"repeat"}))
+def test_what_moves_nothing_leaves_every_label_as_it_is(name):
+    given = next(word for word in ("image", "video", "series") if word in batch(name))
+    rng, fields = np.random.default_rng(0), batch(name)
+    for word in LABELS:
+        shape = SIZES[given] if word == "segments" else SHAPES[word]
+        kind = np.int32 if WORDS[word].whole else np.float32
+        fields.setdefault(word, rng.integers(0, 2, (8, *shape)).astype(kind))
+    out = applied((name,), fields, {name: OPTIONS.get(name, {})}, about=facts())
+    assert all(np.array_equal(out[word], fields[word]) for word in LABELS)
+
+
+@pytest.mark.parametrize("name", [*sorted(MOVED)])
+def test_labels_of_the_wrong_shape_and_words_of_ones_own_are_refused_where_something_moves(name):
+    given = next(word for word in ("image", "video", "series") if word in batch(name))
+    for word, shape in (("boxes", (9, 3, 4)), ("points", (9, 1, 2)), ("segments", (7, 7)), ("mine", (16, 16))):
+        out = outcome(name, given, word, shape, facts())
+        assert isinstance(out, str), (word, out)
+        assert out.startswith(f"augment.{name}: the batch has {word}, "), (word, out)
+    assert outcome(name, given, "mine", (), facts())["mine"].shape == (8,), "a number an example stays with it"
+
+
+def test_mixing_refuses_what_it_cannot_mix():
+    refusing = {
+        "mixup": {"segments", "tokens", *PLACED, "classes", "present", "heights", "visible"},
+        "cutmix": {"tokens", "series", *PLACED, "classes", "present", "heights", "visible"},
+    }
+    refusing["mix"] = refusing["mixup"] | refusing["cutmix"]
+    for name, words in refusing.items():
+        for word in WORDS:
+            out = outcome(name, "image", word, SHAPES.get(word, (16, 16)), facts())
+            assert isinstance(out, str) == (word in words), (name, word)
+            if word in words:
+                assert (
+                    out
+                    == f"augment.{name}: the batch has {word}, which it can't mix; leave {name} out of augment.train"
+                )
+    out = outcome("mixup", "tokens", "label", (), facts())
+    assert out == "augment.mixup: the batch has tokens, which it can't mix; leave mixup out of augment.train"
 
 
 def test_an_entry_says_what_it_works_on_and_documents_itself():

@@ -53,7 +53,7 @@ def test_a_mistake_is_named_with_its_config_path(names, options, message):
 
 def test_mixing_without_labels_is_refused():
     fields = {"image": batch()["image"]}
-    with pytest.raises(ValueError, match=r"mixing needs `label` or `target`; the batch has image"):
+    with pytest.raises(ValueError, match=r"augment.mixup needs `label` or `target`; the batch has image"):
         jax.eval_shape(lambda fields: compose(facts(), ("mixup",), {})(jax.random.key(0), fields), fields)
 
 

@@ -118,7 +118,9 @@ def test_series_and_tokens_are_inputs_too():
 def test_segments_state_their_number_but_for_the_ignored():
     segments = RNG.integers(0, 4, (20, 6, 5))
     segments[:, 0] = 255
-    assert from_arrays(fields(segments=segments), fields(segments=segments)).facts.extra == {"segments": 4}
+    assert from_arrays(fields(segments=segments), fields(segments=segments)).facts.extra == {
+        "segment_names": ("0", "1", "2", "3")
+    }
 
 
 @pytest.mark.parametrize(

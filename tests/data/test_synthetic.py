@@ -22,7 +22,7 @@ def test_segments_say_where_the_shape_of_the_label_is():
     np.testing.assert_array_equal(fields["label"], np.arange(64) % 8)
     for label, segments in zip(fields["label"], fields["segments"], strict=True):
         assert set(np.unique(segments)) == {0, 1 + label}
-    assert source.facts.extra == {"segments": 9, "segment_names": ("background", *KINDS)}
+    assert source.facts.extra == {"segment_names": ("background", *KINDS)}
     assert source.facts.shape == (64, 64, 3)
     check(source, 32)
 

@@ -7,7 +7,7 @@ import pytest
 from cnnjax.data import Facts
 from cnnjax.tasks import segmentation
 
-FACTS = Facts(shape=(4, 4, 1), extra={"segments": 3})
+FACTS = Facts(shape=(4, 4, 1), extra={"segment_names": ("0", "1", "2")})
 
 
 def batch(segments, valid=()):
