@@ -1,10 +1,13 @@
 """Rectangles of the picture taken away; every label stays, segments too: what is hidden is still there."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
 from cnnjax.annotations import Factor, NonNegative, Share
 from cnnjax.augment._options import Content, plane, repainted
+from cnnjax.fields import Facts
 
 __all__ = ["cutout", "erase"]
 
@@ -28,7 +31,16 @@ def _without(example, rows, columns, contents):
     return repainted(example, lambda x: jnp.where(mask, contents(x), x))
 
 
-def cutout(key, facts, example, strength, *, side: NonNegative = 8.0, content: Content = "constant", fill: float = 0.0):
+def cutout(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    side: NonNegative = 8.0,
+    content: Content = "constant",
+    fill: float = 0.0,
+) -> dict[str, jax.Array]:
     """A square of `side` pixels, centred anywhere and cut by the borders, replaced (DeVries 2017).
 
     `content` is constant (`fill`), mean (the training set's) or noise. Strength scales the side.
@@ -43,10 +55,10 @@ def cutout(key, facts, example, strength, *, side: NonNegative = 8.0, content: C
 
 
 def erase(
-    key,
-    facts,
-    example,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
     *,
     probability: Share = 0.5,
     smallest: Share = 0.02,
@@ -54,7 +66,7 @@ def erase(
     aspect: Factor = 3.3,
     content: Content = "noise",
     fill: float = 0.0,
-):
+) -> dict[str, jax.Array]:
     """A rectangle of `smallest` … `largest` of the area replaced by noise, `fill` or the mean (Zhong 2017).
 
     The ratio of its sides is log-uniform in 1/aspect … aspect. Strength scales the probability.

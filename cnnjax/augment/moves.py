@@ -5,6 +5,7 @@ A pipeline multiplies consecutive moves and reads the image once. `border` says 
 unless the border is edge or reflect. `method` is bilinear or cubic.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from cnnjax.annotations import AtLeastOne, Count, Factor, NonNegative, Rate, Seed, Share
 from cnnjax.augment._moving import Move
 from cnnjax.augment._options import Border, Method, happens, outside, signed
+from cnnjax.fields import Facts
 
 __all__ = [
     "Move",
@@ -31,12 +33,14 @@ __all__ = [
 ]
 
 
-def rows(*lines):
+def rows(*lines: Sequence[jax.Array | float]) -> jax.Array:
     """The 3×3 matrix of three rows of numbers, traced or not."""
     return jnp.stack([jnp.stack([jnp.asarray(value, float) for value in line]) for line in lines])
 
 
-def centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
+def centred(
+    size: tuple[int, int], linear: Sequence, offset: Sequence = (0.0, 0.0), bend: Sequence = (0.0, 0.0)
+) -> jax.Array:
     """The 3×3 matrix that does `linear` (2×2 rows) about the centre of an image, then adds `offset` to the source.
 
     Written so that the identity comes out exactly, whatever the centre.
@@ -54,18 +58,18 @@ def _between(draw, low, high):
 
 
 def flip(
-    key,
-    facts,
-    size,
-    strength,
-    index,
-    epoch,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
+    index: jax.Array,
+    epoch: jax.Array,
     *,
     probability: Share = 0.5,
     axis: Literal["width", "height"] = "width",
     mode: Literal["random", "alternate"] = "random",
     seed: Seed = 0,
-):
+) -> Move:
     """A mirror image (left-right, or top-bottom with `axis="height"`) with the given probability.
 
     `mode="alternate"`: each example's first epoch is random, by its index and `seed`; after it the two
@@ -83,7 +87,16 @@ def flip(
     return Move(rows((sign, 0, height), (0, 1, 0), (0, 0, 1)), whole=True)
 
 
-def shift(key, facts, size, strength, *, pixels: Count = 2, border: Border = "constant", fill: float = 0.0):
+def shift(
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
+    *,
+    pixels: Count = 2,
+    border: Border = "constant",
+    fill: float = 0.0,
+) -> Move:
     """The image moved by up to `pixels` whole pixels along both axes; strengths above 1 are 1."""
     most = jnp.round(pixels * jnp.minimum(strength, 1.0))
     y, x = (_between(draw, -most, most) for draw in jax.random.uniform(key, (2,)))
@@ -92,8 +105,16 @@ def shift(key, facts, size, strength, *, pixels: Count = 2, border: Border = "co
 
 
 def crop(
-    key, facts, size, strength, *, padding: Count = 4, side: Count = 0, border: Border = "constant", fill: float = 0.0
-):
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
+    *,
+    padding: Count = 4,
+    side: Count = 0,
+    border: Border = "constant",
+    fill: float = 0.0,
+) -> Move:
     """A window of `side` pixels (0: the size of the image) cut at random from the image padded on every side.
 
     Strength, at most 1, scales how far the window strays from the centre.
@@ -109,7 +130,7 @@ def crop(
     return Move(matrix, size=out, whole=True, upright=True, reach=padding, **outside(facts, border, fill))
 
 
-def center_crop(key, facts, size, *, side: AtLeastOne = 224):
+def center_crop(key: jax.Array, facts: Facts, size: tuple[int, int], *, side: AtLeastOne = 224) -> Move:
     """The middle `side`×`side` pixels, for evaluation; it has no strength."""
     out, spare = _window("center_crop", size, side, 0)
     return Move(rows((1, 0, spare[0] // 2), (0, 1, spare[1] // 2), (0, 0, 1)), size=out, whole=True, upright=True)
@@ -125,17 +146,17 @@ def _window(entry, size, side, padding):
 
 
 def random_resized_crop(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     side: Count = 0,
     smallest: Share = 0.08,
     largest: Share = 1.0,
     aspect: Factor = 4 / 3,
     method: Method = "bilinear",
-):
+) -> Move:
     """A random window of `smallest` … `largest` of the area as `side`×`side` pixels (0: the image's size).
 
     The window's width / height is log-uniform in 1/aspect … aspect (Szegedy 2014), both cut to the image;
@@ -156,16 +177,16 @@ def random_resized_crop(
 
 
 def rotate(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     degrees: NonNegative = 15.0,
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> Move:
     """The image turned about its centre by up to `degrees` either way."""
     angle = jnp.deg2rad(degrees * strength * signed(key))
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
@@ -174,16 +195,16 @@ def rotate(
 
 
 def translate(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     share: NonNegative = 0.1,
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> Move:
     """The image moved by up to `share` of its height and width, between pixels too (`shift`: whole pixels)."""
     y, x = (n * share * strength * draw for n, draw in zip(size, signed(key, (2,)), strict=True))
     matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
@@ -191,16 +212,16 @@ def translate(
 
 
 def zoom(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     factor: Factor = 1.25,
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> Move:
     """The image enlarged about its centre, log-uniformly in 1/factor … factor, height and width alike."""
     scale = jnp.exp(-jnp.log(factor) * strength * signed(key))
     matrix = centred(size, ((scale, 0.0), (0.0, scale)))
@@ -208,16 +229,16 @@ def zoom(
 
 
 def rescale(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     factor: Factor = 1.25,
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> Move:
     """Height and width stretched about the centre, each log-uniformly in 1/factor … factor on its own."""
     tall, wide = jnp.exp(-jnp.log(factor) * strength * signed(key, (2,)))
     matrix = centred(size, ((tall, 0.0), (0.0, wide)))
@@ -225,10 +246,10 @@ def rescale(
 
 
 def shear(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     degrees: NonNegative = 10.0,
     axis: Literal["both", "width", "height"] = "both",
@@ -236,7 +257,7 @@ def shear(
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> Move:
     """The image slanted about its centre by up to `degrees` along its width, its height or both.
 
     `fit` keeps the size of the picture: what is slanted shrinks until all of it stays in the frame.
@@ -253,16 +274,16 @@ def shear(
 
 
 def perspective(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     tilt: Rate = 0.2,
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> Move:
     """The image as seen from the side: at its edges it is larger or smaller by up to `tilt` along each axis."""
     y, x = (2 * tilt * strength * draw / n for n, draw in zip(size, signed(key, (2,)), strict=True))
     matrix = centred(size, ((1.0, 0.0), (0.0, 1.0)), bend=(y, x))
@@ -270,17 +291,17 @@ def perspective(
 
 
 def elastic(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     pixels: NonNegative = 1.0,
     smooth: NonNegative = 4.0,
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> Move:
     """Every pixel displaced by smooth noise of `pixels` standard deviation along each axis (Simard 2003).
 
     The noise is smoothed by a Gaussian of `smooth` pixels; Simard's α = 34, σ = 4 are `pixels=1.4, smooth=4`.

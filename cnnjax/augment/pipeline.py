@@ -9,6 +9,7 @@ of which it treats every pixel alone), `example` (one example's fields),
 import importlib
 import inspect
 import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -21,19 +22,20 @@ from cnnjax.augment import _moving
 from cnnjax.augment._options import FLOATING, plane, repainted
 from cnnjax.augment._sampling import floating
 from cnnjax.augment.colors import normalize
+from cnnjax.fields import Facts
 from cnnjax.ops import axes
 from cnnjax.refusals import refuse_misfits
 
 __all__ = ["black_and_white", "compose", "find", "kind"]
 
 
-def kind(entry):
+def kind(entry: object) -> str:
     """`size`, `colors`, `example` or `batch`: what an entry works on; "" for a function that is no entry."""
     names = list(inspect.signature(entry).parameters)[:3] if inspect.isfunction(entry) else []
     return names[2] if names[:2] == ["key", "facts"] and names[2:] and names[2] in WORKS_ON else ""
 
 
-def find(name):
+def find(name: str) -> Callable:
     """The entry that a name of a pipeline means: of this room (`rotate`, `rotate#2`), or `module:function`."""
     name = name.partition("#")[0]
     if ":" in name:
@@ -52,15 +54,13 @@ def find(name):
     raise ValueError(f"augment has no entry {name!r}; {hint}")
 
 
-def black_and_white(facts, names):
+def black_and_white(facts: Facts, names: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """What 0 and 1 of the data have become per channel behind the entries of these names: two tuples."""
-    if normalize not in [find(name) for name in names]:
-        return facts.black, facts.white
-    ends = (facts.black, facts.white)
-    return tuple(tuple((x - m) / s for x, m, s in zip(end, facts.mean, facts.std, strict=True)) for end in ends)
+    after = _normalized(facts) if normalize in [find(name) for name in names] else facts
+    return after.black, after.white
 
 
-def compose(facts, names, options, *, by_index=False):
+def compose(facts: Facts, names: Sequence[str], options: Mapping[str, Mapping], *, by_index=False) -> Callable:
     """A function (key, batch) → batch that does the named entries in their order.
 
     `options` holds a dict per name (`{"rotate": {"degrees": 15.0, "strength": 1.0}}`, numbers may be traced); what

@@ -1,5 +1,7 @@
 """Policies: for each example, moves and colours drawn from one list. A move and the colours that follow it."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +21,7 @@ from cnnjax.augment.colors import (
 )
 from cnnjax.augment.moves import centred
 from cnnjax.augment.textures import smoothed
+from cnnjax.fields import Facts
 
 __all__ = ["randaugment", "trivialaugment"]
 
@@ -94,17 +97,17 @@ def _drawn(key, size, strength, levels, slant, way, degrees, factor, bits):
 
 
 def randaugment(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     layers: AtLeastOne = 2,
     magnitude: NonNegative = 9.0,
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> tuple[Move, Callable]:
     """`layers` of fourteen moves and colours one after the other, at `magnitude` of 30 (Cubuk 2019).
 
     Ranges are torchvision's. The moves of all layers are one move; their colours follow in order.
@@ -115,15 +118,15 @@ def randaugment(
 
 
 def trivialaugment(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     border: Border = "constant",
     fill: float = 0.0,
     method: Method = "bilinear",
-):
+) -> tuple[Move, Callable]:
     """One of fourteen moves and colours at a uniform magnitude, in the wide ranges (Müller 2021)."""
     draw, level = jax.random.split(key)
     level = jax.random.uniform(level)

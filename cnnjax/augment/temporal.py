@@ -1,5 +1,6 @@
 """Along time: series (T, C) and videos (T, H, W, C)."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, Count, Factor, Share
 from cnnjax.augment._options import FLOATING, carried, refuse, repainted, signed
-from cnnjax.fields import IGNORE, has_time, of_kind
+from cnnjax.fields import IGNORE, Facts, has_time, of_kind
 
 __all__ = ["series_mask", "series_scale", "series_shift", "temporal_crop"]
 
@@ -30,15 +31,15 @@ def _along(entry, facts, example, length):
 
 
 def series_shift(
-    key,
-    facts,
-    example,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
     *,
     steps: Count = 8,
     border: Literal["constant", "edge", "wrap"] = "edge",
     fill: float = 0.0,
-):
+) -> dict[str, jax.Array]:
     """The series, and its segments, moved by up to `steps` whole steps; `border` is constant (`fill`), edge or wrap.
 
     Segments are 255 where a constant border comes in. A forecast is refused: it follows the series' own last step.
@@ -60,7 +61,14 @@ def series_shift(
     return example | {name: change(name, example[name]) for name in _along("series_shift", facts, example, length)}
 
 
-def series_scale(key, facts, example, strength, *, factor: Factor = 1.25):
+def series_scale(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    factor: Factor = 1.25,
+) -> dict[str, jax.Array]:
     """The series, and a `target` of values in its unit, times a factor, log-uniform in 1/factor … factor.
 
     The factor is the same for all channels. Where the series was normalised before, the target (in the data's unit)
@@ -84,7 +92,16 @@ def series_scale(key, facts, example, strength, *, factor: Factor = 1.25):
     return scaled
 
 
-def series_mask(key, facts, example, strength, *, share: Share = 0.1, probability: Share = 1.0, fill: float = 0.0):
+def series_mask(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    share: Share = 0.1,
+    probability: Share = 1.0,
+    fill: float = 0.0,
+) -> dict[str, jax.Array]:
     """A stretch of up to `share` of the time set to `fill` in all channels; every label stays, the stretch's too."""
     length = _length("series_mask", example)
     width, start, chance = jax.random.uniform(key, (3,))
@@ -95,7 +112,14 @@ def series_mask(key, facts, example, strength, *, share: Share = 0.1, probabilit
     return repainted(example, lambda x: jnp.where(mask[:, None], jnp.asarray(fill, x.dtype), x), of_kind("curve"))
 
 
-def temporal_crop(key, facts, example, strength, *, frames: AtLeastOne = 16):
+def temporal_crop(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    frames: AtLeastOne = 16,
+) -> dict[str, jax.Array]:
     """`frames` successive frames of a video or steps of a series, and their segments.
 
     Strength, at most 1, scales the way from the middle: with `strength = 0` it is the middle, for evaluation. A
