@@ -3,10 +3,13 @@
 Each draws once an example, so that all frames of a video are changed alike. They stand before `normalize`.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
 from cnnjax.augment._options import FLOATING, happens, repainted, signed
+from cnnjax.fields import Facts
 
 __all__ = [
     "autocontrast",
@@ -30,7 +33,7 @@ VALUES = (0.2175, 0.0188, 0.0045)
 VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
 
-def luminance(image):
+def luminance(image: jax.Array) -> jax.Array:
     """(…, 1) brightness of an image (…, C) as the eye sees it; the mean of the channels where they are not three."""
     if image.shape[-1] != 3:
         return image.mean(-1, keepdims=True)
@@ -38,25 +41,25 @@ def luminance(image):
     return sum(image[..., i : i + 1] * weight for i, weight in enumerate(LUMA))
 
 
-def mean_luminance(image):
+def mean_luminance(image: jax.Array) -> jax.Array:
     """The mean (1,) of an image's (…, C) luminance: that of its mean colour."""
     while image.ndim > 1:  # one axis at a time, from the first: five times faster on CPU than all at once
         image = image.mean(0)
     return luminance(image)[0]
 
 
-def blended(image, other, share):
+def blended(image: jax.Array, other: jax.Array, share: jax.Array | float) -> jax.Array:
     """`image` (…, C) where share is 0 and `other`, alike, where it is 1, both exactly; beyond, the difference grows."""
     share = jnp.asarray(share, image.dtype)
     return image * (1 - share) + other * share
 
 
-def cut(image):
+def cut(image: jax.Array) -> jax.Array:
     """`image` (…, C) kept in [0, 1]."""
     return jnp.clip(image, 0, 1)
 
 
-def normalize(key, facts, example):
+def normalize(key: jax.Array, facts: Facts, example: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """The input less the training set's mean, divided by its standard deviation, channel by channel.
 
     No strength: a network wants it always.
@@ -68,25 +71,33 @@ def normalize(key, facts, example):
     return repainted(example, change, FLOATING)
 
 
-def brightness(key, facts, example, strength, *, amount: float = 0.4):
+def brightness(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, amount: float = 0.4
+) -> dict[str, jax.Array]:
     """The image times a factor in 1 ± amount."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
     return repainted(example, lambda x: cut(x * factor.astype(x.dtype)))
 
 
-def contrast(key, facts, example, strength, *, amount: float = 0.4):
+def contrast(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, amount: float = 0.4
+) -> dict[str, jax.Array]:
     """The image's distance to its mean luminance times a factor in 1 ± amount."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
     return repainted(example, lambda x: cut(blended(mean_luminance(x), x, factor)))
 
 
-def saturation(key, facts, example, strength, *, amount: float = 0.4):
+def saturation(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, amount: float = 0.4
+) -> dict[str, jax.Array]:
     """Every pixel's distance to its own grey times a factor in 1 ± amount."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
     return repainted(example, lambda x: cut(blended(luminance(x), x, factor)))
 
 
-def hue(key, facts, example, strength, *, turn: float = 0.1):
+def hue(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, turn: float = 0.1
+) -> dict[str, jax.Array]:
     """Colours turned about the grey axis by up to `turn` of the circle either way; grey images stay."""
     angle = 2 * jnp.pi * turn * strength * signed(key)
 
@@ -101,13 +112,24 @@ def hue(key, facts, example, strength, *, turn: float = 0.1):
     return repainted(example, change)
 
 
-def gamma(key, facts, example, strength, *, amount: float = 0.4):
+def gamma(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, amount: float = 0.4
+) -> dict[str, jax.Array]:
     """The image to the power of g, log-uniform in 1/(1 + amount) … 1 + amount."""
     power = jnp.exp(jnp.log1p(amount) * strength * signed(key))
     return repainted(example, lambda x: jnp.where(power == 1, x, jnp.maximum(x, 1e-6) ** power.astype(x.dtype)))
 
 
-def lighting(key, facts, example, strength, *, sigma: float = 0.1, values: tuple = VALUES, vectors: tuple = VECTORS):
+def lighting(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    sigma: float = 0.1,
+    values: tuple = VALUES,
+    vectors: tuple = VECTORS,
+) -> dict[str, jax.Array]:
     """A Gaussian step along the principal axes of natural colours, the same for every pixel (AlexNet).
 
     `values` and the columns of `vectors` are the axes' standard deviations and directions, ImageNet's by default;
@@ -118,18 +140,18 @@ def lighting(key, facts, example, strength, *, sigma: float = 0.1, values: tuple
     return repainted(example, lambda x: cut(x + color.astype(x.dtype)) if x.shape[-1] == 3 else x)
 
 
-def solarized(image, level):
+def solarized(image: jax.Array, level: jax.Array | float) -> jax.Array:
     """`image` (…, C) with the values at or above `level` inverted."""
     return jnp.where(image >= jnp.asarray(level, image.dtype), 1 - image, image)
 
 
-def posterized(image, bits):
+def posterized(image: jax.Array, bits: jax.Array | float) -> jax.Array:
     """`image` (…, C) in 256 steps, cut to its `bits` highest (a traced, rounded number); at 8 bits as it is."""
     step = jnp.asarray(2.0 ** (8 - jnp.round(bits)), image.dtype)
     return jnp.where(step > 1, jnp.floor(jnp.round(image * 255) / step) * step / 255, image)
 
 
-def stretched(image):
+def stretched(image: jax.Array) -> jax.Array:
     """`image` (…, C) with each channel's darkest value at 0 and its brightest at 1; a flat channel as it is."""
     spots = tuple(range(image.ndim - 1))
     low, high = image.min(spots), image.max(spots)
@@ -137,7 +159,7 @@ def stretched(image):
     return jnp.where(flat, image, (image - low) / jnp.where(flat, 1, high - low))
 
 
-def equalized(image):
+def equalized(image: jax.Array) -> jax.Array:
     """`image` (…, C) with each channel's 256 values spread so that all are about as frequent, as Pillow does."""
 
     def channel(x):
@@ -151,31 +173,63 @@ def equalized(image):
     return jax.vmap(channel, -1, -1)(image)
 
 
-def solarize(key, facts, example, strength, *, threshold: float = 0.5, probability: float = 1.0):
+def solarize(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    threshold: float = 0.5,
+    probability: float = 1.0,
+) -> dict[str, jax.Array]:
     """Values at or above the threshold inverted; strength lowers it from above white to `threshold`."""
     level = jnp.where(happens(key, probability), ABOVE - strength * (ABOVE - threshold), ABOVE)
     return repainted(example, lambda x: solarized(x, level))
 
 
-def posterize(key, facts, example, strength, *, bits: float = 4.0, probability: float = 1.0):
+def posterize(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    bits: float = 4.0,
+    probability: float = 1.0,
+) -> dict[str, jax.Array]:
     """Values in 256 steps cut to their `bits` highest bits; strength takes them away from eight."""
     kept = jnp.where(happens(key, probability), 8 - strength * (8 - bits), 8)
     return repainted(example, lambda x: posterized(x, kept))
 
 
-def autocontrast(key, facts, example, strength, *, probability: float = 1.0):
+def autocontrast(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    probability: float = 1.0,
+) -> dict[str, jax.Array]:
     """Each channel stretched so that its darkest value is 0 and its brightest 1; strength blends it in."""
     share = strength * happens(key, probability)
     return repainted(example, lambda x: blended(x, stretched(x), share))
 
 
-def equalize(key, facts, example, strength, *, probability: float = 1.0):
+def equalize(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    probability: float = 1.0,
+) -> dict[str, jax.Array]:
     """Each channel's 256 values spread so that all are about as frequent (as Pillow does); strength blends it in."""
     share = strength * happens(key, probability)
     return repainted(example, lambda x: blended(x, equalized(x), share))
 
 
-def greyscale(key, facts, example, *, probability: float = 1.0):
+def greyscale(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], *, probability: float = 1.0
+) -> dict[str, jax.Array]:
     """Luminance in every channel, with the given probability; it has no strength."""
     on = happens(key, probability)
     return repainted(example, lambda x: jnp.where(on, jnp.broadcast_to(luminance(x), x.shape), x))

@@ -1,9 +1,12 @@
 """Rectangles of the picture taken away; every label stays, segments too: what is hidden is still there."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
 from cnnjax.augment._options import plane, repainted, within
+from cnnjax.fields import Facts
 
 __all__ = ["cutout", "erase"]
 
@@ -30,7 +33,16 @@ def _without(example, rows, columns, contents):
     return repainted(example, lambda x: jnp.where(mask, contents(x), x))
 
 
-def cutout(key, facts, example, strength, *, side: float = 8.0, content: str = "constant", fill: float = 0.0):
+def cutout(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    side: float = 8.0,
+    content: str = "constant",
+    fill: float = 0.0,
+) -> dict[str, jax.Array]:
     """A square of `side` pixels, centred anywhere and cut by the borders, replaced (DeVries 2017).
 
     `content` is constant (`fill`), mean (the training set's) or noise. Strength scales the side.
@@ -45,10 +57,10 @@ def cutout(key, facts, example, strength, *, side: float = 8.0, content: str = "
 
 
 def erase(
-    key,
-    facts,
-    example,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
     *,
     probability: float = 0.5,
     smallest: float = 0.02,
@@ -56,7 +68,7 @@ def erase(
     aspect: float = 3.3,
     content: str = "noise",
     fill: float = 0.0,
-):
+) -> dict[str, jax.Array]:
     """A rectangle of `smallest` … `largest` of the area replaced by noise, `fill` or the mean (Zhong 2017).
 
     The ratio of its sides is log-uniform in 1/aspect … aspect. Strength scales the probability.

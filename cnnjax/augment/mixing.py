@@ -1,9 +1,12 @@
 """Examples mixed with the one before them in the global batch; labels become distributions in `target`."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
 from cnnjax.augment._options import PICTURES, carried, happens, outlines, plane
+from cnnjax.fields import Facts
 from cnnjax.ops import axes
 
 __all__ = ["cutmix", "mix", "mixup", "repeat"]
@@ -11,7 +14,7 @@ __all__ = ["cutmix", "mix", "mixup", "repeat"]
 TRIES = 8
 
 
-def before(x, steps=1):
+def before(x: jax.Array, steps: int = 1) -> jax.Array:
     """(B, …) of which row i is row i - steps of the whole `x` (B, …), around its end, whatever devices hold it."""
     rolled = jnp.roll(x, steps, axis=0)
     devices = axes.count()
@@ -83,7 +86,9 @@ def _mixup(entry, facts, batch, share):
     return _agreeing(batch, {**batch, **mixed})
 
 
-def mixup(key, facts, batch, strength, *, alpha: float = 0.2):
+def mixup(
+    key: jax.Array, facts: Facts, batch: Mapping[str, jax.Array], strength: jax.Array | float, *, alpha: float = 0.2
+) -> dict[str, jax.Array]:
     """Every input and its target drawn towards those of the example before it, by Beta(alpha, alpha) (Zhang 2017).
 
     `label` becomes the one of which `target` has most. What has a place (segments, boxes, points) is refused, and so
@@ -129,7 +134,9 @@ def _plane(entry, batch):
     return plane(entry, outlines(batch))
 
 
-def cutmix(key, facts, batch, strength, *, alpha: float = 1.0):
+def cutmix(
+    key: jax.Array, facts: Facts, batch: Mapping[str, jax.Array], strength: jax.Array | float, *, alpha: float = 1.0
+) -> dict[str, jax.Array]:
     """A window of the example before it pasted into every image, targets mixed by area (Yun 2019).
 
     Segments are pasted along; `label` becomes the one of which `target` has most; boxes, points and instances are
@@ -139,7 +146,16 @@ def cutmix(key, facts, batch, strength, *, alpha: float = 1.0):
     return _cutmix("cutmix", facts, batch, _windows(key, _rows(batch), size, alpha, strength))
 
 
-def mix(key, facts, batch, strength, *, mixup: float = 0.2, cutmix: float = 1.0, switch: float = 0.5):
+def mix(
+    key: jax.Array,
+    facts: Facts,
+    batch: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    mixup: float = 0.2,
+    cutmix: float = 1.0,
+    switch: float = 0.5,
+) -> dict[str, jax.Array]:
     """Every example by mixup or, with probability `switch`, by cutmix; the first two options are their alphas."""
     rows = _rows(batch)
     chosen, left, right = jax.random.split(key, 3)
@@ -157,7 +173,7 @@ def mix(key, facts, batch, strength, *, mixup: float = 0.2, cutmix: float = 1.0,
     return {**drawn, **chosen}
 
 
-def repeat(key, facts, batch, *, times: int = 3):
+def repeat(key: jax.Array, facts: Facts, batch: Mapping[str, jax.Array], *, times: int = 3) -> dict[str, jax.Array]:
     """The first of every `times` neighbours in the batch, `times` times: repeated augmentation (Hoffer 2019).
 
     It stands before the entries that make the copies differ; an epoch then shows a `times`-th of the examples.

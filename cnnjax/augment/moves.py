@@ -5,11 +5,14 @@ A pipeline multiplies consecutive moves and reads the image once. `border` says 
 unless the border is edge or reflect. `method` is bilinear or cubic.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
 from cnnjax.augment._moving import Move
 from cnnjax.augment._options import happens, outside, signed, within
+from cnnjax.fields import Facts
 
 __all__ = [
     "Move",
@@ -28,12 +31,14 @@ __all__ = [
 ]
 
 
-def rows(*lines):
+def rows(*lines: Sequence[jax.Array | float]) -> jax.Array:
     """The 3×3 matrix of three rows of numbers, traced or not."""
     return jnp.stack([jnp.stack([jnp.asarray(value, float) for value in line]) for line in lines])
 
 
-def centred(size, linear, offset=(0.0, 0.0), bend=(0.0, 0.0)):
+def centred(
+    size: tuple[int, int], linear: Sequence, offset: Sequence = (0.0, 0.0), bend: Sequence = (0.0, 0.0)
+) -> jax.Array:
     """The 3×3 matrix that does `linear` (2×2 rows) about the centre of an image, then adds `offset` to the source.
 
     Written so that the identity comes out exactly, whatever the centre.
@@ -51,18 +56,18 @@ def _between(draw, low, high):
 
 
 def flip(
-    key,
-    facts,
-    size,
-    strength,
-    index,
-    epoch,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
+    index: jax.Array,
+    epoch: jax.Array,
     *,
     probability: float = 0.5,
     axis: str = "width",
     mode: str = "random",
     seed: int = 0,
-):
+) -> Move:
     """A mirror image (left-right, or top-bottom with `axis="height"`) with the given probability.
 
     `mode="alternate"`: each example's first epoch is random, by its index and `seed`; after it the two
@@ -82,7 +87,16 @@ def flip(
     return Move(rows((sign, 0, height), (0, 1, 0), (0, 0, 1)), whole=True)
 
 
-def shift(key, facts, size, strength, *, pixels: int = 2, border: str = "constant", fill: float = 0.0):
+def shift(
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
+    *,
+    pixels: int = 2,
+    border: str = "constant",
+    fill: float = 0.0,
+) -> Move:
     """The image moved by up to `pixels` whole pixels along both axes; strengths above 1 are 1."""
     most = jnp.round(pixels * jnp.minimum(strength, 1.0))
     y, x = (_between(draw, -most, most) for draw in jax.random.uniform(key, (2,)))
@@ -90,7 +104,17 @@ def shift(key, facts, size, strength, *, pixels: int = 2, border: str = "constan
     return Move(matrix, whole=True, upright=True, reach=pixels, **outside("shift", facts, border, fill))
 
 
-def crop(key, facts, size, strength, *, padding: int = 4, side: int = 0, border: str = "constant", fill: float = 0.0):
+def crop(
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
+    *,
+    padding: int = 4,
+    side: int = 0,
+    border: str = "constant",
+    fill: float = 0.0,
+) -> Move:
     """A window of `side` pixels (0: the size of the image) cut at random from the image padded on every side.
 
     Strength, at most 1, scales how far the window strays from the centre.
@@ -106,7 +130,7 @@ def crop(key, facts, size, strength, *, padding: int = 4, side: int = 0, border:
     return Move(matrix, size=out, whole=True, upright=True, reach=padding, **outside("crop", facts, border, fill))
 
 
-def center_crop(key, facts, size, *, side: int = 224):
+def center_crop(key: jax.Array, facts: Facts, size: tuple[int, int], *, side: int = 224) -> Move:
     """The middle `side`×`side` pixels, for evaluation; it has no strength."""
     out, spare = _window("center_crop", size, side, 0)
     return Move(rows((1, 0, spare[0] // 2), (0, 1, spare[1] // 2), (0, 0, 1)), size=out, whole=True, upright=True)
@@ -122,17 +146,17 @@ def _window(entry, size, side, padding):
 
 
 def random_resized_crop(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     side: int = 0,
     smallest: float = 0.08,
     largest: float = 1.0,
     aspect: float = 4 / 3,
     method: str = "bilinear",
-):
+) -> Move:
     """A random window of `smallest` … `largest` of the area as `side`×`side` pixels (0: the image's size).
 
     The window's width / height is log-uniform in 1/aspect … aspect (Szegedy 2014), both cut to the image;
@@ -154,16 +178,16 @@ def random_resized_crop(
 
 
 def rotate(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     degrees: float = 15.0,
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> Move:
     """The image turned about its centre by up to `degrees` either way."""
     angle = jnp.deg2rad(degrees * strength * signed(key))
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
@@ -172,16 +196,16 @@ def rotate(
 
 
 def translate(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     share: float = 0.1,
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> Move:
     """The image moved by up to `share` of its height and width, between pixels too (`shift`: whole pixels)."""
     y, x = (n * share * strength * draw for n, draw in zip(size, signed(key, (2,)), strict=True))
     matrix = rows((1, 0, y), (0, 1, x), (0, 0, 1))
@@ -189,16 +213,16 @@ def translate(
 
 
 def zoom(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     factor: float = 1.25,
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> Move:
     """The image enlarged about its centre, log-uniformly in 1/factor … factor, height and width alike."""
     scale = jnp.exp(-jnp.log(factor) * strength * signed(key))
     matrix = centred(size, ((scale, 0.0), (0.0, scale)))
@@ -206,16 +230,16 @@ def zoom(
 
 
 def rescale(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     factor: float = 1.25,
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> Move:
     """Height and width stretched about the centre, each log-uniformly in 1/factor … factor on its own."""
     tall, wide = jnp.exp(-jnp.log(factor) * strength * signed(key, (2,)))
     matrix = centred(size, ((tall, 0.0), (0.0, wide)))
@@ -223,10 +247,10 @@ def rescale(
 
 
 def shear(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     degrees: float = 10.0,
     axis: str = "both",
@@ -234,7 +258,7 @@ def shear(
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> Move:
     """The image slanted about its centre by up to `degrees` along its width, its height or both.
 
     `fit` keeps the size of the picture: what is slanted shrinks until all of it stays in the frame.
@@ -252,16 +276,16 @@ def shear(
 
 
 def perspective(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     tilt: float = 0.2,
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> Move:
     """The image as seen from the side: at its edges it is larger or smaller by up to `tilt` along each axis."""
     y, x = (2 * tilt * strength * draw / n for n, draw in zip(size, signed(key, (2,)), strict=True))
     matrix = centred(size, ((1.0, 0.0), (0.0, 1.0)), bend=(y, x))
@@ -269,17 +293,17 @@ def perspective(
 
 
 def elastic(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     pixels: float = 1.0,
     smooth: float = 4.0,
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> Move:
     """Every pixel displaced by smooth noise of `pixels` standard deviation along each axis (Simard 2003).
 
     The noise is smoothed by a Gaussian of `smooth` pixels; Simard's α = 34, σ = 4 are `pixels=1.4, smooth=4`.

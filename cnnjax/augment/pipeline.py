@@ -8,6 +8,7 @@ Each entry is a pure function; the name of its third parameter says what it work
 import importlib
 import inspect
 import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -18,6 +19,7 @@ from cnnjax.augment import _moving
 from cnnjax.augment._options import FLOATING, plane
 from cnnjax.augment._sampling import floating
 from cnnjax.augment.colors import ALONE, POINTWISE, normalize
+from cnnjax.fields import Facts
 from cnnjax.ops import axes
 
 __all__ = ["compose", "find", "kind"]
@@ -25,13 +27,13 @@ __all__ = ["compose", "find", "kind"]
 KINDS = ("size", "example", "batch")
 
 
-def kind(entry):
+def kind(entry: object) -> str:
     """`size`, `example` or `batch`: what an entry works on; "" for a function that is no entry."""
     names = list(inspect.signature(entry).parameters)[:3] if inspect.isfunction(entry) else []
     return names[2] if names[:2] == ["key", "facts"] and names[2:] and names[2] in KINDS else ""
 
 
-def find(name):
+def find(name: str) -> Callable:
     """The entry that a name of a pipeline means: of this room (`rotate`, `rotate#2`), or `module:function`."""
     name = name.partition("#")[0]
     if ":" in name:
@@ -50,7 +52,7 @@ def find(name):
     raise ValueError(f"augment has no entry {name!r}; {hint}")
 
 
-def compose(facts, names, options):
+def compose(facts: Facts, names: Sequence[str], options: Mapping[str, Mapping]) -> Callable:
     """A function (key, batch) → batch that does the named entries in their order.
 
     `options` holds a dict per name (`{"rotate": {"degrees": 15.0, "strength": 1.0}}`, numbers may be traced); what

@@ -1,5 +1,7 @@
 """Policies: for each example, moves and colours drawn from one list. A move and the colours that follow it."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +20,7 @@ from cnnjax.augment.colors import (
 )
 from cnnjax.augment.moves import centred
 from cnnjax.augment.textures import smoothed
+from cnnjax.fields import Facts
 
 __all__ = ["randaugment", "trivialaugment"]
 
@@ -93,17 +96,17 @@ def _drawn(key, size, strength, levels, slant, way, degrees, factor, bits):
 
 
 def randaugment(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     layers: int = 2,
     magnitude: float = 9.0,
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> tuple[Move, Callable]:
     """`layers` of fourteen moves and colours one after the other, at `magnitude` of 30 (Cubuk 2019).
 
     Ranges are torchvision's. The moves of all layers are one move; their colours follow in order.
@@ -114,15 +117,15 @@ def randaugment(
 
 
 def trivialaugment(
-    key,
-    facts,
-    size,
-    strength,
+    key: jax.Array,
+    facts: Facts,
+    size: tuple[int, int],
+    strength: jax.Array | float,
     *,
     border: str = "constant",
     fill: float = 0.0,
     method: str = "bilinear",
-):
+) -> tuple[Move, Callable]:
     """One of fourteen moves and colours at a uniform magnitude, in the wide ranges (Müller 2021)."""
     draw, level = jax.random.split(key)
     level = jax.random.uniform(level)

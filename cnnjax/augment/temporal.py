@@ -1,10 +1,12 @@
 """Along time: series (T, C) and videos (T, H, W, C)."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
 from cnnjax.augment._options import FLOATING, carried, refuse, repainted, signed, within
-from cnnjax.fields import IGNORE, has_time, of_kind
+from cnnjax.fields import IGNORE, Facts, has_time, of_kind
 
 __all__ = ["series_mask", "series_scale", "series_shift", "temporal_crop"]
 
@@ -26,7 +28,16 @@ def _along(entry, facts, example, length):
     return timed
 
 
-def series_shift(key, facts, example, strength, *, steps: int = 8, border: str = "edge", fill: float = 0.0):
+def series_shift(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    steps: int = 8,
+    border: str = "edge",
+    fill: float = 0.0,
+) -> dict[str, jax.Array]:
     """The series, and its segments, moved by up to `steps` whole steps; `border` is constant (`fill`), edge or wrap.
 
     Segments are 255 where a constant border comes in. A forecast is refused: it follows the series' own last step.
@@ -49,7 +60,9 @@ def series_shift(key, facts, example, strength, *, steps: int = 8, border: str =
     return example | {name: change(name, example[name]) for name in _along("series_shift", facts, example, length)}
 
 
-def series_scale(key, facts, example, strength, *, factor: float = 1.25):
+def series_scale(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, factor: float = 1.25
+) -> dict[str, jax.Array]:
     """The series, and a `target` of values in its unit, times a factor, log-uniform in 1/factor … factor.
 
     The factor is the same for all channels. Where the series was normalised before, the target (in the data's unit)
@@ -73,7 +86,16 @@ def series_scale(key, facts, example, strength, *, factor: float = 1.25):
     return scaled
 
 
-def series_mask(key, facts, example, strength, *, share: float = 0.1, probability: float = 1.0, fill: float = 0.0):
+def series_mask(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    share: float = 0.1,
+    probability: float = 1.0,
+    fill: float = 0.0,
+) -> dict[str, jax.Array]:
     """A stretch of up to `share` of the time set to `fill` in all channels; every label stays, the stretch's too."""
     length = _length("series_mask", example)
     width, start, chance = jax.random.uniform(key, (3,))
@@ -84,7 +106,9 @@ def series_mask(key, facts, example, strength, *, share: float = 0.1, probabilit
     return repainted(example, lambda x: jnp.where(mask[:, None], jnp.asarray(fill, x.dtype), x), of_kind("curve"))
 
 
-def temporal_crop(key, facts, example, strength, *, frames: int = 16):
+def temporal_crop(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, frames: int = 16
+) -> dict[str, jax.Array]:
     """`frames` successive frames of a video or steps of a series, and their segments.
 
     Strength, at most 1, scales the way from the middle: with `strength = 0` it is the middle, for evaluation. A

@@ -1,5 +1,7 @@
 """Neighbouring pixels together, and grain: sharpness, blur, noise, and resizing to another size."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -7,6 +9,7 @@ from cnnjax import ops
 from cnnjax.augment._moving import vet
 from cnnjax.augment._options import plane, refuse, repainted, signed, within
 from cnnjax.augment.colors import blended, cut
+from cnnjax.fields import Facts
 
 __all__ = ["blur", "noise", "permute", "resize", "salt_and_pepper", "sharpness"]
 
@@ -21,7 +24,7 @@ def _correlated(image, weights, axis):
     )
 
 
-def smoothed(image):
+def smoothed(image: jax.Array) -> jax.Array:
     """`image` (…, H, W, C) under Pillow's smoothing kernel (5 in the middle, 1 around, over 13), not at its edge."""
     box = [jnp.asarray(1.0)] * 3
     smooth = (_correlated(_correlated(image, box, -3), box, -2) + 4 * image) / 13
@@ -29,13 +32,23 @@ def smoothed(image):
     return jnp.where(edge, image, smooth)
 
 
-def sharpness(key, facts, example, strength, *, amount: float = 0.5):
+def sharpness(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, amount: float = 0.5
+) -> dict[str, jax.Array]:
     """The image's distance to its smoothed self times a factor in 1 ± amount; the outermost pixels stay."""
     factor = jnp.maximum(1 + amount * strength * signed(key), 0)
     return repainted(example, lambda x: cut(blended(smoothed(x), x, factor)))
 
 
-def blur(key, facts, example, strength, *, sigma: float = 1.0, window: int = 7):
+def blur(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    sigma: float = 1.0,
+    window: int = 7,
+) -> dict[str, jax.Array]:
     """The image smoothed by a Gaussian of up to `sigma` pixels, cut off at `window` (odd) pixels."""
     if window < 1 or window % 2 == 0:
         raise ValueError(f"augment.blur.window is {window}; it must be odd and positive")
@@ -45,7 +58,9 @@ def blur(key, facts, example, strength, *, sigma: float = 1.0, window: int = 7):
     return repainted(example, lambda x: _correlated(_correlated(x, weights, -3), weights, -2))
 
 
-def noise(key, facts, example, strength, *, sigma: float = 0.05):
+def noise(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, sigma: float = 0.05
+) -> dict[str, jax.Array]:
     """The input plus independent Gaussian noise of the given standard deviation; pictures stay in [0, 1]."""
 
     def change(x):
@@ -55,7 +70,9 @@ def noise(key, facts, example, strength, *, sigma: float = 0.05):
     return repainted(example, change, ("series",))
 
 
-def salt_and_pepper(key, facts, example, strength, *, share: float = 0.02):
+def salt_and_pepper(
+    key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], strength: jax.Array | float, *, share: float = 0.02
+) -> dict[str, jax.Array]:
     """The given share of the pixels set to black or white, all channels together."""
 
     def change(x):
@@ -66,7 +83,7 @@ def salt_and_pepper(key, facts, example, strength, *, share: float = 0.02):
     return repainted(example, change)
 
 
-def permute(key, facts, example, *, seed: int = 0):
+def permute(key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], *, seed: int = 0) -> dict[str, jax.Array]:
     """The picture and its segments with their pixels in another order, the same for every picture.
 
     Neighbourhood is lost, nothing else: what a convolutional net knows beforehand, and one of dense layers does not.
@@ -86,7 +103,15 @@ def permute(key, facts, example, *, seed: int = 0):
     return moved
 
 
-def resize(key, facts, example, *, height: int = 224, width: int = 224, method: str = "bilinear"):
+def resize(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    *,
+    height: int = 224,
+    width: int = 224,
+    method: str = "bilinear",
+) -> dict[str, jax.Array]:
     """The picture, and what has a place in it, at another size; shrinking is antialiased. It has no strength."""
     within("resize.method", method, ("nearest", "bilinear", "cubic"))
     old, new = plane("resize", example), (height, width)

@@ -3,7 +3,7 @@
 A view's name is a function of the image's size; several names are every combination of theirs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -32,12 +32,12 @@ def _same(x):
     return x
 
 
-def mirror(size):
+def mirror(size: tuple[int, int]) -> list[View]:
     """The image and its mirror image, left and right exchanged."""
     return [View(0.5, _same, _same), View(0.5, lambda x: x[:, :, ::-1], lambda x: x[:, :, ::-1])]
 
 
-def shifts(size, *, pixels: int = 1):
+def shifts(size: tuple[int, int], *, pixels: int = 1) -> list[View]:
     """The image (half of the weight) and it moved by `pixels` along both axes, either way, its borders reflected."""
     height, width = size
 
@@ -55,7 +55,7 @@ def shifts(size, *, pixels: int = 1):
     return [View(0.5, _same, _same), moved(0), moved(2 * pixels)]
 
 
-def five_crop(size, *, side: int = 224):
+def five_crop(size: tuple[int, int], *, side: int = 224) -> list[View]:
     """The four corners and the middle, `side`×`side` pixels each."""
     (height, width), spare = size, [n - side for n in size]
     if min(spare) < 0 or side < 1:
@@ -72,12 +72,12 @@ def five_crop(size, *, side: int = 224):
     return [at(*corner) for corner in (*corners, middle)]
 
 
-def ten_crop(size, *, side: int = 224):
+def ten_crop(size: tuple[int, int], *, side: int = 224) -> list[View]:
     """The four corners, the middle and the mirror images of all five (Krizhevsky 2012)."""
     return _both(five_crop(size, side=side), lambda view, side_size: mirror(side_size), size)
 
 
-def scales(size, *, factors: tuple = (0.75, 1.0, 1.25)):
+def scales(size: tuple[int, int], *, factors: tuple = (0.75, 1.0, 1.25)) -> list[View]:
     """The image at several sizes, for nets that take any; a dense output is brought back to the image's size."""
 
     def at(factor):
@@ -116,7 +116,15 @@ def _named(name, size, options):
     return known[name](size, **options.get(name, {}))
 
 
-def averaged(predict, image, names, options, *, of: str = "probabilities", dense: bool = False):
+def averaged(
+    predict: Callable,
+    image: jax.Array,
+    names: Sequence[str],
+    options: Mapping[str, Mapping],
+    *,
+    of: str = "probabilities",
+    dense: bool = False,
+) -> jax.Array:
     """What `predict` (images → outputs) says of `image` (B, H, W, C) on average over the named views' combinations.
 
     `of="probabilities"`: outputs are logits along the last axis; their softmax is averaged and the logarithm of
