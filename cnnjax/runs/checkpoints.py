@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from cnnjax.runs._manifest import Damaged, check_files, manifest_of, seal
 from cnnjax.runs._leaves import broadcast, checksums, describe, difference, named, on_host, placed
+from cnnjax.runs._manifest import Damaged, check_files, manifest_of, seal
 
 __all__ = ["CheckpointError", "Checkpoints"]
 
