@@ -60,7 +60,7 @@ def black_and_white(facts: Facts, names: Sequence[str]) -> tuple[tuple[float, ..
     return after.black, after.white
 
 
-def compose(facts: Facts, names: Sequence[str], options: Mapping[str, Mapping], *, by_index=False) -> Callable:
+def compose(facts: Facts, names: Sequence[str], options: Mapping[str, Mapping], *, by_index: bool = False) -> Callable:
     """A function (key, batch) → batch that does the named entries in their order.
 
     `options` holds a dict per name (`{"rotate": {"degrees": 15.0, "strength": 1.0}}`, numbers may be traced); what

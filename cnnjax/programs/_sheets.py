@@ -33,7 +33,7 @@ def sheet(config, path: str, split: str, step: int, examples: int) -> int:
     names = prepared.config["augment"][pipeline]
     if "normalize" in names:
         fields[facts.input] = fields[facts.input] * np.array(facts.std) + np.array(facts.mean)
-    facts = dataclasses.replace(facts, shape=fields[facts.input].shape[1:])
+    facts = dataclasses.replace(facts, shape=(), fields={n: (v.shape[1:], v.dtype) for n, v in fields.items()})
     count = min(examples, len(fields["index"]))
     rows = [{name: value[row] for name, value in fields.items()} for row in range(count)]
     _figures.save(_figures.sheet(rows, facts, f"{split} · {' → '.join(names) or 'as it is'}"), path)

@@ -17,7 +17,7 @@ from cnnjax.data.stream import order
 from cnnjax.runs.checkpoints import CheckpointError
 from cnnjax.runs.provenance import check_same_run
 from cnnjax.runs.signals import Stop
-from cnnjax.runs.workdir import hold, write_status
+from cnnjax.runs.workdir import hold
 from cnnjax.train.job import prepare
 from cnnjax.train.members import Feed, Member, PackState
 from cnnjax.train.state import State
@@ -56,7 +56,7 @@ def run(config: Mapping, workdir: str | Path, *, allow_changes: bool = False) ->
             return Trained(prepared.config, Path(workdir), prepared, pack.states[0], metrics)
         except Exception as error:
             if not isinstance(error, Preempted | Diverged):
-                write_status(workdir, "failed", detail={"reason": f"{type(error).__name__}: {error}"})
+                member.recorder.status("failed", 0, {"reason": f"{type(error).__name__}: {error}"})
             raise
         finally:
             member.recorder.close()

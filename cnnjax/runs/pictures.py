@@ -1,0 +1,93 @@
+"""The picture of the tables that an evaluation leaves: who is taken for whom, how far a confidence can be believed."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnjax.runs.curves import INK, dressed
+from cnnjax.runs.workdir import write_file
+
+__all__ = ["draw_tables"]
+
+_BLUE, _RED = "#5b5f97", "#d1495b"
+_NAMED, _WRITTEN = 40, 12  # classes that still have their names beside a matrix, and their shares written in it
+
+
+def draw_tables(tables: Mapping[str, np.ndarray], path: str | Path, *, names: Sequence[str] = ()) -> None:
+    """Draws every table that has a picture, side by side, to a PNG; where none has, there is no file.
+
+    `confusion` (K, K), counts of truth by guess, is an image of shares of each truth; `calibration` (bins, 3), sums of
+    confidences, counts of right ones and of all, a reliability diagram; others are lines (places) or (K, places), or
+    images (K, K). `names` are those of the K classes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = {name: table for name, table in tables.items() if table.ndim in (1, 2) and table.size}
+    if not drawn:
+        return
+    figure = Figure(figsize=(5.6 * len(drawn), 4.8), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (name, table) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
+        dressed(axes, name.replace("_", " "), size=12)
+        if name == "calibration" and table.shape[1:] == (3,):
+            _reliability(axes, table)
+        elif table.ndim == 2 and table.shape[0] == table.shape[1]:
+            _matrix(figure, axes, table, names if len(names) == len(table) else ())
+        else:
+            _lines(axes, np.atleast_2d(table), names)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_file(path, picture.getvalue())
+
+
+def _matrix(figure: Any, axes: Any, table: np.ndarray, names: Sequence[str]) -> None:
+    """The share of each row (truth) that lies in each column (guess)."""
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1e-30)
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    axes.grid(visible=False)
+    if len(table) <= _NAMED:
+        places = range(len(table))
+        labels = [str(name)[:18] for name in names] or [str(k) for k in places]
+        axes.set_xticks(places, labels, rotation=90, fontsize=7)
+        axes.set_yticks(places, labels, fontsize=7)
+    if len(table) <= _WRITTEN:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                ink = "white" if share > 0.6 else INK
+                axes.text(column, row, f"{share:.0%}", ha="center", va="center", color=ink, fontsize=6)
+    axes.set_xlabel("guess", color=INK)
+    axes.set_ylabel("truth", color=INK)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("share of the truth", color=INK)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=INK, length=0)
+
+
+def _reliability(axes: Any, table: np.ndarray) -> None:
+    """Bars of how often guesses of a confidence were right; on the diagonal they are as sure as they should be."""
+    bins, (confidence, right, count) = len(table), table.T
+    some = count > 0
+    middle = (np.arange(bins) + 0.5) / bins
+    accuracy = right[some] / count[some]
+    gap = float(np.sum(np.abs(right - confidence)) / max(count.sum(), 1e-30))
+    axes.bar(middle[some], accuracy, width=0.9 / bins, color=_BLUE, label="right")
+    axes.bar(middle[some], count[some] / count.sum(), width=0.3 / bins, color=INK, alpha=0.4, label="share of guesses")
+    axes.plot([0, 1], [0, 1], color=_RED, linewidth=1.2)
+    axes.plot(confidence[some] / count[some], accuracy, "o", color=_RED, markersize=4, label=f"gap {gap:.3f}")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("confidence", color=INK)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left")
+
+
+def _lines(axes: Any, table: np.ndarray, names: Sequence[str]) -> None:
+    """A line for each row over places between 0 and 1 (recalls, thresholds)."""
+    names = names if len(names) == len(table) else [str(k) for k in range(len(table))]
+    for name, row in zip(names, table, strict=True):
+        axes.plot(np.linspace(0, 1, len(row)), row, linewidth=1.4, label=str(name))
+    if 1 < len(table) <= 10:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
