@@ -131,8 +131,8 @@ def options_of(function: Callable) -> Mapping[str, Option]:
     options = {p.name: _option(p.annotation, p.default) for p in keywords}
     strength = signature.parameters.get("strength")
     if strength is not None and strength.kind is strength.POSITIONAL_OR_KEYWORD:
-        given = strength.annotation is not strength.empty
-        options["strength"] = _option(strength.annotation if given else NonNegative, 1.0)
+        bounded = peeled(strength.annotation)[0] is float  # else it says what it may be in the step, an array too
+        options["strength"] = _option(strength.annotation if bounded else NonNegative, 1.0)
     return options
 
 

@@ -31,10 +31,8 @@ def segmentation(facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
     def aligned(outputs, batch):
         logits = main_output(outputs)
         if logits.ndim != 4:
-            raise ValueError(
-                f"the net's outputs are {logits.shape}, segmentation needs maps (B, h, w, {classes}); "
-                "choose another model.name, such as unet"
-            )
+            wanted = f"segmentation needs maps (B, h, w, {classes}); choose another model.name, such as unet"
+            raise ValueError(f"the net's outputs are {logits.shape}, {wanted}")
         return logits, _centre(batch["segments"], logits.shape[1:3])
 
     def criterion(outputs, batch):
