@@ -283,6 +283,43 @@ def test_public_functions_have_no_none_defaults_and_no_open_keywords():
     told(problems)
 
 
+def test_public_functions_say_the_types_of_all_that_they_take_and_give():
+    problems = []
+    for path in FILES:
+        if path.name.startswith("_") or room(path) in ("experiments", "configs"):
+            continue
+        for node in tree(path).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+                bare = [argument.arg for argument in arguments if argument.annotation is None]
+                bare += ["what it returns"] * (node.returns is None)
+                problems += [f"{place(path, node.lineno)} {node.name}: {name} has no annotation" for name in bare]
+    told(problems)
+
+
+def test_public_functions_of_arrays_say_their_shapes_in_the_first_sentence():
+    """Those of rooms whose every entry has the same first arguments need not: the room says their shapes."""
+    entries = {function.__code__ for name in sections.ROOMS for function in sections.entries(name).values()}
+    array = re.compile(r"(?<![\w.\[])(jax\.Array|np\.ndarray)(?![\w|])(?! \|)")
+    shape = re.compile(r"\([^()]*[A-Z*…\d,][^()]*\)|\d×\d|[Ss]haped like|[Aa] number|[Aa] key|scalar")
+    problems = []
+    for path in FILES:
+        if path.name.startswith("_") or room(path) not in ROOMS:
+            continue
+        module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for node in tree(path).body:
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            if getattr(inspect.unwrap(getattr(module, node.name)), "__code__", None) in entries:
+                continue
+            types = [argument.annotation for argument in node.args.args if argument.arg != "key"] + [node.returns]
+            if any(annotation is not None and array.fullmatch(ast.unparse(annotation)) for annotation in types):
+                sentence = (ast.get_docstring(node) or "").split("\n\n")[0]
+                if not shape.search(sentence):
+                    problems.append(f"{place(path, node.lineno)} {node.name}: {sentence}")
+    told(problems)
+
+
 def test_random_functions_take_their_key_first_and_call_it_key():
     problems = []
     for path in FILES:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -106,7 +107,7 @@ def _field(span, shape, sizes):
 
 
 def jacobian_field(
-    net: nn.Module, variables, images: jax.Array, name: str = "output", *, unit: tuple[int, ...] = ()
+    net: nn.Module, variables: Mapping, images: jax.Array, name: str = "output", *, unit: tuple[int, ...] = ()
 ) -> jax.Array:
     """How much one unit of a map moves with each pixel: |∂ unit / ∂ image|, mean over images and channels: (*sizes).
 

@@ -103,7 +103,7 @@ def record(split: Split, index: int) -> str:
 
 
 def examples(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """The fields of these examples of a split, read and checked."""
+    """The fields (n, …) of these n examples of a split, read and checked."""
     fields = split.read(indices)
     if expected := getattr(split, "expected", ()):
         where, facts = expected
@@ -121,7 +121,7 @@ def within_budget(split: Split) -> None:
 
 
 def take(split: Split, indices: np.ndarray, train: bool) -> Split:
-    """The split of these examples alone, in this order, for training or for measuring."""
+    """The split of these examples (n,) alone, in this order, for training or for measuring."""
     if hasattr(split, "only"):
         return split.only(indices, train)
     if not split.resident:

@@ -1,6 +1,7 @@
 """Nonlinearities by name."""
 
 import functools
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -45,6 +46,6 @@ _BY_NAME = {
 Activation = Literal[*_BY_NAME]
 
 
-def activation(name: Activation):
+def activation(name: Activation) -> Callable:
     """The elementwise function called `name`."""
     return _BY_NAME[one_of(name, _BY_NAME, path="activation")]

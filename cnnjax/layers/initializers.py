@@ -1,5 +1,6 @@
 """First weights by name: how a kernel or a bias starts."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ _BY_NAME = {
 Initializer = Literal[*_BY_NAME]
 
 
-def initializer(name: Initializer):
+def initializer(name: Initializer) -> Callable:
     """The function `(key, shape, dtype) -> array` called `name`; fan-in counts the window and the inputs of one group.
 
     "torch" is PyTorch's default, uniform in ±1/√fan-in; "dirac" starts a convolution as the identity; "unit_torch" has

@@ -1,8 +1,10 @@
 """U-Net (Ronneberger 2015): an encoder, and a decoder that meets its maps again."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from cnnjax import ops
@@ -135,7 +137,7 @@ class Rise(nn.Module):
         return Double(self.features, self.padding, self.style, name="merge")(jnp.concatenate([skip, x], -1), train)
 
 
-def crop_middle(x, sizes):
+def crop_middle(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
     """The middle of a map (B, *any, C), (B, *sizes, C); of an odd remainder the larger half is cut at the end."""
     starts = [(m - n) // 2 for m, n in zip(x.shape[1:-1], sizes, strict=True)]
     return x[(slice(None), *(slice(a, a + n) for a, n in zip(starts, sizes, strict=True)))]

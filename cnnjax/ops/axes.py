@@ -4,6 +4,8 @@ The axis is named "batch". `train/parallel.py` alone binds it, to devices; where
 (one device, plain jit, a notebook) these functions see the whole batch already.
 """
 
+from typing import Any
+
 import jax
 from jax import lax
 
@@ -28,12 +30,12 @@ def _bound() -> bool:
     return True
 
 
-def total(x):
+def total(x: Any) -> Any:
     """The sum of every device's `x`, leaf by leaf."""
     return lax.psum(x, _AXIS) if _bound() else x
 
 
-def mean(x):
+def mean(x: Any) -> Any:
     """The mean of every device's `x`, leaf by leaf."""
     return lax.pmean(x, _AXIS) if _bound() else x
 

@@ -178,7 +178,7 @@ def _standard(x, over, eps, scale, bias):
 def local_response_norm(
     x: jax.Array, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> jax.Array:
-    """x / (bias + alpha / size · Σ x² over `size` neighbouring channels)^beta; an even size looks further back."""
+    """x (…, C) / (bias + alpha / size · Σ x² over `size` neighbours)^beta; an even size looks further back."""
     _channels(x)
     if size < 1:
         raise ValueError(f"size is {size}; it must be at least 1 channel")

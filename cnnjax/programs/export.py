@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -76,7 +77,7 @@ def main(argv: list[str]) -> None:
     print(write(served, target, to))
 
 
-def write(served, target: Path, to: str) -> str:
+def write(served: Any, target: Path, to: str) -> str:
     """Writes a network to a file, read back and compared before it takes the place of an older one; what was found."""
     try:
         folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.")

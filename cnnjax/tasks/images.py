@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Rate
+from cnnjax.fields import Facts
 from cnnjax.tasks.contract import Task, count, noise_keys
 
 __all__ = ["gan"]
 
 
-def gan(facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task:
+def gan(facts: Facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task:
     """Two networks in one: images from noise (B, latent), and a critic of them, each with its own part of one loss.
 
     The non-saturating loss of Goodfellow 2014; real images count as 1 − `smoothing` for the critic. Two stop-gradients

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.annotations import Count, NonNegative, Rate
+from cnnjax.fields import Facts
 from cnnjax.ops import losses
 from cnnjax.refusals import refuse_misfits
 from cnnjax.tasks.contract import Task, count, main_output, supervised
@@ -19,7 +20,7 @@ _BINS = 15
 
 
 def classification(
-    facts,
+    facts: Facts,
     *,
     criterion: Criterion = "cross_entropy",
     smoothing: Rate = 0.0,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.annotations import NonNegative
+from cnnjax.fields import Facts
 from cnnjax.ops import losses
 from cnnjax.tasks.contract import Task, main_output, supervised
 
@@ -17,7 +18,7 @@ _UNKNOWN = 255  # of `segments`
 _MOST = 64  # classes with a table of their confusions, whose K² numbers an example are kept until the end of a pass
 
 
-def segmentation(facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
+def segmentation(facts: Facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
     """A class for each pixel of `segments`; metrics: loss, miou (over classes that occur), pixel_accuracy, iou_<class>.
 
     Pixels of class `ignore` count nowhere. `dice` is the weight of a soft Dice loss beside the cross-entropy.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import jax
 
+from cnnjax.fields import Facts
+
 __all__ = ["Plan", "resolve"]
 
 
@@ -77,7 +79,7 @@ def _dispatch(wanted: int, platform: str, report: int) -> int:
     return most if wanted else max(n for n in range(1, most + 1) if report % n == 0)
 
 
-def resolve(config: Mapping, facts, available: int) -> Plan:
+def resolve(config: Mapping, facts: Facts, available: int) -> Plan:
     """The plan of a run of `config` on a data set with `facts` where `available` devices are at hand."""
     train, batch = config["train"], config["train"]["batch"]
     examples = facts.counts["train"]

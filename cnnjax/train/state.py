@@ -33,5 +33,5 @@ class State:
 
 
 def key_for(seed: jax.Array, what: str) -> jax.Array:
-    """The random key of one purpose (`init`, `noise`, `augment`) of a run with this seed."""
+    """A key: that of one purpose (`init`, `noise`, `augment`) of a run with this seed."""
     return jax.random.fold_in(jax.random.key(seed), jnp.uint32(zlib.crc32(what.encode())))
