@@ -129,7 +129,8 @@ def errors_name_option(path: str, options: Mapping) -> Iterator[None]:
         yield
     except ValueError as error:
         word, _, rest = str(error).partition(" ")
-        if word in options and rest.startswith("is ") and not hasattr(error, "exit_code"):
+        ours = isinstance(error, ConfigError) or not hasattr(error, "exit_code")  # a damaged file is no option's fault
+        if ours and word in options and rest.startswith(("is ", "holds ")):
             raise ConfigError(f"{path}.{error}") from error
         if "does not fit" in str(error) and "name" in options:
             raise ConfigError(f"{path}.name is {options['name']!r}; for these data its {error}") from error

@@ -121,16 +121,9 @@ def resolve(config: Mapping, facts: Facts, available: int) -> Plan:
         rollbacks=train["rollbacks"],
         ema=config["optimizer"]["ema"] > 0,
         freeze=tuple(config["optimizer"]["freeze"]),
-        factors=_factors(config["optimizer"]["factors"]),
+        factors=tuple(config["optimizer"]["factors"]),
         groups=tuple(config["optimizer"]["groups"]),
     )
-
-
-def _factors(pairs: tuple) -> tuple:
-    for pattern, factor in pairs:
-        if not 0 <= factor < math.inf:
-            raise ValueError(f"optimizer.factors has {(pattern, factor)}; a factor must be finite and ≥ 0")
-    return tuple(pairs)
 
 
 def _indivisible(batch: int, devices: int, accumulate: int) -> str:

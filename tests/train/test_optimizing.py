@@ -128,8 +128,8 @@ def test_numbers_that_do_not_fit_are_refused_before_anything_compiles(train, wor
     [
         ({"freeze": ("c11",)}, r"optimizer\.freeze has 'c11', which fits no parameter; nearest: c1"),
         ({"factors": (("haed", 0.1),)}, r"optimizer\.factors has 'haed', which fits no parameter; nearest: head"),
-        ({"factors": (("head", -0.1),)}, r"optimizer\.factors has \('head', -0.1\); a factor must be finite and ≥ 0"),
-        ({"factors": (("head", float("inf")),)}, r"optimizer\.factors has \('head', inf\)"),
+        ({"factors": (("head", -0.1),)}, r"optimizer\.factors holds -0.1; it must be ≥ 0"),
+        ({"factors": (("head", float("inf")),)}, r"optimizer\.factors holds inf; it must be a finite number"),
         ({"groups": (("*/bais", "adam"),)}, r"optimizer\.groups has '\*/bais', which fits no parameter"),
         (
             {"biases": section("optimizers", "adam")},
