@@ -5,10 +5,10 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
-from cnnjax.runs.lines import lines_of
 
 import cnnjax
 from cnnjax.config import change, section
+from cnnjax.runs.lines import lines_of
 from cnnjax.sweep.local import run_sweep
 from cnnjax.tasks import classification
 from cnnjax.train.recording import with_raw
