@@ -1,21 +1,22 @@
 """The words of a batch, and what may be known of a data set: the vocabulary that data, augmentation and tasks share.
 
 `WORDS` says of every word which shape it has and of which kind it is, `KINDS` what becomes of a kind. Nothing else in
-the house lists words: checks, augmentation, drawing and prediction look here.
+the house lists words: checks, augmentation, drawing and prediction look here. Labels and predictions share them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from cnnjax.refusals import suggestion
+from cnnjax._facts import EXTRA, Facts
 
 __all__ = [
+    "EXTRA",
     "IGNORE",
     "INPUTS",
     "KINDS",
+    "SEEN",
     "WORDS",
     "Facts",
     "Kind",
@@ -25,10 +26,14 @@ __all__ = [
     "kind",
     "misshapen",
     "of_kind",
+    "plane_axes",
 ]
 
 IGNORE = 255
 """The class of places that count nowhere, in `segments` and `instances`."""
+
+SEEN = 0.1
+"""The share of a box below which it is gone, where a picture's border has cut it."""
 
 INPUTS = ("image", "video", "series", "tokens")
 """The words that a net may read."""
@@ -43,7 +48,8 @@ class Kind(NamedTuple):
 
     `move`: moves of the plane, `resize`: another size, `mirror`: what a mirror does beyond the move, `mixup` and
     `cutmix`: with another example, `time`: moves along time of what has steps, `scale`: another unit of the series.
-    "stays" is as it was and still true, "refused" is neither. `drawn` is how `show` and `predict` show it.
+    "stays" is as it was and still true, "refused" is neither. `outside` is what a map of places holds where no picture
+    is, -1 for what is no such map. `drawn` is how `show` and `predict` show it, "title" above the picture.
     """
 
     move: str
@@ -53,104 +59,31 @@ class Kind(NamedTuple):
     cutmix: str
     time: str
     scale: str
+    outside: int
     drawn: str
 
 
-KINDS = {
-    #                     move       resize      mirror     mixup      cutmix     time       scale     drawn
-    "picture":       Kind("sampled", "smoothed", "stays",   "blended", "pasted",  "moved",   "stays",  "picture"),
-    "curve":         Kind("stays",   "stays",    "stays",   "blended", "refused", "moved",   "scaled", "curve"),
-    "tokens":        Kind("stays",   "stays",    "stays",   "refused", "refused", "refused", "stays",  "text"),
-    "per place":     Kind("nearest", "nearest",  "stays",   "refused", "pasted",  "moved",   "stays",  "overlay"),
-    "row per place": Kind("nearest", "nearest",  "stays",   "refused", "refused", "stays",   "stays",  "overlay"),
-    "points":        Kind("landed",  "centres",  "ordered", "refused", "refused", "stays",   "stays",  "dots"),
-    "boxes":         Kind("cut",     "edges",    "stays",   "refused", "refused", "stays",   "stays",  "outline"),
-    "corners":       Kind("turned",  "edges",    "paired",  "refused", "refused", "stays",   "stays",  "outline"),
-    "beside rows":   Kind("stays",   "stays",    "stays",   "refused", "refused", "stays",   "stays",  "words"),
-    "class":         Kind("stays",   "stays",    "stays",   "written", "written", "stays",   "stays",  "words"),
-    "distribution":  Kind("stays",   "stays",    "stays",   "blended", "blended", "stays",   "stays",  "words"),
-    "values":        Kind("stays",   "stays",    "stays",   "blended", "blended", "refused", "scaled", "curve"),
-    "record":        Kind("stays",   "stays",    "stays",   "stays",   "stays",   "stays",   "stays",  "nothing"),
-    "own":           Kind("refused", "refused",  "refused", "refused", "refused", "refused", "refused", "nothing"),
+_KINDS = {
+    #                    move       resize      mirror     mixup      cutmix     time       scale      outside drawn
+    "picture":          ("sampled", "smoothed", "stays",   "blended", "pasted",  "moved",   "stays",    -1, "picture"),
+    "curve":            ("stays",   "stays",    "stays",   "blended", "refused", "moved",   "scaled",   -1, "curve"),
+    "tokens":           ("stays",   "stays",    "stays",   "refused", "refused", "refused", "stays",    -1, "text"),
+    "per place":        ("nearest", "nearest",  "stays",   "refused", "pasted",  "moved",   "stays",   255, "overlay"),
+    "row per place":    ("nearest", "nearest",  "stays",   "refused", "refused", "stays",   "stays",   255, "things"),
+    "places per row":   ("nearest", "nearest",  "stays",   "refused", "refused", "stays",   "stays",     0, "things"),
+    "shares per place": ("refused", "refused",  "refused", "refused", "refused", "refused", "stays",     0, "nothing"),
+    "points":           ("landed",  "centres",  "ordered", "refused", "refused", "stays",   "stays",    -1, "dots"),
+    "boxes":            ("cut",     "edges",    "stays",   "refused", "refused", "stays",   "stays",    -1, "outline"),
+    "corners":          ("turned",  "edges",    "paired",  "refused", "refused", "stays",   "stays",    -1, "outline"),
+    "beside rows":      ("stays",   "stays",    "stays",   "refused", "refused", "stays",   "stays",    -1, "beside"),
+    "class":            ("stays",   "stays",    "stays",   "written", "written", "stays",   "stays",    -1, "title"),
+    "distribution":     ("stays",   "stays",    "stays",   "blended", "blended", "stays",   "stays",    -1, "title"),
+    "values":           ("stays",   "stays",    "stays",   "blended", "blended", "refused", "scaled",   -1, "forecast"),
+    "record":           ("stays",   "stays",    "stays",   "stays",   "stays",   "stays",   "stays",    -1, "nothing"),
+    "own":              ("refused", "refused",  "refused", "refused", "refused", "refused", "refused",  -1, "nothing"),
 }  # fmt: skip
-"""What augmentation does to each kind of word. "own" is an array of a user's own word, of which nobody knows."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What nets, tasks and augmentations may know of a data set.
-
-    `mean` and `std` are per channel, in [0, 1] units, from the training split (from 256 evenly spaced examples of it
-    where it is streamed). `fields` holds shape and dtype of one example's words; `black` and `white` what 0 and 1 of
-    the data are, per channel. `shape`, that of one example's input, and `classes`, the number of names, follow from
-    the rest where they are not given. `extra` may hold segment_names and point_names (texts), mirror (the order of
-    the points as a mirror shows them, (0, 1, …) where it changes none), skeleton (pairs of points to join), words (the
-    vocabulary of tokens: 0 pads, 1 is unknown) and rate (steps a second of a series or a video).
-    """
-
-    input: str = "image"
-    shape: tuple = ()
-    classes: int = 0
-    counts: Mapping = field(default_factory=dict)
-    mean: tuple = ()
-    std: tuple = ()
-    names: tuple = ()
-    extra: Mapping = field(default_factory=dict)
-    fields: Mapping = field(default_factory=dict)
-    black: tuple = ()
-    white: tuple = ()
-
-    def __post_init__(self):
-        known = tuple(self.fields[self.input][0]) if self.input in self.fields else ()
-        for name, given, found in (("shape", tuple(self.shape), known), ("classes", self.classes, len(self.names))):
-            if given and found and given != found:
-                raise ValueError(f"facts.{name} is {given}, but fields and names say {found}")
-            object.__setattr__(self, name, given or found)
-        object.__setattr__(self, "extra", {name: _extra(name, value) for name, value in self.extra.items()})
-
-
-def _texts(value):
-    return tuple(str(text) for text in value)
-
-
-def _order(value):
-    order = tuple(int(place) for place in value)
-    if sorted(order) != list(range(len(order))) or any(order[other] != place for place, other in enumerate(order)):
-        raise ValueError("it must name every point once, and twice mirrored must be as before")
-    return order
-
-
-def _pairs(value):
-    pairs = tuple(tuple(int(place) for place in pair) for pair in value)
-    if any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
-        raise ValueError("it must be pairs of numbers of points")
-    return pairs
-
-
-def _positive(value):
-    if not 0 < float(value) < float("inf"):
-        raise ValueError("it must be positive")
-    return float(value)
-
-
-EXTRA = {
-    "segment_names": _texts,
-    "point_names": _texts,
-    "mirror": _order,
-    "skeleton": _pairs,
-    "words": _texts,
-    "rate": _positive,
-}
-"""The words that `Facts.extra` may hold, and how a value of each becomes plain Python."""
-
-
-def _extra(name, value):
-    if name not in EXTRA:
-        raise ValueError(f"facts.extra has {name!r}{suggestion(name, EXTRA)}")
-    try:
-        return EXTRA[name](value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"facts.extra[{name!r}] is {value!r}: {error}") from None
+KINDS = {name: Kind(*treatments) for name, treatments in _KINDS.items()}
+"""What becomes of each kind of word. "own" is an array of a user's own word, of which nobody knows."""
 
 
 class _About(NamedTuple):
@@ -216,6 +149,17 @@ def _target(values, about) -> Found:
         yield np.abs(values.sum(1, dtype=np.float64) - 1) > 1e-3, "shares of classes sum to 1"
 
 
+def _probabilities(values, about) -> Found:
+    total = values.sum(-1, dtype=np.float64)
+    nowhere = (total == 0) & (values.ndim > 2)  # around the picture that was looked at
+    yield values < 0, "probabilities are not negative"
+    yield (np.abs(total - 1) > 1e-2) & ~nowhere, "probabilities sum to 1"
+
+
+def _masks(values, about) -> Found:
+    yield (values < 0) | (values > 1), "masks go from 0 to 1"
+
+
 def _boxes(values, about) -> Found:
     there, (low, high) = about.there("present", values.shape[:2]), (values[..., :2], values[..., 2:])
     yield there & (high <= low).any(-1), "boxes are y0 x0 y1 x1 with y0 < y1 and x0 < x1"
@@ -259,7 +203,8 @@ class Word(NamedTuple):
     """One word of a batch: the shapes that one example may have, each with its kind, whether its numbers are whole.
 
     In a shape, a letter stands for any length, the same for all words that have N or K; "sizes" for the lengths of the
-    input's height and width, or time. `check(values, about)` finds what no training could use.
+    input's height and width, or time; "classes" for the number of names. `check(values, about)` finds what no training
+    could use.
     """
 
     shapes: Mapping[tuple, str]
@@ -274,13 +219,16 @@ WORDS = {
     "tokens": Word({("T",): "tokens"}, True, _tokens),
     "label": Word({(): "class"}, True, _label),
     "target": Word({("classes",): "distribution", ("L", "C"): "values"}, False, _target),
+    "probabilities": Word({("sizes", "L"): "shares per place", ("classes",): "distribution"}, False, _probabilities),
     "segments": Word({("sizes",): "per place"}, True, _segments),
     "present": Word({("N",): "beside rows"}, False, _switch),
     "boxes": Word({("N", 4): "boxes"}, False, _boxes),
     "classes": Word({("N",): "beside rows"}, True, _classes),
+    "scores": Word({("N",): "beside rows"}),
     "corners": Word({("N", 4, 2): "corners"}, False, _corners),
     "heights": Word({("N", 2): "beside rows"}, False, _heights),
     "instances": Word({("H", "W"): "row per place"}, True, _instances),
+    "masks": Word({("N", "H", "W"): "places per row"}, False, _masks),
     "visible": Word({("K",): "beside rows"}, False, _switch),
     "points": Word({("K", 2): "points"}, False, _points),
     "group": Word({(): "record"}, True, _group),
@@ -293,10 +241,15 @@ WORDS = {
 
 def kind(name: str, rank: int) -> str:
     """The kind of a word whose example has this many axes; an array of a word that is not ours is "own"."""
-    if name not in WORDS:
-        return "own" if rank else "record"
-    shapes = WORDS[name].shapes
-    return next((kind for shape, kind in shapes.items() if len(shape) == rank), next(iter(shapes.values())))
+    for shape, found in WORDS[name].shapes.items() if name in WORDS else ():
+        if len(shape) <= rank <= len(shape) + 2 * ("sizes" in shape):
+            return found
+    return "own" if rank else "record"
+
+
+def plane_axes(kind: str) -> tuple[int, int]:
+    """The axes of height and width in a word of a kind that is a picture, or a map of places."""
+    return (-3, -2) if kind in ("picture", "shares per place") else (-2, -1)
 
 
 def has_time(name: str, rank: int) -> bool:
@@ -328,7 +281,7 @@ def misshapen(shapes: Mapping[str, tuple], facts: Facts) -> tuple[str, str] | tu
 def _fits(shape, letters, bound, name):
     """Whether a shape is that of the letters; N, K, H and W are then what they are in the words that follow."""
     letters = [part for letter in letters for part in (bound.get(letter) or (letter,) * (letter != "sizes"))]
-    if ("sizes",) in WORDS[name].shapes and not bound["sizes"]:
+    if any("sizes" in shape for shape in WORDS[name].shapes) and not bound["sizes"]:
         return True
     if len(shape) != len(letters) or any(isinstance(b, int) and a != b for a, b in zip(shape, letters, strict=True)):
         return False

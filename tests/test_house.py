@@ -23,7 +23,10 @@ ROOMS = (
     "programs",
 )
 # what every room may know of the package itself
-TOP = ("Static", "__version__", "_versions", "annotations", "fields", "refusals")
+TOP = (
+    *("Static", "__version__", "_versions", "annotations", "refusals"),
+    *("fields", "carrying"),  # the words of a batch: what is so of them, and the same done to arrays; both know no room
+)
 FORBIDDEN = ("utils", "util", "common", "base", "helpers", "helper", "misc")
 MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may know
     "ops": (),

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 
 from cnnjax.augment._options import carried, plane, refuse
 from cnnjax.augment._sampling import read, read_lines, whole_slice
-from cnnjax.fields import IGNORE, KINDS, kind
+from cnnjax.fields import KINDS, SEEN, kind
 
-SEEN = 0.1  # a box of which less than this share of its area stays in the picture is gone
 WITHIN = 8  # places along each side of a turned box at which is looked whether it is in the picture
 STEPS = 12  # fixed-point steps that invert a displacement field
 
@@ -150,9 +149,11 @@ def apply(move, facts, example):
     """`example` with every word treated as its kind is by a move: what has a place goes where that lands."""
     moved, kept = dict(example), []
     for name, value in example.items():
-        treatment = KINDS[kind(name, value.ndim)].move
+        about = KINDS[kind(name, value.ndim)]
+        treatment = about.move
         if treatment in ("sampled", "nearest"):
-            own = _nearest if treatment == "nearest" else whole_slice if move.whole else _sampled
+            nearest = partial(_nearest, outside=about.outside)
+            own = nearest if treatment == "nearest" else whole_slice if move.whole else _sampled
             one, rank = partial(own, move=move), 2 + (treatment == "sampled")
             moved[name] = one(value) if value.ndim == rank else jax.vmap(one)(value)
         elif treatment == "landed":
@@ -166,9 +167,9 @@ def apply(move, facts, example):
     return moved
 
 
-def _nearest(places, move):
-    """Whole numbers (H, W) read at the nearest pixel, IGNORE where there is none."""
-    fill = jnp.asarray(IGNORE, places.dtype)
+def _nearest(places, move, outside):
+    """A map (H, W) read at the nearest pixel, `outside` where there is none."""
+    fill = jnp.asarray(outside, places.dtype)
     if move.whole:
         return whole_slice(places, replace(move, fill=fill))
     return read(places[..., None], source(move), move.border, "nearest", fill)[..., 0]

@@ -40,12 +40,12 @@ def carried(entry, facts, example, column, *, verb):
 
     For mixing, which works on a batch, `example` is one of it, by shapes alone.
     """
+    if wrong := misshapen({name: value.shape for name, value in example.items()}, facts):
+        refuse(entry, wrong[0], f"which it can't {verb}: {wrong[1]}")
     found = {name: getattr(KINDS[kind(name, value.ndim)], column) for name, value in example.items()}
     for name, treatment in found.items():
         if treatment == "refused":
             refuse(entry, name, f"which it can't {verb}")
-    if wrong := misshapen({name: value.shape for name, value in example.items()}, facts):
-        refuse(entry, wrong[0], f"which it can't {verb}: {wrong[1]}")
     return found
 
 

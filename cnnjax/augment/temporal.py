@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, Count, Factor, Share
 from cnnjax.augment._options import FLOATING, carried, refuse, repainted, signed
-from cnnjax.fields import IGNORE, Facts, has_time, of_kind
+from cnnjax.fields import KINDS, Facts, has_time, kind, of_kind
 
 __all__ = ["series_mask", "series_scale", "series_shift", "temporal_crop"]
 
@@ -55,7 +55,7 @@ def series_shift(
         moved = x[source]
         if border != "constant":
             return moved
-        outside = fill if name in FLOATING else IGNORE
+        outside = fill if name in FLOATING else KINDS[kind(name, x.ndim)].outside
         return jnp.where(inside.reshape(-1, *(1 for _ in x.shape[1:])), moved, jnp.asarray(outside, x.dtype))
 
     return example | {name: change(name, example[name]) for name in _along("series_shift", facts, example, length)}

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cnnjax.annotations import Bounds
 from cnnjax.data._png16 import deep_png, is_deep
-from cnnjax.data.placing import PLACED, Placing, carry, inverted, unread
+from cnnjax.data.placing import Placing, carry, inverted, unread
 from cnnjax.data.source import NOTHING, DataError, assemble, within_budget
 from cnnjax.data.stream import into_memory
 
@@ -98,8 +98,6 @@ class Pictures:
         return fields if self.train else {**fields, "valid": valid}
 
     def _carried(self, index, words, placing):
-        if PLACED.isdisjoint(words):
-            return words
         try:
             return carry(words, inverted(placing))
         except ValueError as error:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cnnjax.data.placing import kind
-from cnnjax.data.source import Facts
+from cnnjax.fields import IGNORE, Facts, kind
 from cnnjax.programs._drawing import name_of, text_of
 
 _NUMBERS = 64  # of an array that is written out
@@ -48,14 +47,14 @@ def _places(word, value, words, facts):
     names = facts.extra.get("segment_names", ())
     numbers, counts = np.unique(value, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    known = max(counts[numbers != 255].sum(), 1)
-    shares = [(int(numbers[i]), counts[i] / known) for i in order if numbers[i] != 255]
+    known = max(counts[numbers != IGNORE].sum(), 1)
+    shares = [(int(numbers[i]), counts[i] / known) for i in order if numbers[i] != IGNORE]
     return [{"class": number, "name": name_of(number, names), "share": float(share)} for number, share in shares]
 
 
 def _instances(word, value, words, facts):
     numbers, counts = np.unique(value, return_counts=True)
-    shares = {int(n): float(c / value.size) for n, c in zip(numbers, counts, strict=True) if n not in (0, 255)}
+    shares = {int(n): float(c / value.size) for n, c in zip(numbers, counts, strict=True) if n not in (0, IGNORE)}
     return [{"row": number - 1, "share": share} for number, share in shares.items()]
 
 

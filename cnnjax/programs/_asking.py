@@ -33,20 +33,22 @@ class Said(NamedTuple):
 
 def asked(served: Served, files: list[Path]) -> Iterator[Said]:
     """What the network says of all examples of the files, in their order."""
-    at_once = max(1, min(AT_ONCE, _PIXELS // int(np.prod(served.shape[:2] or 1))))
+    at_once, first = max(1, min(AT_ONCE, _PIXELS // int(np.prod(served.shape[:2] or 1)))), 0
     for arrays, group in groupby(files, lambda path: path.suffix.lower() == ".npz"):
         group = list(group)
         if arrays:
             for path in group:
-                yield from _of_arrays(served, path, at_once)
+                first += yield from _of_arrays(served, path, at_once, first)
         else:
             for start in range(0, len(group), at_once):
-                yield from _of_pictures(served, group[start : start + at_once], at_once)
+                chunk = group[start : start + at_once]
+                yield from _of_pictures(served, chunk, at_once, first)
+                first += len(chunk)
 
 
-def _of_pictures(served, chunk, at_once):
+def _of_pictures(served, chunk, at_once, first):
     images, placings, bad = served.read(chunk)
-    rows = zip(_answered(served, images, at_once), placings, strict=True)
+    rows = zip(_answered(served, images, at_once, first), placings, strict=True)
     for path in chunk:
         if str(path) in bad:
             yield Said(str(path), path, error=bad[str(path)])
@@ -58,25 +60,27 @@ def _of_pictures(served, chunk, at_once):
             raise ConfigError(f"the network predicts {error}") from None
 
 
-def _of_arrays(served, path, at_once):
+def _of_arrays(served, path, at_once, first):
+    """What is said of each example of a file, the first of which has the index `first`; their number comes back."""
     try:
         given = served.arrays(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         yield Said(str(path), path, error=f"{type(error).__name__}: {error}")
-        return
+        return 0
     inputs = given[served.facts.input]
     size = inputs.shape[1:3] if served.facts.input == "image" else ()
     for start in range(0, len(inputs), at_once):
-        for row, words in enumerate(_answered(served, inputs[start : start + at_once], at_once), start):
+        for row, words in enumerate(_answered(served, inputs[start : start + at_once], at_once, first + start), start):
             known = {word: value[row] for word, value in given.items()}
             yield Said(f"{path}[{row}]", path, words, size, known)
+    return len(inputs)
 
 
-def _answered(served, inputs, at_once) -> list[dict]:
-    """The words of each of these inputs."""
+def _answered(served, inputs, at_once, first) -> list[dict]:
+    """The words of each of these inputs, the first of which has the index `first`."""
     if not len(inputs):
         return []
-    found = served.predict(inputs, batch=at_once)
+    found = served.predict(inputs, batch=at_once, first=first)
     if not all(np.isfinite(value).all() for value in found.values() if value.dtype.kind == "f"):
         raise ConfigError("the network's answers are not finite; are its weights, mean and std right?")
     return [{word: value[row] for word, value in found.items()} for row in range(len(inputs))]

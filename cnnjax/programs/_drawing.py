@@ -9,8 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 from matplotlib.patheffects import withStroke
 
-from cnnjax.data.placing import kind
-from cnnjax.data.source import Facts
+from cnnjax.fields import IGNORE, INPUTS, KINDS, Facts, kind
 
 _COLORS = (  # told apart by those who see few colours: Okabe and Ito's, then Tol's muted ones
     *("#D55E00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00"),
@@ -40,13 +39,18 @@ def draw(panel, words: dict, facts: Facts, *, predicted=(), size: tuple = (), de
     """
     frame = _Frame(panel, facts, tuple(size) or tuple(np.shape(words.get("image", np.zeros((1, 1)))))[:2], detail, {})
     for given, foretold in ((words, False), (dict(predicted), True)):
-        for word in sorted(given, key=lambda word: word not in ("image", "video", "series", "tokens")):
+        for word in sorted(given, key=lambda word: word not in INPUTS):
             if word == "image" and foretold:
                 continue  # has a panel of its own
-            drawer = DRAWERS.get(kind(word, np.ndim(given[word])))
+            drawer = DRAWERS.get(drawn(word, given[word]))
             if drawer:
                 drawer(frame, word, {**words, **given} if foretold else given, foretold)
     return frame.legend
+
+
+def drawn(word: str, value) -> str:
+    """How a word of an example is drawn."""
+    return KINDS[kind(word, np.ndim(value))].drawn
 
 
 class _Frame:
@@ -98,7 +102,7 @@ def _places(frame, word, words, foretold):
     """Classes of places as colours laid over the picture, or as a band below a curve."""
     names = frame.facts.extra.get("segment_names", ())
     classes = np.asarray(words[word])
-    rest = "not seen" if foretold else "no class"  # 255: what a crop left out, or what is to be ignored
+    rest = "not seen" if foretold else "no class"  # IGNORE: what a crop left out, or what is to be ignored
     if classes.ndim == 1:
         _band(frame, classes, names, rest)
         return
@@ -118,10 +122,10 @@ def _overlay(frame, classes, names=(), rest="no class"):
         here = classes == number
         if number < 0 or _clear(number, names):
             continue
-        rgb = to_rgb(_NOTHING) if number == 255 else color(number - bool(names and _clear(0, names)))
-        layer[here] = (*rgb, 0.7 if number == 255 else 0.55 if frame.detail else 0.25)
-        layer[here & edges] = (*rgb, 1.0 if number != 255 else 0.7)
-        frame.explain(rest if number == 255 else name_of(number, names), "patch", number, rgb)
+        rgb = to_rgb(_NOTHING) if number == IGNORE else color(number - bool(names and _clear(0, names)))
+        layer[here] = (*rgb, 0.7 if number == IGNORE else 0.55 if frame.detail else 0.25)
+        layer[here & edges] = (*rgb, 1.0 if number != IGNORE else 0.7)
+        frame.explain(rest if number == IGNORE else name_of(number, names), "patch", number, rgb)
     if frame.detail:
         frame.show(_grey(frame.image, layer[..., 3] > 0))
     frame.show(layer)
@@ -158,24 +162,21 @@ def _band(frame, classes, names, rest):
     ends = [0, *(np.flatnonzero(np.diff(classes)) + 1), len(classes)]
     for start, end in itertools.pairwise(ends):
         number = int(classes[start])
-        rgb = to_rgb(_NOTHING) if number == 255 else color(number)
+        rgb = to_rgb(_NOTHING) if number == IGNORE else color(number)
         frame.panel.axvspan(start - 0.5, end - 0.5, 0, 0.06, color=rgb, linewidth=0)
-        frame.explain(rest if number == 255 else name_of(number, names), "patch", number, rgb)
+        frame.explain(rest if number == IGNORE else name_of(number, names), "patch", number, rgb)
 
 
-def _instances(frame, word, words, foretold):
-    """Each thing in a colour of its own."""
+def _things(frame, word, words, foretold):
+    """Each thing in a colour of its own, by the number of its row (H, W) or by masks (N, H, W)."""
     rows = np.asarray(words[word])
-    _overlay(frame, np.where((rows > 0) & (rows != 255), (rows - 1) % 254 + 1, rows))
-    frame.legend.clear()
-
-
-def _masks(frame, word, words, foretold):
-    masks, there = np.asarray(words[word]), _there(words, len(words[word]))
-    rows = np.zeros(masks.shape[1:], int)
-    for number in reversed(np.flatnonzero(there)):  # the first row is the surest
-        rows[masks[number] > 0.5] = number % 254 + 1
-    _overlay(frame, rows)
+    if rows.ndim == 3:
+        things = np.zeros(rows.shape[1:], int)
+        for number in reversed(np.flatnonzero(_there(words, len(rows)))):  # the first row is the surest
+            things[rows[number] > 0.5] = number % 254 + 1
+    else:
+        things = np.where((rows > 0) & (rows != IGNORE), (rows - 1) % 254 + 1, rows)
+    _overlay(frame, things)
     frame.legend.clear()
 
 
@@ -184,13 +185,13 @@ def _there(words, count):
 
 
 def _boxes(frame, word, words, foretold):
-    if "corners" not in words:
-        y0, x0, y1, x1 = np.asarray(words[word]).T
-        _outlines(frame, np.stack([np.stack([y0, y0, y1, y1], -1), np.stack([x0, x1, x1, x0], -1)], -1), words)
-
-
-def _turned(frame, word, words, foretold):
+    """Boxes (N, 4), or their corners (N, 4, 2) with the front marked, where they are known."""
     corners = np.asarray(words[word])
+    if corners.ndim == 2:
+        if "corners" not in words:
+            y0, x0, y1, x1 = corners.T
+            _outlines(frame, np.stack([np.stack([y0, y0, y1, y1], -1), np.stack([x0, x1, x1, x0], -1)], -1), words)
+        return
     _outlines(frame, corners, words)
     for front in corners[_there(words, len(corners)), :2] - 0.5:
         frame.panel.plot(front[:, 1], front[:, 0], color="white", linewidth=2.0, zorder=4)
@@ -316,16 +317,14 @@ def text_of(tokens, facts: Facts) -> str:
 DRAWERS = {
     "picture": _picture,
     "curve": _curve,
-    "tokens": _tokens,
-    "per place": _places,
-    "row per place": _instances,
-    "places per row": _masks,
-    "boxes": _boxes,
-    "corners": _turned,
-    "points": _points,
-    "values": _values,
+    "text": _tokens,
+    "overlay": _places,
+    "things": _things,
+    "outline": _boxes,
+    "dots": _points,
+    "forecast": _values,
 }
-"""How each kind of word is drawn; classes and numbers of a whole example stand in the title."""
+"""Who draws what `KINDS` says; classes and numbers of a whole example stand in the title, others beside boxes."""
 
 
 def title(words: dict, facts: Facts) -> str:

@@ -8,9 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cnnjax.data.placing import kind
-from cnnjax.data.source import Facts
-from cnnjax.programs._drawing import DRAWERS, draw, explained, line_height, shown_frames, text_lines, title
+from cnnjax.fields import Facts
+from cnnjax.programs._drawing import DRAWERS, draw, drawn, explained, line_height, shown_frames, text_lines, title
 from cnnjax.refusals import ConfigError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp")
@@ -109,8 +108,7 @@ def _explain(figure: Figure, legend: dict) -> None:
 
 def drawable(predicted: Mapping, facts: Facts) -> bool:
     """Whether anything of these words can be drawn, or said above the picture."""
-    kinds = {kind(word, np.ndim(value)) for word, value in predicted.items()}
-    return bool(kinds & {*DRAWERS, "class", "distribution"})
+    return any(drawn(word, value) in (*DRAWERS, "title") for word, value in predicted.items())
 
 
 def single(words: Mapping, predicted: Mapping, facts: Facts, heading: str, size: tuple = ()) -> Figure:

@@ -125,7 +125,7 @@ def of_weights(
 
     compiled = set()
 
-    def predict(inputs, *, batch=256):
+    def predict(inputs, *, batch=256, first=0):  # nothing is drawn by chance
         count = batch if batch in compiled else len(inputs)  # one shape, one compilation
         compiled.add(count)
         found = apply(variables, np.concatenate([inputs, inputs[:1].repeat(count - len(inputs), 0)]))

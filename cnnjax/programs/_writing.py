@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cnnjax.data.source import Facts
+from cnnjax.fields import KINDS, Facts, kind
 from cnnjax.programs._answers import maps, tables
 from cnnjax.programs._drawing import color
 from cnnjax.refusals import ConfigError
@@ -88,9 +88,9 @@ class _Entries(Written):
             _as_png(picture, file)
             files[word] = f"{self.folder.name}/{file.name}"
         entry = {"image": name} | ({"size": list(size)} if size else {}) | tables(words, self.facts, self.top)
-        for word in set(entry) & {"target", "series"}:
-            value = np.asarray(words[word])
-            entry[word] = value.tolist() if value.ndim == 2 else entry[word]
+        for word in set(entry) & set(words):
+            if kind(word, np.ndim(words[word])) in ("values", "curve"):
+                entry[word] = np.asarray(words[word]).tolist()
         return entry | ({"files": files} if files else {})
 
     def _close(self):
@@ -113,11 +113,13 @@ class _Arrays(Written):
         if error:
             self.bad.append((name, error))
             return
-        large = {word for word, value in words.items() if word in ("segments", "instances", "masks")}
         for word, value in words.items():
-            if word in large:
+            what = kind(word, np.ndim(value))
+            if what == "shares per place":
+                continue  # as many numbers as places and classes
+            if KINDS[what].outside >= 0:
                 self._put(f"{word}_{len(self.files)}", np.asarray(value))
-            elif np.ndim(value) < 3 or word != "probabilities":
+            else:
                 self.small.setdefault(word, []).append(np.asarray(value))
         if size:
             self.small.setdefault("size", []).append(np.asarray(size))

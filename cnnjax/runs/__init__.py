@@ -1,1 +1,1 @@
-"""What a run leaves on disk: workdir, checkpoints, provenance, reports, curves; and the signals that end it."""
+"""What a run leaves on disk: workdir, checkpoints, provenance, reports, lines, pictures; and signals that end it."""

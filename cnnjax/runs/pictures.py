@@ -14,6 +14,7 @@ __all__ = ["draw_tables"]
 
 _BLUE, _RED = "#5b5f97", "#d1495b"
 _NAMED, _WRITTEN = 40, 12  # classes that still have their names beside a matrix, and their shares written in it
+_MOST = 1000  # rows of a table that can still be told apart in a picture
 
 
 def draw_tables(tables: Mapping[str, np.ndarray], path: str | Path, *, names: Sequence[str] = ()) -> None:
@@ -21,12 +22,12 @@ def draw_tables(tables: Mapping[str, np.ndarray], path: str | Path, *, names: Se
 
     `confusion` (K, K), counts of truth by guess, is an image of shares of each truth; `calibration` (bins, 3), sums of
     confidences, counts of right ones and of all, a reliability diagram; others are lines (places) or (K, places), or
-    images (K, K). `names` are those of the K classes.
+    images (K, K). `names` are those of the K classes; tables of more than 1,000 rows have no picture.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = {name: table for name, table in tables.items() if table.ndim in (1, 2) and table.size}
+    drawn = {name: table for name, table in tables.items() if _readable(table)}
     if not drawn:
         return
     figure = Figure(figsize=(5.6 * len(drawn), 4.8), dpi=150, layout="constrained")
@@ -42,6 +43,10 @@ def draw_tables(tables: Mapping[str, np.ndarray], path: str | Path, *, names: Se
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_file(path, picture.getvalue())
+
+
+def _readable(table: np.ndarray) -> bool:
+    return table.size > 0 and (table.ndim == 1 or (table.ndim == 2 and len(table) <= _MOST))
 
 
 def _matrix(figure: Any, axes: Any, table: np.ndarray, names: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ __all__ = ["classification"]
 
 Criterion = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
 _BINS = 15
+_MOST = 4096  # classes of which every pair is counted, in 64 MB
 
 
 def classification(
@@ -29,7 +30,7 @@ def classification(
 ) -> Task:
     """One of `facts.classes` for each example; metrics: loss, accuracy, and accuracy within the first `top` if given.
 
-    Tables: `confusion` (K, K) of truth and guess, `calibration` (15, 3) by confidence.
+    Tables: `confusion` (K, K) of truth and guess, of up to 4,096 classes, `calibration` (15, 3) by confidence.
     A batch's `target` (a distribution, written by mixing) wins over its `label`. Further outputs beside `main` are
     auxiliary heads, whose losses count `auxiliary` times.
     """
@@ -104,13 +105,16 @@ def _accuracies(sums: Mapping) -> dict[str, float]:
 def _tables(rows: Mapping, classes: int) -> dict[str, np.ndarray]:
     """`confusion` (K, K): how often an example of class i was called k; `calibration` (bins, 3), by confidence.
 
-    A bin holds the sum of its confidences, how many of them were right, and how many there are (Guo 2017).
+    There is no confusion of more classes than `_MOST`: of 21,841 it would take 2 GB, each time. A bin holds the sum of
+    its confidences, how many of them were right, and how many there are (Guo 2017).
     """
     truth, guess, confidence = (np.asarray(rows[name]) for name in ("truth", "guess", "confidence"))
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (truth, guess), 1)
     bins = np.clip((confidence * _BINS).astype(int), 0, _BINS - 1)
     each = np.stack([confidence, truth == guess, np.ones(len(truth))], -1).astype(np.float64)
     calibration = np.zeros((_BINS, 3))
     np.add.at(calibration, bins, each)
+    if classes > _MOST:
+        return {"calibration": calibration}
+    confusion = np.zeros((classes, classes), np.int32)
+    np.add.at(confusion, (truth, guess), 1)
     return {"confusion": confusion, "calibration": calibration}

@@ -30,10 +30,7 @@ def segmentation(facts: Facts, *, ignore: int = 255, dice: NonNegative = 0.0) ->
     classes = len(names)
 
     def aligned(outputs, batch):
-        logits = main_output(outputs)
-        if logits.ndim != 4:
-            wanted = f"segmentation needs maps (B, h, w, {classes}); choose another model.name, such as unet"
-            raise ValueError(f"the net's outputs are {logits.shape}, {wanted}")
+        logits = _maps(outputs, classes)
         return logits, _centre(batch["segments"], logits.shape[1:3])
 
     def criterion(outputs, batch):
@@ -77,6 +74,17 @@ def segmentation(facts: Facts, *, ignore: int = 255, dice: NonNegative = 0.0) ->
         metric="miou",
         views="probabilities",
     )
+
+
+def _maps(outputs, classes: int) -> jax.Array:
+    """The logits (B, h, w, K) that a net gives."""
+    logits = main_output(outputs)
+    if logits.ndim != 4:
+        raise ValueError(
+            f"the net's outputs are {logits.shape}, segmentation needs maps (B, h, w, {classes}); "
+            "choose another model.name, such as unet"
+        )
+    return logits
 
 
 def _predicted(input: str, outputs, batch) -> dict[str, jax.Array]:

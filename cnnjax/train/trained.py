@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
+from cnnjax.carrying import carried, placed
 from cnnjax.config import ConfigError
+from cnnjax.fields import of_kind
 from cnnjax.ops import compiler_options
 from cnnjax.runs.checkpoints import CheckpointError, Checkpoints
 from cnnjax.runs.provenance import recorded
 from cnnjax.runs.tables import numbers_and_tables
-from cnnjax.train._input_pixels import affine_maps, brought_back, placed, plane
+from cnnjax.train._input_pixels import affine_maps, check_planes, plane, same_pixels
 from cnnjax.train.job import PreparedRun, prepare
 from cnnjax.train.program import Parts
 from cnnjax.train.state import State
@@ -66,29 +68,43 @@ class Trained:
         """The task that it was trained for."""
         return self._parts.task
 
-    def predict(self, inputs: np.ndarray, *, batch: int = 256) -> dict[str, np.ndarray]:
+    def predict(self, inputs: np.ndarray, *, batch: int = 256, first: int = 0) -> dict[str, np.ndarray]:
         """What the task predicts (`label`, `probabilities`, `boxes`, …) for inputs (N, …) as the data has them.
 
         Boxes, points, corners, segments and masks are in the inputs' own pixels, whatever the evaluation pipeline does
-        to pictures. What is drawn by chance is a function of an input's place.
+        to pictures. What is drawn by chance is a function of an input's index, the first of which is `first`.
         """
-        apply = jax.jit(self.answer, compiler_options=compiler_options(jax.default_backend()))
-        maps, found = affine_maps(self.prepared.program, self.state.hparams), []
+        program, input, found, maps = self.prepared.program, self.facts.input, [], []
         for start in range(0, len(inputs), batch):
-            chunk = np.asarray(inputs[start : start + batch])
-            missing = (batch - len(chunk)) if len(inputs) > batch else 0  # one shape, one compilation
+            chunk, index = np.asarray(inputs[start : start + batch]), np.int32(first + start)
+            last = first and (batch, *chunk.shape[1:]) in self._asked  # of inputs that came chunk by chunk
+            missing = (batch - len(chunk)) if len(inputs) > batch or last else 0  # one shape, one compilation
             padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, 0)]) if missing else chunk
-            moved = placed(apply.eval_shape(self.variables, padded, start), self.facts.input)
-            places = maps(padded, start)[: len(chunk)] if moved else ()  # refused, if it is, before the net compiles
-            answer = apply(self.variables, padded, start)
-            words = {name: np.asarray(value)[: len(chunk)] for name, value in answer.items()}
-            found.append(self._in_input_pixels(words, places, padded.shape) if moved else words)
+            self._asked.add(padded.shape)
+            foretold = self._apply.eval_shape(self.variables, padded, index)
+            if input in of_kind("picture") and placed(foretold):  # refused, if it is, before the net compiles
+                check_planes(foretold, plane(input, (1, *program.seen.shape)))
+                maps.append(self._maps(padded, index)[: len(chunk)])
+            words = self._apply(self.variables, padded, index)
+            found.append({name: np.asarray(value)[: len(chunk)] for name, value in words.items()})
+        if maps and not same_pixels(maps, program.seen.shape, inputs.shape[1:]):
+            size, mirror = plane(input, inputs.shape), tuple(self.facts.extra.get("mirror", ()))
+            found = [carried(words, own, size, mirror) for words, own in zip(found, maps, strict=True)]
         return {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
 
-    def _in_input_pixels(self, words: Mapping, maps: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-        seen, input = self.prepared.program.seen.shape, self.facts.input
-        size, mirror = plane(input, shape), tuple(self.facts.extra.get("mirror", ()))
-        return brought_back(words, maps, plane(input, (1, *seen)), size, mirror)
+    @functools.cached_property
+    def _apply(self) -> Callable:
+        """`answer`, compiled once for every shape of inputs that it is asked."""
+        return jax.jit(self.answer, compiler_options=compiler_options(jax.default_backend()))
+
+    @functools.cached_property
+    def _maps(self) -> Callable:
+        return affine_maps(self.prepared.program, self.state.hparams)
+
+    @functools.cached_property
+    def _asked(self) -> set:
+        """The shapes of inputs that it was asked."""
+        return set()
 
     def answer(self, variables: Mapping, inputs: jax.Array, first: jax.Array | int = 0) -> dict[str, jax.Array]:
         """What the task predicts for inputs (B, …), the first of which has the index `first`.

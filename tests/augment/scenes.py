@@ -76,6 +76,7 @@ def marked(rows=16, size=41, channels=1, seed=0):
         "image": np.round(np.repeat(image[..., None], channels, -1) * 255).astype(np.uint8),
         "segments": (np.abs(gaps).max(-1) <= 1).astype(np.int32),
         "instances": (np.abs(gaps).max(-1) <= 1).astype(np.uint8),
+        "masks": (np.abs(gaps).max(-1) <= 1)[:, None].astype(np.uint8),
         "points": centres[:, None].astype(np.float32),
         "visible": np.ones((rows, 1), np.float32),
         "boxes": np.concatenate([centres - 1, centres + 2], -1)[:, None].astype(np.float32),
@@ -107,6 +108,7 @@ def landed(fields):
         "image": centroid(fields["image"].mean(-1)[inside]) - points[inside],
         "segments": centroid(fields["segments"][inside] == 1) - points[inside],
         "instances": centroid(fields["instances"][inside] == 1) - points[inside],
+        "masks": centroid(fields["masks"][inside, 0] == 1) - points[inside],
         "boxes": (boxes - points)[inside],
         "corners": (fields["corners"][:, 0].mean(1) - 0.5 - points)[inside],
     }

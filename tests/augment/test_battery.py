@@ -82,14 +82,17 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
     "tokens": (20,),
     "label": (),
     "target": (CLASSES,),
+    "probabilities": (CLASSES,),
     "boxes": (3, 4),
     "classes": (3,),
     "present": (3,),
+    "scores": (3,),
     "corners": (3, 4, 2),
     "heights": (3, 2),
     "points": (1, 2),
     "visible": (1,),
     "instances": (16, 16),
+    "masks": (3, 16, 16),
     "group": (),
     "valid": (),
     "index": (),
@@ -97,7 +100,7 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
 }
 SIZES = {"image": (16, 16), "video": (9, 16, 16), "series": (20,), "tokens": (20,)}
 LABELS = tuple(word for word in WORDS if word not in INPUTS)
-PLACED = ("boxes", "corners", "points", "instances")
+PLACED = ("boxes", "corners", "points", "instances", "masks")
 
 
 def outcome(name, given, word, shape, about):
@@ -166,8 +169,8 @@ def test_labels_of_the_wrong_shape_and_words_of_ones_own_are_refused_where_somet
 
 def test_mixing_refuses_what_it_cannot_mix():
     refusing = {
-        "mixup": {"segments", "tokens", *PLACED, "classes", "present", "heights", "visible"},
-        "cutmix": {"tokens", "series", *PLACED, "classes", "present", "heights", "visible"},
+        "mixup": {"segments", "tokens", *PLACED, "classes", "present", "scores", "heights", "visible"},
+        "cutmix": {"tokens", "series", *PLACED, "classes", "present", "scores", "heights", "visible"},
     }
     refusing["mix"] = refusing["mixup"] | refusing["cutmix"]
     for name, words in refusing.items():

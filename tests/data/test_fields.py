@@ -34,6 +34,9 @@ def scenes():
         "tokens": rng.integers(0, 4, (ROWS, 5)).astype(np.int32),
         "label": (np.arange(ROWS) % 3).astype(np.int32),
         "target": np.eye(3, dtype=np.float32)[np.arange(ROWS) % 3],
+        "probabilities": np.eye(3, dtype=np.float32)[np.arange(ROWS) % 3],
+        "masks": np.stack([instances == 1, instances == 2], 1).astype(np.float32),
+        "scores": there * np.float32(0.5),
         "segments": rng.choice(np.array([0, 1, 2, 255], np.int32), (ROWS, 6, 9)),
         "instances": instances,
         "boxes": np.tile(np.stack([box, 0 * box]), (ROWS, 1, 1)),
@@ -73,6 +76,9 @@ WRONG = [  # word, place in the example, value; what the message says after the 
     ("target", (0,), -0.5, "target -0.5; shares of classes are not negative"),
     ("target", (), 0.5, "target [0.5 0.5 0.5]; shares of classes sum to 1"),
     ("target", (1,), np.nan, "values of target that are not finite"),
+    ("probabilities", (0,), -0.5, "probabilities -0.5; probabilities are not negative"),
+    ("probabilities", (), 0.5, "probabilities [0.5 0.5 0.5]; probabilities sum to 1"),
+    ("masks", (1, 2, 3), 2, "masks 2.0; masks go from 0 to 1"),
     ("segments", (3, 4), 3, "segments 3; segments go from 0 to 2, and 255 where they count nowhere"),
     ("segments", (3, 4), -3, "segments -3; segments go from 0 to 2, and 255 where they count nowhere"),
     ("instances", (5, 8), 2, "instances 2; instances are 0, 255, or n for the n-th of the 2 rows of boxes"),
@@ -121,6 +127,8 @@ def test_what_is_right_to_half_a_pixel_or_only_pads_is_taken():
     fields["points"][0, 0] = (-1, 9)
     fields["points"][1, 1], fields["visible"][1, 1] = (99, 99), 0
     fields["boxes"][2, 1] = (7, 7, 3, 3)  # not present
+    fields["probabilities"] = np.full((ROWS, 6, 9, 2), 0.5, np.float32)
+    fields["probabilities"][:, :2] = 0  # around the picture that was looked at
     fields["corners"][3, 0] = np.round(3 + 2.2 * np.array([[-1, -0.3], [0.3, -1], [1, 0.3], [-0.3, 1]]))
     assert from_arrays(fields, scenes(), names=("a", "b", "c"), extra=EXTRA).facts.classes == 3
 
@@ -141,6 +149,13 @@ def test_labels_of_what_is_not_valid_are_not_looked_at():
         ("points", np.zeros((ROWS, 3, 3)), "points has shape (3, 3) an example; it must be (3, 2)"),
         ("visible", np.zeros((ROWS, 2)), "points has shape (3, 2) an example; it must be (2, 2)"),
         ("target", np.zeros((ROWS, 4)), "target has shape (4,) an example; it must be (3,) or (L, C)"),
+        (
+            "probabilities",
+            np.zeros((ROWS, 6, 8, 3)),
+            "probabilities has shape (6, 8, 3) an example; it must be (6, 9, L) or (3,)",
+        ),
+        ("masks", np.zeros((ROWS, 2, 6, 8)), "masks has shape (2, 6, 8) an example; it must be (2, 6, 9)"),
+        ("scores", np.zeros((ROWS, 3)), "scores has shape (3,) an example; it must be (2,)"),
         ("segments", np.zeros((ROWS, 6, 9)), "segments has type float32; give whole numbers"),
         ("classes", np.zeros((ROWS, 2)), "classes has type float32; give whole numbers"),
     ],
@@ -229,7 +244,7 @@ def test_facts_say_shape_and_type_of_every_word_and_what_the_set_knows_beside():
 
 
 def test_classes_of_boxes_are_counted_where_there_is_no_label():
-    fields = {name: value for name, value in scenes().items() if name not in ("label", "target")}
+    fields = {name: value for name, value in scenes().items() if name not in ("label", "target", "probabilities")}
     fields["classes"][3, 0] = 4
     assert from_arrays(fields, fields, extra=EXTRA).facts.names == ("0", "1", "2", "3", "4")
     with pytest.raises(DataError, match="test: example 3 has classes 4; classes go from 0 to 1"):

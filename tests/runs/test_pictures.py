@@ -34,7 +34,8 @@ def test_every_table_is_drawn_beside_the_others(tables, tmp_path):
 
 
 def test_tables_without_a_picture_make_no_file(tmp_path):
-    draw_tables({"cube": np.zeros((2, 2, 2))}, tmp_path / "tables-test.png")
+    tables = {"cube": np.zeros((2, 2, 2)), "confusion": np.zeros((1001, 1001), np.int8), "none": np.zeros((0, 3))}
+    draw_tables(tables, tmp_path / "tables-test.png")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -66,6 +66,16 @@ def test_auxiliary_heads_add_their_share_to_the_loss():
     assert total(both, 0.3) == pytest.approx(1.3 * total(logits, 0.3))
 
 
+def test_of_very_many_classes_no_pair_is_counted():
+    rows = {"truth": np.array([0, 4095]), "guess": np.array([0, 0]), "confidence": np.array([0.2, 0.9])}
+    for classes, tables in ((4096, {"confusion", "calibration"}), (4097, {"calibration"})):
+        task = classification(Facts(shape=(8, 8, 1), classes=classes))
+        found = task.summarize({"correct": 1.0, "examples": 2.0}, rows)
+        assert set(found) == {"accuracy"} | tables
+        if "confusion" in tables:
+            assert (found["confusion"].dtype, found["confusion"].sum(), found["confusion"][4095, 0]) == ("int32", 2, 1)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from cnnjax import weights
 from cnnjax.config import ConfigError, augmentation, experiment, section
 from cnnjax.data import Source, from_arrays
-from cnnjax.tasks import Task, count, supervised
+from cnnjax.tasks import Task, count, noise_keys, supervised
 from cnnjax.train.job import prepare
 from cnnjax.train.trained import Trained
 
@@ -49,7 +50,7 @@ def sight(facts, *, least: float = 0.5) -> Task:
         return {
             "boxes": jnp.concatenate([low, high], -1)[:, None].astype(jnp.float32),
             "points": middle[:, None],
-            "corners": corners[:, None] - 0.5,
+            "corners": corners[:, None],
             "segments": bright.astype(jnp.int32),
             "masks": bright[:, None],
         }
@@ -103,7 +104,7 @@ def test_what_has_a_place_comes_back_into_the_inputs_own_pixels(pipeline):
     assert np.abs(found["points"][:, 0] - ((box[:, :2] + box[:, 2:]) / 2 - 0.5)).max() <= within
     if "turned" not in pipeline:  # there a box around a box is larger
         assert np.abs(found["boxes"][:, 0] - box).max() <= 1.5 * within + 0.01
-        low, high = found["corners"][:, 0].min(1) + 0.5, found["corners"][:, 0].max(1) + 0.5
+        low, high = found["corners"][:, 0].min(1), found["corners"][:, 0].max(1)
         assert np.abs(np.concatenate([low, high], -1) - box).max() <= 1.5 * within + 0.01
     for maps in (found["segments"], found["masks"][:, 0]):
         assert maps.shape == image.shape
@@ -158,6 +159,57 @@ def test_a_task_of_several_passes_and_draws_is_exported_as_it_predicts():
     )
     found = jax.export.deserialize(bytearray(program)).call(images)
     np.testing.assert_allclose(found["image"], run.predict(images, batch=3)["image"], atol=1e-4)
+
+
+def test_corners_come_back_from_a_mirror_with_the_front_first_and_the_way_round():
+    run = trained(("flip",), flip={"probability": 1.0})
+    fields = run.source.test.arrays
+    y0, x0, y1, x1 = fields["boxes"][:, 0].T
+    wanted = np.stack([np.stack(at, -1) for at in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))], 1)
+    np.testing.assert_allclose(run.predict(fields["image"])["corners"][:, 0], wanted, atol=1e-3)
+
+
+def test_inputs_asked_in_chunks_draw_as_those_asked_at_once():
+    run = trained(("normalize",), f"{HERE}:lottery", f"{SHAPES}:things")
+    images = run.source.test.arrays["image"]
+    whole = run.predict(images, batch=3)["target"]
+    parts = [
+        run.predict(images[first : first + 3], batch=3, first=first)["target"] for first in range(0, len(images), 3)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert len(np.unique(whole)) == len(images)
+    np.testing.assert_array_equal(run.predict(images[:3])["target"], whole[:3])
+
+
+TRACED = []
+
+
+def test_a_network_that_is_asked_again_is_not_compiled_again():
+    run = trained(("flip",), f"{HERE}:lottery")
+    images = run.source.test.arrays["image"]
+    TRACED.clear()
+    run.predict(images, batch=3)
+    count = len(TRACED)
+    run.predict(images, batch=3)
+    run.predict(images[:3], first=5, batch=3)
+    run.predict(images[:2], first=6, batch=3)
+    assert len(TRACED) == count > 0
+
+
+def lottery(facts) -> Task:
+    """A number drawn by an example's index, and a point."""
+    whole = sight(facts)
+
+    def forward(net, params, batch, key):
+        outputs, state = net(params, batch, key)
+        return jax.vmap(jax.random.uniform)(noise_keys(net, key, batch))[:, None] + 0 * outputs, state
+
+    def predict(outputs, batch):
+        TRACED.append(facts.input)
+        return {"target": outputs[:, :1], "points": outputs[:, None, :1].repeat(2, -1)}
+
+    loss = supervised(lambda outputs, batch: (outputs[:, 0] ** 2, jnp.ones(len(outputs))), forward)
+    return dataclasses.replace(whole, predict=predict, forward=forward, loss=loss)
 
 
 def test_tasks_and_nets_are_given_the_facts_as_the_evaluation_pipeline_leaves_them():
