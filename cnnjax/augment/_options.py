@@ -12,6 +12,7 @@ Method = Literal["bilinear", "cubic"]
 Content = Literal["constant", "mean", "noise"]
 PICTURES = of_kind("picture")
 FLOATING = of_kind("picture", "curve")
+TRIES = 10  # windows that are drawn until one fits into the picture
 
 
 def outside(facts, border, fill, method="bilinear"):
@@ -27,6 +28,19 @@ def signed(key, shape=()):
 def happens(key, probability):
     """True with a (traced) probability: never at 0, always at 1."""
     return jax.random.uniform(key) < probability
+
+
+def drawn_sides(size, share, aspect, spare=0):
+    """Height and width in whole pixels of the first window that fits into `size`, and whether one does.
+
+    Of windows of these shares (N,) of the area, whose width / height has these logarithms (N,); `spare` pixels along
+    both axes must be left.
+    """
+    area = share * (size[0] * size[1])
+    sides = [jnp.round(jnp.sqrt(area * jnp.exp(sign * aspect))) for sign in (-1, 1)]
+    fits = jnp.all(jnp.stack([(side > 0) & (side <= n - spare) for side, n in zip(sides, size, strict=True)]), axis=0)
+    first = jnp.argmax(fits)
+    return *(side[first] for side in sides), fits[first]
 
 
 def refuse(entry, word, why):
