@@ -7,17 +7,27 @@ import jax.numpy as jnp
 
 from cnnjax.fields import KINDS, kind, misshapen, of_kind
 
-Border = Literal["constant", "mean", "edge", "reflect"]
+Border = Literal["auto", "constant", "mean", "edge", "reflect"]
 Method = Literal["bilinear", "cubic"]
 Content = Literal["constant", "mean", "noise"]
 PICTURES = of_kind("picture")
 FLOATING = of_kind("picture", "curve")
+BRIGHT = 2 / 3
 TRIES = 10  # windows that are drawn until one fits into the picture
 
 
 def outside(facts, border, fill, method="bilinear"):
     """The part of a move that says what its new pixels look like."""
+    if border == "auto":
+        border = "edge" if bright(facts) else "constant"
     return {"border": border, "fill": jnp.asarray(facts.mean if border == "mean" else fill, float), "method": method}
+
+
+def bright(facts):
+    """Whether the training set is dark on a bright ground: its mean lies above 2/3 from black to white, by channel."""
+    black, white = facts.black or (0.0,) * len(facts.mean), facts.white or (1.0,) * len(facts.mean)
+    shares = [(mean - low) / (high - low) for mean, low, high in zip(facts.mean, black, white, strict=True)]
+    return bool(shares) and min(shares) > BRIGHT
 
 
 def signed(key, shape=()):
