@@ -106,6 +106,11 @@ def _below(values, count, what):
     return wrong, f"{what} go from 0 to {count - 1}" if count else f"{what} are 0 or more"
 
 
+def _shades(values, about) -> Found:
+    if values.dtype.kind == "f":  # where a picture was resized it may be beyond by a little
+        yield (values < -0.01) | (values > 1.01), "floats go from 0 to 1: divide by the largest there can be"
+
+
 def _label(values, about) -> Found:
     yield _below(values, about.facts.classes, "labels")
 
@@ -133,9 +138,8 @@ def _segments(values, about) -> Found:
 
 
 def _instances(values, about) -> Found:
-    rows = next(
-        (about.fields[word] for word in ("boxes", "corners") if word in about.fields), np.zeros((len(values), 0))
-    )
+    rows = [about.fields[word] for word in ("boxes", "corners") if word in about.fields]
+    rows = rows[0] if rows else np.zeros((len(values), 0))
     there = np.pad(about.there("present", rows.shape[:2]), ((0, 0), (1, 0)), constant_values=True)
     flat = values.reshape(len(values), -1).astype(np.int64)
     known = np.take_along_axis(there, np.clip(flat, 0, there.shape[1] - 1), 1) & (flat >= 0) & (flat < there.shape[1])
@@ -213,8 +217,8 @@ class Word(NamedTuple):
 
 
 WORDS = {
-    "image": Word({("H", "W", "C"): "picture"}),
-    "video": Word({("T", "H", "W", "C"): "picture"}),
+    "image": Word({("H", "W", "C"): "picture"}, False, _shades),
+    "video": Word({("T", "H", "W", "C"): "picture"}, False, _shades),
     "series": Word({("T", "C"): "curve"}),
     "tokens": Word({("T",): "tokens"}, True, _tokens),
     "label": Word({(): "class"}, True, _label),
@@ -299,8 +303,7 @@ def first_problem(fields: Mapping[str, np.ndarray], facts: Facts) -> tuple[int, 
 
     The row is -1 where it is wrong with every example. Examples of `valid` 0 are not looked at.
     """
-    found = misshapen({name: value.shape[1:] for name, value in fields.items()}, facts)
-    if found:
+    if found := misshapen({name: value.shape[1:] for name, value in fields.items()}, facts):
         return -1, found[1]
     for name, values in fields.items():
         wanted = "iu" if name in WORDS and WORDS[name].whole else "fiub"
@@ -329,7 +332,7 @@ def _wrong(about):
             finite = np.isfinite(values.reshape(len(values), -1)).all(1)
             if not finite.all():
                 return int(np.argmin(finite)), f"values of {name} that are not finite"
-        elif values.dtype.itemsize == 8:
+        elif values.dtype.itemsize == 8 or values.dtype == np.uint32:
             if found := _first(name, values, values != values.astype(np.int32), "whole numbers have 32 bits"):
                 return found
     for name in WORDS:

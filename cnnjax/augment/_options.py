@@ -7,16 +7,27 @@ import jax.numpy as jnp
 
 from cnnjax.fields import KINDS, kind, misshapen, of_kind
 
-Border = Literal["constant", "mean", "edge", "reflect"]
+Border = Literal["auto", "constant", "mean", "edge", "reflect"]
 Method = Literal["bilinear", "cubic"]
 Content = Literal["constant", "mean", "noise"]
 PICTURES = of_kind("picture")
 FLOATING = of_kind("picture", "curve")
+BRIGHT = 2 / 3
+TRIES = 10  # windows that are drawn until one fits into the picture
 
 
 def outside(facts, border, fill, method="bilinear"):
     """The part of a move that says what its new pixels look like."""
+    if border == "auto":
+        border = "edge" if bright(facts) else "constant"
     return {"border": border, "fill": jnp.asarray(facts.mean if border == "mean" else fill, float), "method": method}
+
+
+def bright(facts):
+    """Whether the training set is dark on a bright ground: its mean lies above 2/3 from black to white, by channel."""
+    black, white = facts.black or (0.0,) * len(facts.mean), facts.white or (1.0,) * len(facts.mean)
+    shares = [(mean - low) / (high - low) for mean, low, high in zip(facts.mean, black, white, strict=True)]
+    return bool(shares) and min(shares) > BRIGHT
 
 
 def signed(key, shape=()):
@@ -27,6 +38,19 @@ def signed(key, shape=()):
 def happens(key, probability):
     """True with a (traced) probability: never at 0, always at 1."""
     return jax.random.uniform(key) < probability
+
+
+def drawn_sides(size, share, aspect, spare=0):
+    """Height and width in whole pixels of the first window that fits into `size`, and whether one does.
+
+    Of windows of these shares (N,) of the area, whose width / height has these logarithms (N,); `spare` pixels along
+    both axes must be left.
+    """
+    area = share * (size[0] * size[1])
+    sides = [jnp.round(jnp.sqrt(area * jnp.exp(sign * aspect))) for sign in (-1, 1)]
+    fits = jnp.all(jnp.stack([(side > 0) & (side <= n - spare) for side, n in zip(sides, size, strict=True)]), axis=0)
+    first = jnp.argmax(fits)
+    return *(side[first] for side in sides), fits[first]
 
 
 def refuse(entry, word, why):

@@ -128,7 +128,8 @@ def gamma(
 ) -> jax.Array:
     """The image to the power of g, log-uniform in 1/(1 + amount) … 1 + amount."""
     power = jnp.exp(jnp.log1p(amount) * strength * signed(key))
-    return jnp.where(power == 1, colors, jnp.maximum(colors, 1e-6) ** power.astype(colors.dtype))
+    bent = jnp.maximum(colors, 1e-6) ** power.astype(colors.dtype)  # the floor keeps the derivative at 0 finite
+    return jnp.where(power == 1, colors, jnp.where(colors > 0, bent, 0))
 
 
 def lighting(

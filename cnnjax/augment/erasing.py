@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.annotations import Factor, NonNegative, Share
-from cnnjax.augment._options import Content, plane, repainted
+from cnnjax.augment._options import TRIES, Content, drawn_sides, happens, plane, repainted
 from cnnjax.fields import Facts
 
 __all__ = ["cutout", "erase"]
@@ -69,20 +69,17 @@ def erase(
 ) -> dict[str, jax.Array]:
     """A rectangle of `smallest` … `largest` of the area replaced by noise, `fill` or the mean (Zhong 2017).
 
-    The ratio of its sides is log-uniform in 1/aspect … aspect. Strength scales the probability.
+    Its width / height in pixels is log-uniform in 1/aspect … aspect. One that does not leave some of the picture along
+    both axes is drawn again, ten times; then nothing is taken. Strength scales the probability.
     """
-    draws, pixels = jax.random.split(key)
-    chance, area, ratio, *corner = jax.random.uniform(draws, (5,))
+    chances, draws, corners, pixels = jax.random.split(key, 4)
+    area, ratio = jax.random.uniform(draws, (2, TRIES))
     height, width = plane("erase", example)
-    area = height * width * (smallest + (largest - smallest) * area)
-    root = jnp.exp((ratio - 0.5) * jnp.log(aspect))
-    sides = [
-        jnp.clip(jnp.round(side), 1, size)
-        for side, size in ((jnp.sqrt(area) * root, height), (jnp.sqrt(area) / root, width))
-    ]
+    shares = smallest + (largest - smallest) * area
+    *sides, found = drawn_sides((height, width), shares, (2 * ratio - 1) * jnp.log(aspect), spare=1)
     rows, columns = (
         _lines(jnp.floor(draw * (size - side + 1)), side, size)
-        for draw, side, size in zip(corner, sides, (height, width), strict=True)
+        for draw, side, size in zip(jax.random.uniform(corners, (2,)), sides, (height, width), strict=True)
     )
-    rows = rows & (chance < probability * strength)
+    rows = rows & found & happens(chances, probability * strength)
     return _without(example, rows, columns, _contents(pixels, facts, content, fill))

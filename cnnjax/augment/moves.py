@@ -2,7 +2,9 @@
 
 A pipeline multiplies consecutive moves and reads the image once. `border` says what lies outside the image:
 "constant" (`fill`), "mean" (the training set's, channel by channel), "edge" or "reflect"; segments are 255 there
-unless the border is edge or reflect. `method` is bilinear or cubic.
+unless the border is edge or reflect. "auto" is edge for a training set that is dark on a bright ground (its mean above
+2/3 in every channel), so that white pages get no black frames, and constant for any other. `method` is bilinear or
+cubic.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, Count, Factor, NonNegative, Rate, Seed, Share
 from cnnjax.augment._moving import Move
-from cnnjax.augment._options import Border, Method, happens, outside, signed
+from cnnjax.augment._options import TRIES, Border, Method, drawn_sides, happens, outside, signed
 from cnnjax.fields import Facts
 
 __all__ = [
@@ -94,7 +96,7 @@ def shift(
     strength: jax.Array | float,
     *,
     pixels: Count = 2,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
 ) -> Move:
     """The image moved by up to `pixels` whole pixels along both axes; strengths above 1 are 1."""
@@ -112,7 +114,7 @@ def crop(
     *,
     padding: Count = 4,
     side: Count = 0,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
 ) -> Move:
     """A window of `side` pixels (0: the size of the image) cut at random from the image padded on every side.
@@ -159,18 +161,25 @@ def random_resized_crop(
 ) -> Move:
     """A random window of `smallest` … `largest` of the area as `side`×`side` pixels (0: the image's size).
 
-    The window's width / height is log-uniform in 1/aspect … aspect (Szegedy 2014), both cut to the image;
-    zero strength is the whole image.
+    The window's width / height in pixels is log-uniform in 1/aspect … aspect (Szegedy 2014). One that does not fit
+    into the image is drawn again, ten times; then it is the largest in the middle that keeps to the aspect. Strength
+    goes from the whole image at 0 to this at 1.
     """
     out = (side, side) if side else tuple(size)
-    area, ratio, *corner = jax.random.uniform(key, (4,))
-    share = jnp.sqrt(jnp.clip(1 - strength * (1 - smallest - (largest - smallest) * area), 1e-4, 1))
-    root = jnp.exp(strength * (ratio - 0.5) * jnp.log(aspect))
+    draws, places = jax.random.split(key)
+    area, ratio = jax.random.uniform(draws, (2, TRIES))
+    share = jnp.clip(1 - strength * (1 - smallest - (largest - smallest) * area), 1e-4, 1)
+    whole, most = jnp.log(size[1] / size[0]), strength * jnp.log(aspect)  # of width / height, as logarithms
+    tall, wide, found = drawn_sides(size, share, (1 - strength) * whole + most * (2 * ratio - 1))
+    nearest = jnp.exp(jnp.clip(whole, (1 - strength) * whole - most, (1 - strength) * whole + most))
+    widest = (jnp.minimum(size[0], size[1] / nearest), jnp.minimum(size[1], size[0] * nearest))
     scales, starts = [], []
-    for draw, part, length, new in zip(corner, (share / root, share * root), size, out, strict=True):
-        part = jnp.minimum(part, 1.0)
-        scales.append(part * (length / new))
-        starts.append(draw * length * (1 - part) + (scales[-1] - 1) / 2)
+    draws = jax.random.uniform(places, (2,))
+    for draw, drawn, middle, length, new in zip(draws, (tall, wide), widest, size, out, strict=True):
+        part = jnp.where(found, drawn, jnp.round(middle))
+        start = jnp.where(found, jnp.floor(draw * (length - part + 1)), jnp.floor((length - part) / 2))
+        scales.append(length / new - (length - part) / new)  # exact where the window is the whole picture
+        starts.append(jnp.minimum(start, length - part) + (scales[-1] - 1) / 2)
     matrix = rows((scales[0], 0, starts[0]), (0, scales[1], starts[1]), (0, 0, 1))
     samples = max(1, round(max(length / new for length, new in zip(size, out, strict=True))))
     return Move(matrix, size=out, method=method, samples=samples, straight=True, upright=True)
@@ -183,7 +192,7 @@ def rotate(
     strength: jax.Array | float,
     *,
     degrees: NonNegative = 15.0,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> Move:
@@ -201,7 +210,7 @@ def translate(
     strength: jax.Array | float,
     *,
     share: NonNegative = 0.1,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> Move:
@@ -218,7 +227,7 @@ def zoom(
     strength: jax.Array | float,
     *,
     factor: Factor = 1.25,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> Move:
@@ -235,7 +244,7 @@ def rescale(
     strength: jax.Array | float,
     *,
     factor: Factor = 1.25,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> Move:
@@ -254,7 +263,7 @@ def shear(
     degrees: NonNegative = 10.0,
     axis: Literal["both", "width", "height"] = "both",
     fit: bool = False,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> Move:
@@ -280,7 +289,7 @@ def perspective(
     strength: jax.Array | float,
     *,
     tilt: Rate = 0.2,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> Move:
@@ -298,7 +307,7 @@ def elastic(
     *,
     pixels: NonNegative = 1.0,
     smooth: NonNegative = 4.0,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> Move:

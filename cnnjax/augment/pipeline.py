@@ -28,6 +28,8 @@ from cnnjax.refusals import refuse_misfits
 
 __all__ = ["black_and_white", "compose", "find", "kind"]
 
+FLAT = 1e-6  # a standard deviation that is this small beside the mean is what rounding leaves of none
+
 
 def kind(entry: object) -> str:
     """`size`, `colors`, `example` or `batch`: what an entry works on; "" for a function that is no entry."""
@@ -70,7 +72,7 @@ def compose(facts: Facts, names: Sequence[str], options: Mapping[str, Mapping], 
     Consecutive moves, with colours between them, are one move that reads the image once; the colours follow it.
     """
     steps = [_Step(name, options.get(name, {})) for name in names]
-    _check(steps)
+    _check(steps, facts)
     stages = _stages(steps, facts, by_index)
 
     def apply(key, batch):
@@ -112,26 +114,40 @@ class _Step:
         return change(subject, *extra, **self.options)
 
 
-def _check(steps):
+def _check(steps, facts):
     """Refuses what would silently do something else: two borders for one reading, colours of normalised images."""
-    borders = {}
-    for step in steps:
-        if step.kind == "size":
-            if "border" in step.options:
-                borders[step.options["border"]] = step.name
-        elif step.kind != "colors":
-            borders = {}
-        if len(borders) > 1:
-            (one, first), (other, second) = borders.items()
-            raise ValueError(
-                f"augment.{first}.border is {one!r} and augment.{second}.border is {other!r}; "
-                "moves that are read together need one border"
-            )
+    _agree_on_borders(steps)
     entries = [step.entry for step in steps]
     if normalize in entries:
+        for channel, (mean, std) in enumerate(zip(facts.mean, facts.std, strict=True)):
+            if std <= FLAT * abs(mean):
+                raise ValueError(
+                    f"augment: 'normalize' would divide by 0: channel {channel} of {facts.input} is {mean:.6g} "
+                    "throughout the training set; leave that channel out of the data"
+                )
         late = [step for step in steps[entries.index(normalize) + 1 :] if step.kind == "colors"]
         if late:
             raise ValueError(f"augment: {late[0].name!r} works on colours in [0, 1]; name it before 'normalize'")
+
+
+def _agree_on_borders(steps):
+    """Moves that are read together get the one border that is named among them; two are refused."""
+    run = []
+    for step in (*steps, ()):
+        if step and step.kind == "size":
+            run += [step] if "border" in step.options else []
+        elif not step or step.kind != "colors":
+            borders = {step.options["border"]: step.name for step in run}
+            borders.pop("auto", "")
+            if len(borders) > 1:
+                (one, first), (other, second), *_ = borders.items()
+                raise ValueError(
+                    f"augment.{first}.border is {one!r} and augment.{second}.border is {other!r}; "
+                    "moves that are read together need one border"
+                )
+            for step in run if borders else ():
+                step.options["border"] = next(iter(borders))
+            run = []
 
 
 def _stages(steps, facts, by_index):

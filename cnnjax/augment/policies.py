@@ -104,7 +104,7 @@ def randaugment(
     *,
     layers: AtLeastOne = 2,
     magnitude: NonNegative = 9.0,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> tuple[Move, Callable]:
@@ -123,7 +123,7 @@ def trivialaugment(
     size: tuple[int, int],
     strength: jax.Array | float,
     *,
-    border: Border = "constant",
+    border: Border = "auto",
     fill: float = 0.0,
     method: Method = "bilinear",
 ) -> tuple[Move, Callable]:

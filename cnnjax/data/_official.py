@@ -8,20 +8,38 @@ import numpy as np
 from cnnjax.data.source import DataError
 
 
-def official_mnist(directory):
-    """(train, test) fields of the four idx files, packed or not, in a directory; () where one is missing."""
-    splits = []
-    for prefix in ("train", "t10k"):
-        paths = [_there(directory / f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
-        if not all(paths):
-            return ()
-        splits.append({"image": _idx(paths[0], 3), "label": _idx(paths[1], 1)})
-    return tuple(splits)
+_IDX = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+_PACKED = tuple(f"{part}-ubyte.gz" for part in _IDX)
+_BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
+OFFICIAL = {"mnist": _PACKED, "fashion_mnist": _PACKED, "cifar10": _BATCHES}
+"""The files of each set, as they are published."""
+
+
+def official(name, directory):
+    """(train, test) fields of a set's official files in a directory, and those that are missing, of which all may be.
+
+    MNIST's may be unpacked, CIFAR-10's in cifar-10-batches-bin.
+    """
+    places = [directory, directory / "cifar-10-batches-bin"] if name == "cifar10" else [directory]
+    found = [[_there(place / file) for file in OFFICIAL[name]] for place in places]
+    paths = max(found, key=lambda paths: sum(map(bool, paths)))
+    missing = [file for file, path in zip(OFFICIAL[name], paths, strict=True) if not path]
+    if missing:
+        return (), missing
+    return (_cifar10 if name == "cifar10" else _mnist)(paths), missing
 
 
 def _there(path):
-    packed = path.with_name(f"{path.name}.gz")
-    return packed if packed.is_file() else path if path.is_file() else ""
+    unpacked = path.with_suffix("") if path.suffix == ".gz" else path
+    return path if path.is_file() else unpacked if unpacked.is_file() else ""
+
+
+def _mnist(paths):
+    images, labels, test_images, test_labels = paths
+    return tuple(
+        {"image": _idx(pictures, 3), "label": _idx(numbers, 1)}
+        for pictures, numbers in ((images, labels), (test_images, test_labels))
+    )
 
 
 def _idx(path, dimensions):
@@ -41,15 +59,9 @@ def _idx(path, dimensions):
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def official_cifar10(directory):
-    """(train, test) fields of the six .bin files in a directory or in its cifar-10-batches-bin; () without them."""
-    names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
-    for place in (directory, directory / "cifar-10-batches-bin"):
-        if all((place / name).is_file() for name in names):
-            parts = [_cifar(place / name) for name in names]
-            train = {field: np.concatenate([part[field] for part in parts[:5]]) for field in ("image", "label")}
-            return train, parts[5]
-    return ()
+def _cifar10(paths):
+    parts = [_cifar(path) for path in paths]
+    return {field: np.concatenate([part[field] for part in parts[:5]]) for field in ("image", "label")}, parts[5]
 
 
 def _cifar(path):

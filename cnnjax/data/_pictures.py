@@ -18,7 +18,7 @@ from cnnjax.data.stream import into_memory
 Fit = Literal["crop", "pad", "squash"]
 Depth = Literal[8, 16]
 Budget = Annotated[int, Bounds(-1)]
-_FORMATS = ("JPEG", "PNG")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _SMALL = 2**28  # bytes of pixels up to which a set is read whole, once
 _MANY = 2000  # files from which on worker processes read it faster than this one alone
 _ORIENTATION = 0x0112
@@ -158,22 +158,24 @@ def strictly():
 
 
 def opened(file):
-    """A Pillow image of a JPEG or PNG file object, header read."""
+    """A Pillow image of a JPEG, PNG, WebP, BMP, TIFF or GIF file object, header read; of several frames the first."""
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:  # its text holds the address of an object in memory
-        raise ValueError("no JPEG or PNG image, or one with a damaged header") from None
+        raise ValueError("no JPEG, PNG, WebP, BMP, TIFF or GIF image, or one with a damaged header") from None
 
 
 def upright_size(image):
     """(height, width) of an opened image as it is seen."""
     width, height = image.size
+    if image.format == "TIFF":  # whose size Pillow has turned already
+        width, height = image.tag_v2[256], image.tag_v2[257]
     turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 
 def picture(data, *, shape, depth, fit):
-    """(H, W, C) uint8, or uint16 for depth 16, of JPEG or PNG bytes, and its Placing in the file.
+    """(H, W, C) uint8, or uint16 for depth 16, of an image file's bytes, and its Placing in the file.
 
     `fit` "" demands the size to be right already.
     """
@@ -223,7 +225,12 @@ def _samples(image, data):
     if is_deep(data[:26]):
         return deep_png(data)
     if image.mode.startswith("I"):
-        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)[..., None]
+        samples = np.asarray(image)
+        if samples.min(initial=0) < 0 or samples.max(initial=0) > 65535:
+            raise ValueError("samples of 32 bits; write 8 or 16")
+        return samples.astype(np.uint16)[..., None]
+    if image.mode == "F":
+        raise ValueError("samples that are floats; write 8 or 16 bits, or an .npz file")
     if image.mode in ("P", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
     elif image.mode == "1":

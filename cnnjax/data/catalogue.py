@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnjax import _versions
 from cnnjax.annotations import Count, Text
-from cnnjax.data._official import official_cifar10, official_mnist
+from cnnjax.data._official import OFFICIAL, official
 from cnnjax.data._pictures import Budget, Depth, Fit, Pictures, source_of, vet
 from cnnjax.data.in_memory import from_arrays
 from cnnjax.data.source import DataError, Source, every_fifth
@@ -70,7 +70,7 @@ def mnist(*, root: Text = "", holdout: Count = 0) -> Source:
 
     From a prepared tensorflow-datasets set or from the four official .gz files in root/mnist.
     """
-    return _small("mnist", root, holdout, official_mnist, tuple("0123456789"), (0.1307,))
+    return _small("mnist", root, holdout, tuple("0123456789"), (0.1307,))
 
 
 def fashion_mnist(*, root: Text = "", holdout: Count = 0) -> Source:
@@ -78,7 +78,7 @@ def fashion_mnist(*, root: Text = "", holdout: Count = 0) -> Source:
 
     From a prepared tensorflow-datasets set or from the four official .gz files in root/fashion_mnist.
     """
-    return _small("fashion_mnist", root, holdout, official_mnist, _CLOTHES, (0.2860,))
+    return _small("fashion_mnist", root, holdout, _CLOTHES, (0.2860,))
 
 
 def cifar10(*, root: Text = "", holdout: Count = 0) -> Source:
@@ -86,16 +86,19 @@ def cifar10(*, root: Text = "", holdout: Count = 0) -> Source:
 
     From a prepared tensorflow-datasets set or from the six official .bin files in root/cifar10.
     """
-    return _small("cifar10", root, holdout, official_cifar10, _THINGS, (0.4914, 0.4822, 0.4465))
+    return _small("cifar10", root, holdout, _THINGS, (0.4914, 0.4822, 0.4465))
 
 
-def _small(name, root, holdout, official, names, mean):
+def _small(name, root, holdout, names, mean):
     """One of the three sets everybody uses, its mean checked: their files bear the same names."""
     base = _base(root)
-    if not _versions_in(base / name) and (arrays := official(base / name)):
-        source = from_arrays(*arrays, holdout=holdout, names=names)
-    else:
+    if _versions_in(base / name):
         source = tfds(set=name, root=root, holdout=holdout)
+    else:
+        arrays, missing = official(name, base / name)
+        if missing:
+            raise DataError(_wanted(name, base, missing))
+        source = from_arrays(*arrays, holdout=holdout, names=names)
     if not np.allclose(source.facts.mean, mean, atol=0.01):
         found = ", ".join(f"{value:.4f}" for value in source.facts.mean)
         raise DataError(
@@ -103,6 +106,17 @@ def _small(name, root, holdout, official, names, mean):
             f"MNIST's and Fashion-MNIST's files bear the same names; download them into separate folders"
         )
     return source
+
+
+def _wanted(name, base, missing):
+    """What to say where neither the official files of a set are there nor a prepared one."""
+    files = OFFICIAL[name]
+    lacks = f"lacks {', '.join(missing)}" if len(missing) < len(files) else f"has none of {', '.join(files)}"
+    return (
+        f"{base / name} {lacks}: download the {len(files)} official files of {name} into it,\n"
+        f"or set data.root, or CNNJAX_DATA, to the directory that has {name}/;\n"
+        f"or, with a network and TensorFlow: {_command(name, base)}"
+    )
 
 
 class Records(Pictures):
@@ -203,8 +217,7 @@ def _prepared(name, root):
     if not there:
         raise DataError(
             f"{name} is not prepared in {base}. To prepare it, once, with a network and TensorFlow (for this alone):\n"
-            f'pip install tensorflow importlib_resources pillow && python -c "import tensorflow_datasets as tfds; '
-            f"tfds.builder('{name}', data_dir='{base}', file_format='array_record').download_and_prepare()\"\n"
+            f"{_command(name, base)}\n"
             f"or set data.root, or CNNJAX_DATA, to the directory that has {path}/"
         )
     kind = json.loads((there[-1] / "dataset_info.json").read_text()).get("fileFormat", "tfrecord")
@@ -215,6 +228,14 @@ def _prepared(name, root):
             f"--out_file_format=array_record"
         )
     return there[-1]
+
+
+def _command(name, base):
+    """The command that prepares a set."""
+    return (
+        'pip install tensorflow importlib_resources pillow && python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder('{name}', data_dir='{base}', file_format='array_record').download_and_prepare()\""
+    )
 
 
 def _features(info, image, label):

@@ -1,6 +1,5 @@
 """Image files on disk, one directory per class."""
 
-import difflib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Count, Text
+from cnnjax.data._listing import ENDINGS, classes_of, labelled, split_directories
 from cnnjax.data._pictures import (
     Budget,
     Depth,
@@ -28,9 +28,6 @@ from cnnjax.refusals import refuse_misfits
 
 __all__ = ["ENDINGS", "folder", "pictures"]
 
-ENDINGS = (".jpg", ".jpeg", ".png")
-_SPLITS = {"train": ("train", "training"), "eval": ("eval", "val", "valid", "validation"), "test": ("test", "testing")}
-
 
 def folder(
     *,
@@ -43,31 +40,33 @@ def folder(
     budget: Budget = -1,
     holdout: Count = 0,
 ) -> Source:
-    """The JPEG and PNG files under `root`, one directory per class, as uint8 images.
+    """The JPEG, PNG, WebP, BMP, TIFF and GIF files under `root`, one directory per class, as uint8 images.
 
     `root` has train/, eval/ (or val/) and test/, each with the classes' directories, or just these: then every fifth
-    file, by class and name, is the test set. `size` × `width` (0: square) brings photographs to one size by
-    `fit` = crop, pad or squash; without it all must be of one. 16 bits are scaled to 8, or with `depth` 16 kept in
-    floats in [0, 1]; `channels` is 3 or 1; transparent pixels lie on white; EXIF rotation is applied. Broken files are
-    passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10). Sets of up to 256 MiB are read whole.
+    file, by class and name, is the test set. Names such as Training_Set/ and val2017/ are understood. `size` × `width`
+    (0: square) brings photographs to one size by `fit` = crop, pad or squash; without it all must be of one. 16 bits
+    are scaled to 8, or with `depth` 16 kept in floats in [0, 1]; `channels` is 3 or 1; transparent pixels lie on white;
+    EXIF rotation is applied; of animations the first picture counts. Broken files are passed over, up to `budget` in a
+    split (-1: 0.1 % of it and at least 10). Sets of up to 256 MiB are read whole.
     """
     refuse_misfits(folder, locals(), path="data.")
     vet(size, width)
     if not root:
         raise DataError("data.root is empty; name the directory, --config.data.root=DIR")
-    base = pathlib.Path(root).expanduser()
-    if not base.is_dir():
+    base = str(pathlib.Path(root).expanduser())
+    if not os.path.isdir(base):
         raise DataError(f"data.root is {root}; there is no such directory")
-    found = _directories(base)
-    names = _classes(found["train"])
+    found = split_directories(base)
+    names = classes_of(found["train"])
     shape = (size, width or size, channels)
     options = {"shape": shape, "depth": depth, "fit": fit if size else "", "budget": budget}
     splits = {
-        split: Files(base, *_labelled(base, directory, names), train=split == "train", **options)
+        split: Files(base, *labelled(base, directory, names), train=split == "train", **options)
         for split, directory in found.items()
     }
     if not size:
-        _agree(splits.values())
+        with strictly():
+            _agree(splits.values())
     if len(splits) == 1:
         splits["train"], splits["test"] = every_fifth(splits["train"])
     test = splits.get("test", splits.get("eval"))
@@ -102,9 +101,9 @@ def pictures(
 class Files(Pictures):
     """Image files and their labels."""
 
-    def __init__(self, base: str | os.PathLike, paths: list[str], labels: np.ndarray, **options):
+    def __init__(self, base: str | os.PathLike, paths: list[str], labels: Sequence[int], **options):
         super().__init__(len(paths), **options)
-        self.base, self.paths, self.labels = str(base), paths, labels
+        self.base, self.paths, self.labels = str(base), paths, np.asarray(labels, np.int32)
 
     def called(self, place: int) -> str:
         return self.paths[place]
@@ -119,65 +118,6 @@ class Files(Pictures):
             return error
 
 
-def _directories(base):
-    """The directory of each split that there is; the whole is the training set where there is no train/."""
-    inside = {entry.name.lower(): entry for entry in base.iterdir() if entry.is_dir()}
-    found = {}
-    for split, words in _SPLITS.items():
-        there = [inside[word] for word in words if word in inside]
-        if len(there) > 1:
-            raise DataError(
-                f"{base} has both {there[0].name}/ and {there[1].name}/; one directory for {split} is needed"
-            )
-        if there:
-            found[split] = there[0]
-    if "train" in found:
-        return found
-    if found:
-        raise DataError(
-            f"{base} has {next(iter(found.values())).name}/ but no train/; training needs images of its own"
-        )
-    return {"train": base}
-
-
-def _subdirectories(directory):
-    return sorted(e.name for e in directory.iterdir() if e.is_dir() and not e.name.startswith((".", "__")))
-
-
-def _classes(directory):
-    names = _subdirectories(directory)
-    if not names:
-        raise DataError(f"{directory} has no directories; put each class's images into a directory of its name")
-    return tuple(names)
-
-
-def _labelled(base, directory, names):
-    """Paths below base, sorted by class and path, and their labels."""
-    paths, labels = [], []
-    for name in _subdirectories(directory):
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            raise DataError(f"{directory / name} is a class that the training set lacks{hint}; it has {_few(names)}")
-        files = [
-            pathlib.Path(where, file)
-            for where, _, here in os.walk(directory / name)
-            for file in here
-            if not file.startswith(".")
-        ]
-        pictures = sorted(str(file.relative_to(base)) for file in files if file.suffix.lower() in ENDINGS)
-        if not pictures:
-            others = _few(sorted({file.suffix or file.name for file in files}))
-            raise DataError(f"{directory / name} has no .jpg, .jpeg or .png files{f', only {others}' if files else ''}")
-        paths += pictures
-        labels += [names.index(name)] * len(pictures)
-    return paths, np.array(labels, np.int32)
-
-
-def _few(names):
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
 def _agree(splits):
     """Gives all splits the one shape that their files' headers state; DataError where they differ."""
     first = ()
@@ -185,7 +125,7 @@ def _agree(splits):
         for index in range(len(split)):
             name = split.name(index)
             try:
-                with strictly(), open(pathlib.Path(split.base, name), "rb") as file, opened(file) as image:
+                with open(os.path.join(split.base, name), "rb") as file, opened(file) as image:
                     size = upright_size(image)
             except Exception as error:  # whatever a decoder stumbles over in a damaged file
                 split.bad[name] = reason(error)

@@ -101,7 +101,7 @@ def _labels(value):
     if value.dtype.kind not in "iu" or value.size != len(value):
         raise DataError(f"label has shape {value.shape} and type {value.dtype}; give one whole number an example")
     value = _narrowed(value.reshape(len(value)))
-    return value if value.dtype.itemsize == 8 else value.astype(np.int32)
+    return value if value.dtype.itemsize == 8 or value.dtype == np.uint32 else value.astype(np.int32)
 
 
 def _narrowed(value):

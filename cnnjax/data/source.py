@@ -1,7 +1,8 @@
 """What a data set is to the rest of the house: three splits that are read by index, and facts about them."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -14,6 +15,8 @@ __all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check
 
 NOTHING = MappingProxyType({})
 _PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
+_TOGETHER = 16  # of these that are read together
+_AT_ONCE = 2**20  # numbers that are added up together
 _LOOKED_AT = 32  # examples of such a split that are checked beforehand
 _NUMBERED = 2**20  # classes that may go without names
 
@@ -204,8 +207,7 @@ def assemble(
     for name, split in (("training", train), ("evaluation", eval), ("test", test)):
         if len(split) == 0:
             raise DataError(f"the {name} split has no examples")
-    probe = train.arrays if train.resident else train.read(_spread(len(train), _PROBE))
-    seen = probe[input][probe["valid"] > 0] if "valid" in probe else probe[input]
+    probe, seen = _probed(train, input)
     if holdout and "group" in probe and not train.resident:
         raise DataError(f"data.holdout is {holdout}, but groups of a streamed set can't be kept together; give eval")
     extra = dict(extra)
@@ -227,6 +229,20 @@ def assemble(
     return Source(train, eval, test, facts)
 
 
+def _probed(train, input):
+    """Fields of some examples, all of those in memory, and an iterator of inputs from which statistics are taken."""
+    if train.resident:
+        return train.arrays, [_valid(train.arrays, input)]
+    rows = _spread(len(train), _PROBE)
+    first = train.read(rows[:_TOGETHER])
+    rest = (train.read(rows[at : at + _TOGETHER]) for at in range(_TOGETHER, len(rows), _TOGETHER))
+    return first, (_valid(fields, input) for fields in itertools.chain([first], rest))
+
+
+def _valid(fields, word):
+    return fields[word][fields["valid"] > 0] if "valid" in fields else fields[word]
+
+
 def numbered(values: np.ndarray, word: str, split: Split) -> tuple[str, ...]:
     """("0", "1", …) for a training split's classes (B, …) that have no names, up to the greatest; IGNORE is none."""
     used = np.where(values == IGNORE, 0, values) if word == "segments" else values
@@ -242,17 +258,24 @@ def _spread(count, most):
     return np.arange(min(count, most)) * count // min(count, most)
 
 
-def statistics(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of values (B, …, C) by channel, bytes counting from 0 to 1; () for tokens (B, T)."""
-    if values.ndim < 3:
-        return (), ()
-    channels, scale = values.shape[-1], 255.0 if values.dtype == np.uint8 else 1.0
+def statistics(parts: Iterable[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation by channel of values (B, …, C) in parts, bytes counting from 0 to 1; () for tokens.
+
+    A few rows are looked at together, so that pictures of any size need little more memory than one of them.
+    """
     total = square = 0.0
-    for first in range(0, len(values), 512):
-        rows = values[first : first + 512].astype(np.float64)
-        rows = rows.reshape(len(rows), -1)
-        total, square = total + rows.sum(0), square + np.square(rows).sum(0)
-    size = values.size // channels
+    size = 0
+    for values in parts:
+        if values.ndim < 3:
+            return (), ()
+        channels, scale = values.shape[-1], 255.0 if values.dtype == np.uint8 else 1.0
+        step = max(1, min(512, _AT_ONCE // max(values[0].size, 1))) if len(values) else 1
+        for first in range(0, len(values), step):
+            rows = values[first : first + step].astype(np.float64)
+            rows = rows.reshape(len(rows), -1)
+            total = total + rows.sum(0)
+            square = square + np.square(rows, out=rows).sum(0)
+        size += values.size // channels
     mean, square = (sums.reshape(-1, channels).sum(0) / size for sums in (total, square))
     with np.errstate(invalid="ignore"):  # values that are not finite are refused by `check`, with their names
         std = np.sqrt(np.maximum(square - mean * mean, 0))

@@ -24,12 +24,11 @@ OPTIONS = {
 
 def facts(shape=(16, 16, 3), **more):
     channels = shape[-1]
-    more = {"extra": {"mirror": (0,)}} | more  # of the one point of a mark
+    more = {"extra": {"mirror": (0,)}, "mean": (0.5, 0.4, 0.3)[:channels]} | more  # the mirror of a mark's one point
     return Facts(
         input="image",
         shape=shape,
         classes=CLASSES,
-        mean=(0.5, 0.4, 0.3)[:channels],
         std=(0.2, 0.25, 0.3)[:channels],
         **more,
     )

@@ -1,12 +1,14 @@
 """Colours, textures, erasing and time against plain formulas, Pillow and SciPy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 from scipy import ndimage, stats
 
 from cnnjax.augment import colors, textures
+from cnnjax.augment._options import signed
 from cnnjax.augment.mixing import _beta
 from tests.augment.scenes import applied, batch, facts, floats
 
@@ -85,6 +87,17 @@ def test_gamma_is_a_power(picture):
     np.testing.assert_allclose(out, image[None] ** powers[:, None, None, None], atol=1e-4)
 
 
+def test_gamma_leaves_black_black_with_a_finite_derivative_and_every_other_byte_as_it_was():
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    change = jax.jit(lambda x: colors.gamma(_key_of("gamma"), facts((16, 16, 1)), x, 1.0, amount=3.0))
+    power = jnp.exp(jnp.log1p(3.0) * signed(_key_of("gamma")))
+    out, before = change(floats(levels)), jax.jit(lambda x: jnp.maximum(x, 1e-6) ** power)(floats(levels))
+    assert out[0, 0, 0, 0] == 0
+    assert np.array_equal(np.asarray(out).ravel()[1:], np.asarray(before).ravel()[1:])
+    slopes = jax.grad(lambda x: change(x).sum())(floats(levels))
+    assert np.isfinite(slopes).all()
+
+
 def test_blur_is_scipys_gaussian(picture):
     image = floats(picture)
     out = applied(("blur",), {"image": image[None]}, {"blur": {"sigma": 1.0}}, about=facts(image.shape))["image"][0]
@@ -138,6 +151,33 @@ def test_erasing_takes_one_rectangle_of_the_asked_size():
     assert 70 < (share > 0).sum() < 130
     assert share[share > 0].min() > 0.01
     assert share.max() < 0.4
+
+
+def published_rectangle(rng, height, width, share, aspect):
+    """Height and width of what Zhong 2017 takes away, as torchvision draws it; (0, 0) where ten draws do not fit."""
+    for _ in range(10):
+        area, ratio = height * width * rng.uniform(*share), np.exp(rng.uniform(-np.log(aspect), np.log(aspect)))
+        tall, wide = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+        if tall < height and wide < width:
+            return tall, wide
+    return 0, 0
+
+
+@pytest.mark.parametrize("share", [(0.02, 0.33), (0.9, 1.0)])
+def test_rectangles_are_distributed_as_published(share):
+    rng = np.random.default_rng(1)
+    theirs = np.array([published_rectangle(rng, 24, 60, share, 3.3) for _ in range(2000)])
+    options = {"content": "constant", "probability": 1.0, "smallest": share[0], "largest": share[1]}
+    fields = {"image": np.full((2000, 24, 60, 1), 200, np.uint8)}
+    out = applied(("erase",), fields, {"erase": options}, about=facts((24, 60, 1)))["image"][..., 0] == 0
+    ours = np.stack([out.any(2).sum(1), out.any(1).sum(1)], 1)
+    assert (out.sum((1, 2)) == ours.prod(1)).all()
+    for side in range(2):
+        assert stats.ks_2samp(ours[:, side], theirs[:, side]).statistic < 0.06
+    assert stats.ks_2samp(ours.prod(1), theirs.prod(1)).statistic < 0.06
+    if share[0] == 0.02:
+        tops, room = out.any(2).argmax(1), 24 - ours[:, 0]
+        assert stats.kstest((tops + rng.random(2000)) / (room + 1), "uniform").statistic < 0.045
 
 
 def test_series_are_shifted_scaled_and_masked():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from cnnjax import augment
 from cnnjax.augment import Move, compose
@@ -310,3 +310,60 @@ def test_what_looks_at_one_number_is_done_while_a_picture_is_read_and_what_looks
     assert 0 < before < lines - 1
     (at,), _ = written("saturation", "brightness", "normalize")
     assert 0 < at < before
+
+
+def published_window(rng, height, width, share=(0.08, 1.0), aspect=4 / 3):
+    """Top, left, height and width of the window of Szegedy 2014, as torchvision's reference recipes draw it."""
+    for _ in range(10):
+        area, ratio = height * width * rng.uniform(*share), np.exp(rng.uniform(-np.log(aspect), np.log(aspect)))
+        wide, tall = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+        if 0 < wide <= width and 0 < tall <= height:
+            return rng.integers(height - tall + 1), rng.integers(width - wide + 1), tall, wide
+    tall, wide = min(height, round(width * aspect)), min(width, round(height * aspect))
+    return (height - tall) // 2, (width - wide) // 2, tall, wide
+
+
+def windows(size, side=224, count=4000, **options):
+    """As many windows (count, 4) of `random_resized_crop`: top, left, height and width in pixels of the picture."""
+
+    def one(key):
+        move = augment.random_resized_crop(key, facts((*size, 3)), size, 1.0, side=side, **options)
+        scales = jnp.diag(move.matrix)[:2]
+        return jnp.concatenate([move.matrix[:2, 2] - (scales - 1) / 2, scales * jnp.array(move.size)])
+
+    return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), count)))
+
+
+@pytest.mark.parametrize("size", [(200, 300), (100, 480), (32, 32)])
+def test_random_windows_are_distributed_as_published(size):
+    """KS distances of 4,000 against 4,000 draws stay below 0.036 in 99 of 100 cases; before it was 0.71 for aspects."""
+    rng = np.random.default_rng(1)
+    theirs = np.array([published_window(rng, *size) for _ in range(4000)])
+    ours = windows(size)
+    np.testing.assert_allclose(ours, np.round(ours), atol=2e-3)
+    ours = np.round(ours).astype(int)
+    assert (ours[:, :2] >= 0).all()
+    assert (ours[:, :2] + ours[:, 2:] <= size).all()
+    for measure in (
+        lambda w: np.log(w[:, 3] / w[:, 2]),
+        lambda w: w[:, 2] * w[:, 3],
+        lambda w: w[:, 0],
+        lambda w: w[:, 1],
+        lambda w: w[:, 0] + w[:, 2],
+    ):
+        assert stats.ks_2samp(measure(ours), measure(theirs)).statistic < 0.045
+
+
+def test_the_mean_area_of_a_random_window_is_that_of_the_published_rule():
+    ours = windows((224, 224))
+    assert abs((ours[:, 2] * ours[:, 3]).mean() / 224**2 - 0.480) < 0.012
+
+
+def test_a_window_that_never_fits_is_the_largest_in_the_middle():
+    (window,) = {tuple(np.round(w).astype(int)) for w in windows((20, 300), smallest=1.0, count=50)}
+    assert window == (0, (300 - 27) // 2, 20, 27)
+
+
+def test_without_strength_the_window_is_the_picture_whatever_its_aspect():
+    move = jax.jit(lambda: augment.random_resized_crop(jax.random.key(3), facts(), (37, 211), 0.0))()
+    assert np.array_equal(move.matrix, np.eye(3))

@@ -1,5 +1,7 @@
 """Pipelines: names, options, errors, the batch as a whole, any number of devices."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ def test_a_name_is_an_entry_with_or_without_a_number_or_an_import_path():
     assert find("rotate") is find("rotate#2") is find("cnnjax.augment.moves:rotate")
 
 
+FIVE = "allowed: auto, constant, edge, mean, reflect"
 KINDS, TWO = "size or colors or example or batch", "allowed: bilinear, cubic"
 ONLY = "has only 16×16 pixels"
 EIGHT = "it must be 1 to the 8 examples of a device"
@@ -28,12 +31,12 @@ HAS = "the batch has epoch, image, index, label, valid"
         (("json:loads",), {}, f"augment 'json:loads' must be a function of (key, facts, {KINDS}, ...)"),
         (
             ("crop", "rotate"),
-            {"crop": {"border": "reflect"}},
+            {"crop": {"border": "reflect"}, "rotate": {"border": "constant"}},
             "augment.crop.border is 'reflect' and augment.rotate.border is 'constant'; "
             "moves that are read together need one border",
         ),
         (("normalize", "hue"), {}, "augment: 'hue' works on colours in [0, 1]; name it before 'normalize'"),
-        (("crop",), {"crop": {"border": "x"}}, "augment.crop.border is 'x'; allowed: constant, edge, mean, reflect"),
+        (("crop",), {"crop": {"border": "x"}}, f"augment.crop.border is 'x'; {FIVE}"),
         (("zoom",), {"zoom": {"method": "linear"}}, f"augment.zoom.method is 'linear'; nearest: bilinear; {TWO}"),
         (("flip",), {"flip": {"mode": "odd"}}, "augment.flip.mode is 'odd'; allowed: alternate, random"),
         (("center_crop",), {}, f"augment.center_crop.side is 224; the image {ONLY}"),
@@ -49,6 +52,29 @@ def test_a_mistake_is_named_with_its_config_path(names, options, message):
     with pytest.raises(ValueError, match="augment") as error:
         jax.eval_shape(lambda fields: compose(facts(), names, options)(jax.random.key(0), fields), batch())
     assert str(error.value) == message
+
+
+def test_a_channel_that_is_the_same_everywhere_is_refused_before_it_is_divided_by():
+    about = replace(facts(), mean=(0.5, 0.3, 0.4), std=(0.2, 1e-9, 0.1))
+    with pytest.raises(ValueError, match=r"channel 1 of image is 0.3 throughout the training set; leave that channel"):
+        compose(about, ("normalize",), {})
+    compose(about, ("flip",), {})
+
+
+def test_moves_that_are_read_together_take_the_border_that_one_of_them_names():
+    names, given = ("crop", "rotate", "zoom"), {"rotate": {"border": "reflect"}}
+    together = {name: {"border": "reflect"} for name in names}
+    assert np.array_equal(applied(names, batch(), given)["image"], applied(names, batch(), together)["image"])
+
+
+@pytest.mark.parametrize("before", [(), ("normalize",)])
+@pytest.mark.parametrize(("mean", "border"), [(0.8, "edge"), (0.5, "constant")])
+def test_dark_on_bright_ground_is_continued_and_anything_else_gets_black(mean, border, before):
+    """By default; black is the mean where numbers are normalised."""
+    about, fields = facts(mean=(mean,) * 3), {"image": batch()["image"]}
+    out, named = (applied((*before, "shift"), fields, {"shift": {"pixels": 4, **more}}, about=about)["image"]
+                  for more in ({}, {"border": border}))  # fmt: skip
+    assert np.array_equal(out, named)
 
 
 def test_mixing_without_labels_is_refused():
@@ -165,6 +191,8 @@ def test_double_precision_stays_double():
 
 
 TINT = """
+from dataclasses import replace
+
 import jax
 from cnnjax.annotations import Elementwise, Share
 

@@ -131,7 +131,7 @@ def test_a_mistyped_word_is_refused_wherever_a_config_is_made(room, name, path, 
 
 
 def test_mistyped_words_of_augmentations_and_of_the_run_are_refused_too():
-    text = "augment.shift.border is 'edgy'; nearest: edge; allowed: constant, edge, mean, reflect"
+    text = "augment.shift.border is 'edgy'; nearest: edge; allowed: auto, constant, edge, mean, reflect"
     assert refused(sections.augmentation, ("shift",), shift={"border": "edgy"}) == text
     assert refused(sections.change, whole(), {"augment.shift.border": "edgy"}) == text
     text = "eval.views holds 'miror'; nearest: mirror; allowed: five_crop, mirror, scales, shifts, ten_crop"

@@ -14,6 +14,7 @@ from PIL import Image
 
 from cnnjax.data import DataError, Stream, check, cifar10, fashion_mnist, mnist, tfds
 from cnnjax.data import _pictures as pictures
+from cnnjax.data._official import OFFICIAL
 from cnnjax.refusals import ConfigError
 
 _REAL = os.environ.get("CNNJAX_DATA", "")
@@ -240,6 +241,25 @@ def test_the_official_files_do_as_well(tmp_path):
     assert source.facts.counts == {"train": 6, "eval": 2, "test": 8}
     assert source.facts.shape == (28, 28, 1)
     assert source.facts.names[9] == "9"
+
+
+@pytest.mark.parametrize(("entry", "count"), [(mnist, 4), (fashion_mnist, 4), (cifar10, 6)])
+def test_a_set_that_is_not_there_names_its_few_official_files_first_and_tensorflow_last(tmp_path, entry, count):
+    with pytest.raises(DataError) as refused:
+        entry(root=str(tmp_path))
+    name, lines = entry.__name__, str(refused.value).splitlines()
+    files = ", ".join(OFFICIAL[name])
+    assert lines[0] == f"{tmp_path / name} has none of {files}: download the {count} official files of {name} into it,"
+    assert lines[1] == f"or set data.root, or CNNJAX_DATA, to the directory that has {name}/;"
+    assert lines[2].startswith("or, with a network and TensorFlow: pip install tensorflow")
+    assert len(lines) == 3
+
+
+def test_an_official_file_that_is_missing_is_named(tmp_path):
+    official(tmp_path / "mnist")
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"mnist lacks t10k-labels-idx1-ubyte\.gz: download the 4 official files of"):
+        mnist(root=str(tmp_path))
 
 
 def test_mnist_in_fashion_mnists_place_is_noticed(tmp_path):

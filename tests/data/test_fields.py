@@ -53,6 +53,8 @@ def scenes():
 
 def spoilt(word, place, value):
     fields = scenes()
+    if word == "image":
+        fields["image"] = fields["image"].astype(np.float32) / 255
     fields[word][(BAD, *place)] = value
     return fields
 
@@ -69,6 +71,8 @@ def streamed(fields, **more):
 
 
 WRONG = [  # word, place in the example, value; what the message says after the record's name
+    ("image", (0, 0, 1), 1.5, "image 1.5; floats go from 0 to 1: divide by the largest there can be"),
+    ("image", (0, 0, 1), -0.1, "image -0.1; floats go from 0 to 1: divide by the largest there can be"),
     ("label", (), 3, "label 3; labels go from 0 to 2"),
     ("label", (), -1, "label -1; labels go from 0 to 2"),
     ("tokens", (2,), 4, "tokens 4; tokens go from 0 to 3"),
@@ -118,7 +122,10 @@ def test_a_bad_label_is_refused_by_split_record_word_and_value(word, place, valu
 
 def test_every_word_with_a_rule_is_tried():
     ruled = {name for name, word in WORDS.items() if word.check.__name__ != "<lambda>"}
-    assert {word for word, *_ in WRONG} >= ruled
+    assert {word for word, *_ in WRONG} >= ruled - {"video"}
+    fields = {"video": np.full((ROWS, 2, 6, 9, 3), 255.0), "label": np.zeros(ROWS, int)}
+    with pytest.raises(DataError, match=r"train: example 0 has video 255\.0; floats go from 0 to 1"):
+        from_arrays(fields, fields)
 
 
 def test_what_is_right_to_half_a_pixel_or_only_pads_is_taken():
@@ -167,16 +174,29 @@ def test_a_label_of_another_shape_or_type_is_refused(word, value, text):
     assert str(refused.value) == f"train: {text}"
 
 
+@pytest.mark.parametrize(("kind", "value"), [(np.int64, 2**32), (np.uint64, 2**63), (np.uint32, 2**32 - 1)])
 @pytest.mark.parametrize("word", ["label", "group", "segments", "classes", "tokens"])
-def test_whole_numbers_beyond_32_bits_are_refused_and_not_wrapped(word):
+def test_whole_numbers_beyond_32_bits_are_refused_and_not_wrapped(word, kind, value):
     fields = scenes()
-    fields[word] = fields[word].astype(np.int64)
-    fields[word][BAD] = 2**32
-    with pytest.raises(DataError, match=rf"test: example {BAD} has {word} 4294967296; whole numbers have 32 bits"):
+    fields[word] = fields[word].astype(kind)
+    fields[word][BAD] = value
+    with pytest.raises(DataError, match=rf"test: example {BAD} has {word} {value}; whole numbers have 32 bits"):
         from_arrays(scenes(), fields, names=("a", "b", "c"), extra=EXTRA)
     if word in ("label", "segments"):  # those that would be counted
-        with pytest.raises(DataError, match=rf"train: example {BAD} has {word} 4294967296; without names there are at"):
+        with pytest.raises(DataError, match=rf"train: example {BAD} has {word} {value}; without names there are at"):
             from_arrays(fields, fields)
+
+
+@pytest.mark.parametrize("split", ["eval", "test"])
+def test_segments_of_a_class_that_training_lacks_are_refused(split):
+    lacking, whole = scenes(), scenes()
+    lacking["segments"][lacking["segments"] == 2] = 1
+    whole["segments"][BAD, 3, 4] = 2
+    splits = {"eval": lacking, "test": lacking} | {split: whole}
+    with pytest.raises(DataError) as refused:
+        from_arrays(lacking, splits["test"], splits["eval"], names=("a", "b", "c"))
+    assert "has segments 2; segments go from 0 to 1, and 255 where they count nowhere" in str(refused.value)
+    assert str(refused.value).startswith(f"{split}: example")
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cnnjax.data import DataError, carry, inverted
-from cnnjax.data._pictures import Pictures, fitted, picture
+from cnnjax.data._pictures import Pictures, fitted, opened, picture, upright_size
 from cnnjax.data._png16 import deep_png
 
 RNG = np.random.default_rng(0)
@@ -113,6 +113,29 @@ def test_cmyk_jpegs_have_their_colours():
     assert np.abs(got[:, 16:22].astype(int) - [20, 180, 60]).max() < 6
 
 
+EXACT = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "BMP", "TIFF", "GIF"])
+def test_other_kinds_of_files_are_read_and_of_many_pictures_the_first(kind):
+    flat = np.zeros((16, 24, 3), np.uint8)
+    flat[:, :12], flat[:, 12:] = (200, 40, 90), (20, 180, 60)
+    frames = [Image.fromarray(image) for image in (flat, 255 - flat, flat // 2)]
+    more = {} if kind == "BMP" else {"save_all": True, "append_images": frames[1:]}
+    np.testing.assert_array_equal(read(encoded(frames[0], kind, **EXACT.get(kind, {}), **more)), flat)
+
+
+def test_sixteen_bit_grey_of_a_tiff_is_kept_and_what_has_more_is_refused():
+    deep = RNG.integers(0, 65536, (16, 24)).astype(np.uint16)
+    data = encoded(Image.fromarray(deep), "TIFF")
+    np.testing.assert_array_equal(read(data, channels=1, depth=16)[..., 0], deep)
+    np.testing.assert_array_equal(read(data, channels=1)[..., 0], np.rint(deep / 257).astype(np.uint8))
+    with pytest.raises(ValueError, match="samples of 32 bits; write 8 or 16"):
+        read(encoded(Image.fromarray(deep.astype(np.int32) * 100), "TIFF"))
+    with pytest.raises(ValueError, match="samples that are floats; write 8 or 16 bits"):
+        read(encoded(Image.fromarray(deep.astype(np.float32) / 65535), "TIFF"))
+
+
 def turned(image, kind, orientation):
     """A file whose EXIF says how to turn it so that one sees the image."""
     undone = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpositions that a viewer would undo
@@ -120,14 +143,17 @@ def turned(image, kind, orientation):
     stored = image if orientation == 1 else image.transpose(Image.Transpose(undone[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(stored, kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
+    return encoded(stored, kind, exif=exif, **(EXACT.get(kind, {})))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_rotation_is_applied(kind, orientation):
-    got = read(turned(COLOUR, kind, orientation))
+    data = turned(COLOUR, kind, orientation)
+    got = read(data)
     assert got.shape == COLOUR.shape
+    with opened(io.BytesIO(data)) as image:
+        assert upright_size(image) == COLOUR.shape[:2]
     assert np.abs(got.astype(int) - COLOUR).mean() < (3 if kind == "JPEG" else 1e-9)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -32,6 +33,33 @@ def test_statistics_are_those_of_the_training_images_in_units_of_white():
     np.testing.assert_allclose(from_arrays(deep, deep).facts.mean, facts.mean, rtol=1e-6)
     floating = {**train, "image": train["image"] / 255}
     np.testing.assert_allclose(from_arrays(floating, floating).facts.std, facts.std, rtol=1e-6)
+
+
+class Photographs:
+    """A streamed split of white pictures, 256 of them and 50 MB."""
+
+    resident = False
+
+    def __len__(self):
+        return 256
+
+    def read(self, indices):
+        return {"image": np.full((len(indices), 256, 256, 3), 255, np.uint8), "label": np.zeros(len(indices), int)}
+
+
+def test_statistics_need_little_more_memory_than_a_few_pictures():
+    """400 MB and more where those of all that is looked at were made floats together."""
+    photographs = Photographs()
+    arrays = photographs.read(np.arange(64))
+    for train in (photographs, Memory(arrays)):
+        tracemalloc.start()
+        try:
+            facts = assemble(train, train, train, names=("a",)).facts
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (facts.mean, facts.std) == ((1.0,) * 3, (0.0,) * 3)
+        assert peak < 32e6
 
 
 def test_what_is_held_out_leaves_the_training_set_and_is_the_same_every_time():
