@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from cnnjax.annotations import AtLeastOne, Count, Text
+from cnnjax.annotations import AtLeastOne, Count, FilePath
 from cnnjax.data._pictures import (
     Budget,
     Depth,
@@ -34,7 +34,7 @@ _SPLITS = {"train": ("train", "training"), "eval": ("eval", "val", "valid", "val
 
 def folder(
     *,
-    root: Text = "",
+    root: FilePath = "",
     size: Count = 0,
     width: Count = 0,
     fit: Fit = "crop",

@@ -16,6 +16,7 @@ from absl import flags, logging
 
 import cnnjax
 from cnnjax.config import ConfigError
+from cnnjax.refusals import on_disk
 
 __all__ = ["command", "connect", "define_devices", "exit_code", "program_of", "read", "start"]
 
@@ -77,7 +78,7 @@ def _in_this_thread() -> None:
 
 
 def read(values: flags.FlagValues, argv: list[str]) -> None:
-    """Reads the program's own flags; whatever is left over is an error."""
+    """Reads the program's own flags; whatever is left over is an error, and an address where no URL is spoken of."""
     values.unparse_flags()
     try:
         left = values([sys.argv[0], *argv])[1:]
@@ -95,6 +96,10 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
         raise ConfigError(f"--{name} is {value.partition(':')[0]!r}; it must be {kind}") from error
     except flags.Error as error:
         raise ConfigError(str(error)) from error
+    for name in values:
+        texts = values[name].value if isinstance(values[name].value, list) else [values[name].value]
+        for text in texts if "URL" not in values[name].help else ():
+            on_disk(text, f"--{name}") if isinstance(text, str) else None
     if left:
         raise ConfigError(f"{left[0]!r} is not a flag; write --name=value")
 

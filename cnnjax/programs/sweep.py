@@ -57,14 +57,17 @@ __all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 _TEXTS = {
-    "workdir": "", "pack": "auto", "launcher": "here", "address": "", "partition": "", "cluster": "slurm",
+    "workdir": "", "pack": "auto", "launcher": "here", "partition": "", "cluster": "slurm",
     "sort": "", "where": "", "csv": "", "markdown": "", "html": "", "part": "",
-    "search": "", "prune": "none", "storage": "",
+    "search": "", "prune": "none",
 }  # fmt: skip
+_ADDRESSES = ("address", "storage")
 _NUMBERS = {"members": 0, "retries": 1, "gpus": 0, "draw": 0}
 _COUNTS = {"workers": 1, "cpus": 1, "minutes": 1440, "trials": 32, "together": 8}
 for _name, _default in _TEXTS.items():
     flags.DEFINE_string(_name, _default, "", flag_values=FLAGS)
+for _name in _ADDRESSES:
+    flags.DEFINE_string(_name, "", "a URL", flag_values=FLAGS)
 for _name, _default in _NUMBERS.items():
     flags.DEFINE_integer(_name, _default, "", 0, flag_values=FLAGS)
 for _name, _default in _COUNTS.items():

@@ -12,6 +12,7 @@ import jax
 import cnnjax
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.refusals import on_disk
 from cnnjax.runs.workdir import write_json
 
 __all__ = ["check_same_run", "result_changes", "recorded"]
@@ -31,7 +32,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collectio
 
 def recorded(workdir: str | Path) -> dict:
     """What `config.json` of a workdir holds: config, commit, versions, devices, command."""
-    path = Path(workdir) / "config.json"
+    path = on_disk(workdir, "workdir") / "config.json"
     if not path.exists():
         near = sorted(str(other.parent) for other in Path(workdir).parent.glob("*/config.json"))[:3]
         hint = f"; runs beside it: {', '.join(near)}" if near else ""

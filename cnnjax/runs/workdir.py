@@ -20,6 +20,8 @@ from typing import Any
 
 import jax
 
+from cnnjax.refusals import on_disk
+
 __all__ = [
     "WorkdirError",
     "WorkdirLocked",
@@ -53,7 +55,7 @@ def hold(workdir: str | Path) -> Iterator[Path]:
 
     Of several processes that train together, the first holds it for all.
     """
-    workdir = Path(workdir)
+    workdir = on_disk(workdir, "workdir")
     if jax.process_index() > 0:
         yield workdir
         return
