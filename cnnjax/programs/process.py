@@ -10,7 +10,6 @@ import shutil
 import socket
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -151,10 +150,12 @@ def _join_cluster() -> None:
     import jax
 
     kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
+    if kubernetes and not importlib.util.find_spec("kubernetes"):
+        raise ConfigError(
+            "--coordinator=auto on Kubernetes: the package that asks the cluster is missing: pip install 'cnnjax[k8s]'"
+        )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a package is missing is said below
-            jax.distributed.initialize()
+        jax.distributed.initialize()
     except Exception as error:
         if kubernetes:
             raise ConfigError(f"--coordinator=auto on Kubernetes: {_lack_on_kubernetes(error)}") from error
@@ -168,8 +169,6 @@ def _join_cluster() -> None:
 
 def _lack_on_kubernetes(error: Exception) -> str:
     """What a pod lacks that JAX did not find its fellows, by the error that it ended with."""
-    if not importlib.util.find_spec("kubernetes"):
-        return "the package that asks the cluster is missing: pip install 'cnnjax[k8s]'"
     manifest = "the manifest in cnnjax/sweep/README.md has all that is needed"
     if "403" in str(error) or "Forbidden" in str(error):
         return f"the pod's service account may not get and list pods, jobs and services; {manifest}"
