@@ -11,6 +11,7 @@ __all__ = [
     "Count",
     "Elementwise",
     "Factor",
+    "FilePath",
     "HeadWeights",
     "NonNegative",
     "Positive",
@@ -50,7 +51,10 @@ type Elementwise[T] = Annotated[T, "elementwise"]
 """The `colors` of an augmentation that makes every number of that number alone: it costs no pass over the picture."""
 
 Text = Annotated[str, "text"]
-"""Any text: a path, a name, a pattern. An option that is one of a few words is a `Literal` of them."""
+"""Any text: a name, a pattern. An option that is one of a few words is a `Literal` of them."""
+
+FilePath = Annotated[str, "text", "path"]
+"""The path of a file or a folder of this machine; what has a scheme (`gs://…`) is refused."""
 
 Share = Annotated[float, Bounds(0, 1)]
 Rate = Annotated[float, Bounds(0, 1, below=True)]

@@ -4,15 +4,19 @@ import difflib
 import functools
 import math
 import numbers
+import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from cnnjax.annotations import Bounds, peeled
 
-__all__ = ["ConfigError", "fits", "fitted", "limits", "nearest", "one_of", "refuse_misfits", "suggestion"]
+__all__ = ["ConfigError", "fits", "fitted", "limits", "nearest", "on_disk", "one_of", "refuse_misfits", "suggestion"]
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # Path("gs://a") keeps one slash
 _LIKE = {str: "'head'", int: "2", float: "0.1", bool: "True"}  # what stands in an example
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _SEVERAL = {int: "whole numbers", float: "numbers", bool: "true or false", str: "words"}
@@ -53,6 +57,25 @@ def one_of(value: str, allowed: Iterable[str], *, path: str = "variant") -> str:
     if value not in allowed:
         raise ConfigError(f"{path} is {value!r}{suggestion(value, allowed)}")
     return value
+
+
+def on_disk(value: str | os.PathLike, path: str) -> Path:
+    """The value as a path of this machine; a ConfigError for an address (`gs://…`), which would make a folder `gs:`."""
+    end = _elsewhere(str(value))
+    if end:
+        raise ConfigError(f"{path} is {str(value)!r}{end}")
+    return Path(value)
+
+
+def _elsewhere(value: str) -> str:
+    """The end of the message for a path that is an address, and what to do; "" where it is none."""
+    scheme = _SCHEME.match(value)
+    if not scheme:
+        return ""
+    cures = {"http": "download it, and give the file", "file": "write the path alone, without file://"}
+    cures["https"] = cures["http"]
+    mount = "mount it (gcsfuse, s3fs, NFS, …), and give the folder where it is mounted"
+    return f"; that is an address, no path of this machine: {cures.get(scheme[1].lower(), mount)}"
 
 
 def fitted(path: str, value: Any, annotation: Any, *, text: str = "") -> Any:
@@ -156,6 +179,8 @@ def _fitted(value: Any, annotation: Any) -> Any:
         _refuse_boundless(value)
     elif kind is tuple or origin is tuple:
         value = _tuple(value, arguments)
+    if "path" in marks and (end := _elsewhere(value)):
+        _misfit(value, end)
     for mark in marks:
         if isinstance(mark, Bounds) and isinstance(value, int | float) and not mark.hold(value):
             _misfit(value, f"; it must be {mark}")
@@ -226,6 +251,6 @@ def _limited(function: Callable) -> tuple[tuple[str, Any], ...]:
 
 def _has_limits(annotation: Any) -> bool:
     kind, marks = peeled(annotation)
-    if typing.get_origin(kind) is Literal or any(isinstance(mark, Bounds) for mark in marks):
+    if typing.get_origin(kind) is Literal or "path" in marks or any(isinstance(mark, Bounds) for mark in marks):
         return True
     return any(_has_limits(argument) for argument in typing.get_args(kind))

@@ -30,4 +30,4 @@ def test_the_notebook_runs_and_draws_its_pictures(path, root, monkeypatch):
 def test_the_notebook_is_kept_without_outputs_and_knows_colab(path):
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
-    assert any("pip" in cell.source and "find_spec" in cell.source for cell in notebook.cells)
+    assert any("prepare_notebook(home)" in cell.source for cell in notebook.cells)

@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cnnjax.config._sections import completed, plain
-from cnnjax.refusals import ConfigError, nearest
+from cnnjax.refusals import ConfigError, nearest, on_disk
 
 _SHIPPED = Path(__file__).parents[1] / "configs"  # in a checkout a link to the folder beside the package
 _NAME = re.compile(r"(\w+)(?::(.*))?")
@@ -33,6 +33,7 @@ def read(path: str) -> dict:
 
 def _place_of(path: str) -> tuple[Path, str]:
     """The file and the variant that a word means: a file where there is one, else an experiment that comes with us."""
+    on_disk(path, "--config")
     stem, colon, variant = path.partition(".py:")
     file = Path(f"{stem}.py" if colon else path)
     if file.is_file():

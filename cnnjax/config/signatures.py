@@ -147,8 +147,8 @@ def _option(annotation: Any, default: Any) -> Option:
         annotation = type(default)
     kind, marks = peeled(annotation)
     room = next((mark for mark in marks if mark in ROOMS), "same" if "section" in marks else "")
-    for bounds in (mark for mark in marks if isinstance(mark, Bounds)):
-        kind = Annotated[kind, bounds]
+    for limit in (mark for mark in marks if isinstance(mark, Bounds) or mark == "path"):
+        kind = Annotated[kind, limit]
     return Option(kind, default, numeric=peeled(kind)[0] is float and "static" not in marks, room=room)
 
 

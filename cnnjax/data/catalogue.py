@@ -2,18 +2,17 @@
 
 import json
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from cnnjax import _versions
-from cnnjax.annotations import Count, Text
+from cnnjax.annotations import Count, FilePath, Text
 from cnnjax.data._official import OFFICIAL, official
 from cnnjax.data._pictures import Budget, Depth, Fit, Pictures, source_of, vet
 from cnnjax.data.in_memory import from_arrays
 from cnnjax.data.source import DataError, Source, every_fifth
-from cnnjax.refusals import refuse_misfits
+from cnnjax.refusals import on_disk, refuse_misfits
 
 __all__ = ["cifar10", "fashion_mnist", "mnist", "tfds"]
 
@@ -24,7 +23,7 @@ _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 def tfds(
     *,
     set: Text = "",
-    root: Text = "",
+    root: FilePath = "",
     train: Text = "train",
     eval: Text = "",
     test: Text = "",
@@ -65,7 +64,7 @@ def tfds(
     return source_of(splits[train], splits[eval], splits[test], holdout=holdout, names=names)
 
 
-def mnist(*, root: Text = "", holdout: Count = 0) -> Source:
+def mnist(*, root: FilePath = "", holdout: Count = 0) -> Source:
     """60,000 + 10,000 handwritten digits, 28×28 grey (LeCun, Cortes, Burges).
 
     From a prepared tensorflow-datasets set or from the four official .gz files in root/mnist.
@@ -73,7 +72,7 @@ def mnist(*, root: Text = "", holdout: Count = 0) -> Source:
     return _small("mnist", root, holdout, tuple("0123456789"), (0.1307,))
 
 
-def fashion_mnist(*, root: Text = "", holdout: Count = 0) -> Source:
+def fashion_mnist(*, root: FilePath = "", holdout: Count = 0) -> Source:
     """60,000 + 10,000 articles of clothing, 28×28 grey (Xiao, Rasul, Vollgraf 2017).
 
     From a prepared tensorflow-datasets set or from the four official .gz files in root/fashion_mnist.
@@ -81,7 +80,7 @@ def fashion_mnist(*, root: Text = "", holdout: Count = 0) -> Source:
     return _small("fashion_mnist", root, holdout, _CLOTHES, (0.2860,))
 
 
-def cifar10(*, root: Text = "", holdout: Count = 0) -> Source:
+def cifar10(*, root: FilePath = "", holdout: Count = 0) -> Source:
     """50,000 + 10,000 photographs of ten kinds of things, 32×32 colour (Krizhevsky 2009).
 
     From a prepared tensorflow-datasets set or from the six official .bin files in root/cifar10.
@@ -192,8 +191,9 @@ def _information(directory):
 
 
 def _base(root):
-    home = os.environ.get("CNNJAX_DATA") or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(root or home).expanduser()
+    said = {"data.root": root, **{name: os.environ.get(name, "") for name in ("CNNJAX_DATA", "TFDS_DATA_DIR")}}
+    name = next((name for name in said if said[name]), "")
+    return on_disk(said[name] if name else "~/tensorflow_datasets", name).expanduser()
 
 
 def _versions_in(directory):

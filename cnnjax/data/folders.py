@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from cnnjax.annotations import AtLeastOne, Count, Text
+from cnnjax.annotations import AtLeastOne, Count, FilePath
 from cnnjax.data._listing import ENDINGS, classes_of, labelled, split_directories
 from cnnjax.data._pictures import (
     Budget,
@@ -31,7 +31,7 @@ __all__ = ["ENDINGS", "folder", "pictures"]
 
 def folder(
     *,
-    root: Text = "",
+    root: FilePath = "",
     size: Count = 0,
     width: Count = 0,
     fit: Fit = "crop",

@@ -2,23 +2,22 @@
 
 import math
 import os
-import pathlib
 import zipfile
 from collections.abc import Mapping
 
 import numpy as np
 
-from cnnjax.annotations import Count, Text
+from cnnjax.annotations import Count, FilePath
 from cnnjax.data.source import NOTHING, DataError, Memory, Source, assemble, check, every_fifth, numbered
 from cnnjax.fields import EXTRA, INPUTS, WORDS, of_kind
-from cnnjax.refusals import nearest
+from cnnjax.refusals import nearest, on_disk
 
 __all__ = ["arrays", "from_arrays"]
 
 _SPLITS = ("train", "eval", "test")
 
 
-def arrays(*, path: Text = "", holdout: Count = 0) -> Source:
+def arrays(*, path: FilePath = "", holdout: Count = 0) -> Source:
     """The set in the .npz file `path`, with arrays train_image, train_label, test_image, test_label and so on.
 
     A name is train_, eval_ or test_ and a field of the batch (image, label, segments, …). Without test_… the test
@@ -117,7 +116,7 @@ def _stored(path):
     """Splits as dicts of fields, and class names, from an .npz file; headers are checked before data is read."""
     if not path:
         raise DataError("data.path is empty; name the .npz file, --config.data.path=FILE.npz")
-    file = pathlib.Path(path).expanduser()
+    file = on_disk(path, "data.path").expanduser()
     if not file.is_file():
         raise DataError(f"data.path is {path}; there is no such file")
     try:

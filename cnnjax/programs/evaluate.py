@@ -37,6 +37,7 @@ def main(argv: list[str]) -> None:
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory of a run, --workdir=runs/a")
     process.connect(FLAGS)
+    process.expect_gpus(FLAGS.gpus)
     from cnnjax.runs.tables import tabulate  # imports jax, which --help can do without
 
     metrics = cnnjax.evaluate(FLAGS.workdir, split=FLAGS.split, checkpoint=FLAGS.checkpoint)

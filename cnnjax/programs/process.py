@@ -1,11 +1,13 @@
 """What the programs share: flags read, processes connected, and every error turned into an exit code and a line."""
 
 import difflib
+import importlib.util
 import os
 import platform
 import re
 import shlex
 import shutil
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,8 +18,9 @@ from absl import flags, logging
 
 import cnnjax
 from cnnjax.config import ConfigError
+from cnnjax.refusals import on_disk
 
-__all__ = ["command", "connect", "define_devices", "exit_code", "program_of", "read", "start"]
+__all__ = ["command", "connect", "define_devices", "exit_code", "expect_gpus", "program_of", "read", "start"]
 
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators say it, and as the CPU does
 _ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
@@ -27,6 +30,7 @@ _PACKAGE = str(Path(cnnjax.__file__).parent)
 def define_devices(values: flags.FlagValues) -> None:
     """Defines the flags that say what the program runs on."""
     flags.DEFINE_integer("devices", 0, "split the CPU into so many devices", 0, flag_values=values)
+    flags.DEFINE_integer("gpus", 0, "GPUs that must be there", 0, flag_values=values)
     flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto on clusters", flag_values=values)
     flags.DEFINE_integer("processes", 0, "processes that train together", 0, flag_values=values)
     flags.DEFINE_integer("process", 0, "which of them this is", 0, flag_values=values)
@@ -77,7 +81,7 @@ def _in_this_thread() -> None:
 
 
 def read(values: flags.FlagValues, argv: list[str]) -> None:
-    """Reads the program's own flags; whatever is left over is an error."""
+    """Reads the program's own flags; whatever is left over is an error, and an address where no URL is spoken of."""
     values.unparse_flags()
     try:
         left = values([sys.argv[0], *argv])[1:]
@@ -95,6 +99,10 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
         raise ConfigError(f"--{name} is {value.partition(':')[0]!r}; it must be {kind}") from error
     except flags.Error as error:
         raise ConfigError(str(error)) from error
+    for name in values:
+        texts = values[name].value if isinstance(values[name].value, list) else [values[name].value]
+        for text in texts if "URL" not in values[name].help else ():
+            on_disk(text, f"--{name}") if isinstance(text, str) else None
     if left:
         raise ConfigError(f"{left[0]!r} is not a flag; write --name=value")
 
@@ -106,7 +114,7 @@ def connect(values: flags.FlagValues) -> None:
     if values.devices:
         jax.config.update("jax_num_cpu_devices", values.devices)
     if values.coordinator == "auto":
-        jax.distributed.initialize()
+        _join_cluster()
     elif values.coordinator:
         if not values.processes or values.process >= values.processes:
             raise ConfigError(
@@ -116,6 +124,55 @@ def connect(values: flags.FlagValues) -> None:
         jax.distributed.initialize(values.coordinator, values.processes, values.process)
     elif values.processes:
         raise ConfigError(f"--processes={values.processes} needs --coordinator=host:port of process 0")
+
+
+def expect_gpus(count: int) -> None:
+    """Ends in a line where JAX sees fewer GPUs than that: a job would train on its processors, and nobody see it."""
+    import jax
+
+    found = [device for device in jax.local_devices() if device.platform == "gpu"]
+    if len(found) >= count:
+        return
+    sees = f"{len(found)} × {found[0].device_kind}" if found else "no GPU"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+    there = sorted(Path("/dev").glob("nvidia[0-9]*"))
+    cure = "ask the scheduler for them, or lower --gpus"
+    if there and not found:
+        cure = "install JAX's build for them, pip install 'cnnjax[cuda13]' (or cuda12, for drivers before 580)"
+    raise ConfigError(
+        f"--gpus={count}: JAX sees {sees} on {socket.gethostname()} "
+        f"({len(there)} stand there, CUDA_VISIBLE_DEVICES is {visible!r})\n{cure}"
+    )
+
+
+def _join_cluster() -> None:
+    """Joins the processes that a cluster has started together, as JAX finds out by itself; says what it lacks."""
+    import jax
+
+    kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
+    if kubernetes and not importlib.util.find_spec("kubernetes"):
+        raise ConfigError(
+            "--coordinator=auto on Kubernetes: the package that asks the cluster is missing: pip install 'cnnjax[k8s]'"
+        )
+    try:
+        jax.distributed.initialize()
+    except Exception as error:
+        if kubernetes:
+            raise ConfigError(f"--coordinator=auto on Kubernetes: {_lack_on_kubernetes(error)}") from error
+        if "should be defined" in str(error):
+            raise ConfigError(
+                "--coordinator=auto: no Slurm step, Open MPI, TPU pod or Kubernetes job is found here; "
+                "give --coordinator=host:port --processes=N --process=I"
+            ) from error
+        raise
+
+
+def _lack_on_kubernetes(error: Exception) -> str:
+    """What a pod lacks that JAX did not find its fellows, by the error that it ended with."""
+    manifest = "the manifest in cnnjax/sweep/README.md has all that is needed"
+    if "403" in str(error) or "Forbidden" in str(error):
+        return f"the pod's service account may not get and list pods, jobs and services; {manifest}"
+    return f"{' '.join(str(error).split())[:200] or type(error).__name__}; {manifest}"
 
 
 def command(program: str, *arguments: str) -> str:

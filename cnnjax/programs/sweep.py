@@ -22,9 +22,11 @@ Where
   --workers=N                processes, tasks or jobs at a time
   --patience=60              seconds without a metric line (or 20 times the usual, if longer) after which one hangs
   --address=HOST:PORT        ray: an existing cluster; none starts a local one
-  --cpus=1 --gpus=0          ray: what a task takes
-  --partition=NAME --minutes=N --cluster=slurm
-                             slurm: where, how long; local runs submitit's jobs here
+  --cpus=1 --gpus=0          ray, slurm: what a task or job gets; local: GPUs of this machine, one for each process;
+                             here: how many there must be. What finds fewer ends in a line
+  --memory=GB --minutes=1440 slurm: the rest of what a job gets; before its time is up it saves, and is submitted anew
+  --partition=NAME --account=NAME --qos=NAME
+                             slurm: where, and on whose account; --cluster=local runs submitit's jobs here
 
 Search (points that are drawn, where the config file has search(): path -> distribution, beside get_config)
   --search=NAME              tpe, cma, random (they need Optuna), or population: the worst members become perturbed
@@ -57,14 +59,17 @@ __all__ = ["FLAGS", "main"]
 
 FLAGS = flags.FlagValues()
 _TEXTS = {
-    "workdir": "", "pack": "auto", "launcher": "here", "address": "", "partition": "", "cluster": "slurm",
+    "workdir": "", "pack": "auto", "launcher": "here", "partition": "", "account": "", "qos": "", "cluster": "slurm",
     "sort": "", "where": "", "csv": "", "markdown": "", "html": "", "part": "",
-    "search": "", "prune": "none", "storage": "",
+    "search": "", "prune": "none",
 }  # fmt: skip
-_NUMBERS = {"members": 0, "retries": 1, "gpus": 0, "draw": 0}
+_ADDRESSES = ("address", "storage")
+_NUMBERS = {"members": 0, "retries": 1, "memory": 0, "draw": 0}
 _COUNTS = {"workers": 1, "cpus": 1, "minutes": 1440, "trials": 32, "together": 8}
 for _name, _default in _TEXTS.items():
     flags.DEFINE_string(_name, _default, "", flag_values=FLAGS)
+for _name in _ADDRESSES:
+    flags.DEFINE_string(_name, "", "a URL", flag_values=FLAGS)
 for _name, _default in _NUMBERS.items():
     flags.DEFINE_integer(_name, _default, "", 0, flag_values=FLAGS)
 for _name, _default in _COUNTS.items():
@@ -101,6 +106,8 @@ def main(argv: list[str]) -> None:
         return
     config, points = (sections.load(path, overrides), sections.beside(path, "sweep")) if path else ({}, [])
     process.connect(FLAGS)
+    if FLAGS.launcher == "here":  # else it says what each of the others gets
+        process.expect_gpus(FLAGS.gpus)
     from cnnjax.sweep.folder import read_folder
     from cnnjax.sweep.points import packs_of, preview, resolved
 
@@ -160,6 +167,8 @@ def _search(path: str, config) -> None:
         print(f"{FLAGS.trials} points, by {FLAGS.search}")
         return
     process.connect(FLAGS)
+    if FLAGS.launcher == "here":
+        process.expect_gpus(FLAGS.gpus)
     from cnnjax.runs.workdir import hold
     from cnnjax.sweep.search import evolve, goal_of, search
 
@@ -220,8 +229,8 @@ def _launcher(workdir: Path):
     if FLAGS.launcher == "ray":
         return RayCluster(workers, address=FLAGS.address, cpus=FLAGS.cpus, gpus=FLAGS.gpus)
     if FLAGS.launcher == "slurm":
-        folder = workdir / "slurm"
-        return Slurm(workers, folder, cluster=FLAGS.cluster, minutes=FLAGS.minutes, partition=FLAGS.partition)
+        words = ("cluster", "minutes", "partition", "account", "qos", "cpus", "gpus", "memory")
+        return Slurm(workers, workdir / "slurm", **{word: FLAGS[word].value for word in words})
     return Local(workers, FLAGS.gpus)
 
 

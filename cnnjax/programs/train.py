@@ -25,8 +25,10 @@ Going on
 
 Devices (all that JAX sees are used; config.train.devices takes fewer)
   --devices=N                splits the CPU into N devices
+  --gpus=N                   ends in a line where JAX sees fewer GPUs, instead of training on what is there
   --coordinator=HOST:PORT --processes=N --process=I
-                             N processes train together; auto as coordinator on Slurm, TPU pods, Kubernetes
+                             N processes train together; auto as coordinator on Slurm, TPU pods, Kubernetes (there
+                             with the extra k8s). Each reads the data under the same path; the first writes
 
 Exit codes
   0 done · 2 config or usage · 3 data · 4 diverged · 5 checkpoint unusable · 6 out of memory
@@ -63,6 +65,7 @@ def main(argv: list[str]) -> None:
         print(sections.to_json(config))
         return
     process.connect(FLAGS)
+    process.expect_gpus(FLAGS.gpus)
     if FLAGS.dry_run:
         from cnnjax.programs._preview import preview
 
@@ -71,7 +74,9 @@ def main(argv: list[str]) -> None:
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory for this run, --workdir=runs/a")
     cnnjax.run(config, FLAGS.workdir, allow_changes=FLAGS.allow_changes)
-    if FLAGS.process:
+    import jax
+
+    if jax.process_index():
         return
     where = FLAGS.workdir
     print(

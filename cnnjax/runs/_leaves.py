@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
 from cnnjax import _versions
+from cnnjax.runs.processes import first_array
 
 _CHUNK = 1 << 26  # bytes sent to the other processes at a time
 
@@ -99,10 +99,10 @@ def broadcast(found: Any, failure: str, like: dict[str, Any]) -> tuple[dict, dic
     if jax.process_count() == 1:
         return head, arrays
     text = np.frombuffer(json.dumps(head).encode(), np.uint8)
-    length = int(_from_first(np.asarray([text.size], np.int32))[0])
+    length = int(first_array(np.asarray([text.size], np.int32))[0])
     if jax.process_index():
         text = np.zeros(length, np.uint8)
-    head = json.loads(_from_first(text).tobytes())
+    head = json.loads(first_array(text).tobytes())
     if head["step"] < 0 or head["failure"]:
         return head, {}
     received = {}
@@ -111,13 +111,9 @@ def broadcast(found: Any, failure: str, like: dict[str, Any]) -> tuple[dict, dic
         array = np.ascontiguousarray(arrays[name]) if name in arrays else np.zeros(shape, jnp.dtype(dtype))
         # As bytes: a sum over processes, which is how they travel, turns -0.0 into 0.0.
         flat = array.reshape(-1).view(np.uint8)
-        parts = [_from_first(flat[at : at + _CHUNK]) for at in range(0, flat.size, _CHUNK)]
+        parts = [first_array(flat[at : at + _CHUNK]) for at in range(0, flat.size, _CHUNK)]
         received[name] = np.concatenate([np.zeros(0, np.uint8), *parts]).view(array.dtype).reshape(shape)
     return head, received
-
-
-def _from_first(array: np.ndarray) -> np.ndarray:
-    return np.asarray(multihost_utils.broadcast_one_to_all(array))
 
 
 def _data(leaf: Any) -> Any:

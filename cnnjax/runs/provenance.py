@@ -12,6 +12,8 @@ import jax
 import cnnjax
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.refusals import on_disk
+from cnnjax.runs.processes import by_first
 from cnnjax.runs.workdir import write_json
 
 __all__ = ["check_same_run", "result_changes", "recorded"]
@@ -31,7 +33,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collectio
 
 def recorded(workdir: str | Path) -> dict:
     """What `config.json` of a workdir holds: config, commit, versions, devices, command."""
-    path = Path(workdir) / "config.json"
+    path = on_disk(workdir, "workdir") / "config.json"
     if not path.exists():
         near = sorted(str(other.parent) for other in Path(workdir).parent.glob("*/config.json"))[:3]
         hint = f"; runs beside it: {', '.join(near)}" if near else ""
@@ -48,8 +50,12 @@ def check_same_run(workdir: str | Path, config: Mapping, *, allow_changes: bool 
     """Writes the config into a new workdir, or compares it with the one there; what has changed comes out as a line.
 
     Changes that can't touch the result (cadences, loggers, devices) are allowed and recorded, others refused. A run
-    that has saved nothing yet is begun anew.
+    that has saved nothing yet is begun anew. Of several processes the first does this for all.
     """
+    return by_first(lambda: _compared(workdir, config, allow_changes))
+
+
+def _compared(workdir: str | Path, config: Mapping, allow_changes: bool) -> str:
     path = Path(workdir) / "config.json"
     story = {"config": json.loads(sections.to_json(config)), **_origin()}
     if not path.exists() or not any(Path(workdir, "checkpoints").glob("[0-9]*")):

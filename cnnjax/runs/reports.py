@@ -54,7 +54,7 @@ class Report:
         self._workdir, self._total, self._metric = Path(workdir), total_steps, metric
         self._active = jax.process_index() == 0
         self._quiet = quiet or not self._active
-        self._lines = Lines(self._workdir / "metrics.jsonl")
+        self._lines = Lines(self._workdir / "metrics.jsonl" if self._active else Path(os.devnull))
         self._terminal = Terminal()
         self._others: list[Any] = []
         if self._active and tensorboard:

@@ -20,6 +20,9 @@ from typing import Any
 
 import jax
 
+from cnnjax.refusals import on_disk
+from cnnjax.runs.processes import by_first
+
 __all__ = [
     "WorkdirError",
     "WorkdirLocked",
@@ -53,17 +56,11 @@ def hold(workdir: str | Path) -> Iterator[Path]:
 
     Of several processes that train together, the first holds it for all.
     """
-    workdir = Path(workdir)
+    workdir = on_disk(workdir, "workdir")
+    lock = by_first(lambda: _taken(workdir))
     if jax.process_index() > 0:
         yield workdir
         return
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        lock = _locked(workdir / "lock.json")
-    except OSError as error:
-        raise WorkdirError(
-            f"workdir {workdir} can't be written: {error.strerror or error}; give another --workdir"
-        ) from error
     try:
         yield workdir
     finally:
@@ -144,6 +141,16 @@ class _Owner:
         if (self.host, self.space) != (here.host, here.space) or not self.space:
             return False
         return _began(self.pid) != self.began
+
+
+def _taken(workdir: Path) -> int:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        return _locked(workdir / "lock.json")
+    except OSError as error:
+        raise WorkdirError(
+            f"workdir {workdir} can't be written: {error.strerror or error}; give another --workdir"
+        ) from error
 
 
 def _locked(path: Path) -> int:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+NOTICE = signal.SIGUSR2  # what SLURM sends to a job before it takes its time away
+
 
 def bound(command: Sequence[str]) -> list[str]:
     """The command, to be started by this process and ended with it: none is left behind that would hold its workdirs.
@@ -16,8 +18,13 @@ def bound(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-S", __file__, str(os.getpid()), *command] if sys.platform == "linux" else list(command)
 
 
-def run_command(command: Sequence[str], log: str, folder: str, environment: Mapping[str, str]) -> int:
-    """Runs a command in a folder, its words going to the end of a file; its exit code comes out."""
+def run_command(
+    command: Sequence[str], log: str, folder: str, environment: Mapping[str, str], *, notice: bool = False
+) -> int:
+    """Runs a command in a folder, its words going to the end of a file; its exit code comes out.
+
+    With `notice`, in a job of SLURM, the word that its time is up becomes the signal at which a run saves.
+    """
     with open(log, "ab") as words:
         process = subprocess.Popen(
             bound(command),
@@ -27,12 +34,15 @@ def run_command(command: Sequence[str], log: str, folder: str, environment: Mapp
             stdout=words,
             stderr=words,
         )
+        if notice:
+            signal.signal(NOTICE, lambda number, frame: process.terminate())
         code = process.wait()
     return code if code >= 0 else 128 - code
 
 
 def _become(parent: str, *command: str) -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    signal.signal(NOTICE, signal.SIG_IGN)  # SLURM tells every process of a job, and who is not asked would die of it
     if os.getppid() == int(parent):  # else it is dead already
         os.execvp(command[0], command)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.refusals import on_disk
 from cnnjax.runs.provenance import result_changes
 from cnnjax.runs.workdir import read_json, write_json
 from cnnjax.sweep.points import Run
@@ -18,7 +19,7 @@ __all__ = ["note_strategy", "points_of", "read_folder", "strategy_of", "write_fo
 
 def write_folder(workdir: str | Path, runs: Sequence[Run]) -> None:
     """Writes the points of a sweep; those of an earlier call that are no more among them stay at the end."""
-    path = Path(workdir) / "sweep.json"
+    path = on_disk(workdir, "workdir") / "sweep.json"
     points = {run.name: _entry(run) for run in runs}
     before = {"points": [], "command": []}
     with contextlib.suppress(OSError, ValueError):  # what can't be read is written anew
@@ -39,7 +40,7 @@ def write_folder(workdir: str | Path, runs: Sequence[Run]) -> None:
 
 def read_folder(workdir: str | Path) -> list[Run]:
     """The points of a sweep as runs, in their order."""
-    path = Path(workdir) / "sweep.json"
+    path = on_disk(workdir, "workdir") / "sweep.json"
     if not path.exists():
         raise ConfigError(
             f"{workdir} holds no sweep (no sweep.json); give the --workdir of one, or --config to begin it"

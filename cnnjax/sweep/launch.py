@@ -23,7 +23,7 @@ from cnnjax import config as sections
 from cnnjax.runs.lines import lines_of
 from cnnjax.runs.signals import PREEMPTED, Stop
 from cnnjax.runs.workdir import WorkdirLocked
-from cnnjax.sweep._command import bound, run_command
+from cnnjax.sweep._command import NOTICE, bound, run_command
 from cnnjax.sweep.decisions import LENIENT, Policy
 from cnnjax.sweep.local import PointFailure, last_words
 from cnnjax.sweep.points import Pack, Run, packs_of
@@ -32,6 +32,8 @@ from cnnjax.train.loop import Preempted
 __all__ = ["Launcher", "Local", "RayCluster", "Slurm", "Unit", "run_elsewhere", "supervise", "unit_of"]
 
 _LOCKED = WorkdirLocked.exit_code
+_NOTICE = 120  # seconds that a job of SLURM has to save
+_WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED")
 
 
 class Submitted(Protocol):
@@ -45,9 +47,10 @@ class Submitted(Protocol):
 
 
 class Launcher(Protocol):
-    """Where commands run; at most `slots` at a time are handed to it."""
+    """Where commands run; at most `slots` at a time are handed to it, and each has `gpus` GPUs."""
 
     slots: int
+    gpus: int
 
     def submit(self, command: Sequence[str], log: Path, slot: int) -> Submitted:
         """Starts a command whose words go to a file."""
@@ -67,10 +70,11 @@ class Unit:
         return all(run.done for run in self.pack.runs)
 
 
-def unit_of(pack: Pack, workdir: Path, *, strategy: str = "auto", policy: Policy = LENIENT) -> Unit:
+def unit_of(pack: Pack, workdir: Path, *, strategy: str = "auto", policy: Policy = LENIENT, gpus: int = 0) -> Unit:
     """The command that trains a pack: `cnnjax train` for a point that nobody judges, else a part of the sweep.
 
-    Said as a module of this Python: a job's shell may know no `cnnjax`, or another one.
+    It ends with a word where it finds less than `gpus` GPUs. Said as a module of this Python: a job's shell may know no
+    `cnnjax`, or another one.
     """
     first = pack.runs[0]
     folder = workdir / "parts"
@@ -85,6 +89,7 @@ def unit_of(pack: Pack, workdir: Path, *, strategy: str = "auto", policy: Policy
         file.write_text(json.dumps([run.name for run in pack.runs]))
         flags = (f"--workdir={workdir}", f"--part={file}", f"--pack={strategy}", *policy.flags)
         command = (*cnnjax, "sweep", *flags)
+    command += (f"--gpus={gpus}",) if gpus else ()
     return Unit(pack, command, file.with_suffix(".log"))
 
 
@@ -105,7 +110,8 @@ def run_elsewhere(
     Those that are dead come out.
     """
     packs = packs_of(runs, most=most or -(-len(runs) // launcher.slots))
-    units = [unit_of(pack, Path(workdir), strategy=strategy, policy=policy) for pack in packs]
+    how = {"strategy": strategy, "policy": policy, "gpus": launcher.gpus}
+    units = [unit_of(pack, Path(workdir), **how) for pack in packs]
     return supervise(units, launcher, Path(workdir), retries=retries, patience=patience, say=say)
 
 
@@ -182,7 +188,7 @@ class _Supervisor:
         elif len(unit.pack.runs) > 1:
             self.say(f"{_title(unit)}: {reason}; its points are tried alone")
             alone = [Pack((run,)) for run in unit.pack.runs if not run.done]
-            self.waiting.extend((unit_of(pack, self.workdir), 0, 0.0) for pack in alone)
+            self.waiting.extend((unit_of(pack, self.workdir, gpus=self.launcher.gpus), 0, 0.0) for pack in alone)
         else:
             self.say(f"{_title(unit)}: {reason}; given up")
             (run,) = unit.pack.runs
@@ -203,15 +209,15 @@ class Local:
     """Processes of this machine, `slots` at a time, each on its share of the processors or on a GPU of its own."""
 
     def __init__(self, slots: int, gpus: int = 0):
-        self.slots, self._gpus = slots, gpus
+        self.slots, self.gpus, self._here = slots, min(gpus, 1), gpus
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self._shares = [set(cores[slot::slots]) or set(cores) for slot in range(slots)]
 
     def submit(self, command: Sequence[str], log: Path, slot: int) -> Submitted:
         """Starts a process."""
         environment = dict(os.environ)
-        if self._gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = str(slot % self._gpus)
+        if self._here:
+            environment["CUDA_VISIBLE_DEVICES"] = str(slot % self._here)
         before = os.sched_getaffinity(0) if self._shares[slot] else set()
         try:
             if before:
@@ -257,7 +263,7 @@ class RayCluster:
             import ray
         except ImportError as error:
             raise sections.ConfigError("--launcher=ray needs Ray: pip install 'cnnjax[ray]'") from error
-        self.slots, self._ray = slots, ray
+        self.slots, self.gpus, self._ray = slots, int(gpus), ray
         ray.init(address=address or None, log_to_driver=False, include_dashboard=False if not address else None)
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(run_command)
 
@@ -284,22 +290,54 @@ class _Task:
 
 
 class Slurm:
-    """Jobs of SLURM through submitit; `cluster` local runs them here, as its tests do."""
+    """Jobs of SLURM through submitit, each with its processors, GPUs and GB of memory; `cluster` local runs them here.
 
-    def __init__(self, slots: int, folder: Path, *, cluster: str = "slurm", minutes: int = 1440, partition: str = ""):
+    A job is told `_NOTICE` seconds before its time is up; what it runs then saves, and is submitted again.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        folder: Path,
+        *,
+        cluster: str = "slurm",
+        minutes: int = 1440,
+        partition: str = "",
+        account: str = "",
+        qos: str = "",
+        cpus: int = 1,
+        gpus: int = 0,
+        memory: int = 0,
+    ):
+        sections.one_of(cluster, ("slurm", "local"), path="--cluster")
         try:
             import submitit
         except ImportError as error:
             raise sections.ConfigError("--launcher=slurm needs submitit: pip install 'cnnjax[slurm]'") from error
-        self.slots = slots
-        self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        self._executor.update_parameters(timeout_min=minutes)
-        if partition:
-            self._executor.update_parameters(slurm_partition=partition)
+        try:
+            self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        except RuntimeError as error:
+            raise sections.ConfigError("--launcher=slurm: no srun here; start it where jobs are submitted") from error
+        self.slots, self.gpus = slots, gpus
+        asked = {
+            "timeout_min": minutes,
+            "cpus_per_task": cpus,
+            "mem_gb": memory,
+            "local_gpus_per_node": gpus,
+            "slurm_gres": f"gpu:{gpus}" if gpus else "",
+            "slurm_partition": partition,
+            "slurm_account": account,
+            "slurm_qos": qos,
+            "slurm_srun_args": [f"--cpus-per-task={cpus}"],  # since SLURM 22.05 a step does not get its job's by itself
+            # a job whose node fails or that makes room for another's comes back
+            "slurm_additional_parameters": {"requeue": True, "signal": f"{NOTICE.name.removeprefix('SIG')}@{_NOTICE}"},
+        }
+        self._executor.update_parameters(**{name: value for name, value in asked.items() if value})
 
     def submit(self, command: Sequence[str], log: Path, slot: int) -> Submitted:
         """Submits a job."""
-        return _SlurmJob(self._executor.submit(run_command, list(command), str(log.absolute()), os.getcwd(), {}))
+        how = (list(command), str(log.absolute()), os.getcwd(), {})
+        return _SlurmJob(self._executor.submit(run_command, *how, notice=True))
 
 
 class _SlurmJob:
@@ -307,14 +345,15 @@ class _SlurmJob:
         self._job = job
 
     def poll(self) -> int:
-        if self._job.state.upper() in ("PENDING", "CONFIGURING"):
-            return -2
-        if not self._job.done():
-            return -1
+        if not self._job.done():  # it looks for the result first: what is known of the state may be minutes old
+            return -2 if self._job.state.upper() in _WAITING else -1
         try:
-            return self._job.result()
+            code = self._job.result()
         except Exception:
             return 1
+        if code == PREEMPTED:
+            self.stop(kill=False)  # it is submitted anew: SLURM must not bring it back as well
+        return code
 
     def stop(self, *, kill: bool) -> None:
         self._job.cancel(check=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.refusals import on_disk
 from cnnjax.runs.lines import RESERVED, is_number, lines_of, split_of
 
 __all__ = ["Table", "as_csv", "as_markdown", "table_of"]
@@ -77,7 +78,7 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
     and whether more of it is better, the runs say; of a loss less is better. Of anything else the most stands first; a
     minus before `sort` puts the least first.
     """
-    path = Path(workdir) / "sweep.json"
+    path = on_disk(workdir, "workdir") / "sweep.json"
     if not path.exists():
         raise ConfigError(f"{workdir} holds no sweep (no sweep.json); give the --workdir of one")
     try:

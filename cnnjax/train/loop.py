@@ -15,6 +15,7 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.data.stream import order
 from cnnjax.runs.checkpoints import CheckpointError
+from cnnjax.runs.processes import by_all
 from cnnjax.runs.provenance import check_same_run
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold
@@ -45,7 +46,7 @@ def run(config: Mapping, workdir: str | Path, *, allow_changes: bool = False) ->
     """
     sections.validate(config)
     with hold(workdir), Stop() as stop:
-        prepared = prepare(config)
+        prepared = by_all(lambda: prepare(config))
         changes = check_same_run(workdir, config, allow_changes=allow_changes)
         member = Member(prepared, Path(workdir))
         try:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from cnnjax.data.stream import Stream
+from cnnjax.runs.processes import by_all
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.parallel import Layout, MemberLayout
@@ -36,7 +37,9 @@ class Member:
         """(step, state) of its newest usable checkpoint, or those that it starts from."""
         fresh = self.prepared.layout.replicate(self.prepared.start())
         step, state, _ = self.recorder.checkpoints.restore(fresh)
-        return step, with_initial_weights(self.prepared, fresh, self.note) if state is fresh else state
+        if state is fresh:
+            state = by_all(lambda: with_initial_weights(self.prepared, fresh, self.note))
+        return step, state
 
 
 class PackState:
@@ -124,7 +127,7 @@ class Feed:
         self._streams: dict[int, Stream] = {}
         for member in members:
             if (seed := _order(member)) not in self._streams:
-                records = str(member.workdir / "bad_records.jsonl")
+                records = "" if jax.process_index() else str(member.workdir / "bad_records.jsonl")
                 self._streams[seed] = member.prepared.batches(member.prepared.source.train, records)
 
     def batches(self, members: Sequence[Member], position: int, count: int) -> Mapping | list:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.runs.checkpoints import Checkpoints
+from cnnjax.runs.processes import by_first
 from cnnjax.runs.reports import Report
 from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import write_status
@@ -65,7 +66,7 @@ class Recorder:
     def complete(self) -> dict[str, Mapping]:
         """The last metrics of every split, once the last step is saved; the workdir says that it is complete."""
         step = self.plan.steps
-        metrics = {split: self.report.last(split) for split in ("train", "eval", "test")}
+        metrics = by_first(lambda: {split: self.report.last(split) for split in ("train", "eval", "test")})
         self.status("complete", step, {"steps": step, **metrics})
         facts = self.prepared.source.facts
         names = facts.names or facts.extra.get("segment_names", ())

@@ -12,6 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from cnnjax.refusals import on_disk
 from cnnjax.weights._pickles import RefusedError
 from cnnjax.weights._torch_files import read_archive, read_legacy
 
@@ -43,7 +44,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     (`module.`) fall away. Anything but tensors and dicts of them is refused. The arrays may be views that can't be
     written to.
     """
-    path = Path(path)
+    path = on_disk(path, "weights")
     if path.is_fifo():  # which would be waited for
         raise RefusedError(f"{path} is a pipe; give a file")
     with path.open("rb") as file:

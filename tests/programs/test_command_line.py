@@ -255,9 +255,10 @@ def test_two_processes_train_together_and_match_one(started, tmp_path, trained):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    line = f"train {SHORT.replace(' --config.train.devices=1', '')} --workdir={tmp_path}"
+    line = f"train {SHORT.replace(' --config.train.devices=1', '')}"
     line += f" --coordinator=localhost:{port} --processes=2"
-    processes = [started(f"{line} --process={i}") for i in range(2)]
+    workdirs = (tmp_path, "/dev/null/of/another/host")  # the first one's alone is read and written
+    processes = [started(f"{line} --process={i} --workdir={workdir}") for i, workdir in enumerate(workdirs)]
     endings = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], endings
     together, alone = (json.loads((path / "status.json").read_text())["test"] for path in (tmp_path, trained))

@@ -185,6 +185,29 @@ with Checkpoints(workdir if process == 0 else workdir + "-elsewhere") as checkpo
         checkpoints.restore(spread(state(0)), step=9)
     except CheckpointError as error:
         print("no checkpoint at step 9" in str(error))
+
+# What the first refuses all refuse, and what any of them lacks ends all, each with words of its own.
+from cnnjax.runs.processes import ProcessFailed, by_all, by_first
+from cnnjax.runs.workdir import WorkdirLocked, hold
+
+def refused(act, *arguments):
+    try:
+        act(*arguments)
+    except (ValueError, OSError) as error:
+        return type(error).__name__ + ": " + str(error).splitlines()[0]
+
+def taken():
+    raise WorkdirLocked("workdir w is in use")
+
+def data():
+    if process == 1:
+        raise FileNotFoundError("data.root is /here; there is no such directory")
+
+assert by_first(lambda: {"process": process}) == {"process": 0}
+print(refused(by_first, taken))
+print(refused(by_all, data))
+print(refused(hold(workdir if process == 0 else "/dev/null/no/workdir").__enter__))
+print(refused(hold("/dev/null/no/workdir" if process == 0 else workdir).__enter__))
 """
 
 
@@ -194,10 +217,18 @@ def test_processes_that_train_together_restore_what_the_first_has_read(tmp_path)
         port = free.getsockname()[1]
     flags = "--xla_force_host_platform_device_count=2"
     pair = [python(TOGETHER, process, port, tmp_path / "run", XLA_FLAGS=flags) for process in range(2)]
+    told = []
     for process in pair:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-        assert out.endswith("True\n")  # after what gloo has to say
+        told.append(out.splitlines()[-5:])  # after what gloo has to say
+    missing = "data.root is /here; there is no such directory"
+    nowhere = "WorkdirError: workdir /dev/null/no/workdir can't be written: Not a directory; give another --workdir"
+    assert told[0][:2] == told[1][:2] == ["True", "WorkdirLocked: workdir w is in use"]
+    assert told[1][2:] == [f"FileNotFoundError: {missing}", "None", nowhere]
+    assert told[0][3:] == ["None", nowhere]
+    assert told[0][2].startswith("ProcessFailed: process 1 on ")
+    assert told[0][2].endswith(f"FileNotFoundError: {missing}")
     assert sorted(os.listdir(tmp_path / "run" / "checkpoints")) == ["1", "2"]
     # the same checkpoint on one device of one process
     like = {"x": np.zeros((300, 7), "f4"), "zero": np.zeros(2, "f4"), "n": np.int32(0)}

@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from cnnjax.config import ConfigError
+from cnnjax.programs import process
+from cnnjax.sweep._command import run_command
 from cnnjax.sweep.folder import write_folder
 from cnnjax.sweep.launch import Local, RayCluster, Slurm, Unit, supervise, unit_of
 from cnnjax.sweep.points import Pack, resolved
@@ -128,6 +131,56 @@ def test_slurm_jobs_are_submitted_by_submitit_and_tried_again(tmp_path):
         units, Slurm(2, tmp_path / "jobs", cluster="local"), tmp_path, retries=1, say=lambda text: None
     )
     assert [tries(run) for run in runs] == [1, 2]
+
+
+def test_slurm_is_asked_for_what_a_job_gets_and_to_tell_it_before_its_time_is_up(tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    for name, does in {"srun": "exit 1", "sbatch": f"cp $1 {tmp_path}/job.sh; echo Submitted batch job 7"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    asked = {"partition": "big", "account": "lab", "qos": "long", "cpus": 8, "gpus": 2, "memory": 64, "minutes": 90}
+    Slurm(1, tmp_path / "jobs", **asked).submit(("true",), tmp_path / "log", 0)
+    job = (tmp_path / "job.sh").read_text()
+    lines = {line.removeprefix("#SBATCH --") for line in job.splitlines() if line.startswith("#SBATCH")}
+    assert {"partition=big", "account=lab", "qos=long", "cpus-per-task=8", "gres=gpu:2", "mem=64GB", "time=90"} < lines
+    assert {"requeue", "signal=USR2@120"} < lines
+    assert "--cpus-per-task=8" in job.partition("srun ")[2]
+
+
+def test_the_word_that_the_time_of_a_job_is_up_makes_what_runs_in_it_save(tmp_path):
+    (run,) = resolved(get_config(), sweep()[:1], tmp_path)
+    worker = unit(run, "wait")
+    before = signal.getsignal(signal.SIGUSR2)
+
+    def tell():  # as SLURM does: every process of the job
+        waits = run.workdir / "waits"
+        assert_soon(lambda: waits.exists() and waits.read_text(), "the worker has not begun to wait")
+        for number in (int(waits.read_text()), os.getpid()):
+            os.kill(number, signal.SIGUSR2)
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    try:
+        assert run_command(worker.command, str(worker.log), str(tmp_path), {}, notice=True) == 75
+    finally:
+        telling.join()
+        signal.signal(signal.SIGUSR2, before)
+
+
+def test_a_command_that_has_gpus_ends_in_a_line_where_it_finds_fewer(tmp_path, monkeypatch):
+    runs = resolved(get_config(), sweep(), tmp_path)
+    for pack in (Pack((runs[0],)), Pack(tuple(runs))):
+        assert unit_of(pack, tmp_path, gpus=2).command[-1] == "--gpus=2"
+        assert "--gpus" not in " ".join(unit_of(pack, tmp_path).command)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ConfigError) as refused:
+        process.expect_gpus(2)
+    here, cure = str(refused.value).splitlines()
+    assert here.startswith("--gpus=2: JAX sees no GPU on ")
+    assert here.endswith("stand there, CUDA_VISIBLE_DEVICES is '')")
+    assert cure.startswith("ask the scheduler for them") or "cnnjax[cuda13]" in cure
+    process.expect_gpus(0)
 
 
 @pytest.mark.filterwarnings("ignore")
