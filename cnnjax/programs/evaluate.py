@@ -1,4 +1,4 @@
-"""Measures a trained network: every example of a split counts exactly once, by class, by confidence, one by one.
+"""Measures a trained network: every example of a split counts exactly once; by class, and one by one.
 
   cnnjax evaluate --workdir=runs/a
   cnnjax evaluate --workdir=runs/a --split=eval --checkpoint=last
@@ -8,15 +8,15 @@
   --split=test               train, eval or test
   --checkpoint=best          best (by the eval split; the last where nothing was held out), last, or a step
   --json                     prints one JSON object instead of tables
-  --output=FILE              writes a row for each example (truth, prediction, probability, loss, path) to .csv or .json
+  --output=FILE              a row for each example: truth, prediction, probability, loss, path (.csv, .json)
   --worst=N                  lists the N examples of greatest loss
-  --out=DIR                  draws them (20 where --worst does not say how many), each with truth and prediction
+  --out=DIR                  draws them (20 if --worst is not given), each with truth and prediction
   --devices=N  --coordinator=HOST:PORT  --processes=N  --process=I
                              as in cnnjax train
 
-Where classes are predicted: metrics of each class, which it is taken for, the most confused pairs first, and the
-calibration of the confidences as they are (before any temperature). For segmentation the same of pixels, with the
-intersection over union of each class.
+Where classes are predicted: metrics of each class, what it is taken for, the most confused pairs first, and
+the calibration of confidences as they are (before any temperature). For segmentation the same of pixels, with
+the intersection over union of each class.
 
 Exit codes: 0 done · 2 usage · 3 data · 5 no usable checkpoint · 6 out of memory · 1 anything else
 """
