@@ -13,7 +13,7 @@ from cnnjax.analysis import calibration_error, most_confused, per_class
 from cnnjax.data.source import Facts, Split, record
 from cnnjax.programs._drawing import name_of
 from cnnjax.refusals import ConfigError
-from cnnjax.runs.tables import readable, tabulate
+from cnnjax.runs.tables import aligned, readable, tabulate
 from cnnjax.train.examples import Examined
 
 ENDINGS = (".csv", ".json")
@@ -83,14 +83,16 @@ def _classes(rows: list[dict], pairs: list[dict]) -> str:
     shown = rows
     if len(rows) > _LINES:
         shown = sorted(rows, key=lambda row: 2 if row["f1"] is None else row["f1"])[:_LINES]
-    table = [["class", *(name for name in rows[0] if name != "class"), "taken for"]]
+    names, table = [name for name in rows[0] if name != "class"], []
     for row in shown:
         others = taken.get(row["class"], [])
         more = [f"and {len(others) - _NAMED} more"] if len(others) > _NAMED else []
-        cells = ["–" if row[name] is None else readable(row[name]) for name in table[0][1:-1]]
+        cells = ["–" if row[name] is None else readable(row[name]) for name in names]
         table.append([row["class"], *cells, ", ".join([*others[:_NAMED], *more])])
+    widest = max((len(row[-1]) for row in table), default=0)
+    table = [[*row[:-1], row[-1].ljust(widest)] for row in table]
     head = f"the {_LINES} of {len(rows)} classes with the lowest F1; --json has all\n" if len(shown) < len(rows) else ""
-    return head + _aligned(table, left=(0, len(table[0]) - 1))
+    return head + aligned(["class", *names, "taken for".ljust(widest)], table, left=1)
 
 
 def _pairs(pairs: list[dict]) -> str:
@@ -99,7 +101,7 @@ def _pairs(pairs: list[dict]) -> str:
         return "no class is taken for another"
     table = [[f"{p['truth']} taken for {p['taken_for']}", f"{p['count']:,}", f"{p['share']:.1%}"] for p in pairs[:10]]
     more = f"\nand {len(pairs) - 10} more pairs; --json has all" if len(pairs) > 10 else ""
-    return _aligned([["most confused", "count", "of the truth"], *table], left=(0,)) + more
+    return aligned(["most confused", "count", "of the truth"], table, left=1) + more
 
 
 def _calibration(said: Mapping) -> str:
@@ -108,21 +110,11 @@ def _calibration(said: Mapping) -> str:
         f"calibration  ECE {readable(said['error'])}, as the net gives it (no temperature): "
         f"mean confidence {readable(said['confidence'])}, accuracy {readable(said['accuracy'])}"
     )
-    table = [["confidence above", "count", "mean confidence", "accuracy"]]
-    table += [
+    table = [
         [f"{b['above']:.2f}", f"{b['count']:,}", readable(b["confidence"]), readable(b["accuracy"])]
         for b in said["bins"]
     ]
-    return f"{head}\n{_aligned(table, left=())}"
-
-
-def _aligned(table: list[list[str]], left: tuple) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    pads = [str.ljust if number in left else str.rjust for number in range(len(widths))]
-    rows = (
-        "  ".join(pad(cell, wide) for pad, cell, wide in zip(pads, row, widths, strict=True)).rstrip() for row in table
-    )
-    return "\n".join(rows)
+    return f"{head}\n{aligned(['confidence above', 'count', 'mean confidence', 'accuracy'], table, left=0)}"
 
 
 def entries(found: Examined, facts: Facts, split: Split, rows: np.ndarray) -> list[dict]:
@@ -152,7 +144,7 @@ def listed(said: list[dict]) -> str:
     columns = [name for name in said[0] if name != "index"]
     cells = [[_cell(entry.get(name)) for name in columns] for entry in said]
     heads = ["the truth had" if name == "truth_probability" else name for name in columns]
-    return _aligned([heads, *cells], left=(0,))
+    return aligned(heads, cells, left=1)
 
 
 def _cell(value) -> str:

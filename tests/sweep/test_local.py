@@ -13,7 +13,7 @@ from cnnjax.sweep.folder import read_folder, write_folder
 from cnnjax.sweep.local import run_packs
 from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel, share_of_variance
 from cnnjax.sweep.points import packs_of, resolved
-from cnnjax.sweep.table import as_csv, as_markdown, table_of
+from cnnjax.sweep.table import table_of
 from tests.sweep.points import GATED, get_config, here, lines, soon, start, sweep, told
 
 
@@ -87,7 +87,7 @@ def test_the_table_is_best_first_and_filtered_and_is_csv_and_markdown(whole):
     losses = [row["eval.loss"] for row in table_of(whole, sort="eval.loss").rows]
     assert losses == sorted(losses)
     assert {row["optimizer.lr"] for row in table_of(whole, where=("optimizer.lr<0.01", "seed=1")).rows} == {0.003}
-    assert as_csv(table).count("\n") == as_markdown(table).count("\n") - 1 == 5
+    assert table.as_csv().count("\n") == table.as_markdown().count("\n") - 1 == 5
     assert [row["count"] for row in table.over_seeds()] == [2, 2]
     with pytest.raises(ValueError, match=r"--sort is 'eval\.acuracy'; nearest: eval\.accuracy"):
         table_of(whole, sort="eval.acuracy")
@@ -119,7 +119,7 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
     names = re.findall(r' id="([^"]+)"', page)
     assert len(names) == len(set(names)) > 100
     assert {"".join(pair) for pair in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)} <= set(names)
-    assert (tmp_path / "a.csv").read_text() == as_csv(table)
+    assert (tmp_path / "a.csv").read_text() == table.as_csv()
 
 
 def test_kinds_have_places_and_their_seeds_are_bars_and_overrides_of_train_and_eval_are_no_metrics(tmp_path):
