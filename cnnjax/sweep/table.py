@@ -79,7 +79,8 @@ class Table:
         names = [name for name in self.columns if name.startswith(("eval.", "test.")) and name not in self.varied]
         names = [name for name in names if not name.partition(".")[2].startswith(("raw_", "iou_"))]
         names = sorted(dict.fromkeys([self.metric, *names]), key=lambda name: name != self.metric)
-        found = summed_up([({path: row.get(path) for path in self.varied}, row) for row in self.rows], names)
+        told = (*self.varied, *["point"] * bool(self.paths))  # members that copied one another are no repetitions
+        found = summed_up([({path: row.get(path) for path in told}, row) for row in self.rows], names)
         measured = [row for row in found.rows if self.metric in row.metrics]
         measured.sort(key=lambda row: row.metrics[self.metric].mean, reverse=self.higher)
         return dataclasses.replace(found, rows=tuple(measured))
