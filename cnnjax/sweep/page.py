@@ -31,8 +31,8 @@ details { margin: 1.5rem 0 } summary { cursor: pointer; font-weight: 600 }
 
 def write_page(table: Table, workdir: str | Path, path: str | Path) -> None:
     """Writes the tables and the pictures of a sweep to an HTML file, pictures drawn in."""
-    pictures = [draw_against(table), draw_learning(table, workdir), draw_importance(table)]
-    pictures = [draw_parallel(table), *([draw_paths(table)] if table.paths else []), *pictures]
+    pictures = [draw_parallel(table), *([draw_paths(table)] if table.paths else []), draw_against(table)]
+    pictures += [draw_learning(table, workdir), *([] if table.paths else [draw_importance(table)])]
     figures = "".join(_figure(figure, number, wide=number == 0) for number, figure in enumerate(pictures))
     title = html.escape(Path(workdir).resolve().name)
     best, summary = table.rows[0] if table.rows else {}, table.summary()

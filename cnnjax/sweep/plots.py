@@ -183,8 +183,8 @@ def draw_paths(table: Table, path: str = "") -> Figure:
 
 
 def _label(table: Table, row: Mapping, *, without: str = "") -> str:
-    """What tells a point from those that differ in more than seeds (and in `without`)."""
-    paths = [name for name in table.varied if name not in (without, *SEEDS)]
+    """What tells a point from those that differ in more than seeds (and in `without`); a population repeats nothing."""
+    paths = [name for name in table.varied if name not in (without, *(() if table.paths else SEEDS))]
     paths = [name for name in paths if len({str(other.get(name)) for other in table.rows}) > 1]
     names = zip(short_names(paths), paths, strict=True)
     return ", ".join(f"{name} {short_value(row.get(path))}" for name, path in names)
