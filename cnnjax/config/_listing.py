@@ -1,8 +1,9 @@
 """What the rooms offer, as text: every entry with its first sentence, its options, defaults, words and bounds."""
 
+import fnmatch
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from cnnjax.config._sections import NOTHING, PLAIN
 from cnnjax.config.signatures import ROOMS, Option, entries, options_of, room_options
@@ -14,27 +15,44 @@ _LONG = 60  # letters; a room's longer lists of words stand once, at its end
 
 
 def listing(what: str = "") -> str:
-    """The entries of all rooms, of one room, or one entry by its name, with options, defaults, words and bounds."""
+    """The entries of all rooms, of one room, or of one name, with options, defaults, words and bounds.
+
+    A pattern (`resnet*`, `*flip*`) is of the entries of all rooms.
+    """
     sections = (*ROOMS.values(), *PLAIN)
     rooms = {section: room for room, section in ROOMS.items()} | {room: room for room in ROOMS}
     if what in rooms:
         return _room(rooms[what])
     if what in PLAIN:
         return _plain(what)
+    if set(what) & set("*?["):
+        return _matching(what)
     if what:
         return _found(what, [*rooms, *PLAIN])
     return "\n\n".join(_plain(key) if key in PLAIN else _room(rooms[key]) for key in sections)
 
 
-def _room(room: str) -> str:
+def _matching(pattern: str) -> str:
+    """The entries of all rooms whose names are of a pattern."""
+    wanted = {room: fnmatch.filter(entries(room), pattern) for room in ROOMS}
+    if not any(wanted.values()):
+        part = "".join(letter for letter in pattern if letter not in "*?[]!")
+        close = nearest(part, [name for room in ROOMS for name in entries(room)])
+        raise ConfigError(f"--list={pattern}: no entry's name is so; nearest: {', '.join(close) or 'none'}")
+    return "\n\n".join(_room(room, names) for room, names in wanted.items() if names)
+
+
+def _room(room: str, wanted: Collection[str] = ()) -> str:
+    """All entries of a room with what stands beside them, or those of some names alone."""
     section = ROOMS[room]
     where = f"config.{section}.train and .eval" if section == "augment" else f"config.{section}.name"
     lines = [f"{room} ({where})"]
     families: dict = {}
     long: dict = {}
     for name, function in entries(room).items():
-        lines += _entry(name, function, families, long)
-    beside = room_options(section)
+        told = _entry(name, function, families, long if name in wanted or not wanted else {})
+        lines += told if name in wanted or not wanted else []
+    beside = {} if wanted else room_options(section)
     if beside:
         lines += ["  beside every entry's own options:", *_options(beside)]
     for words, key in long.items():
@@ -71,8 +89,8 @@ def _entry(name: str, function: Callable, families: dict, long: dict) -> list[st
             long.setdefault(limits(option.kind), key)
     if family[0] == name:
         return [head, *_options(options, long)]
-    changed = {key: option for key, option in options.items() if option.default != family[1][key].default}
-    return [head, *_wrapped(f"as {family[0]}, but {', '.join(_default(key, changed[key]) for key in changed)}")]
+    changed = [_default(key, option) for key, option in options.items() if option.default != family[1][key].default]
+    return [head, *_wrapped(f"as {family[0]}, but {', '.join(changed)}" if changed else f"{family[0]} as it is")]
 
 
 def _options(options: Mapping, said: Mapping = NOTHING) -> list[str]:

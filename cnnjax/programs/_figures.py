@@ -36,10 +36,11 @@ def vet(out: str) -> None:
         raise ConfigError(f"--out is {out!r}, which can't be written: {error.strerror}") from None
 
 
-def sheet(examples: list[Mapping], facts: Facts, heading: str) -> Figure:
-    """Examples beside each other, each with its class, and one legend of all that is drawn in them."""
+def sheet(examples: list[Mapping], facts: Facts, heading: str, titles: tuple | list = ()) -> Figure:
+    """Examples beside each other, each with its class or its title, one legend of all that is drawn in them."""
     panel = _panel(facts, examples)
-    names = ["\n".join(_wrapped(title(words, facts), panel[0] / 0.048, 2)) for words in examples]
+    names = titles or [title(words, facts) for words in examples]
+    names = ["\n".join(_wrapped(name, panel[0] / 0.048, 2)) for name in names]
     lines = max((name.count("\n") + 1 for name in names if name), default=0)
     legend, figure, panels = {}, *grid(len(examples), heading, panel=panel, titles=lines)
     for panel, words, name in zip(panels, examples, names, strict=True):
@@ -117,28 +118,53 @@ def single(words: Mapping, predicted: Mapping, facts: Facts, heading: str, size:
     `size` is the (height, width) in whose pixels the predicted places are.
     """
     made = predicted.get("image")
+    panels = [(words, predicted), *([({"image": made}, {})] if made is not None else [])]
+    return _standing(panels, facts, heading, size)
+
+
+def compared(words: Mapping, predicted: Mapping, facts: Facts, heading: str) -> Figure:
+    """One example, `heading` above, a legend beside: as it is labelled, and beside it what was predicted of its places.
+
+    What can be told apart in one panel (a forecast behind a curve, a picture that was made) is drawn as by `single`.
+    """
+    over = {"per place", "row per place", "places per row", "boxes", "corners", "points"}
+    placed = {kind(word, np.ndim(value)) for word, value in predicted.items()} & over
+    if facts.input not in ("image", "video") or not placed:
+        return single(words, predicted, facts, heading)
+    bare = {facts.input: words[facts.input]}
+    return _standing([(words, {}), (bare, predicted)], facts, heading, (), titles=("truth", "predicted"))
+
+
+def _standing(panels: list[tuple], facts: Facts, heading: str, size: tuple, titles: tuple = ()) -> Figure:
+    """Panels of (words, predicted) side by side; those behind the first that have no title are bare pictures."""
+    words = panels[0][0]
     boxes = [_inches(facts, words, size if size else np.shape(words.get("image", ()))[:2])]
-    boxes += [_scaled(*np.shape(made)[:2])] if made is not None else []
-    legend = _trial(words, predicted, facts, size)
+    boxes += [boxes[0] if titles else _scaled(*np.shape(other["image"])[:2]) for other, _ in panels[1:]]
+    legend = {}
+    for each, predicted in panels:
+        legend |= _trial(each, predicted, facts, size)
     letters = min(max((len(name) for name in legend), default=0), 40)
     aside = letters * 1.15 * _LETTER + 0.45 if legend else 0.0
     inner = sum(box[0] for box in boxes) + 0.15 * (len(boxes) - 1)
     margins = (0.12, 0.12) if facts.input != "series" else (0.5, 0.35)
     width = max(margins[0] + inner + aside + 0.12, 3.0)
     lines = [line for part in heading.split("\n") for line in _wrapped(part, (width - 0.2) / 0.078, 4)]
-    top, body = 0.17 * len(lines) + 0.14, max(max(box[1] for box in boxes), _LINE * len(legend) + 0.1)
+    top = 0.17 * len(lines) + 0.14 + 0.2 * bool(titles)
+    body = max(max(box[1] for box in boxes), _LINE * len(legend) + 0.1)
     figure = Figure(figsize=(width, top + body + margins[1]), dpi=100)
     FigureCanvasAgg(figure)
     height, x = figure.get_figheight(), margins[0]
     figure.text(0.1 / width, 1 - 0.06 / height, "\n".join(lines), fontsize=9, va="top")
-    for number, (wide, tall) in enumerate(boxes):
+    for number, ((wide, tall), (each, predicted)) in enumerate(zip(boxes, panels, strict=True)):
         axes = figure.add_axes([x / width, (height - top - tall) / height, wide / width, tall / height])
-        if number == 0:
+        if number == 0 or titles:
             _bare(axes, facts)
-            draw(axes, words, facts, predicted=predicted, size=size, detail=True)
+            draw(axes, each, facts, predicted=predicted, size=size, detail=True)
         else:
             axes.axis("off")
-            draw(axes, {"image": made}, facts)
+            draw(axes, each, facts)
+        if titles:
+            axes.set_title(titles[number], fontsize=8, pad=3, loc="left")
         x += wide + 0.15
     if legend:
         style = {"fontsize": 8, "frameon": False, "handlelength": 1.0, "handleheight": 1.0, "borderaxespad": 0.0}

@@ -1,6 +1,7 @@
 """The command `cnnjax PROGRAM …`, and what `python -m experiments.PROGRAM …` is."""
 
 import ast
+import contextlib
 import importlib
 import os
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import cnnjax
+from cnnjax.programs._pipes import printed
 from cnnjax.refusals import suggestion
 
 __all__ = ["main", "programs", "run"]
@@ -38,13 +40,17 @@ def main() -> NoReturn:
         _find_modules_here()
         run(name)
     if name in ("--help", "-help", "-h", "help"):
-        print(_usage(known))
-        sys.exit(0)
+        _said(_usage(known))
     if name in ("--version", "-version", "-V"):
-        print(f"cnnjax {cnnjax.__version__}")
-        sys.exit(0)
+        _said(f"cnnjax {cnnjax.__version__}")
     print(f"cnnjax has no program {name!r}{suggestion(name, known)}", file=sys.stderr)
     sys.exit(2)
+
+
+def _said(text: str) -> NoReturn:
+    with contextlib.suppress(BrokenPipeError):
+        print(text)
+    sys.exit(printed(0))
 
 
 def _usage(known: dict[str, str]) -> str:

@@ -1,14 +1,22 @@
-"""Measures a trained network: every example of a split counts exactly once.
+"""Measures a trained network: every example of a split counts exactly once; by class, and one by one.
 
   cnnjax evaluate --workdir=runs/a
   cnnjax evaluate --workdir=runs/a --split=eval --checkpoint=last
+  cnnjax evaluate --workdir=runs/a --output=rows.csv --worst=20 --out=runs/worst
 
   --workdir=DIR              the directory of the run
   --split=test               train, eval or test
   --checkpoint=best          best (by the eval split; the last where nothing was held out), last, or a step
-  --json                     prints one JSON object instead of a table
+  --json                     prints one JSON object instead of tables
+  --output=FILE              a row for each example: truth, prediction, probability, loss, path (.csv, .json)
+  --worst=N                  lists the N examples of greatest loss
+  --out=DIR                  draws them (20 if --worst is not given), each with truth and prediction
   --devices=N  --coordinator=HOST:PORT  --processes=N  --process=I
                              as in cnnjax train
+
+Where classes are predicted: metrics of each class, what it is taken for, the most confused pairs first, and
+the calibration of confidences as they are (before any temperature). For segmentation the same of pixels, with
+the intersection over union of each class.
 
 Exit codes: 0 done · 2 usage · 3 data · 5 no usable checkpoint · 6 out of memory · 1 anything else
 """
@@ -18,6 +26,7 @@ import json
 from absl import flags
 
 import cnnjax
+from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.programs import process
 
@@ -28,7 +37,11 @@ flags.DEFINE_string("workdir", "", "where the run lives", flag_values=FLAGS)
 flags.DEFINE_string("split", "test", "which examples", flag_values=FLAGS)
 flags.DEFINE_string("checkpoint", "best", "which checkpoint", flag_values=FLAGS)
 flags.DEFINE_bool("json", False, "print JSON", flag_values=FLAGS)
+flags.DEFINE_string("output", "", "a file of rows", flag_values=FLAGS)
+flags.DEFINE_integer("worst", 0, "how many of greatest loss", 0, flag_values=FLAGS)
+flags.DEFINE_string("out", "", "a folder to draw them in", flag_values=FLAGS)
 process.define_devices(FLAGS)
+_DRAWN = 20
 
 
 def main(argv: list[str]) -> None:
@@ -36,10 +49,37 @@ def main(argv: list[str]) -> None:
     process.read(FLAGS, argv)
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory of a run, --workdir=runs/a")
+    sections.one_of(FLAGS.split, ("train", "eval", "test"), path="split")  # before anything is loaded
     process.connect(FLAGS)
     process.expect_gpus(FLAGS.gpus)
-    from cnnjax.runs.tables import tabulate  # imports jax, which --help can do without
+    from cnnjax.programs import _mistakes  # imports jax, which --help can do without
 
-    metrics = cnnjax.evaluate(FLAGS.workdir, split=FLAGS.split, checkpoint=FLAGS.checkpoint)
-    if FLAGS.process == 0:
-        print(json.dumps(metrics) if FLAGS.json else tabulate({FLAGS.split: metrics}))
+    _mistakes.vet(FLAGS.output)
+    if FLAGS.out:
+        from cnnjax.programs import _worst
+
+        folder = _worst.vet(FLAGS.out)
+    from cnnjax.train.examples import examine
+
+    trained = cnnjax.load(FLAGS.workdir, checkpoint=FLAGS.checkpoint)
+    found, part = examine(trained, FLAGS.split), getattr(trained.source, FLAGS.split)
+    if FLAGS.process:
+        return
+    said = _mistakes.summary(found, trained.facts)
+    count = FLAGS.worst or (_DRAWN if FLAGS.out else 0)
+    worst = _mistakes.entries(found, trained.facts, part, found.worst(count))
+    if FLAGS.output:
+        _mistakes.write(FLAGS.output, _mistakes.entries(found, trained.facts, part, range(len(found.rows["index"]))))
+    if FLAGS.out:
+        _worst.draw(trained, FLAGS.split, worst, folder)
+    step = int(trained.state.step)
+    if FLAGS.json:
+        more = {"worst": worst} if worst else {}
+        print(json.dumps({"step": step, **found.metrics, **said, **more}))
+        return
+    print(_mistakes.text(FLAGS.split, found, said, step))
+    if worst:
+        print(f"\n{_mistakes.listed(worst)}")
+    for path, what in ((FLAGS.output, "every example is in"), (FLAGS.out, "the worst are drawn in")):
+        if path:
+            print(f"{what} {path}")

@@ -18,6 +18,7 @@ from absl import flags, logging
 
 import cnnjax
 from cnnjax.config import ConfigError
+from cnnjax.programs._pipes import printed, reader_gone
 from cnnjax.refusals import on_disk
 
 __all__ = ["command", "connect", "define_devices", "exit_code", "expect_gpus", "program_of", "read", "start"]
@@ -40,21 +41,24 @@ def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagVa
     """Runs a program and ends the process with its exit code; `usage` is what --help prints."""
     argv = sys.argv[1:]
     if {"--help", "-h", "-help"} & set(argv):
-        print(_in_our_words(usage.strip()))
-        sys.exit(0)
-    _on_large_pages()
-    _in_this_thread()
+        program = _help_of(usage)
+    else:
+        _on_large_pages()
+        _in_this_thread()
     logging.set_verbosity(logging.ERROR)
     try:
         program(argv)
         code = 0
     except (Exception, KeyboardInterrupt) as error:
-        code = _explained(error, values)
-    sys.stdout.flush()
-    sys.stderr.flush()
+        code = 0 if isinstance(error, BrokenPipeError) and reader_gone() else _explained(error, values)
+    code = printed(code)
     if code and _many_processes():
         os._exit(code)  # the others would be waited for, and they wait for this one
     sys.exit(code)
+
+
+def _help_of(usage: str) -> Callable[[list[str]], None]:
+    return lambda argv: print(_in_our_words(usage.strip()))
 
 
 def _on_large_pages() -> None:

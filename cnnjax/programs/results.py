@@ -7,6 +7,9 @@
   --runs=DIR,DIR,…           workdirs, or patterns of them; seeds of one command make one row, and must agree in
                              all else; of a sweep, all its points
   --output=RESULTS.md        the file; "" prints the table
+  --csv=FILE --markdown=FILE --latex=FILE
+                             the table of these runs for a paper, rows told by what differs between them; the
+                             file of --output is then written where it is named
   --picture=FILE             draws the sweeps that are in the file, a panel for each
 
 A row holds the metrics of the test split at the last step (mean ± standard deviation over n seeds), the median time
@@ -15,14 +18,16 @@ spent in training steps, without compiling and measuring, the device, the versio
 Exit codes: 0 done · 2 usage, or a run that is not finished · 1 anything else
 """
 
+import dataclasses
 import glob
 import json
 import math
 import os
 import re
+import shlex
 import statistics
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -31,8 +36,11 @@ from matplotlib.figure import Figure
 
 from cnnjax.config import ConfigError
 from cnnjax.programs import process
+from cnnjax.runs import summaries
 from cnnjax.runs.curves import INK, dressed
 from cnnjax.runs.lines import lines_of
+from cnnjax.runs.summaries import FORMATS
+from cnnjax.sweep.lineage import lineages
 
 __all__ = ["FLAGS", "main"]
 
@@ -40,9 +48,11 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_list("runs", [], "workdirs or patterns", flag_values=FLAGS)
 flags.DEFINE_string("output", "RESULTS.md", "Markdown file", flag_values=FLAGS)
 flags.DEFINE_string("picture", "", "picture of the sweeps", flag_values=FLAGS)
+for _name in FORMATS:
+    flags.DEFINE_string(_name, "", "a table for a paper", flag_values=FLAGS)
 
 HEADER = ["command", "test", "n", "training", "device", "jax", "commit"]
-_SEEDS = ("seed", "data.seed")
+_SILENT = ("report.", "checkpoint.", "data.workers", "data.resident")  # options that say nothing of a result
 _SHIPPED = re.compile(r"--config[= ](\w+)(:\w+)?(?!\S)")  # a config by its name, which is that of its file
 
 
@@ -53,26 +63,56 @@ def main(argv: list[str]) -> None:
     if FLAGS.picture and not FLAGS.runs:
         draw(_kept(path), FLAGS.picture)
         return
-    rows = summed_up([run for folder in _folders(FLAGS.runs) for run in runs_of(folder)])
-    kept = _kept(path) if FLAGS.output else {}
-    text = as_text(kept | rows)
-    if FLAGS.output:
-        path.write_text(text)
-    print(text if not FLAGS.output else f"{len(rows)} of {len(kept | rows)} rows of {path} written")
+    runs = [run for folder in _folders(FLAGS.runs) for run in runs_of(folder)]
+    rows = summed_up(runs)
+    summary = paper(runs)
+    print(f"{summary.text()}\n")
+    for flag, writer in FORMATS.items():
+        if FLAGS[flag].value:
+            _write(flag, FLAGS[flag].value, getattr(summary, writer)())
+    papers = [flag for flag in FORMATS if FLAGS[flag].value]
+    kept = _kept(path) if FLAGS.output and (FLAGS["output"].present or FLAGS.picture or not papers) else {}
+    if FLAGS.output and (FLAGS["output"].present or not papers):
+        _write("output", path, as_text(kept | rows))
+        print(f"{len(rows)} of {len(kept | rows)} rows of {path} written")
+    elif not papers:
+        print(as_text(rows))
     if FLAGS.picture:
         draw(kept | rows, FLAGS.picture)
 
 
+def _write(flag: str, path: str | Path, text: str) -> None:
+    try:
+        Path(path).write_text(text)
+    except OSError as error:
+        raise ConfigError(f"--{flag}={path} can't be written: {error.strerror}") from None
+
+
+def paper(runs: Sequence[Mapping]) -> summaries.Summary:
+    """The table of a paper: an experiment a row, told by the options that differ, mean ± deviation of its metrics."""
+    names = dict.fromkeys(name for run in runs for name in run["metrics"])
+    shown = [name for name in names if not name.startswith(("raw_", "iou_"))]
+    own = [{path: value for path, value in run["options"].items() if not path.startswith(_SILENT)} for run in runs]
+    found = summaries.summed_up([(each, run["metrics"]) for each, run in zip(own, runs, strict=True)], shown)
+    return dataclasses.replace(found, metrics=tuple(sorted(found.metrics, key=lambda name: name.endswith("loss"))))
+
+
 def runs_of(folder: Path) -> list[dict]:
-    """What a finished run says of itself, or the points of a sweep, which are told by their overrides."""
+    """What a finished run says of itself, or the points of a sweep, which are told by their overrides.
+
+    Members of a population by the numbers that they ended with.
+    """
     if not (folder / "sweep.json").is_file():
         return [run_of(folder)]
     sweep = json.loads((folder / "sweep.json").read_text())
-    runs = []
-    for point in sweep["points"]:
-        run = run_of(folder / point["name"])
-        values = [f"{_word(path)} {_value(value)}" for path, value in point["overrides"].items() if path not in _SEEDS]
-        runs.append(run | {"command": _command(sweep["command"]), "point": ", ".join(values)})
+    points = {point["name"]: point["overrides"] for point in sweep["points"]}
+    paths, runs = lineages(points, {name: lines_of(folder / name) for name in points}), []
+    for name, begun in points.items():
+        run, ended = run_of(folder / name), dict(paths[name][-1][1]) if name in paths else {}
+        own = {path: value for path, value in {**begun, **ended}.items() if path not in summaries.SEEDS}
+        label = ", ".join(f"{_word(path)} {summaries.short_value(value)}" for path, value in own.items())
+        options = {"options": run["options"] | ended, "command": _command(sweep["command"]), "point": label}
+        runs.append(run | options)
     return runs
 
 
@@ -108,7 +148,7 @@ def summed_up(runs: list[Mapping]) -> dict[str, list[str]]:
     rows = {}
     for name, group in groups.items():
         names = [name for name in group[0]["metrics"] if name not in ("loss", "raw_loss")] or ["loss"]
-        values = "; ".join(f"{name} {_spread([run['metrics'][name] for run in group])}" for name in names)
+        values = "; ".join(f"{name} {_spread(name, [run['metrics'][name] for run in group])}" for name in names)
         seconds = statistics.median(run["seconds"] for run in group)
         time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
         one = {name: ", ".join(dict.fromkeys(run[name] for run in group)) for name in ("device", "jax", "commit")}
@@ -136,7 +176,7 @@ def draw(rows: Mapping[str, list[str]], path: str) -> None:
     figure = Figure(figsize=size, dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
     every = list(figure.subplots(math.ceil(len(panels) / columns), columns, squeeze=False).flat)
-    for axes, (name, points) in zip(every, panels.items(), strict=False):
+    for axes, ((name, metric), points) in zip(every, panels.items(), strict=False):
         points = sorted(points, key=lambda point: point[1])
         dressed(axes, name)
         places = range(len(points))
@@ -146,7 +186,7 @@ def draw(rows: Mapping[str, list[str]], path: str) -> None:
         )  # fmt: skip
         axes.set_yticks(places, [textwrap.fill(label, 44) for label, *_ in points], fontsize=8)
         axes.set_ylim(-0.7, len(points) - 0.3)
-        axes.set_xlabel("test accuracy, %: mean ± deviation over seeds", fontsize=8, color=INK)
+        axes.set_xlabel(f"test {metric}: mean ± deviation over seeds", fontsize=8, color=INK)
     for axes in every[len(panels) :]:
         axes.set_visible(False)
     try:
@@ -156,16 +196,32 @@ def draw(rows: Mapping[str, list[str]], path: str) -> None:
     print(f"{len(panels)} sweep{'s' * (len(panels) > 1)} drawn in {path}")
 
 
-def _panels(rows: Mapping[str, list[str]]) -> dict[str, list[tuple[str, float, float]]]:
-    """(label, mean, spread) of the points of each sweep, by its config's name."""
+def _panels(rows: Mapping[str, list[str]]) -> dict[tuple[str, str], list[tuple[str, float, float]]]:
+    """(label, mean, spread) of the points of each sweep, by its config's name and what else its command changes."""
     panels = {}
     for command, (metrics, *_) in sorted(rows.items()):
-        found = re.match(r"`experiments\.sweep.*--config=(\S+?)`\s*(.*)", command)
-        value = re.match(r"accuracy ([\d.]+)(?: ± ([\d.]+))? %", metrics)
-        if found and value:
-            label = found[2] or "all seeds"
-            panels.setdefault(Path(found[1]).stem, []).append((label, float(value[1]), float(value[2] or 0)))
+        found = re.match(r"`experiments\.sweep ([^`]*)`\s*(.*)", command)
+        value = re.match(r"(\w+) (-?[\d.]+(?:e[+-]?\d+)?)(?: ± ([\d.]+))?( %)?", metrics)
+        name = _named(found[1]) if found else ""
+        if name and value:
+            point = (found[2] or "all seeds", float(value[2]), float(value[3] or 0))
+            panels.setdefault((name, value[1] + (", %" if value[4] else "")), []).append(point)
     return panels
+
+
+def _named(words: str) -> str:
+    """A sweep by its config, whatever stands before and behind it: `curve_depth:full, epochs 1`; "" without one."""
+    config, changes = "", []
+    given = shlex.split(words)
+    for word, following in zip(given, [*given[1:], ""], strict=True):
+        flag, sign, value = word.partition("=")
+        value = value if sign else following
+        if flag == "--config":
+            path, _, variant = value.partition(".py")
+            config = Path(path).name + variant
+        elif flag.startswith("--config."):
+            changes.append(f"{_word(flag.removeprefix('--config.'))} {value}")
+    return ", ".join([config, *changes]) if config else ""
 
 
 def _kept(path: Path) -> dict[str, list[str]]:
@@ -209,14 +265,18 @@ def _refuse_others(group: list[dict], run: Mapping) -> None:
 def _options(config: Mapping, path: str = "") -> dict:
     """The values of a config by their paths, but for the seeds."""
     if not isinstance(config, Mapping):
-        return {} if path in _SEEDS else {path: config}
+        return {} if path in summaries.SEEDS else {path: config}
     return {key: value for name in config for key, value in _options(config[name], f"{path}.{name}".strip(".")).items()}
 
 
 def _command(arguments: list[str]) -> str:
     """What one types in a checkout, without the seed and where the files go: one row, however the run was started."""
     program = f"experiments.{process.program_of(arguments[0])}"
-    left = [word for word in arguments[1:] if not word.startswith(("--workdir", *(f"--config.{s}=" for s in _SEEDS)))]
+    left = [
+        word
+        for word in arguments[1:]
+        if not word.startswith(("--workdir", *(f"--config.{s}=" for s in summaries.SEEDS)))
+    ]
     return _SHIPPED.sub(r"--config=configs/\1.py\2", " ".join([program, *left]))
 
 
@@ -225,22 +285,14 @@ def _word(path: str) -> str:
     return path.removesuffix(".name").rpartition(".")[2]
 
 
-def _value(value) -> str:
-    if isinstance(value, list):
-        return "+".join(map(_value, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _device(devices: Mapping[str, int]) -> str:
     """Kind and number of devices, and the cores behind a CPU."""
     words = [f"{count} × {name.partition(':')[2] or name}" for name, count in devices.items()]
     return f"{os.cpu_count()} cores" if all(name.startswith("cpu") for name in devices) else ", ".join(words)
 
 
-def _spread(values: list[float]) -> str:
-    """Percent where the numbers are shares: mean ± standard deviation."""
-    shares = all(0 <= value <= 1 for value in values)
-    factor, unit, digits = (100, " %", 2) if shares else (1, "", 4)
-    values = [factor * value for value in values]
-    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{spread}{unit}"
+def _spread(name: str, values: list[float]) -> str:
+    """Mean ± standard deviation, in percent where the numbers are shares."""
+    (row,) = summaries.summed_up([({}, {name: value}) for value in values], [name]).rows
+    spread = row.metrics.get(name)
+    return "nan" if spread is None else f"{spread} %" if spread.share else str(spread)

@@ -38,8 +38,9 @@ Search (points that are drawn, where the config file has search(): path -> distr
   --select_on_test           lets the search look at the official test set where nothing is held out
 
 Looking
-  --table                    the points with their metrics, best first
-  --sort=NAME --where=NAME=VALUE,…  --csv=FILE --markdown=FILE
+  --table                    the points with their metrics, best first; then mean ± deviation over seeds
+  --sort=NAME --where=NAME=VALUE,…  --csv=FILE --markdown=FILE --latex=FILE
+  --over_seeds               those files hold a row for each experiment, mean ± deviation over its seeds
   --html=FILE                pictures of the sweep on one page, which needs nothing else
 
 Exit codes: 0 done · 2 config or usage · 7 workdir in use · 75 stopped by a signal and saved · 1 some points are dead
@@ -60,7 +61,7 @@ __all__ = ["FLAGS", "main"]
 FLAGS = flags.FlagValues()
 _TEXTS = {
     "workdir": "", "pack": "auto", "launcher": "here", "partition": "", "account": "", "qos": "", "cluster": "slurm",
-    "sort": "", "where": "", "csv": "", "markdown": "", "html": "", "part": "",
+    "sort": "", "where": "", "csv": "", "markdown": "", "latex": "", "html": "", "part": "",
     "search": "", "prune": "none",
 }  # fmt: skip
 _ADDRESSES = ("address", "storage")
@@ -75,7 +76,7 @@ for _name, _default in _NUMBERS.items():
 for _name, _default in _COUNTS.items():
     flags.DEFINE_integer(_name, _default, "", 1, flag_values=FLAGS)
 flags.DEFINE_float("patience", 60.0, "", 0.0, flag_values=FLAGS)
-for _name in ("dry_run", "table", "select_on_test"):
+for _name in ("dry_run", "table", "over_seeds", "select_on_test"):
     flags.DEFINE_bool(_name, False, "", flag_values=FLAGS)
 process.define_devices(FLAGS)
 
@@ -94,7 +95,7 @@ def main(argv: list[str]) -> None:
     sections.one_of(FLAGS.launcher, ("here", "local", "ray", "slurm"), path="--launcher")
     if FLAGS.coordinator:
         raise ConfigError("--coordinator: a sweep is one process; --launcher=ray or slurm takes it to other machines")
-    if FLAGS.table or FLAGS.csv or FLAGS.markdown or FLAGS.html:
+    if any(FLAGS[name].value for name in ("table", "over_seeds", "csv", "markdown", "latex", "html")):
         _look()
         return
     if FLAGS.prune != "none" and not FLAGS.part and FLAGS.search not in ("tpe", "cma", "random"):
@@ -236,20 +237,25 @@ def _launcher(workdir: Path):
 
 def _look() -> None:
     """Prints and writes what came of the sweep."""
-    from cnnjax.sweep.table import as_csv, as_markdown, table_of
+    from cnnjax.runs.summaries import FORMATS
+    from cnnjax.sweep.table import table_of
 
     table = table_of(FLAGS.workdir, sort=FLAGS.sort, where=tuple(filter(None, FLAGS.where.split(","))))
+    summary = table.summary()
     try:
-        for path, written in ((FLAGS.csv, as_csv), (FLAGS.markdown, as_markdown)):
-            if path:
-                Path(path).write_text(written(table))
+        for flag, writer in FORMATS.items():
+            if path := FLAGS[flag].value:
+                Path(path).write_text(getattr(summary if FLAGS.over_seeds else table, writer)())
         if FLAGS.html:
             from cnnjax.sweep.page import write_page
 
             write_page(table, FLAGS.workdir, FLAGS.html)
     except OSError as error:
         raise ConfigError(f"{error.filename} can't be written: {error.strerror}; give another path") from None
-    print(table.text())
+    if not FLAGS.over_seeds:
+        print(table.text())
+    if FLAGS.over_seeds or any(row.count > 1 for row in summary.rows):
+        print(f"{summary.text()}" if FLAGS.over_seeds else f"\nmean ± deviation over seeds\n{summary.text()}")
 
 
 def _say(text: str) -> None:

@@ -1,11 +1,11 @@
 """Numbers as text, and arrays apart from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["numbers_and_tables", "readable", "tabulate"]
+__all__ = ["aligned", "numbers_and_tables", "readable", "tabulate"]
 
 
 def numbers_and_tables(found: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
@@ -33,10 +33,14 @@ def tabulate(rows: Mapping[str, Mapping[str, Any]]) -> str:
     columns: dict[str, None] = {}
     for row in rows.values():
         columns |= dict.fromkeys(name for name, value in row.items() if readable(value))
-    cells = [["", *columns]]
-    cells += [[key, *(readable(row[name]) if name in row else "" for name in columns)] for key, row in rows.items()]
+    rest = ([key, *(readable(row[name]) if name in row else "" for name in columns)] for key, row in rows.items())
+    return aligned(["", *columns], list(rest), left=1)
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
+    """Cells in columns as wide as their texts, the first `left` flush left, the others right."""
+    cells = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for first, *rest in cells:
-        lines.append("  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]))
+    pads = [str.ljust if number < left else str.rjust for number in range(len(head))]
+    lines = ("  ".join(p(cell, w) for p, cell, w in zip(pads, line, widths, strict=True)) for line in cells)
     return "\n".join(line.rstrip() for line in lines)

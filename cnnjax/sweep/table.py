@@ -15,25 +15,33 @@ from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.refusals import on_disk
 from cnnjax.runs.lines import RESERVED, is_number, lines_of, split_of
+from cnnjax.runs.summaries import Summary, as_latex, as_markdown, deviation_of, summed_up
+from cnnjax.runs.tables import aligned
+from cnnjax.sweep.lineage import Lineage, described, lineages
 
-__all__ = ["Table", "as_csv", "as_markdown", "table_of"]
+__all__ = ["Table", "table_of"]
 
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of a sweep, the best first by `metric`; `varied` are the paths that the points override."""
+    """Rows of a sweep, the best first by `metric`; `varied` are the paths that the points override.
+
+    Of a population a row has the numbers that its member ended with, in `path` those on the way to them, and `paths`
+    has the same by point: (step, numbers from there on).
+    """
 
     rows: tuple[Mapping[str, Any], ...]
     varied: tuple[str, ...]
     metric: str
     higher: bool
+    paths: Mapping[str, Lineage] = dataclasses.field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
         """The columns that any row has something in, in the order of reading."""
-        first = ["point", *self.varied, "status", "step"]
+        first = ["point", *self.varied, *["path"] * any("path" in row for row in self.rows), "status", "step"]
         rest = sorted({key for row in self.rows for key in row} - set(first), key=lambda key: (key != self.metric, key))
         return [*first, *rest]
 
@@ -44,31 +52,48 @@ class Table:
 
     def text(self) -> str:
         """The table for a terminal: overrides, status and the metrics of eval and test."""
-        shown = [name for name in self.shown if name != "point"]
-        cells = [["point", *shown]] + [
-            [str(row["point"]), *(_readable(row.get(name, "")) for name in shown)] for row in self.rows
-        ]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-            for row in cells
-        ]
-        return "\n".join(line.rstrip() for line in lines)
+        return aligned(*self.cells, left=1)
+
+    @property
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """The head and the rows of what is printed, as texts."""
+        return self.shown, [[_readable(row.get(name, "")) for name in self.shown] for row in self.rows]
+
+    def as_csv(self) -> str:
+        """The table with all its columns as CSV."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([[row.get(name, "") for name in self.columns] for row in self.rows])
+        return text.getvalue()
+
+    def as_markdown(self) -> str:
+        """The table for a README."""
+        return as_markdown(*self.cells)
+
+    def as_latex(self) -> str:
+        """The table for a paper, by the package booktabs."""
+        return as_latex(*self.cells, left=1)
+
+    def summary(self) -> Summary:
+        """Points that are equal but for their seeds as one row, the best first: mean ± deviation of each metric."""
+        names = [name for name in self.columns if name.startswith(("eval.", "test.")) and name not in self.varied]
+        names = [name for name in names if not name.partition(".")[2].startswith(("raw_", "iou_"))]
+        names = sorted(dict.fromkeys([self.metric, *names]), key=lambda name: name != self.metric)
+        told = (*self.varied, *["point"] * bool(self.paths))  # members that copied one another are no repetitions
+        found = summed_up([({path: row.get(path) for path in told}, row) for row in self.rows], names)
+        measured = [row for row in found.rows if self.metric in row.metrics]
+        measured.sort(key=lambda row: row.metrics[self.metric].mean, reverse=self.higher)
+        return dataclasses.replace(found, rows=tuple(measured))
 
     def over_seeds(self) -> list[dict[str, Any]]:
         """Rows over seeds: mean, spread (standard deviation) and count of the metric of points equal but for seeds."""
-        groups: dict[tuple, list] = {}
-        paths = [path for path in self.varied if path not in ("seed", "data.seed")]
-        for row in self.rows:
-            if is_number(row.get(self.metric)):
-                groups.setdefault(tuple(str(row.get(path)) for path in paths), []).append(row)
         found = []
-        for rows in groups.values():
-            values = [row[self.metric] for row in rows]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            own = {path: rows[0].get(path) for path in paths}
-            found.append({**own, "mean": statistics.fmean(values), "spread": spread, "count": len(values)})
-        return sorted(found, key=lambda row: -row["mean"] if self.higher else row["mean"])
+        for row in self.summary().rows:
+            values = row.metrics[self.metric].values
+            numbers = {"mean": statistics.fmean(values), "spread": deviation_of(values), "count": len(values)}
+            found.append({**row.options, **numbers})
+        return found
 
 
 def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) -> Table:
@@ -87,7 +112,12 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
         raise ConfigError(f"{path} can't be read ({error}); give the sweep's --config again to write it anew") from None
     varied = tuple(dict.fromkeys(name for point in points for name in point["overrides"]))
     statuses = [_status(Path(workdir) / point["name"]) for point in points]
-    rows = [_row(Path(workdir) / p["name"], p, status) for p, status in zip(points, statuses, strict=True)]
+    lines = {point["name"]: lines_of(Path(workdir) / point["name"]) for point in points}
+    paths = lineages({point["name"]: point["overrides"] for point in points}, lines)
+    rows = [
+        _row(point, status, lines[point["name"]], paths.get(point["name"], ()))
+        for point, status in zip(points, statuses, strict=True)
+    ]
     told = {status["metric"]: bool(status["higher"]) for status in statuses if {"metric", "higher"} <= status.keys()}
     metric = sort.removeprefix("-") or _headline(rows, varied, told)
     known = {key for row in rows for key in row} or {"point"}
@@ -96,23 +126,7 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
     for condition in where:
         rows = [row for row in rows if _holds(row, condition, known)]
     rows.sort(key=lambda row: _order(row.get(metric), higher))
-    return Table(tuple(rows), varied, metric, higher)
-
-
-def as_csv(table: Table) -> str:
-    """The table with all its columns as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([[row.get(name, "") for name in table.columns] for row in table.rows])
-    return text.getvalue()
-
-
-def as_markdown(table: Table) -> str:
-    """The table for a README."""
-    rows = ([_readable(row.get(name, "")) for name in table.shown] for row in table.rows)
-    lines = [table.shown, ["---"] * len(table.shown), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    return Table(tuple(rows), varied, metric, higher, paths)
 
 
 def _status(workdir: Path) -> dict[str, Any]:
@@ -121,10 +135,12 @@ def _status(workdir: Path) -> dict[str, Any]:
     return {}
 
 
-def _row(workdir: Path, point: Mapping, status: Mapping) -> dict[str, Any]:
+def _row(point: Mapping, status: Mapping, lines: Sequence[Mapping], path: Lineage) -> dict[str, Any]:
     row: dict[str, Any] = {"point": point["name"], **point["overrides"]}
     row |= {"status": status.get("status", "new"), "step": 0}
-    for line in lines_of(workdir):
+    if path:  # the folder has the name of what the member began with
+        row |= {**path[-1][1], "path": described(path)}
+    for line in lines:
         if split := split_of(line):
             row["step"] = max(row["step"], line["step"])
             row |= {f"{split}.{name}": value for name, value in line.items() if name not in RESERVED}

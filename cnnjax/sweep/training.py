@@ -19,13 +19,14 @@ from cnnjax.sweep.decisions import LENIENT, Policy
 from cnnjax.sweep.members import PackMember, out_of_memory
 from cnnjax.sweep.points import Pack
 from cnnjax.train.job import prepare
-from cnnjax.train.loop import Callbacks, save_members, train_members
+from cnnjax.train.loop import Callbacks, Preempted, save_members, train_members
 from cnnjax.train.members import Feed, PackState
 from cnnjax.train.parallel import STRATEGIES
 from cnnjax.train.state import State
 
 __all__ = ["train_pack"]
 
+_TIMED = 3  # dispatches by which a strategy is timed
 _SHORT = 20.0  # seconds: a pack that trains faster in turns is not worth compiling other ways
 
 
@@ -68,7 +69,7 @@ def train_pack(
         def made(strategy: str) -> PackState:
             return PackState(prepared, members, strategy, shared=pack.shared)
 
-        state = _fastest(made, states, feed, step, say) if strategy == "auto" else made(strategy)
+        state = _Trial(made, states, feed, step, stop, say).fastest() if strategy == "auto" else made(strategy)
         state.begin(states)
         chosen(state.strategy)
         if step:
@@ -93,40 +94,68 @@ def _common_states(members: Sequence[PackMember], prepared) -> tuple[list[State]
     return states, step
 
 
-def _fastest(made: Callable[[str], PackState], states: list[State], feed: Feed, step: int, say: Callable) -> PackState:
-    """The members in the strategy whose step of all of them is the quickest; their states are to be put there again."""
-    best, quickest, told = None, float("inf"), []
-    for strategy in (strategy for strategy in STRATEGIES if strategy != "devices" or len(jax.devices()) > 1):
-        packed = made(strategy)
-        try:
-            packed.begin(states)
-            seconds = _timed(packed, feed, step)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            told.append(f"{strategy}: out of memory")
-            continue
-        finally:
-            packed.states = None
-        told.append(f"{strategy} {1e3 * seconds:.1f} ms")
-        if seconds < quickest:
-            best, quickest = packed, seconds
-        if strategy == "turns" and seconds * (packed.plan.steps - step) < _SHORT:
-            break
-    if best is None:
-        raise MemoryError(f"no strategy of training {len(states)} members fits: {', '.join(told)}")
-    say(f"a step of all members takes: {', '.join(told)}; training by {best.strategy}")
-    return best
+class _Trial:
+    """Which strategy trains the members of a pack the quickest, found by a few steps of each from the same states."""
 
+    def __init__(
+        self,
+        made: Callable[[str], PackState],
+        states: list[State],
+        feed: Feed,
+        step: int,
+        stop: Stop,
+        say: Callable[[str], None],
+    ):
+        self._made, self._states, self._feed, self._step = made, states, feed, step
+        self._stop, self._say = stop, say
 
-def _timed(trial: PackState, feed: Feed, step: int, count: int = 3) -> float:
-    """Seconds of a step of all members, once compiled."""
-    dispatch = trial.plan.dispatch
-    jax.block_until_ready(trial.advance(feed.batches(trial.members, step, dispatch), dispatch))
-    began = time.perf_counter()
-    for _ in range(count):
-        jax.block_until_ready(trial.advance(feed.batches(trial.members, step, dispatch), dispatch))
-    return (time.perf_counter() - began) / count / dispatch
+    def fastest(self) -> PackState:
+        """The members in the strategy whose step of all of them is the quickest; their states are to be put again."""
+        best, quickest, told, count = None, float("inf"), [], len(self._states)
+        strategies = [strategy for strategy in STRATEGIES if strategy != "devices" or len(jax.devices()) > 1]
+        for strategy in strategies:
+            self._say(f"trying {strategy} with {count} members: compiling, then {_TIMED} steps")
+            packed = self._made(strategy)
+            try:
+                packed.begin(self._states)
+                seconds = self._timed(packed)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                told.append(f"{strategy}: out of memory")
+                continue
+            finally:
+                packed.states = None
+            told.append(f"{strategy} {1e3 * seconds:.1f} ms")
+            if seconds < quickest:
+                best, quickest = packed, seconds
+            if strategy == "turns" and seconds * (packed.plan.steps - self._step) < _SHORT:
+                break
+        if best is None:
+            raise MemoryError(f"no strategy of training {count} members fits: {', '.join(told)}")
+        self._say(f"a step of all members takes: {', '.join(told)}; training by {best.strategy}")
+        return best
+
+    def _timed(self, packed: PackState) -> float:
+        """Seconds of a step of all members, once compiled."""
+        self._advance(packed)
+        began = time.perf_counter()
+        for _ in range(_TIMED):
+            self._advance(packed)
+        return (time.perf_counter() - began) / _TIMED / packed.plan.dispatch
+
+    def _advance(self, packed: PackState) -> None:
+        """Goes a dispatch further, unless a signal asks for an end: there is nothing to save yet."""
+        if self._stop.anywhere():
+            steps = packed.plan.steps
+            for member in packed.active:
+                member.recorder.status("interrupted", self._step, {"steps": steps})
+            raise Preempted(
+                f"stopped by a signal at step {self._step} of {steps}, while {packed.strategy} was tried; "
+                "what was saved before stands"
+            )
+        dispatch = packed.plan.dispatch
+        jax.block_until_ready(packed.advance(self._feed.batches(packed.members, self._step, dispatch), dispatch))
 
 
 class _Judged(Callbacks):

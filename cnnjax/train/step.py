@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from cnnjax.config import ConfigError
 from cnnjax.ops import axes
+from cnnjax.tasks.contract import Outputs, Task
 from cnnjax.train._freezing import frozen_statistics, still
 from cnnjax.train._views import seen_in_views
 from cnnjax.train.program import Parts, Program
@@ -228,8 +229,15 @@ def evaluated(program: Program, parts: Parts, model_state: Mapping, batch: Mappi
     return net, parts.augment["eval"](key, batch), key
 
 
-def eval_step(program: Program) -> Callable:
-    """measure(variables, hparams, store, batch) -> (sums over all devices, rows of this device's examples)."""
+def _rows_of_task(task: Task, outputs: Outputs, fields: Mapping, losses: jax.Array, weights: jax.Array) -> dict:
+    return task.rows(outputs, fields)
+
+
+def eval_step(program: Program, rows: Callable = _rows_of_task) -> Callable:
+    """measure(variables, hparams, store, batch) -> (sums over all devices, rows of this device's examples).
+
+    rows(task, outputs, fields, losses, weights) -> fields (B, …) are by default what the task keeps.
+    """
 
     def measure(variables: Mapping, hparams: Mapping, store: Mapping, batch: Mapping) -> tuple[dict, dict]:
         parts = program.parts(hparams)
@@ -237,6 +245,6 @@ def eval_step(program: Program) -> Callable:
         net, fields, key = evaluated(program, parts, variables["model_state"], fetch(store, batch))
         losses, weights, (outputs, _) = task.loss(net, variables["params"], fields, key)
         sums = {"loss": jnp.sum(losses), "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}
-        return axes.total(sums), task.rows(outputs, fields)
+        return axes.total(sums), rows(task, outputs, fields, losses, weights)
 
     return measure

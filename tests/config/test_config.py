@@ -253,6 +253,7 @@ def test_the_list_has_every_entry_with_options_and_defaults():
             assert f"\n  {name} " in text, (room, name)
     assert "lr=0.001" in sections.listing("adam")
     assert "as resnet, but" in sections.listing("models")
+    assert "\n                     convnext as it is" in sections.listing("models")  # a variant of the defaults
     assert max(map(len, text.splitlines())) <= 120
     assert "nearest: lenet5" in refused(sections.listing, "lenet")
 

@@ -95,6 +95,31 @@ def test_the_list_shows_rooms_and_entries(run):
     assert err.startswith("--list=lenet: no room and no entry of that name; nearest: lenet5")
 
 
+def test_a_pattern_lists_the_entries_of_all_rooms_whose_names_are_so(run):
+    code, out, _ = run("train --list='resnet1?'")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if line[:2] == "  " != line[2:4]][:1] == ["resnet18"]
+    assert "resnet as it is" in out
+    assert "resnet50" not in out
+    code, _, err = run("train --list='rsnet*'")
+    assert (code, err) == (2, "--list=rsnet*: no entry's name is so; nearest: resnet, resnet56, resnet50\n")
+
+
+@pytest.mark.parametrize("line", ["train --help", "train --list"])
+def test_a_program_whose_reader_has_gone_ends_without_a_word(line, monkeypatch, capsys):
+    read, write = os.pipe()
+    os.close(read)
+    name, *argv = shlex.split(line)
+    monkeypatch.setattr(sys, "argv", [PROGRAMS[name].__file__, *argv])
+    with open(write, "w") as closed, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", closed)
+        with pytest.raises(SystemExit) as ended:
+            process.start(PROGRAMS[name].main, PROGRAMS[name].__doc__, PROGRAMS[name].FLAGS)
+        sys.stdout.flush()  # as Python does when it ends
+    assert ended.value.code == 141
+    assert capsys.readouterr().err == ""
+
+
 def test_the_printed_config_is_the_config(run):
     code, out, _ = run(f"train {DIGITS} --print_config --config.optimizer.lr=0.5")
     assert code == 0

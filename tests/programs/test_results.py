@@ -44,7 +44,7 @@ def test_rows_of_other_configs_stay_in_the_file(runs, tmp_path, capsys):
     other = ["accuracy 1.00 %", "1", "3 s", "2 cores", "0.11", "abc"]
     path.write_text(results.as_text({"`experiments.train --config=other.py`": other}))
     results.main([f"--runs={runs}/*", f"--output={path}"])
-    assert capsys.readouterr().out == f"1 of 2 rows of {path} written\n"
+    assert capsys.readouterr().out.endswith(f"\n1 of 2 rows of {path} written\n")
     results.main([f"--runs={runs}/*", f"--output={path}"])
     kept = results._rows(path.read_text())
     assert len(kept) == 2
@@ -85,12 +85,41 @@ def test_a_run_that_is_not_finished_is_refused(runs, tmp_path):
         results.main([f"--runs={tmp_path}/none"])
 
 
+def test_a_sweep_is_drawn_whatever_the_order_of_its_flags_and_whatever_it_measures():
+    one = "`experiments.sweep --config=configs/curve_a.py:full --config.train.epochs=1 --pack=turns` pool max"
+    other = "`experiments.sweep --config.train.epochs=1 --config configs/curve_a.py --pack=turns` pool max"
+    rows = {one: ["miou 61.50 ± 2.00 %; loss 0.3", "2"], other: ["loss 0.5120 ± 0.1000", "2"]}
+    assert results._panels(rows) == {
+        ("curve_a:full, epochs 1", "miou, %"): [("pool max", 61.5, 2.0)],
+        ("curve_a, epochs 1", "loss"): [("pool max", 0.512, 0.1)],
+    }
+
+
+def test_the_table_of_a_paper_is_written_where_it_is_asked_for_and_nothing_else(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in results.FLAGS:
+        results.FLAGS[name].unparse()
+    results.main([f"--runs={runs}/*", "--latex=a.tex", "--markdown=a.md", "--csv=a.csv"])
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tex", "a.md", "a.csv"}
+    text = (tmp_path / "a.tex").read_text()
+    assert text.splitlines()[2] == r"accuracy, \% & loss & n \\"
+    assert r"$\pm$" in text
+    found = [json.loads((runs / name / "status.json").read_text())["test"]["accuracy"] for name in "01"]
+    head, row = (tmp_path / "a.csv").read_text().splitlines()
+    assert head == "accuracy,accuracy deviation,loss,loss deviation,n"
+    assert float(row.split(",")[0]) == pytest.approx(sum(found) / 2)
+    assert f"{50 * sum(found):.2f} ± " in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"--latex=none/a\.tex can't be written: No such file"):
+        results.main([f"--runs={runs}/*", "--latex=none/a.tex"])
+
+
 def test_the_sweeps_of_a_file_are_drawn_and_what_is_none_is_told(tmp_path, capsys):
     path, picture = tmp_path / "RESULTS.md", tmp_path / "curves.png"
     point = "`experiments.sweep --pack=turns --config=configs/curve_a.py` pool {}, lr 0.1"
     cells = ["accuracy 91.00 ± 0.50 %", "2", "3 s", "2 cores", "0.12", "abc"]
     rows = {"`experiments.train --config=configs/b.py`": cells} | {point.format(pool): cells for pool in ("avg", "max")}
-    assert results._panels(rows) == {"curve_a": [("pool avg, lr 0.1", 91.0, 0.5), ("pool max, lr 0.1", 91.0, 0.5)]}
+    points = [("pool avg, lr 0.1", 91.0, 0.5), ("pool max, lr 0.1", 91.0, 0.5)]
+    assert results._panels(rows) == {("curve_a", "accuracy, %"): points}
     path.write_text(results.as_text(rows))
     results.main([f"--output={path}", f"--picture={picture}"])
     assert capsys.readouterr().out == f"1 sweep drawn in {picture}\n"

@@ -13,7 +13,7 @@ from cnnjax.sweep.folder import read_folder, write_folder
 from cnnjax.sweep.local import run_packs
 from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel, share_of_variance
 from cnnjax.sweep.points import packs_of, resolved
-from cnnjax.sweep.table import as_csv, as_markdown, table_of
+from cnnjax.sweep.table import table_of
 from tests.sweep.points import GATED, get_config, here, lines, soon, start, sweep, told
 
 
@@ -87,7 +87,7 @@ def test_the_table_is_best_first_and_filtered_and_is_csv_and_markdown(whole):
     losses = [row["eval.loss"] for row in table_of(whole, sort="eval.loss").rows]
     assert losses == sorted(losses)
     assert {row["optimizer.lr"] for row in table_of(whole, where=("optimizer.lr<0.01", "seed=1")).rows} == {0.003}
-    assert as_csv(table).count("\n") == as_markdown(table).count("\n") - 1 == 5
+    assert table.as_csv().count("\n") == table.as_markdown().count("\n") - 1 == 5
     assert [row["count"] for row in table.over_seeds()] == [2, 2]
     with pytest.raises(ValueError, match=r"--sort is 'eval\.acuracy'; nearest: eval\.accuracy"):
         table_of(whole, sort="eval.acuracy")
@@ -107,19 +107,60 @@ def test_every_picture_is_drawn_and_the_page_needs_nothing_else(whole, tmp_path)
     table = table_of(whole)
     figures = [draw_parallel(table), draw_against(table), draw_learning(table, whole), draw_importance(table)]
     assert all(figure.axes for figure in figures)
-    assert len(figures[2].axes[0].lines) == 4
+    (course,) = figures[2].axes
+    assert len(course.lines) == len(course.collections) == 2, "a mean and a band for each rate"
+    best = table.over_seeds()[0]["optimizer.lr"]
+    assert figures[2].legends[0].texts[0].get_text() == f"lr {best}"
+    (against,) = figures[1].axes
+    assert [tick.get_text() for tick in against.get_xticklabels()] == ["0.003", "0.03"]
     assert curves_of(whole / table.rows[0]["point"], "eval.accuracy")[0] == [8, 16, 24]
     shares = share_of_variance(table_of(whole, sort="eval.loss"))
     assert shares["optimizer.lr"] > shares["seed"]
     here(f"--workdir={whole}", f"--html={tmp_path / 'a.html'}", f"--csv={tmp_path / 'a.csv'}", config="")
     page = (tmp_path / "a.html").read_text()
     assert page.count("<svg") == 4
+    assert page.count("<details") == 2  # means over seeds, and all points
     assert "<script" not in page
     assert "src=" not in page
     names = re.findall(r' id="([^"]+)"', page)
     assert len(names) == len(set(names)) > 100
     assert {"".join(pair) for pair in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)} <= set(names)
-    assert (tmp_path / "a.csv").read_text() == as_csv(table)
+    assert (tmp_path / "a.csv").read_text() == table.as_csv()
+
+
+def test_ticks_of_an_axis_stand_apart_and_a_legend_names_the_best_of_many(tmp_path):
+    rates = [3e-4, 1e-3, 3e-3, 4e-3, 5e-3, 1e-2, 0.1]
+    points = {f"{i}": {"optimizer.lr": lr, "model.width": i % 20} for i, lr in enumerate(rates * 20)}
+    roster = [{"name": name, "overrides": point} for name, point in points.items()]
+    (tmp_path / "sweep.json").write_text(json.dumps({"points": roster}))
+    for name in points:
+        (tmp_path / name).mkdir()
+        line = {"step": 1, "kind": "eval", "split": "eval", "loss": 1.0, "accuracy": int(name) / 200}
+        (tmp_path / name / "metrics.jsonl").write_text(f"{json.dumps(line)}\n")
+    figure = draw_against(table_of(tmp_path), "optimizer.lr")
+    figure.draw_without_rendering()
+    for axis in (draw_parallel(table_of(tmp_path)).axes[0], figure.axes[0]):
+        axis.figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in (*axis.get_xticklabels(), *axis.texts) if text.get_text()]
+        assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+    names = [text.get_text() for text in figure.legends[0].texts]
+    assert len(names) == 9
+    assert names[-1] == "12 others"
+
+
+def test_the_table_over_seeds_is_printed_and_written_for_a_paper(whole, tmp_path, capsys):
+    here(f"--workdir={whole}", "--table", config="")
+    points, means = capsys.readouterr().out.split("\nmean ± deviation over seeds\n")
+    assert len(points.splitlines()) == 5
+    head, *rows = means.splitlines()
+    assert head.split() == ["lr", "eval.accuracy,", "%", "eval.loss", "test.accuracy,", "%", "test.loss", "n"]
+    assert len(rows) == 2
+    here(
+        f"--workdir={whole}", "--over_seeds", f"--latex={tmp_path / 'a.tex'}", f"--csv={tmp_path / 'a.csv'}", config=""
+    )
+    assert capsys.readouterr().out == means
+    assert (tmp_path / "a.tex").read_text() == table_of(whole).summary().as_latex()
+    assert (tmp_path / "a.csv").read_text().splitlines()[0].startswith("optimizer.lr,eval.accuracy,eval.accuracy dev")
 
 
 def test_kinds_have_places_and_their_seeds_are_bars_and_overrides_of_train_and_eval_are_no_metrics(tmp_path):

@@ -4,8 +4,10 @@ import sys
 
 import pytest
 
+import cnnjax
 from cnnjax.config import ConfigError, change
 from cnnjax.runs.signals import Stop
+from cnnjax.sweep.plots import draw_paths
 from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.sweep.population import Population
 from cnnjax.sweep.search import evolve, goal_of, search
@@ -53,6 +55,12 @@ def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp
     copies = [line for run in runs for line in lines(run.workdir) if line.get("name") == "copied"]
     assert {line["step"] for line in copies} == {8, 16}
     assert all(1e-4 <= line["optimizer.lr"] <= 1 for line in copies)
+    ended = {run.name: float(cnnjax.load(run.workdir).state.hparams["optimizer.lr"]) for run in runs}
+    table = table_of(straight)
+    assert {row["point"]: row["optimizer.lr"] for row in table.rows} == pytest.approx(ended)
+    copied = next(row for row in table.rows if "path" in row)
+    assert copied["path"].endswith(f"→ {copied['optimizer.lr']:.4g} ({table.paths[copied['point']][-1][0]})")
+    assert len(draw_paths(table).axes[0].lines) == len(table.paths) > 0
     points = [{**point, "seed": k} for k, point in enumerate(sample(space(), 4))]
     (pack,) = packs_of(resolved(get_config(), points, stopped))
     with Stop() as stop, pytest.raises(Preempted):

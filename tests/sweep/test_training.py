@@ -13,6 +13,7 @@ from cnnjax.sweep import training
 from cnnjax.sweep.local import run_packs, train_one
 from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.sweep.training import train_pack
+from cnnjax.train.loop import Preempted
 from cnnjax.train.parallel import STRATEGIES, Layout, MemberLayout
 from cnnjax.train.state import State
 from tests.sweep import points as tiny
@@ -108,14 +109,31 @@ def test_auto_times_every_strategy_of_a_long_pack_and_trains_by_the_quickest(tmp
         strategy = train_pack(pack, stop, say=said.append, chosen=chosen.append)
     assert chosen == [strategy]
     times = {
-        words.split()[0]: float(words.split()[1]) for words in said[0].partition(": ")[2].split("; ")[0].split(", ")
+        words.split()[0]: float(words.split()[1]) for words in said[4].partition(": ")[2].split("; ")[0].split(", ")
     }
     assert list(times) == list(STRATEGIES)
-    assert said[0].endswith(f"training by {strategy}")
+    assert said[:4] == [f"trying {name} with 2 members: compiling, then 3 steps" for name in STRATEGIES]
+    assert said[4].endswith(f"training by {strategy}")
     assert times[strategy] == min(times.values())
     for run in pack.runs:
         solo = cnnjax.run(run.config, tmp_path / "alone" / run.name)
         assert_equal(run, solo, exact=False)
+
+
+def test_a_signal_ends_the_trial_of_strategies_before_the_next_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_SHORT", 0.0)
+    (pack,) = packs_of(resolved(tiny.get_config(), sweep()[:2], tmp_path))
+    said = []
+    with Stop() as stop:
+
+        def told(text):
+            said.append(text.split(" with")[0])
+            stop.wanted = said[-1] == "trying map"
+
+        with pytest.raises(Preempted, match="stopped by a signal at step 0 of 24, while map was tried"):
+            train_pack(pack, stop, say=told)
+    assert said == ["trying turns", "trying map"]
+    assert [run.status["status"] for run in pack.runs] == ["interrupted"] * 2
 
 
 def test_a_point_that_raises_is_tried_again_and_listed_with_its_traceback_while_others_go_on(tmp_path):

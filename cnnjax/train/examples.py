@@ -1,0 +1,93 @@
+"""What an evaluation finds of every single example: its loss, the truth, and what was predicted."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax import config as sections
+from cnnjax.runs.tables import numbers_and_tables
+from cnnjax.tasks.contract import Outputs, Task
+from cnnjax.train.parallel import MemberLayout
+from cnnjax.train.step import eval_step
+from cnnjax.train.trained import Trained
+
+__all__ = ["Examined", "examine"]
+
+_OWN = "example."  # before the names of rows that are not the task's
+_FEW = 8  # numbers of a target that are kept of each example
+
+
+@dataclasses.dataclass(frozen=True)
+class Examined:
+    """One pass over a split: `metrics` and `tables` as an evaluation gives them, `rows` of its N examples.
+
+    Every row has `index`, `loss` and `weight` (N,). Where classes are predicted, `truth`, `prediction`, `probability`
+    (of the prediction) and `truth_probability` (N,); where classes of places, `right` and `miou` (N,), the share of the
+    example's places that are right and the mean overlap of the classes that it has; where few numbers, `truth` and
+    `prediction` (N, K).
+    """
+
+    metrics: dict[str, float]
+    tables: dict[str, np.ndarray]
+    rows: dict[str, np.ndarray]
+
+    def worst(self, count: int) -> np.ndarray:
+        """Which rows (n,) have the greatest loss, the greatest first; one that is no number is greater than all."""
+        loss = np.where(np.isnan(self.rows["loss"]), np.inf, self.rows["loss"])
+        return np.argsort(-loss, kind="stable")[:count]
+
+
+def examine(trained: Trained, split: str = "test") -> Examined:
+    """Metrics, tables and rows of all examples of a split (train, eval or test), of one pass over it."""
+    part = getattr(trained.source, sections.one_of(split, ("train", "eval", "test"), path="split"))
+    prepared, state = trained.prepared, trained.state
+    alone = prepared.layout.compile_evaluation(eval_step(prepared.program, _kept))
+    measured = MemberLayout("turns", 1, prepared.layout).evaluation(alone, alone=alone)
+    variables = state.ema or {"params": state.params, "model_state": state.model_state}
+    store = prepared.store(part)
+    ((sums, rows),) = prepared.totals(part, lambda batch: measured([variables], [state.hparams], store, batch))
+    own = {name.removeprefix(_OWN): value for name, value in rows.items() if name.startswith(_OWN)}
+    of_task = {name: value for name, value in rows.items() if not name.startswith(_OWN)}
+    metrics, tables = numbers_and_tables(prepared.metrics(state, sums, of_task))
+    return Examined(metrics, tables, own | _overlaps(of_task))
+
+
+def _kept(task: Task, outputs: Outputs, fields: Mapping, losses: jax.Array, weights: jax.Array) -> dict:
+    """What the task keeps of each example, and beside it what can be said of any task's."""
+    weights = jnp.broadcast_to(weights, losses.shape).astype(jnp.float32)
+    own = {"index": fields["index"], "loss": losses / jnp.where(weights == 0, 1.0, weights), "weight": weights}
+    own |= _answer(task.predict(outputs, fields), fields)
+    return task.rows(outputs, fields) | {f"{_OWN}{name}": value for name, value in own.items()}
+
+
+def _answer(predicted: Mapping, fields: Mapping) -> dict:
+    """Truth and prediction (B,) of a class, or (B, K) of a few numbers; {} where the task predicts neither."""
+    target = fields.get("target")
+    if "label" in predicted and jnp.ndim(predicted["label"]) == 1 and ("label" in fields or jnp.ndim(target) == 2):
+        truth = fields["label"] if "label" in fields else jnp.argmax(target, -1)
+        found = {"truth": truth, "prediction": predicted["label"]}
+        shares = predicted.get("probabilities")
+        if jnp.ndim(shares) == 2:
+            for name, of in (("probability", predicted["label"]), ("truth_probability", truth)):
+                found[name] = jnp.take_along_axis(shares, of[:, None].astype(jnp.int32), 1)[:, 0]
+        return found
+    answer = predicted.get("target")
+    if target is None or answer is None or target.shape != answer.shape or target[0].size > _FEW:
+        return {}
+    flat = (len(target), -1)
+    return {"truth": target.reshape(flat), "prediction": answer.reshape(flat)}
+
+
+def _overlaps(of_task: Mapping) -> dict[str, np.ndarray]:
+    """`right` and `miou` (N,) of confusions (N, K, K) of an example's places; {} where a task keeps none."""
+    counts = np.asarray(of_task.get("confusion", ()), np.float64)
+    if counts.ndim != 3:
+        return {}
+    both = np.diagonal(counts, axis1=1, axis2=2)
+    either = counts.sum(1) + counts.sum(2) - both
+    share = np.where(either > 0, both / np.maximum(either, 1), 0.0)
+    kinds = np.maximum((either > 0).sum(1), 1)
+    return {"right": both.sum(1) / np.maximum(counts.sum((1, 2)), 1), "miou": share.sum(1) / kinds}
