@@ -2,7 +2,8 @@
 
 A pipeline multiplies consecutive moves and reads the image once. `border` says what lies outside the image:
 "constant" (`fill`), "mean" (the training set's, channel by channel), "edge" or "reflect"; segments are 255 there
-unless the border is edge or reflect. `method` is bilinear or cubic.
+unless the border is edge or reflect. `method` is bilinear or cubic (Keys with a = −1/2, as Pillow and JAX have it;
+PyTorch's and OpenCV's a is −3/4).
 """
 
 from collections.abc import Sequence

@@ -117,9 +117,11 @@ def optimizer(
 ) -> dict:
     """What surrounds the optimizer: gradient clipping by global norm, microbatches, averaging, groups of parameters.
 
-    `clip` 0 is off; `ema` 0 is off; `freeze` holds parameter paths or patterns (a norm layer that is frozen runs as in
-    evaluation and keeps its statistics); `factors` pairs of pattern and learning-rate factor;
-    `groups` pairs of pattern and the key of a section of this section.
+    `clip` 0 is off; gradients are divided by norm / clip where that is more than 1, without PyTorch's ε of 1e-6.
+    `ema` 0 is off; its decay begins at (1 + t) / (10 + t), where timm's and PyTorch's is constant.
+    `freeze` holds parameter paths or patterns (a norm layer that is frozen runs as in evaluation and keeps its
+    statistics); `factors` pairs of pattern and learning-rate factor; `groups` pairs of pattern and the key of a
+    section of this section.
     """
     return dict(locals())
 
@@ -130,7 +132,11 @@ def schedule(
     warmup_epochs: Static[NonNegative] = 0.0,
     warmup_examples: Count = 0,
 ) -> dict:
-    """Linear warm-up of the learning rate before the schedule proper begins."""
+    """Linear warm-up of the learning rate before the schedule proper begins.
+
+    Step t of w has (t + 1) / w of it: the first step moves, the last has all (timm begins at a rate of its own,
+    PyTorch's `LinearLR` at a third).
+    """
     return dict(locals())
 
 
