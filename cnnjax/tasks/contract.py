@@ -86,7 +86,7 @@ def supervised(
         numerators, weights = criterion(outputs, batch)
         valid = batch["valid"].astype(jnp.float32)
         # where, not times: whatever stands in a padded example (a NaN too) must count nothing
-        return jnp.where(valid > 0, numerators, 0.0), weights * valid, (outputs, model_state)
+        return jnp.where(valid > 0, numerators, 0.0), jnp.where(valid > 0, weights * valid, 0.0), (outputs, model_state)
 
     loss.forward = forward
     return loss

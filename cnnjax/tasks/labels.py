@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.annotations import Count, NonNegative, Rate
+from cnnjax.annotations import Count, NonNegative, Rate, Text
 from cnnjax.ops import losses
-from cnnjax.refusals import refuse_misfits
+from cnnjax.refusals import one_of, refuse_misfits
 from cnnjax.tasks.contract import Task, count, main_output, supervised
 
 __all__ = ["classification"]
 
-Criterion = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
+Criterion = Literal["cross_entropy", "focal", "squared_error", "binary_cross_entropy"]
+Weights = Literal["none", "balanced"] | tuple[tuple[Text, NonNegative], ...]
 _BINS = 15
 
 
@@ -23,6 +24,8 @@ def classification(
     *,
     criterion: Criterion = "cross_entropy",
     smoothing: Rate = 0.0,
+    gamma: NonNegative = 2.0,
+    weights: Weights = "none",
     auxiliary: NonNegative = 0.3,
     top: Count = 0,
 ) -> Task:
@@ -30,7 +33,11 @@ def classification(
 
     Tables: `confusion` (K, K) of truth and guess, `calibration` (15, 3) by confidence.
     A batch's `target` (a distribution, written by mixing) wins over its `label`. Further outputs beside `main` are
-    auxiliary heads, whose losses count `auxiliary` times.
+    auxiliary heads, whose losses count `auxiliary` times. `gamma` is that of the focal loss.
+
+    In the loss, of training and of evaluation, an example counts the weight of its class, as in PyTorch: `weights`
+    are numbers by name, 1 for those not named, as in (("cat", 2.0),), or "balanced" for (examples / classes) / (the
+    class's examples). The weight of a mixed target is the mean of those of its classes.
     """
     refuse_misfits(classification, locals(), path="task.")
     if facts.classes < 2:
@@ -40,12 +47,16 @@ def classification(
     if top >= facts.classes:
         raise ValueError(f"task.top is {top}; it must be below the number of classes, {facts.classes}")
 
+    table = _weights(facts, weights)
+
     def target(batch):
         return batch["target"] if "target" in batch else batch["label"]
 
     def each(logits, batch):
         if criterion == "cross_entropy":
             return losses.softmax_cross_entropy(logits, target(batch), smoothing=smoothing)
+        if criterion == "focal":
+            return losses.focal_cross_entropy(logits, target(batch), gamma=gamma, smoothing=smoothing)
         distribution = losses.target_distribution(target(batch), facts.classes, smoothing=smoothing)
         if criterion == "squared_error":
             return jnp.sum(losses.squared_error(jax.nn.softmax(logits), distribution), -1)
@@ -55,7 +66,10 @@ def classification(
         value = each(main_output(outputs), batch)
         if isinstance(outputs, dict):
             value += auxiliary * sum(each(logits, batch) for name, logits in outputs.items() if name != "main")
-        return value, jnp.ones_like(value)
+        if not len(table):
+            return value, jnp.ones_like(value)
+        weight = target(batch) @ table if "target" in batch else jnp.asarray(table)[batch["label"]]
+        return value * weight, weight
 
     def tally(outputs, batch):
         logits, valid, label = main_output(outputs), batch["valid"], _truth(batch)
@@ -78,6 +92,24 @@ def classification(
         metric="accuracy",
         views="probabilities",
     )
+
+
+def _weights(facts, weights: Weights) -> np.ndarray:
+    """(K,) what an example of each class counts, or () where all count the same."""
+    if weights == "none":
+        return np.ones(0, np.float32)
+    if weights == "balanced":
+        if not facts.class_counts:
+            raise ValueError(
+                "task.weights is 'balanced', but nothing is known of how often each class occurs in these data\n"
+                'give numbers by name, as in task.weights=(("cat", 2.0),), or read the set whole: data.resident=yes'
+            )
+        counts = np.asarray(facts.class_counts, np.float64)
+        return (counts.sum() / np.count_nonzero(counts) / np.maximum(counts, 1)).astype(np.float32)
+    for name, _ in weights:
+        one_of(name, facts.names, path="task.weights")
+    named = dict(weights)
+    return np.asarray([named.get(name, 1.0) for name in facts.names], np.float32)
 
 
 def _truth(batch: Mapping) -> jax.Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.source import Part, Source, check
+from cnnjax.data.source import Part, Source, check, labels_of
 from cnnjax.data.stream import Stream, into_memory, passes
 from cnnjax.ops import single_use_options
 from cnnjax.train._views import check_views
@@ -175,7 +175,7 @@ def prepare(config: Mapping) -> PreparedRun:
 
 
 def _described(source: Source) -> Source:
-    """The source with what its facts leave out: shape and type of an example's words, what black and white are."""
+    """The source with what its facts leave out: an example's words, what black and white are, how large classes are."""
     facts = source.facts
     if not facts.fields:
         example = {name: np.asarray(value) for name, value in source.train.read(np.zeros(1, int)).items()}
@@ -184,6 +184,10 @@ def _described(source: Source) -> Source:
     if not facts.black and facts.mean:
         ends = {"black": (0.0,) * len(facts.mean), "white": (1.0,) * len(facts.mean)}
         facts = dataclasses.replace(facts, **ends)
+    labels = labels_of(source.train)
+    if facts.classes and not facts.class_counts and labels.ndim == 1 and labels.dtype.kind in "iu" and len(labels):
+        counts = np.bincount(labels[(labels >= 0) & (labels < facts.classes)], minlength=facts.classes)
+        facts = dataclasses.replace(facts, class_counts=tuple(counts.tolist()))
     return source if facts is source.facts else dataclasses.replace(source, facts=facts)
 
 
