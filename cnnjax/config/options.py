@@ -16,6 +16,7 @@ from cnnjax.annotations import (
     NonNegative,
     Positive,
     Rate,
+    Sampling,
     Seed,
     Static,
     Text,
@@ -143,11 +144,14 @@ def schedule(
 def data(
     *,
     seed: Seed = 0,
+    sampling: Sampling = "shuffled",
     resident: Literal["auto", "yes", "no"] = "auto",
     workers: Annotated[int, Bounds(-1)] = -1,
 ) -> dict:
     """Order of the examples (a function of this seed and the step alone) and where they live.
 
+    `sampling` "balanced" shows every class equally often, however many examples it has: each comes once in a round, and
+    its examples in turn. An epoch is still as many examples as there are.
     `resident`: whole sets on the device as uint8; `workers` processes decode what is streamed (0: a thread
     of the training process; -1: one per core).
     """

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.data.source import Part, Source, check, labels_of
-from cnnjax.data.stream import Stream, into_memory, passes
+from cnnjax.data.stream import Stream, into_memory, orders, passes
 from cnnjax.ops import single_use_options
 from cnnjax.train._views import check_views
 from cnnjax.train.parallel import Layout, MemberLayout
@@ -43,6 +43,7 @@ class PreparedRun:
             split,
             batch=self.plan.batch,
             seed=data["seed"],
+            sampling=data["sampling"],
             accumulate=self.plan.accumulate,
             workers=data["workers"],
             part=(jax.process_index(), jax.process_count()),
@@ -167,6 +168,8 @@ def prepare(config: Mapping) -> PreparedRun:
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
+    if config["data"]["sampling"] == "balanced" and "label" not in source.facts.fields:
+        orders(source.train, plan.batch, sampling="balanced")  # says what is missing
     program = Program(config, source.facts, plan)
     check_views(program, program.parts(sections.numeric(config)).task)
     layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))

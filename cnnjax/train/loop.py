@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.stream import order
+from cnnjax.data.stream import orders
 from cnnjax.runs.checkpoints import CheckpointError
 from cnnjax.runs.provenance import check_same_run
 from cnnjax.runs.signals import Stop
@@ -258,8 +258,9 @@ class RollBack(Callbacks):
 def _examples(member: Member, position: int) -> str:
     """The first examples of the window of bad batches that ends before a position of the stream."""
     prepared = member.prepared
-    count, seed, plan = len(prepared.source.train), prepared.config["data"]["seed"], prepared.plan
-    index = order(count, plan.batch, position - plan.nonfinite, seed=seed)[0]
+    data, plan = prepared.config["data"], prepared.plan
+    order = orders(prepared.source.train, plan.batch, seed=data["seed"], sampling=data["sampling"])
+    index = order(position - plan.nonfinite)[0]
     return ", ".join(map(str, index[:4])) + ", …"
 
 
