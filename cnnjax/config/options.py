@@ -41,6 +41,7 @@ def train(
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto",
     nonfinite: AtLeastOne = 3,
     rollbacks: AtLeastOne = 2,
+    patience: Count = 0,
 ) -> dict:
     """Length of the training, examples in a global batch, what it begins from, and how the step is compiled.
 
@@ -49,7 +50,8 @@ def train(
     `init_channels` "adapt" lets the first layer read grey for colour, or colour for grey.
 
     `devices` 0 means all; `dispatch` is the number of steps per dispatch, 0 lets the backend decide;
-    `nonfinite` bad updates in a row make one roll-back, `rollbacks` of them end the run.
+    `nonfinite` bad updates in a row make one roll-back, `rollbacks` of them end the run. `patience` evaluations in a
+    row that are no better than the best, by `checkpoint.metric` on held-out examples, end it early (0: none do).
     """
     return dict(locals())
 

@@ -18,6 +18,7 @@ from cnnjax.train.plan import Plan, resolve
 from cnnjax.train.program import Parts, Program
 from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, summed, train_step
+from cnnjax.train.watching import nothing_seen, refuse_selection_by_test
 
 __all__ = ["PreparedRun", "prepare", "valid_rows"]
 
@@ -128,6 +129,7 @@ class PreparedRun:
                 ema=ema,
                 hparams=hparams,
                 sums={},
+                watch=nothing_seen(),
                 **counters,
             )
             zeros[:] = zeros or [self._no_sums(state, fields)]  # tracing the step for its shapes takes a while
@@ -168,6 +170,7 @@ def prepare(config: Mapping) -> PreparedRun:
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
+    refuse_selection_by_test(config, source)
     if config["data"]["sampling"] == "balanced" and "label" not in source.facts.fields:
         orders(source.train, plan.batch, sampling="balanced")  # says what is missing
     program = Program(config, source.facts, plan)
