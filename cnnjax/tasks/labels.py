@@ -1,5 +1,6 @@
 """Tasks that predict a class for a whole example."""
 
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -49,49 +50,41 @@ def classification(
 
     table = _weights(facts, weights)
 
-    def target(batch):
-        return batch["target"] if "target" in batch else batch["label"]
-
-    def each(logits, batch):
-        if criterion == "cross_entropy":
-            return losses.softmax_cross_entropy(logits, target(batch), smoothing=smoothing)
-        if criterion == "focal":
-            return losses.focal_cross_entropy(logits, target(batch), gamma=gamma, smoothing=smoothing)
-        distribution = losses.target_distribution(target(batch), facts.classes, smoothing=smoothing)
-        if criterion == "squared_error":
-            return jnp.sum(losses.squared_error(jax.nn.softmax(logits), distribution), -1)
-        return jnp.sum(losses.sigmoid_cross_entropy(logits, distribution), -1)
-
     def loss_of(outputs, batch):
-        value = each(main_output(outputs), batch)
+        target = batch["target"] if "target" in batch else batch["label"]
+        each = functools.partial(_losses, criterion, target=target, smoothing=smoothing, gamma=gamma)
+        value = each(main_output(outputs))
         if isinstance(outputs, dict):
-            value += auxiliary * sum(each(logits, batch) for name, logits in outputs.items() if name != "main")
+            value += auxiliary * sum(each(logits) for name, logits in outputs.items() if name != "main")
         if not len(table):
             return value, jnp.ones_like(value)
-        weight = target(batch) @ table if "target" in batch else jnp.asarray(table)[batch["label"]]
+        weight = target @ table if "target" in batch else jnp.asarray(table)[target]
         return value * weight, weight
-
-    def tally(outputs, batch):
-        logits, valid, label = main_output(outputs), batch["valid"], _truth(batch)
-        sums = {
-            "correct": count(jnp.argmax(logits, -1) == label, valid),
-            "examples": count(jnp.ones_like(label), valid),
-        }
-        if top:
-            best = jax.lax.top_k(logits, top)[1]
-            sums[f"top{top}"] = count(jnp.any(best == label[:, None], -1), valid)
-        return sums
 
     return Task(
         outputs=facts.classes,
         loss=supervised(loss_of),
         predict=_predicted,
-        tally=tally,
+        tally=functools.partial(_tally, top),
         rows=_guesses,
         summarize=lambda sums, rows: _accuracies(sums) | (_tables(rows, facts.classes) if rows else {}),
         metric="accuracy",
         views="probabilities",
     )
+
+
+def _losses(
+    criterion: Criterion, logits: jax.Array, *, target: jax.Array, smoothing: jax.Array, gamma: jax.Array
+) -> jax.Array:
+    """The losses (B,) of logits (B, K), with a target of classes (B,) or distributions (B, K)."""
+    if criterion == "cross_entropy":
+        return losses.softmax_cross_entropy(logits, target, smoothing=smoothing)
+    if criterion == "focal":
+        return losses.focal_cross_entropy(logits, target, gamma=gamma, smoothing=smoothing)
+    distribution = losses.target_distribution(target, logits.shape[-1], smoothing=smoothing)
+    if criterion == "squared_error":
+        return jnp.sum(losses.squared_error(jax.nn.softmax(logits), distribution), -1)
+    return jnp.sum(losses.sigmoid_cross_entropy(logits, distribution), -1)
 
 
 def _weights(facts, weights: Weights) -> np.ndarray:
@@ -114,6 +107,18 @@ def _weights(facts, weights: Weights) -> np.ndarray:
 
 def _truth(batch: Mapping) -> jax.Array:
     return jnp.argmax(batch["target"], -1) if "target" in batch else batch["label"]
+
+
+def _tally(top: int, outputs, batch) -> dict[str, jax.Array]:
+    logits, valid, label = main_output(outputs), batch["valid"], _truth(batch)
+    sums = {
+        "correct": count(jnp.argmax(logits, -1) == label, valid),
+        "examples": count(jnp.ones_like(label), valid),
+    }
+    if top:
+        best = jax.lax.top_k(logits, top)[1]
+        sums[f"top{top}"] = count(jnp.any(best == label[:, None], -1), valid)
+    return sums
 
 
 def _predicted(outputs, batch) -> dict[str, jax.Array]:
