@@ -15,7 +15,12 @@ _ROOMS = (
     *("train", "weights"),
 )
 _FILES = {"optimizers": "cnnjax.train.optimizers", "schedules": "cnnjax.train.schedules"}  # rooms of entries too
-_NAMES = {"run": "cnnjax.train.loop", "evaluate": "cnnjax.train.trained", "load": "cnnjax.train.trained"}
+_NAMES = {
+    "run": "cnnjax.train.loop",
+    "evaluate": "cnnjax.train.trained",
+    "load": "cnnjax.train.trained",
+    "lr_range": "cnnjax.train.range_test",
+}
 
 __all__ = ["Static", "__version__", *_ROOMS, *_FILES, *_NAMES]
 

@@ -15,7 +15,8 @@ class Facts:
     `mean` and `std` are per channel, in [0, 1] units, from the training split (from 256 evenly spaced examples of it
     where it is streamed). `fields` holds shape and dtype of one example's words; `black` and `white` what 0 and 1 of
     the data are, per channel. `shape`, that of one example's input, and `classes`, the number of names, follow from
-    the rest where they are not given. `extra` may hold segment_names and point_names (texts), mirror (the order of
+    the rest where they are not given. `class_counts` says how many training examples each class has; () where it is not
+    known without reading them all. `extra` may hold segment_names and point_names (texts), mirror (the order of
     the points as a mirror shows them, (0, 1, …) where it changes none), skeleton (pairs of points to join), words (the
     vocabulary of tokens: 0 pads, 1 is unknown) and rate (steps a second of a series or a video).
     """
@@ -31,6 +32,7 @@ class Facts:
     fields: Mapping = field(default_factory=dict)
     black: tuple = ()
     white: tuple = ()
+    class_counts: tuple = ()
 
     def __post_init__(self):
         known = tuple(self.fields[self.input][0]) if self.input in self.fields else ()

@@ -16,6 +16,7 @@ __all__ = [
     "NonNegative",
     "Positive",
     "Rate",
+    "Sampling",
     "Seed",
     "Share",
     "Static",
@@ -70,6 +71,7 @@ WORKS_ON = ("size", "colors", "example", "batch")
 """The names that the third parameter of an augmentation may have: what it works on."""
 HeadWeights = Literal["file", "fresh"]
 ChannelWeights = Literal["file", "adapt"]
+Sampling = Literal["shuffled", "balanced"]
 ViewName = Literal["mirror", "shifts", "five_crop", "ten_crop", "scales"]
 
 

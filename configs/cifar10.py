@@ -27,7 +27,7 @@ def _fast(batch: int = 2000):
     # published for losses summed over the batch, with decays divided by the learning rates
     momentum = {"momentum": 0.85, "nesterov": True}
     head = section("optimizers", "sgd", lr=0.67 * batch, decay=2e-6 / 0.67, **momentum)
-    kernels = section("optimizers", "muon", lr=0.24, momentum=0.6, iterations=3, constant=True)
+    kernels = section("optimizers", "muon", lr=0.24, momentum=0.6, iterations=3, constant=True, shape_scale=False)
     return experiment(
         data=section("data", "cifar10"),
         model=section("models", "whitened_cnn"),

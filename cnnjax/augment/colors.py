@@ -107,7 +107,11 @@ def saturation(
 def hue(
     key: jax.Array, facts: Facts, colors: jax.Array, strength: jax.Array | float, *, turn: NonNegative = 0.1
 ) -> jax.Array:
-    """Colours turned about the grey axis by up to `turn` of the circle either way; grey images stay."""
+    """Colours turned about the grey axis by up to `turn` of the circle either way; grey images stay.
+
+    A rotation of RGB, which keeps the mean of the channels; torchvision and timm turn the H of HSV, which keeps the
+    greatest and the least of them.
+    """
     if colors.shape[-1] != 3:
         return colors
     angle = 2 * jnp.pi * turn * strength * signed(key)

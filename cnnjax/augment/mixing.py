@@ -151,7 +151,8 @@ def cutmix(
     """A window of the example before it pasted into every image, targets mixed by area (Yun 2019).
 
     Segments are pasted along; `label` becomes the one of which `target` has most; boxes, points and instances are
-    refused. Strength scales the window's area.
+    refused. Strength scales the window's area. Its sides are rounded to the nearest pixel, where the published code and
+    timm round down; its middle lies anywhere, and the target goes by the area left in the picture, as there.
     """
     size = _plane("cutmix", batch)
     return _cutmix("cutmix", facts, batch, _windows(key, _rows(batch), size, alpha, strength))

@@ -4,7 +4,7 @@ A pipeline multiplies consecutive moves and reads the image once. `border` says 
 "constant" (`fill`), "mean" (the training set's, channel by channel), "edge" or "reflect"; segments are 255 there
 unless the border is edge or reflect. "auto" is edge for a training set that is dark on a bright ground (its mean above
 2/3 in every channel), so that white pages get no black frames, and constant for any other. `method` is bilinear or
-cubic.
+cubic (Keys with a = −1/2, as Pillow and JAX have it; PyTorch's and OpenCV's a is −3/4).
 """
 
 from collections.abc import Sequence

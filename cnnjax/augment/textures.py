@@ -56,7 +56,10 @@ def blur(
     sigma: NonNegative = 1.0,
     window: AtLeastOne = 7,
 ) -> dict[str, jax.Array]:
-    """The image smoothed by a Gaussian of up to `sigma` pixels, cut off at `window` (odd) pixels."""
+    """The image smoothed by a Gaussian of up to `sigma` pixels, cut off at `window` (odd) pixels.
+
+    The image's edge is repeated beyond it; torchvision reflects it.
+    """
     if window < 1 or window % 2 == 0:
         raise ValueError(f"augment.blur.window is {window}; it must be odd and positive")
     width = jnp.maximum(sigma * strength * jax.random.uniform(key), 1e-3)

@@ -17,6 +17,7 @@ from cnnjax.annotations import (
     NonNegative,
     Positive,
     Rate,
+    Sampling,
     Seed,
     Static,
     Text,
@@ -41,6 +42,7 @@ def train(
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto",
     nonfinite: AtLeastOne = 3,
     rollbacks: AtLeastOne = 2,
+    patience: Count = 0,
 ) -> dict:
     """Length of the training, examples in a global batch, what it begins from, and how the step is compiled.
 
@@ -49,7 +51,8 @@ def train(
     `init_channels` "adapt" lets the first layer read grey for colour, or colour for grey.
 
     `devices` 0 means all; `dispatch` is the number of steps per dispatch, 0 lets the backend decide;
-    `nonfinite` bad updates in a row make one roll-back, `rollbacks` of them end the run.
+    `nonfinite` bad updates in a row make one roll-back, `rollbacks` of them end the run. `patience` evaluations in a
+    row that are no better than the best, by `checkpoint.metric` on held-out examples, end it early (0: none do).
     """
     return dict(locals())
 
@@ -118,9 +121,11 @@ def optimizer(
 ) -> dict:
     """What surrounds the optimizer: gradient clipping by global norm, microbatches, averaging, groups of parameters.
 
-    `clip` 0 is off; `ema` 0 is off; `freeze` holds parameter paths or patterns (a norm layer that is frozen runs as in
-    evaluation and keeps its statistics); `factors` pairs of pattern and learning-rate factor;
-    `groups` pairs of pattern and the key of a section of this section.
+    `clip` 0 is off; gradients are divided by norm / clip where that is more than 1, without PyTorch's ε of 1e-6.
+    `ema` 0 is off; its decay begins at (1 + t) / (10 + t), where timm's and PyTorch's is constant.
+    `freeze` holds parameter paths or patterns (a norm layer that is frozen runs as in evaluation and keeps its
+    statistics); `factors` pairs of pattern and learning-rate factor; `groups` pairs of pattern and the key of a
+    section of this section.
     """
     return dict(locals())
 
@@ -131,18 +136,25 @@ def schedule(
     warmup_epochs: Static[NonNegative] = 0.0,
     warmup_examples: Count = 0,
 ) -> dict:
-    """Linear warm-up of the learning rate before the schedule proper begins."""
+    """Linear warm-up of the learning rate before the schedule proper begins.
+
+    Step t of w has (t + 1) / w of it: the first step moves, the last has all (timm begins at a rate of its own,
+    PyTorch's `LinearLR` at a third).
+    """
     return dict(locals())
 
 
 def data(
     *,
     seed: Seed = 0,
+    sampling: Sampling = "shuffled",
     resident: Literal["auto", "yes", "no"] = "auto",
     workers: Annotated[int, Bounds(-1)] = -1,
 ) -> dict:
     """Order of the examples (a function of this seed and the step alone) and where they live.
 
+    `sampling` "balanced" shows every class equally often, however many examples it has: each comes once in a round, and
+    its examples in turn. An epoch is still as many examples as there are.
     `resident`: whole sets on the device as uint8; `workers` processes decode what is streamed (0: a thread
     of the training process; -1: one per core).
     """

@@ -16,7 +16,7 @@ from cnnjax.config import _files, _flags, _sections, _values
 from cnnjax.config._flags import split
 from cnnjax.config._listing import listing
 from cnnjax.config._sections import NOTHING, PLAIN, is_section, leaves
-from cnnjax.config.signatures import ROOMS, asks_for_facts, entries, entry, label, options_of, room_of, room_options
+from cnnjax.config.signatures import ROOMS, asks_for, entries, entry, label, options_of, room_of, room_options
 from cnnjax.refusals import ConfigError, one_of
 
 __all__ = [
@@ -94,10 +94,10 @@ def call(room: str, section: Mapping, *positional: Any, **replacements: Any) -> 
     """What the entry of a section returns for its options, of which the replacements (traced numbers, say) win.
 
     A nested section arrives as what its own entry returns: a model without its head (`outputs=0`). Models that do not
-    ask for the facts of the data are not given them.
+    ask for the facts of the data, and schedules that do not ask for drops, are not given them.
     """
     function = entry(room, section["name"])
-    given = _asked(room, section["name"], function, positional) if room == "models" else positional
+    given = _asked(room, section["name"], function, positional)
     options = {}
     for key, option in options_of(function).items():
         options[key] = section.get(key, option.default)
@@ -111,8 +111,12 @@ def call(room: str, section: Mapping, *positional: Any, **replacements: Any) -> 
 
 
 def _asked(room: str, name: str, function: Callable, positional: tuple) -> tuple:
-    """What of the facts of the data a model asks for."""
-    if not asks_for_facts(function):
+    """What of the facts of the data a model asks for, and of progress and drops a schedule."""
+    if room == "schedules":
+        return positional if asks_for(function, "drops") else positional[:1]
+    if room != "models":
+        return positional
+    if not asks_for(function, "facts"):
         return ()
     if not positional:
         raise ConfigError(f"{ROOMS[room]}.name is {name!r}, which asks for the facts of the data; here are none")

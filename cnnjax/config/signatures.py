@@ -13,7 +13,7 @@ from cnnjax.refusals import ConfigError, one_of, suggestion
 __all__ = [
     "ROOMS",
     "Option",
-    "asks_for_facts",
+    "asks_for",
     "entries",
     "entry",
     "is_entry",
@@ -36,14 +36,14 @@ _POSITIONAL = {  # what stands before the options; a tuple of tuples: one of the
     "models": ((), ("facts",)),
     "tasks": (("facts",),),
     "optimizers": ((),),
-    "schedules": (("progress",),),
+    "schedules": (("progress",), ("progress", "drops")),
 }
 _SHAPES = {  # the same in words
     "data": "(*, option: int = 0, …) -> Source",
     "models": "(*, outputs: int, option: int = 0, …), facts before them if it asks, every option with a default",
     "tasks": "(facts, *, option: float = 0.0, …), every option with a default",
     "optimizers": "(*, lr: float = 0.1, …), every option with a default",
-    "schedules": "(progress, *, option: float = 0.0, …), every option with a default",
+    "schedules": "(progress, *, option: float = 0.0, …), drops after progress if it asks, every option with a default",
     "augment": f"(key, facts, {' or '.join(WORKS_ON)}, strength, *, option: float = 0.0, …)",
 }
 
@@ -115,9 +115,10 @@ def is_entry(room: str, function: Any) -> bool:
     return positional in _POSITIONAL[room] and required == ({"outputs"} if room == "models" else set())
 
 
-def asks_for_facts(function: Callable) -> bool:
-    """Whether an entry takes the facts of the data before its options."""
-    return next(iter(inspect.signature(function).parameters), "") == "facts"
+def asks_for(function: Callable, word: str) -> bool:
+    """Whether an entry takes this before its options: a model the `facts` of the data, a schedule its `drops`."""
+    parameter = inspect.signature(function).parameters.get(word)
+    return parameter is not None and parameter.kind is not parameter.KEYWORD_ONLY
 
 
 @functools.cache

@@ -108,6 +108,9 @@ class Files(Pictures):
     def called(self, place: int) -> str:
         return self.paths[place]
 
+    def classes(self) -> np.ndarray:
+        return self.labels[self.rows]
+
     def encoded(self, places: Sequence[int]) -> list[tuple]:
         return [(self._bytes(place), {"label": self.labels[place]}) for place in places]
 

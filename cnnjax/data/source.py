@@ -11,7 +11,7 @@ import numpy as np
 
 from cnnjax.fields import IGNORE, Facts, first_problem
 
-__all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "hold_out"]
+__all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "hold_out", "labels_of"]
 
 NOTHING = MappingProxyType({})
 _PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
@@ -31,7 +31,8 @@ class Split(Protocol):
     """Examples by index. Resident ones also have `arrays`, all fields whole.
 
     A split may add `name(index)` for messages, `bad` and `budget` (names of broken records with the reason, and how
-    many there may be), and `only(indices, train)`, the split of these alone.
+    many there may be), `classes()`, the class of every example (N,), and `only(indices, train)`, the split of these
+    alone.
     """
 
     resident: bool
@@ -112,6 +113,16 @@ def examples(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:
         where, facts = expected
         inspect(fields, facts, lambda row: record(split, indices[row]), where=where)
     return fields
+
+
+def labels_of(split: Split) -> np.ndarray:
+    """The class of every example (N,) of a split that can say so without reading it; (0,) of others."""
+    if split.resident:
+        return np.asarray(split.arrays.get("label", np.zeros(0, np.int32)))
+    if isinstance(split, Part):
+        known = labels_of(split.split)
+        return known[split.indices] if len(known) else known
+    return split.classes() if hasattr(split, "classes") else np.zeros(0, np.int32)
 
 
 def within_budget(split: Split) -> None:

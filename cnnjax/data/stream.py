@@ -1,15 +1,17 @@
 """In which order examples are seen, and how they get here: the same for resident and streamed sets and any hosts."""
 
 from collections import deque
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 
+from cnnjax.annotations import Sampling
+from cnnjax.data._balanced import Balanced
 from cnnjax.data._workers import Ledger, Workers
 from cnnjax.data.source import Memory, Split, shuffled
 
-__all__ = ["Stream", "into_memory", "order", "passes"]
+__all__ = ["Stream", "into_memory", "order", "orders", "passes"]
 
 _permutation = lru_cache(maxsize=4)(shuffled)
 
@@ -28,6 +30,13 @@ def order(count: int, batch: int, step: int, *, seed: int = 0) -> tuple[np.ndarr
     return index, epoch.astype(np.int32)
 
 
+def orders(split: Split, batch: int, *, seed: int = 0, sampling: Sampling = "shuffled") -> Callable:
+    """order(step) -> index (batch,) and epoch (batch,) of a split's examples: by `order`, or with classes balanced."""
+    if sampling == "balanced":
+        return Balanced(split, batch, seed)
+    return partial(order, len(split), batch, seed=seed)
+
+
 class Stream:
     """The batches of a training split, by step; use as a context manager or close it.
 
@@ -44,6 +53,7 @@ class Stream:
         *,
         batch: int,
         seed: int = 0,
+        sampling: Sampling = "shuffled",
         accumulate: int = 0,
         part: tuple = (0, 1),
         resident: bool | str = "auto",
@@ -51,7 +61,8 @@ class Stream:
         ahead: int = 3,
         bad_records: str = "",
     ):
-        self.split, self.batch, self.seed, self.ahead = split, batch, seed, max(ahead, 1)
+        self.split, self.batch, self.ahead = split, batch, max(ahead, 1)
+        self.order = orders(split, batch, seed=seed, sampling=sampling)
         self.accumulate, self.part = accumulate, part
         _divide(batch, max(accumulate, 1) * part[1], "train.batch")
         self._ledger = Ledger(split, bad_records)
@@ -67,7 +78,7 @@ class Stream:
 
     def indices(self, step: int) -> dict[str, np.ndarray]:
         """This host's index, epoch and valid of one step, each (batch/P,) or (k, batch/k/P)."""
-        index, epoch = order(len(self.split), self.batch, step, seed=self.seed)
+        index, epoch = self.order(step)
         return {"index": self._mine(index), "epoch": self._mine(epoch), "valid": self._mine(np.ones(self.batch, "f4"))}
 
     def batches(self, step: int, count: int = 1) -> dict[str, np.ndarray]:

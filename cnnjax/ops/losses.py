@@ -6,7 +6,14 @@ import optax
 
 from cnnjax.ops.dtypes import widened
 
-__all__ = ["dice_loss", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", "target_distribution"]
+__all__ = [
+    "dice_loss",
+    "focal_cross_entropy",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
+    "squared_error",
+    "target_distribution",
+]
 
 
 def target_distribution(labels: jax.Array, classes: int, *, smoothing: jax.Array | float = 0.0) -> jax.Array:
@@ -34,6 +41,20 @@ def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ja
     normalizer = jax.nn.logsumexp(logits, axis=-1)
     hit = jnp.where(known, normalizer - chosen, 0)
     return hit * (1 - smoothing) + (normalizer - jnp.mean(logits, -1)) * smoothing
+
+
+def focal_cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, gamma: jax.Array | float = 2.0, smoothing: jax.Array | float = 0.0
+) -> jax.Array:
+    """Cross-entropies (…,) as above in which what has probability p counts (1 − p)^gamma, in float32 (Lin 2017).
+
+    `gamma` 0 is the cross-entropy itself; 2 is usual, and lets examples that are right already count next to nothing.
+    """
+    likely = jax.nn.log_softmax(widened(logits))
+    targets = target_distribution(labels, logits.shape[-1], smoothing=smoothing)
+    # a certain class has 1 − p = 0, whose powers below 1 have no slope
+    unlikely = jnp.log(-jnp.expm1(jnp.minimum(likely, -1e-7)))
+    return -jnp.sum(targets * jnp.exp(gamma * unlikely) * likely, -1)
 
 
 def sigmoid_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cnnjax.fields import Facts
+from cnnjax.fields import Facts, kind
 from cnnjax.programs._drawing import DRAWERS, draw, drawn, explained, line_height, shown_frames, text_lines, title
 from cnnjax.refusals import ConfigError
 

@@ -382,6 +382,6 @@ def _plain(directory: Path):
 
 
 def _is_newer(name: str, manifest: dict) -> bool:
-    """Whether this is a numeric option that the release which wrote the checkpoint did not have: it takes its value
-    from the config, which has the default that changes nothing."""
-    return name.startswith("hparams/") and name not in manifest["leaves"]
+    """Whether the release which wrote the checkpoint did not have this: a numeric option, whose default changes
+    nothing, or the memory of evaluations, of which none is counted then."""
+    return name.startswith(("hparams/", "watch/")) and name not in manifest["leaves"]

@@ -80,7 +80,11 @@ def _compared(workdir: str | Path, config: Mapping, allow_changes: bool) -> str:
 def result_changes(old: Mapping, new: Mapping) -> str:
     """The changes from one config to another that touch a run's result, in words; "" where there are none."""
     old, new = _flat(old), _flat(new)
-    harmful = [key for key in new if key in old and old[key] != new[key] and not key.startswith(_HARMLESS)]
+    by_eval = new.get("train.patience") or "schedule.patience" in new  # then it matters when and how one looks
+    harmless = tuple(path for path in _HARMLESS if not (by_eval and path == "eval."))
+    metric = {"checkpoint.metric"} if by_eval else set()
+    changed = [key for key in new if key in old and old[key] != new[key]]
+    harmful = [key for key in changed if key in metric or not key.startswith(harmless)]
     words = "; ".join(f"{key}: {old[key]} → {new[key]}" for key in harmful[:4])
     return words + (f" and {len(harmful) - 4} more" if len(harmful) > 4 else "")
 

@@ -116,4 +116,6 @@ def _program_of(config: Mapping) -> str:
     numbers = sections.numeric(config)
     masked = sections.with_numbers(config, dict.fromkeys(numbers, 0.0))
     masked["seed"] = masked["data"]["seed"] = 0
+    for section in (masked["train"], masked["schedule"]):  # what the host alone goes by
+        section |= {"patience": 0} if "patience" in section else {}
     return json.dumps([masked, numbers["optimizer.ema"] > 0], sort_keys=True)

@@ -31,13 +31,13 @@ def goal_of(config: Mapping, *, on_test: bool = False) -> tuple[str, bool]:
     task = prepared.program.parts(sections.numeric(config)).task
     metric = config["checkpoint"]["metric"] or task.metric
     if prepared.source.eval is not prepared.source.test:
-        return f"eval.{metric}", task.higher
+        return f"eval.{metric}", task.more_is_better(metric)
     if not on_test:
         raise ConfigError(
             "data.holdout is 0, so the eval split is the official test set, and a search must not select by it\n"
             "hold out examples (--config.data.holdout=200), or say --select_on_test"
         )
-    return f"test.{metric}", task.higher
+    return f"test.{metric}", task.more_is_better(metric)
 
 
 def search(

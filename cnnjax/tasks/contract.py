@@ -67,6 +67,11 @@ class Task:
         if self.views not in ("probabilities", "outputs", ""):
             raise ValueError(f"a task's views is {self.views!r}; it must be 'probabilities', 'outputs' or ''")
 
+    def more_is_better(self, metric: str) -> bool:
+        """Whether more of a metric is better: as `higher` says of the headline metric, and not where it is a loss."""
+        name = metric.removeprefix("raw_")
+        return self.higher if name == self.metric else not name.endswith("loss")
+
 
 def main_output(outputs: Outputs) -> jax.Array:
     """The array (B, …) that a network gives, or the one named `main` where it gives several."""
@@ -86,7 +91,7 @@ def supervised(
         numerators, weights = criterion(outputs, batch)
         valid = batch["valid"].astype(jnp.float32)
         # where, not times: whatever stands in a padded example (a NaN too) must count nothing
-        return jnp.where(valid > 0, numerators, 0.0), weights * valid, (outputs, model_state)
+        return jnp.where(valid > 0, numerators, 0.0), jnp.where(valid > 0, weights * valid, 0.0), (outputs, model_state)
 
     loss.forward = forward
     return loss

@@ -1,5 +1,6 @@
 """Tasks that predict a class for a whole example."""
 
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -7,15 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.annotations import Count, NonNegative, Rate
+from cnnjax.annotations import Count, NonNegative, Rate, Text
 from cnnjax.fields import Facts
 from cnnjax.ops import losses
-from cnnjax.refusals import refuse_misfits
+from cnnjax.refusals import one_of, refuse_misfits
 from cnnjax.tasks.contract import Task, count, main_output, supervised
 
 __all__ = ["classification"]
 
-Criterion = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
+Criterion = Literal["cross_entropy", "focal", "squared_error", "binary_cross_entropy"]
+Weights = Literal["none", "balanced"] | tuple[tuple[Text, NonNegative], ...]
 _BINS = 15
 _MOST = 4096  # classes of which every pair is counted, in 64 MB
 
@@ -25,6 +27,8 @@ def classification(
     *,
     criterion: Criterion = "cross_entropy",
     smoothing: Rate = 0.0,
+    gamma: NonNegative = 2.0,
+    weights: Weights = "none",
     auxiliary: NonNegative = 0.3,
     top: Count = 0,
 ) -> Task:
@@ -32,7 +36,11 @@ def classification(
 
     Tables: `confusion` (K, K) of truth and guess, of up to 4,096 classes, `calibration` (15, 3) by confidence.
     A batch's `target` (a distribution, written by mixing) wins over its `label`. Further outputs beside `main` are
-    auxiliary heads, whose losses count `auxiliary` times.
+    auxiliary heads, whose losses count `auxiliary` times. `gamma` is that of the focal loss.
+
+    In the loss, of training and of evaluation, an example counts the weight of its class, as in PyTorch: `weights`
+    are numbers by name, 1 for those not named, as in (("cat", 2.0),), or "balanced" for (examples / classes) / (the
+    class's examples). The weight of a mixed target is the mean of those of its classes.
     """
     refuse_misfits(classification, locals(), path="task.")
     if facts.classes < 2:
@@ -42,39 +50,24 @@ def classification(
     if top >= facts.classes:
         raise ValueError(f"task.top is {top}; it must be below the number of classes, {facts.classes}")
 
-    def target(batch):
-        return batch["target"] if "target" in batch else batch["label"]
-
-    def each(logits, batch):
-        if criterion == "cross_entropy":
-            return losses.softmax_cross_entropy(logits, target(batch), smoothing=smoothing)
-        distribution = losses.target_distribution(target(batch), facts.classes, smoothing=smoothing)
-        if criterion == "squared_error":
-            return jnp.sum(losses.squared_error(jax.nn.softmax(logits), distribution), -1)
-        return jnp.sum(losses.sigmoid_cross_entropy(logits, distribution), -1)
+    table = _weights(facts, weights)
 
     def loss_of(outputs, batch):
-        value = each(main_output(outputs), batch)
+        target = batch["target"] if "target" in batch else batch["label"]
+        each = functools.partial(_losses, criterion, target=target, smoothing=smoothing, gamma=gamma)
+        value = each(main_output(outputs))
         if isinstance(outputs, dict):
-            value += auxiliary * sum(each(logits, batch) for name, logits in outputs.items() if name != "main")
-        return value, jnp.ones_like(value)
-
-    def tally(outputs, batch):
-        logits, valid, label = main_output(outputs), batch["valid"], _truth(batch)
-        sums = {
-            "correct": count(jnp.argmax(logits, -1) == label, valid),
-            "examples": count(jnp.ones_like(label), valid),
-        }
-        if top:
-            best = jax.lax.top_k(logits, top)[1]
-            sums[f"top{top}"] = count(jnp.any(best == label[:, None], -1), valid)
-        return sums
+            value += auxiliary * sum(each(logits) for name, logits in outputs.items() if name != "main")
+        if not len(table):
+            return value, jnp.ones_like(value)
+        weight = target @ table if "target" in batch else jnp.asarray(table)[target]
+        return value * weight, weight
 
     return Task(
         outputs=facts.classes,
         loss=supervised(loss_of),
         predict=_predicted,
-        tally=tally,
+        tally=functools.partial(_tally, top),
         rows=_guesses,
         summarize=lambda sums, rows: _accuracies(sums) | (_tables(rows, facts.classes) if rows else {}),
         metric="accuracy",
@@ -82,8 +75,52 @@ def classification(
     )
 
 
+def _losses(
+    criterion: Criterion, logits: jax.Array, *, target: jax.Array, smoothing: jax.Array, gamma: jax.Array
+) -> jax.Array:
+    """The losses (B,) of logits (B, K), with a target of classes (B,) or distributions (B, K)."""
+    if criterion == "cross_entropy":
+        return losses.softmax_cross_entropy(logits, target, smoothing=smoothing)
+    if criterion == "focal":
+        return losses.focal_cross_entropy(logits, target, gamma=gamma, smoothing=smoothing)
+    distribution = losses.target_distribution(target, logits.shape[-1], smoothing=smoothing)
+    if criterion == "squared_error":
+        return jnp.sum(losses.squared_error(jax.nn.softmax(logits), distribution), -1)
+    return jnp.sum(losses.sigmoid_cross_entropy(logits, distribution), -1)
+
+
+def _weights(facts, weights: Weights) -> np.ndarray:
+    """(K,) what an example of each class counts, or () where all count the same."""
+    if weights == "none":
+        return np.ones(0, np.float32)
+    if weights == "balanced":
+        if not facts.class_counts:
+            raise ValueError(
+                "task.weights is 'balanced', but nothing is known of how often each class occurs in these data\n"
+                'give numbers by name, as in task.weights=(("cat", 2.0),), or read the set whole: data.resident=yes'
+            )
+        counts = np.asarray(facts.class_counts, np.float64)
+        return (counts.sum() / np.count_nonzero(counts) / np.maximum(counts, 1)).astype(np.float32)
+    for name, _ in weights:
+        one_of(name, facts.names, path="task.weights")
+    named = dict(weights)
+    return np.asarray([named.get(name, 1.0) for name in facts.names], np.float32)
+
+
 def _truth(batch: Mapping) -> jax.Array:
     return jnp.argmax(batch["target"], -1) if "target" in batch else batch["label"]
+
+
+def _tally(top: int, outputs, batch) -> dict[str, jax.Array]:
+    logits, valid, label = main_output(outputs), batch["valid"], _truth(batch)
+    sums = {
+        "correct": count(jnp.argmax(logits, -1) == label, valid),
+        "examples": count(jnp.ones_like(label), valid),
+    }
+    if top:
+        best = jax.lax.top_k(logits, top)[1]
+        sums[f"top{top}"] = count(jnp.any(best == label[:, None], -1), valid)
+    return sums
 
 
 def _predicted(outputs, batch) -> dict[str, jax.Array]:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.source import Part, Source, check
-from cnnjax.data.stream import Stream, into_memory, passes
+from cnnjax.data.source import Part, Source, check, labels_of
+from cnnjax.data.stream import Stream, into_memory, orders, passes
 from cnnjax.ops import single_use_options
 from cnnjax.train._views import check_views
 from cnnjax.train.parallel import Layout, MemberLayout
@@ -18,6 +18,7 @@ from cnnjax.train.plan import Plan, resolve
 from cnnjax.train.program import Parts, Program
 from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, summed, train_step
+from cnnjax.train.watching import nothing_seen, refuse_selection_by_test
 
 __all__ = ["PreparedRun", "prepare", "valid_rows"]
 
@@ -43,6 +44,7 @@ class PreparedRun:
             split,
             batch=self.plan.batch,
             seed=data["seed"],
+            sampling=data["sampling"],
             accumulate=self.plan.accumulate,
             workers=data["workers"],
             part=(jax.process_index(), jax.process_count()),
@@ -127,6 +129,7 @@ class PreparedRun:
                 ema=ema,
                 hparams=hparams,
                 sums={},
+                watch=nothing_seen(),
                 **counters,
             )
             zeros[:] = zeros or [self._no_sums(state, fields)]  # tracing the step for its shapes takes a while
@@ -167,6 +170,9 @@ def prepare(config: Mapping) -> PreparedRun:
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
+    refuse_selection_by_test(config, source)
+    if config["data"]["sampling"] == "balanced" and "label" not in source.facts.fields:
+        orders(source.train, plan.batch, sampling="balanced")  # says what is missing
     program = Program(config, source.facts, plan)
     check_views(program, program.parts(sections.numeric(config)).task)
     layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))
@@ -175,7 +181,7 @@ def prepare(config: Mapping) -> PreparedRun:
 
 
 def _described(source: Source) -> Source:
-    """The source with what its facts leave out: shape and type of an example's words, what black and white are."""
+    """The source with what its facts leave out: an example's words, what black and white are, how large classes are."""
     facts = source.facts
     if not facts.fields:
         example = {name: np.asarray(value) for name, value in source.train.read(np.zeros(1, int)).items()}
@@ -184,6 +190,10 @@ def _described(source: Source) -> Source:
     if not facts.black and facts.mean:
         ends = {"black": (0.0,) * len(facts.mean), "white": (1.0,) * len(facts.mean)}
         facts = dataclasses.replace(facts, **ends)
+    labels = labels_of(source.train)
+    if facts.classes and not facts.class_counts and labels.ndim == 1 and labels.dtype.kind in "iu" and len(labels):
+        counts = np.bincount(labels[(labels >= 0) & (labels < facts.classes)], minlength=facts.classes)
+        facts = dataclasses.replace(facts, class_counts=tuple(counts.tolist()))
     return source if facts is source.facts else dataclasses.replace(source, facts=facts)
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.stream import order
+from cnnjax.data.stream import orders
 from cnnjax.runs.checkpoints import CheckpointError
 from cnnjax.runs.processes import by_all
 from cnnjax.runs.provenance import check_same_run
@@ -110,6 +110,7 @@ def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks:
         member.recorder.report.start(step)
     if step and _due(plan, step, plan.evaluate) and not _measured(pack, step):
         _evaluate(pack, step, callbacks)  # it was stopped between a report and its evaluation
+    finished = _stopped_early(pack, step, [{}] * len(pack.members))
     first, before, began = True, None, time.perf_counter()
     while step < plan.steps and pack.active:
         _stop_if_signalled(pack, step, stop)
@@ -129,13 +130,16 @@ def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks:
             for member in pack.active:
                 member.recorder.report.live(step)
             continue
-        step = _at_stop(pack, step, began, callbacks)
+        step = _at_stop(pack, step, began, callbacks, finished)
         began = time.perf_counter()
-    return _finish(pack)
+    return finished + _finish(pack, step, pack.active)
 
 
-def _at_stop(pack: PackState, step: int, began: float, callbacks: Callbacks) -> int:
-    """What the host does at a cadence, while the clock of the training stands still; the step to go on from."""
+def _at_stop(pack: PackState, step: int, began: float, callbacks: Callbacks, finished: list) -> int:
+    """What the host does at a cadence, while the clock of the training stands still; the step to go on from.
+
+    The last metrics of members that end here go to `finished`.
+    """
     plan, light = pack.plan, pack.light()
     seconds = time.perf_counter() - began
     lost: Sequence[bool] = [int(state.streak) >= plan.nonfinite for state in light]
@@ -157,6 +161,7 @@ def _at_stop(pack: PackState, step: int, began: float, callbacks: Callbacks) -> 
             metrics, lost = callbacks.decided(pack, step, metrics, lost)
     if _due(plan, step, plan.save):
         save_members(pack, step, metrics, lost)
+    finished += _stopped_early(pack, step, metrics)
     callbacks.stopped(pack, step)
     return step
 
@@ -175,6 +180,7 @@ def _evaluate(pack: PackState, step: int, callbacks: Callbacks) -> list[dict[str
         {} if member.idle else member.recorder.evaluated(step, member.recorder.measured, found)
         for member, found in zip(pack.members, pack.evaluate(pack.prepared.source.eval), strict=True)
     ]
+    pack.remember(step, metrics)
     callbacks.evaluated(pack, step, metrics)
     return metrics
 
@@ -215,18 +221,37 @@ def _stop_if_signalled(pack: PackState, step: int, stop: Stop) -> None:
     raise Preempted(f"stopped by a signal at step {step} of {plan.steps}; {saved}")
 
 
-def _finish(pack: PackState) -> list[Mapping]:
-    """The last measures, the last saves, the pictures, and the words at the end."""
-    step, active = pack.plan.steps, pack.active
-    for member in active:
+def _stopped_early(pack: PackState, step: int, metrics: Sequence[Mapping]) -> list[Mapping]:
+    """Ends the members whose patience is at its end before the last step; their last metrics come out."""
+    if step >= pack.plan.steps or not any(member.recorder.watch.patience for member in pack.active):
+        return []
+    ended = []
+    for member, state in zip(pack.members, pack.light(), strict=True):
+        watch, sound = member.recorder.watch, int(state.streak) < pack.plan.nonfinite
+        if not member.idle and sound and watch.exhausted(state.watch):
+            ended.append(member)
+            detail = {"metric": watch.metric, "best": float(state.watch["best"]), "evaluations": watch.patience}
+            member.recorder.report.event(step, "stopped early", detail)
+            member.note(f"stopped at step {step}: {watch.patience} evaluations without a better {watch.metric}")
+    saved = [m not in ended or step in m.recorder.checkpoints.steps() for m in pack.members]
+    save_members(pack, step, metrics, saved)
+    found = _finish(pack, step, ended)
+    for member in ended:
+        member.idle = True
+    return found
+
+
+def _finish(pack: PackState, step: int, members: Sequence[Member]) -> list[Mapping]:
+    """The last measures of these members, their last saves, the pictures, and the words at the end."""
+    for member in members:
         member.recorder.checkpoints.wait()
-    wanted = pack.prepared.config["eval"]["test"]
-    if wanted and not all(member.recorder.report.has(step, "test") for member in active):
+    wanted = members and pack.prepared.config["eval"]["test"]
+    if wanted and not all(member.recorder.report.has(step, "test") for member in members):
         found = pack.evaluate(pack.prepared.source.test, raw=False)
         for member, each in zip(pack.members, found, strict=True):
-            if not member.idle:
+            if member in members:
                 member.recorder.evaluated(step, "test", each)
-    return [member.recorder.complete() for member in active]
+    return [member.recorder.complete(step) for member in members]
 
 
 class RollBack(Callbacks):
@@ -259,8 +284,9 @@ class RollBack(Callbacks):
 def _examples(member: Member, position: int) -> str:
     """The first examples of the window of bad batches that ends before a position of the stream."""
     prepared = member.prepared
-    count, seed, plan = len(prepared.source.train), prepared.config["data"]["seed"], prepared.plan
-    index = order(count, plan.batch, position - plan.nonfinite, seed=seed)[0]
+    data, plan = prepared.config["data"], prepared.plan
+    order = orders(prepared.source.train, plan.batch, seed=data["seed"], sampling=data["sampling"])
+    index = order(position - plan.nonfinite)[0]
     return ", ".join(map(str, index[:4])) + ", …"
 
 

@@ -84,6 +84,16 @@ class PackState:
         """Each member's state without what is heavy, on the host: counters, sums and numbers; waits for the steps."""
         return self.side.apart(self.side.each(_light, self.states))
 
+    def remember(self, step: int, metrics: Sequence[Mapping]) -> None:
+        """Counts an evaluation in every member's memory of them."""
+        if not any(member.recorder.watch.metric for member in self.members):
+            return
+        memories = [
+            dict(state.watch) if member.idle else member.recorder.watch.after(state.watch, step, found)
+            for member, state, found in zip(self.members, self.light(), metrics, strict=True)
+        ]
+        self.states = self.side.put(self.states, "watch", memories)
+
     def trees(self) -> list[State]:
         """Each member's state, to be read before the next step."""
         return self.side.trees(self.states)

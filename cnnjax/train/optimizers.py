@@ -80,7 +80,11 @@ def lamb(
     decay: NonNegative = 0.02,
     decay_on: DecayOn = "kernels",
 ) -> optax.GradientTransformation:
-    """Layer-wise adaptive Adam for large batches (You 2020)."""
+    """Layer-wise adaptive Adam for large batches (You 2020).
+
+    Decay stands inside the trust ratio, as in timm; unlike there the ratio holds for all parameters, biases and norm
+    layers too, and gradients are not cut at norm 1 (`optimizer.clip` does that).
+    """
     return optax.lamb(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
 
 
@@ -92,7 +96,10 @@ def lars(
     trust: NonNegative = 1e-3,
     decay_on: DecayOn = "kernels",
 ) -> optax.GradientTransformation:
-    """Layer-wise adaptive SGD for large batches (You 2017); biases and norm layers get plain SGD."""
+    """Layer-wise adaptive SGD for large batches (You 2017); biases and norm layers get plain SGD.
+
+    The trust ratio is trust · ‖w‖ / ‖g + decay · w‖: the decay stands inside the norm, where timm adds the norms up.
+    """
     mask = _mask(decay_on)
     return optax.lars(lr, decay, mask, trust, trust_ratio_mask=mask, momentum=momentum)
 
@@ -136,15 +143,19 @@ def muon(
     iterations: AtLeastOne = 5,
     decay: NonNegative = 0.0,
     constant: bool = False,
+    shape_scale: bool = True,
     rest_lr: NonNegative = 2e-3,
 ) -> optax.GradientTransformation:
     """Momentum made orthogonal by `iterations` of Newton and Schulz (Jordan 2024); what is no kernel goes by Adam.
 
-    A kernel (…, O) is a matrix of its outputs and all the rest. With `constant` each update also brings it to a norm of
-    √O; that part too is slowed by the schedule. Biases and scales learn at `rest_lr`.
+    A kernel (…, O) is a matrix of O rows, with all the rest as columns, whose update is times √max(1, rows / columns)
+    with `shape_scale`, as published (PyTorch's `match_rms_adamw`, Moonlight's Muon, is another scale). The momentum is
+    a moving average that looks one gradient ahead (Nesterov). With `constant` each update also brings a kernel to a
+    norm of √O; that part too is slowed by the schedule. Biases and scales learn at `rest_lr`.
     """
     kernels = optax.chain(
         contrib.scale_by_muon(ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices),
+        _shape_scaled() if shape_scale else optax.identity(),
         optax.add_decayed_weights(decay),
         optax.scale_by_learning_rate(lr),
         _constant_norm() if constant else optax.identity(),
@@ -158,6 +169,16 @@ def muon(
 def _matrices(updates):
     """Which axes of each kernel are reduced and which are outputs."""
     return jax.tree.map(lambda leaf: contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1), updates)
+
+
+def _shape_scaled() -> optax.GradientTransformation:
+    """Updates of kernels (…, O) times √max(1, O / the rest)."""
+
+    def scaled(update):
+        rows = update.shape[-1]
+        return update * max(1.0, rows * rows / update.size) ** 0.5
+
+    return optax.stateless(lambda updates, params: jax.tree.map(scaled, updates))
 
 
 def _constant_norm() -> optax.GradientTransformation:

@@ -190,6 +190,13 @@ class MemberLayout:
         copies = jax.tree.map(lambda x: jax.device_put(x[np.asarray(filled)], x.sharding), states)
         return copies.replace(seed=seeds, hparams=self.join(hparams))
 
+    def put(self, states, field: str, values: Sequence):
+        """The states with each member's own value in one of their fields."""
+        values = self.join(values)
+        if self.strategy == "turns":
+            return [state.replace(**{field: value}) for state, value in zip(states, values, strict=True)]
+        return states.replace(**{field: values})
+
     def everywhere(self, tree):
         """A tree that all members read: one copy on every device."""
         return self.layout.replicate(tree) if self.strategy == "turns" else jax.device_put(tree, self._sharding(P()))

@@ -40,8 +40,8 @@ class Parts(NamedTuple):
     """What the sections of a config have become, with the numbers of one trace.
 
     `augment[split](key, batch)` -> batch, by the pipeline for `train` or `eval`; `optimizers` by the task's parts:
-    their section, its groups, what is frozen or slowed down; `factor(step)` of the learning rate: a linear warm-up,
-    then the schedule over what is left.
+    their section, its groups, what is frozen or slowed down; `factor(step, drops)` of the learning rate: a linear
+    warm-up, then the schedule over what is left.
     """
 
     task: Task
@@ -87,10 +87,10 @@ class Program:
             factor=functools.partial(self._factor, options["schedule"]),
         )
 
-    def _factor(self, schedule: Mapping, step: jax.Array) -> jax.Array:
+    def _factor(self, schedule: Mapping, step: jax.Array, drops: jax.Array | int = 0) -> jax.Array:
         warmup = self.plan.warmup
         progress = jax.numpy.clip((step - warmup) / max(1, self.plan.steps - warmup), 0.0, 1.0).astype("float32")
-        factor = sections.call("schedules", schedule, progress)
+        factor = sections.call("schedules", schedule, progress, drops)
         return jax.numpy.where(step < warmup, (step + 1) / max(1, warmup), factor).astype("float32")
 
     def _optimizer(self, options: Mapping, part: str) -> optax.GradientTransformation:

@@ -15,6 +15,7 @@ from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import write_status
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.state import State
+from cnnjax.train.watching import watch_of
 
 __all__ = ["Recorder", "with_raw"]
 
@@ -28,8 +29,9 @@ class Recorder:
         settings, report = prepared.config["checkpoint"], prepared.config["report"]
         # eval is the test set where nothing is held out: it is called so, and then nothing may be selected by it
         self.measured = "test" if prepared.source.eval is prepared.source.test else "eval"
-        metric = (settings["metric"] or self.task.metric) if self.measured == "eval" else ""
-        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], metric=metric, higher=self.task.higher)
+        self.watch = watch_of(prepared.config, self.task, selects=self.measured == "eval")
+        best = {"metric": self.watch.metric, "higher": self.watch.higher}
+        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], **best)
         self.report = Report(
             workdir,
             total_steps=self.plan.steps,
@@ -63,11 +65,10 @@ class Recorder:
         headline = {"metric": self.task.metric, "higher": self.task.higher}
         write_status(self.workdir, status, step=step, detail=headline | detail)
 
-    def complete(self) -> dict[str, Mapping]:
+    def complete(self, step: int) -> dict[str, Mapping]:
         """The last metrics of every split, once the last step is saved; the workdir says that it is complete."""
-        step = self.plan.steps
         metrics = by_first(lambda: {split: self.report.last(split) for split in ("train", "eval", "test")})
-        self.status("complete", step, {"steps": step, **metrics})
+        self.status("complete", step, {"steps": self.plan.steps, **metrics})
         facts = self.prepared.source.facts
         names = facts.names or facts.extra.get("segment_names", ())
         self.report.finish(curves=self.prepared.config["report"]["curves"], names=names)

@@ -1,12 +1,26 @@
-"""Learning-rate schedules: functions of progress in [0, 1] (after warm-up) that give a factor of the learning rate."""
+"""Learning-rate schedules: functions of progress in [0, 1] (after warm-up) that give a factor of the learning rate.
+
+One that also asks for `drops` goes by evaluations: the loop counts how often as many of them as its option `patience`
+came in a row without a better one, and keeps that in the state.
+"""
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from cnnjax.annotations import NonNegative, Positive, Share
+from cnnjax.annotations import AtLeastOne, NonNegative, Positive, Share
 
-__all__ = ["constant", "cosine", "exponential", "inverse_root", "linear", "multistep", "polynomial", "triangle"]
+__all__ = [
+    "constant",
+    "cosine",
+    "exponential",
+    "inverse_root",
+    "linear",
+    "multistep",
+    "plateau",
+    "polynomial",
+    "triangle",
+]
 
 
 def constant(progress: jax.Array) -> jax.Array:
@@ -38,6 +52,21 @@ def multistep(progress: jax.Array, *, milestones: tuple[Share, ...] = (0.5, 0.75
     """Times `gamma` at each milestone, given as fractions of the training."""
     passed = jnp.sum(progress >= jnp.asarray(milestones, progress.dtype))
     return gamma ** passed.astype(progress.dtype)
+
+
+def plateau(
+    progress: jax.Array,
+    drops: jax.Array | int = 0,
+    *,
+    patience: AtLeastOne = 5,
+    gamma: Share = 0.1,
+    floor: Share = 0.0,
+) -> jax.Array:
+    """Times `gamma` whenever `patience` evaluations in a row were no better than the best, never below `floor`.
+
+    By `checkpoint.metric` on held-out examples. As Keras counts; PyTorch waits for one evaluation more.
+    """
+    return jnp.maximum(jnp.asarray(gamma, progress.dtype) ** jnp.asarray(drops, progress.dtype), floor)
 
 
 def inverse_root(progress: jax.Array, *, floor: Share = 0.0, decay: NonNegative = 99.0) -> jax.Array:

@@ -13,7 +13,8 @@ __all__ = ["State", "key_for"]
 class State:
     """Parameters, statistics, optimizer memory, averages, numeric options, and the counters of one training.
 
-    `sums` are the metrics since the last report, so that a run resumed in between reports the same line.
+    `sums` are the metrics since the last report, so that a run resumed in between reports the same line; `watch` is
+    what it remembers of its evaluations (`watching.nothing_seen`).
     `streak` counts bad updates in a row (at the plan's limit the state is frozen until it is rolled back), `bad` all of
     them, `skipped` the batches that roll-backs went past, `rollbacks` how many there were.
     """
@@ -30,6 +31,7 @@ class State:
     bad: jax.Array
     skipped: jax.Array
     rollbacks: jax.Array
+    watch: dict = struct.field(default_factory=dict)
 
 
 def key_for(seed: jax.Array, what: str) -> jax.Array:

@@ -139,7 +139,7 @@ def _update(
     program of every parameter, and ResNet-50 would compile for minutes.
     """
     weight = jnp.where(sums["weight"] == 0, 1.0, sums["weight"])
-    factor = jax.lax.optimization_barrier(parts.factor(state.step))
+    factor = jax.lax.optimization_barrier(parts.factor(state.step, state.watch["drops"]))
     frozen = state.streak >= program.plan.nonfinite
     fine = jnp.isfinite(sums["loss"]) & jnp.isfinite(_total(model_state))
     params, opt_state, norms, squares = dict(state.params), {}, {}, jnp.float32(0.0)

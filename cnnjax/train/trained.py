@@ -24,6 +24,7 @@ from cnnjax.train.job import PreparedRun, prepare
 from cnnjax.train.program import Parts
 from cnnjax.train.state import State
 from cnnjax.train.step import evaluated
+from cnnjax.train.watching import watch_of
 
 __all__ = ["Trained", "evaluate", "load"]
 
@@ -143,8 +144,9 @@ def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
     like = prepared.layout.replicate(prepared.start())
     task = prepared.program.parts(sections.numeric(config)).task
     selects = prepared.source.eval is not prepared.source.test
-    metric = (config.checkpoint.metric or task.metric) if selects else ""
-    with Checkpoints(workdir, keep=config.checkpoint.keep, metric=metric, higher=task.higher) as checkpoints:
+    watch = watch_of(config, task, selects=selects)
+    best = {"metric": watch.metric, "higher": watch.higher}
+    with Checkpoints(workdir, keep=config.checkpoint.keep, **best) as checkpoints:
         if not checkpoints.steps():
             raise CheckpointError(f"{workdir} holds no checkpoint yet; train it first, or wait for its first save")
         step = _chosen(checkpoints, checkpoint)

@@ -109,7 +109,7 @@ MISTYPED = [
     ("models", "lenet5", "model.norm", "grop",
      "nearest: group; allowed: batch, channels, group, instance, layer, none"),
     ("tasks", "classification", "task.criterion", "hing",
-     "allowed: binary_cross_entropy, cross_entropy, squared_error"),
+     "allowed: binary_cross_entropy, cross_entropy, focal, squared_error"),
     ("optimizers", "sgd", "optimizer.decay_on", "kernel", "nearest: kernels; allowed: all, kernels"),
     ("data", "folder", "data.fit", "corp", "nearest: crop; allowed: crop, pad, squash"),
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Classification: what is counted is right, and padding never changes a number."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_padding_changes_no_loss_and_no_metric_even_where_it_holds_nan():
     assert metrics(task, padded, long) == metrics(task, logits, short)
 
 
-@pytest.mark.parametrize("criterion", ["cross_entropy", "squared_error", "binary_cross_entropy"])
+@pytest.mark.parametrize("criterion", ["cross_entropy", "focal", "squared_error", "binary_cross_entropy"])
 def test_every_criterion_is_least_at_the_label(criterion):
     task, labels = classification(FACTS, criterion=criterion), jnp.arange(4)
 
@@ -94,3 +95,46 @@ def test_options_that_cannot_be_meant_are_refused(options, words):
 def test_data_without_classes_is_refused():
     with pytest.raises(ValueError, match="the data has 0 classes"):
         classification(Facts(shape=(8, 8, 1)))
+
+
+def loss_of(task, logits, fields):
+    losses, weights, _ = task.loss(lambda *a, **k: (logits, {}), {}, fields, None)
+    return float(losses.sum() / weights.sum())
+
+
+def test_an_example_counts_the_weight_of_its_class_and_the_loss_is_divided_by_all_weights():
+    facts = Facts(shape=(8, 8, 1), names=tuple("abcd"), class_counts=(6, 2, 0, 4))
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), "float32")
+    plain = [loss_of(classification(facts), logits[i : i + 1], batch([i])) for i in range(3)]
+    named = classification(facts, weights=(("b", 3.0), ("a", 0.5)))
+    wanted = (0.5 * plain[0] + 3 * plain[1] + plain[2]) / 4.5
+    assert loss_of(named, logits, batch([0, 1, 2])) == pytest.approx(wanted)
+    mixed = batch([0, 1, 2]) | {"target": jnp.eye(4)[jnp.arange(3)]}
+    assert loss_of(named, logits, mixed) == pytest.approx(wanted)
+    balanced = classification(facts, weights="balanced")  # 12 examples of 3 classes: 4 / 6, 4 / 2
+    wanted = (4 / 6 * plain[0] + 4 / 2 * plain[1]) / (4 / 6 + 4 / 2)
+    assert loss_of(balanced, logits[:2], batch([0, 1])) == pytest.approx(wanted)
+
+
+def test_weights_of_classes_that_there_are_not_are_refused():
+    facts = Facts(shape=(8, 8, 1), names=("cat", "dog"))
+    with pytest.raises(ValueError, match=r"task\.weights is 'cta'; nearest: cat"):
+        classification(facts, weights=(("cta", 2.0),))
+    with pytest.raises(ValueError, match=r"nothing is known of how often each class occurs.*\n.*data\.resident=yes"):
+        classification(facts, weights="balanced")
+
+
+def test_the_focal_loss_of_gamma_0_is_the_cross_entropy_and_its_slope_is_finite_where_a_class_is_certain():
+    logits, labels = jnp.asarray([[1.0, -2.0, 0.5, 0.0], [90.0, 0.0, 0.0, 0.0]]), jnp.asarray([2, 0])
+    plain, focal = classification(FACTS), classification(FACTS, criterion="focal", gamma=0.0)
+    assert loss_of(focal, logits, batch(labels)) == pytest.approx(loss_of(plain, logits, batch(labels)), abs=1e-6)
+    share = float(jax.nn.softmax(logits[0])[2])
+    one = loss_of(classification(FACTS, criterion="focal", gamma=2.0), logits[:1], batch([2]))
+    assert one == pytest.approx(-((1 - share) ** 2) * np.log(share), rel=1e-5)
+
+    def total(logits, gamma):
+        task = classification(FACTS, criterion="focal", gamma=gamma)
+        return task.loss(lambda *a, **k: (logits, {}), {}, batch(labels), None)[0].sum()
+
+    for gamma in (0.0, 0.5, 2.0):
+        assert all(np.isfinite(x).all() for x in jax.grad(total, (0, 1))(logits, gamma))

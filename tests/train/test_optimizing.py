@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cnnjax.config import augmentation, experiment, section
+from cnnjax.train import optimizers
 from cnnjax.train.job import prepare
 
 
@@ -71,6 +72,18 @@ def test_muon_gives_kernels_updates_whose_singular_values_are_about_the_learning
     assert 0.05 < values.min()
     assert values.max() < 0.13
     assert (before["c3"]["bias"] == after["c3"]["bias"]).all()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(8, 2), (2, 8)])
+def test_muon_steps_of_tall_kernels_are_the_root_of_their_shape_as_long(rows, columns):
+    kernel = {"kernel": jnp.asarray(np.random.default_rng(0).normal(size=(columns, rows)), "float32")}
+
+    def step(**options):
+        made = optimizers.muon(lr=1.0, **options)
+        return made.update(kernel, made.init(kernel), kernel)[0]["kernel"]
+
+    wanted = max(1.0, rows / columns) ** 0.5
+    np.testing.assert_allclose(step(), wanted * step(shape_scale=False), rtol=1e-6)
 
 
 def test_muon_can_keep_kernels_at_the_root_of_their_outputs():
