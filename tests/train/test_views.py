@@ -85,7 +85,7 @@ def brightness(facts, *, weight: float = 1.0) -> Task:
 
 
 def test_a_view_that_does_not_exist_is_refused_with_the_nearest():
-    with pytest.raises(ValueError, match=r"eval\.views is 'miror'; nearest: mirror"):
+    with pytest.raises(ValueError, match=r"eval\.views holds 'miror'; nearest: mirror"):
         prepared(views=("miror",))
 
 
