@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cnnjax.fields import KINDS, SEEN, kind, plane_axes
+from cnnjax.fields import KINDS, SEEN, WITHIN, kind, plane_axes
 
 __all__ = ["carried", "nowhere", "placed", "plane_sizes"]
 
 _NEAR = 1e-4  # pixels: a centre on an edge falls the same way on every machine
-_WITHIN = 8  # places along each side of a turned box at which is looked whether it is in the picture
 _PRESENCE = {"landed": "visible", "cut": "present", "turned": "present"}  # the word that says what is there
 
 
@@ -144,7 +143,7 @@ def _corners(corners, land, size, turned):
     """
     landed = land(corners - 0.5) + 0.5
     landed = np.where(turned[:, None, None, None], landed[:, :, [1, 0, 3, 2]], landed)
-    down, along = np.meshgrid(*[(np.arange(_WITHIN) + 0.5) / _WITHIN] * 2, indexing="ij")
+    down, along = np.meshgrid(*[(np.arange(WITHIN) + 0.5) / WITHIN] * 2, indexing="ij")
     shares = np.stack([(1 - down) * (1 - along), (1 - down) * along, down * along, down * (1 - along)])
     inner = np.einsum("ij,bnic->bnjc", shares.reshape(4, -1), landed)
     inside = ((inner >= 0) & (inner <= np.array(size))).all(-1)

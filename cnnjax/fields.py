@@ -17,6 +17,7 @@ __all__ = [
     "INPUTS",
     "KINDS",
     "SEEN",
+    "WITHIN",
     "WORDS",
     "Facts",
     "Kind",
@@ -34,6 +35,9 @@ IGNORE = 255
 
 SEEN = 0.1
 """The share of a box below which it is gone, where a picture's border has cut it."""
+
+WITHIN = 8
+"""The places along each side of a turned box at which is looked whether it is in the picture."""
 
 INPUTS = ("image", "video", "series", "tokens")
 """The words that a net may read."""

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 
 from cnnjax.augment._options import carried, plane, refuse
 from cnnjax.augment._sampling import read, read_lines, whole_slice
-from cnnjax.fields import KINDS, SEEN, kind
+from cnnjax.fields import KINDS, SEEN, WITHIN, kind
 
-WITHIN = 8  # places along each side of a turned box at which is looked whether it is in the picture
 STEPS = 12  # fixed-point steps that invert a displacement field
 
 

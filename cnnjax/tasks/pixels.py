@@ -8,17 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.annotations import NonNegative
-from cnnjax.fields import Facts
+from cnnjax.fields import IGNORE, Facts
 from cnnjax.ops import losses
 from cnnjax.tasks.contract import Task, main_output, supervised
 
 __all__ = ["segmentation"]
 
-_UNKNOWN = 255  # of `segments`
 _MOST = 64  # classes with a table of their confusions, whose K² numbers an example are kept until the end of a pass
 
 
-def segmentation(facts: Facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
+def segmentation(facts: Facts, *, ignore: int = IGNORE, dice: NonNegative = 0.0) -> Task:
     """A class for each pixel of `segments`; metrics: loss, miou (over classes that occur), pixel_accuracy, iou_<class>.
 
     Pixels of class `ignore` count nowhere. `dice` is the weight of a soft Dice loss beside the cross-entropy.
@@ -90,7 +89,7 @@ def _maps(outputs, classes: int) -> jax.Array:
 def _predicted(input: str, outputs, batch) -> dict[str, jax.Array]:
     probabilities, size = jax.nn.softmax(main_output(outputs)), batch[input].shape[1:3]
     segments = jnp.argmax(probabilities, -1)[..., None]
-    return {"segments": _framed(segments, size, _UNKNOWN)[..., 0], "probabilities": _framed(probabilities, size, 0)}
+    return {"segments": _framed(segments, size, IGNORE)[..., 0], "probabilities": _framed(probabilities, size, 0)}
 
 
 def _summary(names: tuple[str, ...], sums: Mapping, rows: Mapping) -> dict:

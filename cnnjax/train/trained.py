@@ -19,7 +19,7 @@ from cnnjax.ops import compiler_options
 from cnnjax.runs.checkpoints import CheckpointError, Checkpoints
 from cnnjax.runs.provenance import recorded
 from cnnjax.runs.tables import numbers_and_tables
-from cnnjax.train._input_pixels import affine_maps, check_planes, plane, same_pixels
+from cnnjax.train._input_pixels import affine_maps, check_planes, plane
 from cnnjax.train.job import PreparedRun, prepare
 from cnnjax.train.program import Parts
 from cnnjax.train.state import State
@@ -73,25 +73,31 @@ class Trained:
         """What the task predicts (`label`, `probabilities`, `boxes`, …) for inputs (N, …) as the data has them.
 
         Boxes, points, corners, segments and masks are in the inputs' own pixels, whatever the evaluation pipeline does
-        to pictures. What is drawn by chance is a function of an input's index, the first of which is `first`.
+        to pictures; `visible` and `present`, where the task predicts them, are 0 of what lies outside. What is drawn by
+        chance is a function of an input's index, the first of which is `first`.
         """
-        program, input, found, maps = self.prepared.program, self.facts.input, [], []
+        found = []
         for start in range(0, len(inputs), batch):
-            chunk, index = np.asarray(inputs[start : start + batch]), np.int32(first + start)
+            chunk = np.asarray(inputs[start : start + batch])
             last = first and (batch, *chunk.shape[1:]) in self._asked  # of inputs that came chunk by chunk
             missing = (batch - len(chunk)) if len(inputs) > batch or last else 0  # one shape, one compilation
             padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, 0)]) if missing else chunk
             self._asked.add(padded.shape)
-            foretold = self._apply.eval_shape(self.variables, padded, index)
-            if input in of_kind("picture") and placed(foretold):  # refused, if it is, before the net compiles
-                check_planes(foretold, plane(input, (1, *program.seen.shape)))
-                maps.append(self._maps(padded, index)[: len(chunk)])
-            words = self._apply(self.variables, padded, index)
-            found.append({name: np.asarray(value)[: len(chunk)] for name, value in words.items()})
-        if maps and not same_pixels(maps, program.seen.shape, inputs.shape[1:]):
-            size, mirror = plane(input, inputs.shape), tuple(self.facts.extra.get("mirror", ()))
-            found = [carried(words, own, size, mirror) for words, own in zip(found, maps, strict=True)]
+            found.append({name: value[: len(chunk)] for name, value in self._predicted(padded, first + start).items()})
         return {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
+
+    def _predicted(self, inputs: np.ndarray, first: int) -> dict[str, np.ndarray]:
+        """The words that the task predicts, and no others, in pixels of the inputs (B, …)."""
+        program, input, first = self.prepared.program, self.facts.input, np.int32(first)
+        foretold, maps = self._apply.eval_shape(self.variables, inputs, first), ()
+        if input in of_kind("picture") and placed(foretold):  # refused, if it is, before the net compiles
+            check_planes(foretold, plane(input, (1, *program.seen.shape)))
+            maps = self._maps(inputs, first)
+        words = {name: np.asarray(value) for name, value in self._apply(self.variables, inputs, first).items()}
+        if not len(maps):
+            return words
+        there = carried(words, maps, plane(input, inputs.shape), tuple(self.facts.extra.get("mirror", ())))
+        return {name: there[name] for name in words}
 
     @functools.cached_property
     def _apply(self) -> Callable:
