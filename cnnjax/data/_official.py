@@ -7,7 +7,6 @@ import numpy as np
 
 from cnnjax.data.source import DataError
 
-
 _IDX = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 _PACKED = tuple(f"{part}-ubyte.gz" for part in _IDX)
 _BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
