@@ -162,7 +162,7 @@ def opened(file):
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:  # its text holds the address of an object in memory
-        raise ValueError("no JPEG, PNG, WebP, BMP, TIFF or GIF image, or one with a damaged header") from None
+        raise ValueError("no JPEG, PNG, WebP, BMP, TIFF or GIF, or one with a damaged header") from None
 
 
 def upright_size(image):

@@ -186,7 +186,7 @@ def test_a_broken_training_file_is_replaced_by_the_next_and_named(tmp_path, how,
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["record"] for line in lines] == ["train/ant/04.png"]
     words = {"empty": "empty", "cut": "truncated", "bomb": "decompression bomb"}.get(
-        how, "no JPEG, PNG, WebP, BMP, TIFF or GIF image"
+        how, "no JPEG, PNG, WebP, BMP, TIFF or GIF"
     )
     assert words in lines[0]["reason"]
 

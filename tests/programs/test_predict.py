@@ -53,7 +53,7 @@ def test_the_likeliest_classes_are_those_of_python_and_broken_pictures_are_named
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"a.png", "b.png", "c.png"}
     assert words.splitlines() == [
         "1 of 4 pictures could not be read; the others are above",
-        f"  {pictures}/broken.jpg: ValueError: no JPEG or PNG image, or one with a damaged header",
+        f"  {pictures}/broken.jpg: ValueError: no JPEG, PNG, WebP, BMP, TIFF or GIF, or one with a damaged header",
         "save them again as PNG or JPEG, or leave them out",
     ]
     wanted = run.predict(run.source.test.arrays["image"][:3])["probabilities"]
@@ -121,7 +121,7 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
         ([MODEL, "x.png"], "give the directory of a run"),
         (["--workdir=a"], "no pictures are named; give files or folders"),
         (["--workdir=a", "--images=tests/fixtrues"], "has 'tests/fixtrues'; there is no .*; nearest: tests/fixtures"),
-        (["--workdir=a", "configs"], "has 'configs', a folder without .jpg, .jpeg, .png files"),
+        (["--workdir=a", "configs"], "has 'configs', a folder without .jpg, .jpeg, .png, .webp, .* files"),
         (["--workdir=a", "--output=a.txt", "x.png"], "--output is 'a.txt'; it must end in .csv, .json, .jsonl or .npz"),
         ([MODEL, "--weights=no.pth", "README.md"], r"--weights=no.pth can't be read: No such file"),
         ([MODEL, "--weights=no.pth", "--mean=a", "README.md"], "--mean is a; it must be numbers between commas"),
