@@ -181,6 +181,10 @@ def _evaluate(pack: PackState, step: int, callbacks: Callbacks) -> list[dict[str
     ]
     pack.remember(step, metrics)
     callbacks.evaluated(pack, step, metrics)
+    if any(member.recorder.hooks for member in pack.active):
+        for member, state, found in zip(pack.members, pack.trees(), metrics, strict=True):
+            if not member.idle:
+                member.call_hooks(step, state, found)
     return metrics
 
 
