@@ -102,10 +102,13 @@ def report(
     wandb: Text = "",
     curves: bool = True,
     quiet: bool = False,
+    hooks: tuple[Text, ...] = (),
 ) -> dict:
     """How often a line of training metrics is written (never given: 25 times a run) and where else it goes.
 
-    `wandb` names the project to log to; "" logs nowhere.
+    `wandb` names the project to log to; "" logs nowhere. `hooks` are functions of one's own (`my_file:each_epoch`),
+    called as hook(step, trained, metrics) after every evaluation; the numbers and matplotlib figures that they return
+    by name are logged.
     """
     return dict(locals())
 

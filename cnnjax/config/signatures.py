@@ -16,6 +16,7 @@ __all__ = [
     "asks_for",
     "entries",
     "entry",
+    "function_at",
     "is_entry",
     "label",
     "options_of",
@@ -153,8 +154,11 @@ def _option(annotation: Any, default: Any) -> Option:
     return Option(kind, default, numeric=peeled(kind)[0] is float and "static" not in marks, room=room)
 
 
-def _imported(room: str, name: str, path: str) -> Callable:
+def function_at(name: str, path: str) -> Callable:
+    """The function that an import path (`my_file:name`) leads to; `path` is the config path to blame."""
     module, _, function = name.partition(":")
+    if not module or not function:
+        raise ConfigError(f"{path} has {name!r}; it must be module:function, as in my_file:each_epoch")
     try:
         loaded = importlib.import_module(module)
     except ImportError as error:
@@ -162,6 +166,11 @@ def _imported(room: str, name: str, path: str) -> Callable:
     public = [word for word, value in vars(loaded).items() if callable(value) and not word.startswith("_")]
     if not callable(getattr(loaded, function, None)):
         raise ConfigError(f"{path} is {name!r}; {module} has no such function{suggestion(function, public)}")
-    if not is_entry(room, getattr(loaded, function)):
-        raise ConfigError(f"{path} is {name!r}, which has not the signature of cnnjax.{room}: {_SHAPES[room]}")
     return getattr(loaded, function)
+
+
+def _imported(room: str, name: str, path: str) -> Callable:
+    function = function_at(name, path)
+    if not is_entry(room, function):
+        raise ConfigError(f"{path} is {name!r}, which has not the signature of cnnjax.{room}: {_SHAPES[room]}")
+    return function

@@ -1,12 +1,16 @@
-"""What a run would be, without running it: `--dry_run`."""
+"""What a run would be, without running it: `--dry_run`; and, in short, what it is, before it begins."""
 
 import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.analysis import cost
+from cnnjax.programs._idle import idle_accelerator
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import PreparedRun, prepare
 
@@ -28,11 +32,46 @@ def preview(config) -> str:
     return "\n\n".join(blocks)
 
 
+def announced(prepared: PreparedRun, workdir: str | Path) -> str:
+    """What is trained, on what and where, in a few lines: data, net, plan, workdir."""
+    return "\n".join([_data(prepared), _net(prepared), _plan(prepared), f"workdir   {workdir}"])
+
+
 def _data(prepared: PreparedRun) -> str:
     facts, source = prepared.source.facts, prepared.source
     counts = ", ".join(f"{facts.counts[split]:,} {split}" for split in ("train", "eval", "test"))
     same = " (eval is the test set: nothing is held out)" if source.eval is source.test else ""
-    return f"data      {facts.input} {_shape(facts.shape)}, {facts.classes} classes; {counts}{same}"
+    names = facts.names or facts.extra.get("segment_names", ())
+    classes = f", {len(names) or facts.classes} classes" if names or facts.classes else ""
+    lines = [f"data      {facts.input} {_shape(facts.shape)}{classes}; {counts}{same}", *_classes(names)]
+    if sizes := facts.class_counts:
+        lines.append(f"          {min(sizes):,} to {max(sizes):,} training examples a class")
+    bad = {name for split in (source.train, source.eval, source.test) for name in getattr(split, "bad", {})}
+    if bad:
+        files = f"{len(bad)} files that can't be read are" if len(bad) > 1 else "1 file that can't be read is"
+        lines.append(f"          {files} passed over: {_few(sorted(bad), 3)}")
+    return "\n".join(lines)
+
+
+def _classes(names: Sequence[str]) -> list[str]:
+    """The classes by name, as many as there is room for."""
+    return [f"          {_few([str(name) for name in names], 12)}"] if names else []
+
+
+def _few(words: Sequence[str], most: int) -> str:
+    shown = [word if len(word) <= 24 else f"{word[:23]}…" for word in words[:most]]
+    return ", ".join(shown) + (f" and {len(words) - most:,} more" if len(words) > most else "")
+
+
+def _net(prepared: PreparedRun) -> str:
+    """Name and size of the net; its multiplies where it is one that can be counted by a picture alone."""
+    name, numbers = prepared.config["model"]["name"], sections.numeric(prepared.config)
+    try:
+        costs = cost(prepared.program.parts(numbers).net, _input_shape(prepared))
+    except Exception:  # what is wrong with the net is said where its weights are drawn
+        params = jax.tree.leaves(prepared.outline().params)
+        return f"net       {name}: {sum(leaf.size for leaf in params):,} parameters"
+    return f"net       {name}: {costs.parameters:,} parameters, {costs.macs:,} MACs an example"
 
 
 def _input_shape(prepared: PreparedRun) -> tuple[int, ...]:
@@ -71,12 +110,14 @@ def _memory(prepared: PreparedRun, values: int) -> str:
 
 def _plan(prepared: PreparedRun) -> str:
     plan = prepared.plan
-    device = prepared.layout.devices[0]
+    device, asked = prepared.layout.devices[0], os.environ.get("JAX_PLATFORMS", "")
+    idle = idle_accelerator(device.platform, wanted=asked, jax=jax.__version__)
     return (
         f"plan      {plan.steps:,} steps of {plan.batch} examples ({plan.steps / plan.steps_per_epoch:.4g} epochs), "
         f"{plan.accumulate} microbatch{'es' * (plan.accumulate > 1)}, {plan.dispatch} a dispatch\n"
         f"          on {plan.devices} × {device.device_kind} by {plan.parallel} in {plan.precision}\n"
         f"          reported every {plan.report:,}, evaluated every {plan.evaluate:,}, saved every {plan.save:,} steps"
+        + (f"\n          {idle}" if idle else "")
     )
 
 

@@ -73,7 +73,9 @@ def main(argv: list[str]) -> None:
         return
     if not FLAGS.workdir:
         raise ConfigError("--workdir is missing; give the directory for this run, --workdir=runs/a")
-    cnnjax.run(config, FLAGS.workdir, allow_changes=FLAGS.allow_changes)
+    from cnnjax.programs._preview import announced
+
+    cnnjax.run(config, FLAGS.workdir, allow_changes=FLAGS.allow_changes, describe=announced)
     import jax
 
     if jax.process_index():

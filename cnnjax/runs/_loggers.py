@@ -100,6 +100,15 @@ class TensorBoard:
             self._file.flush()
             self._flushed = time.monotonic()
 
+    def picture(self, step: int, name: str, path: Path) -> None:
+        """Shows a PNG."""
+        self._open()
+        messages, content = _versions.event_messages(), path.read_bytes()
+        width, height = (int.from_bytes(content[i : i + 4]) for i in (16, 20))
+        image = messages.Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=content)
+        summary = messages.Summary(value=[messages.Summary.Value(tag=name, image=image)])
+        self._put(messages.Event(wall_time=time.time(), step=step, summary=summary))
+
     def truncate(self, step: int) -> None:
         """Tells TensorBoard to forget what was logged after `step`."""
         self.close()
@@ -144,6 +153,15 @@ class Wandb:
         self._run: Any = None
 
     def write(self, line: Mapping[str, Any]) -> None:
+        self._begin()
+        self._run.log({"step": line["step"], **_scalars(line)})
+
+    def picture(self, step: int, name: str, path: Path) -> None:
+        """Shows a PNG."""
+        self._begin()
+        self._run.log({"step": step, name: self._module.Image(str(path))})
+
+    def _begin(self) -> None:
         if self._run is None:
             self._run = self._module.init(
                 project=self._project,
@@ -155,7 +173,6 @@ class Wandb:
             )
             # Its own step never goes back, ours does: after a roll-back and on resuming.
             self._run.define_metric("*", step_metric="step")
-        self._run.log({"step": line["step"], **_scalars(line)})
 
     def _id(self) -> str:
         path = self._workdir / "wandb.json"

@@ -123,6 +123,17 @@ class Report:
         if self._active and tables:
             self._guard(_Tables, lambda: _write(tables, self._workdir / f"tables-{split}.npz"))
 
+    def picture(self, step: int, name: str, figure: Any) -> None:
+        """Writes a matplotlib figure to `pictures/<name>_<step>.png`, and to the loggers that show pictures."""
+        if not self._active:
+            return
+        content, path = io.BytesIO(), self._workdir / "pictures" / f"{name}_{step:06}.png"
+        figure.savefig(content, format="png")
+        path.parent.mkdir(exist_ok=True)
+        write_file(path, content.getvalue())
+        for logger in self._others:
+            self._guard(logger, lambda logger=logger: logger.picture(step, name, path))
+
     def event(self, step: int, name: str, detail: Mapping[str, Any] = _NONE) -> None:
         """Records something that happens again when the run is repeated, as a roll-back; `note` tells the reader."""
         self._put({"step": step, "kind": "event", "name": name}, detail, {})

@@ -166,7 +166,7 @@ class PreparedRun:
 
 def prepare(config: Mapping) -> PreparedRun:
     """The prepared that a config describes, on the devices at hand; whatever is wrong with it is said here."""
-    source = _housed(_described(sections.call("data", config["data"])), config["data"])
+    source = _counted(_housed(_described(sections.call("data", config["data"])), config["data"]))
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
@@ -181,7 +181,7 @@ def prepare(config: Mapping) -> PreparedRun:
 
 
 def _described(source: Source) -> Source:
-    """The source with what its facts leave out: an example's words, what black and white are, how large classes are."""
+    """The source with what its facts leave out: shape and type of an example's words, what black and white are."""
     facts = source.facts
     if not facts.fields:
         example = {name: np.asarray(value) for name, value in source.train.read(np.zeros(1, int)).items()}
@@ -190,11 +190,16 @@ def _described(source: Source) -> Source:
     if not facts.black and facts.mean:
         ends = {"black": (0.0,) * len(facts.mean), "white": (1.0,) * len(facts.mean)}
         facts = dataclasses.replace(facts, **ends)
-    labels = labels_of(source.train)
-    if facts.classes and not facts.class_counts and labels.ndim == 1 and labels.dtype.kind in "iu" and len(labels):
-        counts = np.bincount(labels[(labels >= 0) & (labels < facts.classes)], minlength=facts.classes)
-        facts = dataclasses.replace(facts, class_counts=tuple(counts.tolist()))
     return source if facts is source.facts else dataclasses.replace(source, facts=facts)
+
+
+def _counted(source: Source) -> Source:
+    """The source whose facts say how many training examples each class has, where that can be known without reading."""
+    facts, labels = source.facts, labels_of(source.train)
+    if not facts.classes or facts.class_counts or labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        return source
+    counts = np.bincount(labels[(labels >= 0) & (labels < facts.classes)], minlength=facts.classes)
+    return dataclasses.replace(source, facts=dataclasses.replace(facts, class_counts=tuple(counts.tolist())))
 
 
 def _housed(source: Source, options: Mapping) -> Source:

@@ -6,7 +6,7 @@ are not finite or after an evaluation, stands in `Callbacks`.
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -19,7 +19,7 @@ from cnnjax.runs.processes import by_all
 from cnnjax.runs.provenance import check_same_run
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold
-from cnnjax.train.job import prepare
+from cnnjax.train.job import PreparedRun, prepare
 from cnnjax.train.members import Feed, Member, PackState
 from cnnjax.train.state import State
 from cnnjax.train.trained import Trained
@@ -39,10 +39,21 @@ class Diverged(Exception):
     exit_code = 4
 
 
-def run(config: Mapping, workdir: str | Path, *, allow_changes: bool = False) -> Trained:
+def _silent(prepared: PreparedRun, workdir: Path) -> str:
+    return ""
+
+
+def run(
+    config: Mapping,
+    workdir: str | Path,
+    *,
+    allow_changes: bool = False,
+    describe: Callable[[PreparedRun, Path], str] = _silent,
+) -> Trained:
     """The trained network of a config, from wherever its workdir stands: new, interrupted, or complete.
 
-    A workdir holds one run: a config that changes its result is refused unless `allow_changes`.
+    A workdir holds one run: a config that changes its result is refused unless `allow_changes`. What `describe` says of
+    it is told before anything compiles.
     """
     sections.validate(config)
     with hold(workdir), Stop() as stop:
@@ -50,6 +61,8 @@ def run(config: Mapping, workdir: str | Path, *, allow_changes: bool = False) ->
         changes = check_same_run(workdir, config, allow_changes=allow_changes)
         member = Member(prepared, Path(workdir))
         try:
+            if story := describe(prepared, member.workdir):
+                member.note(story)
             pack = PackState(prepared, [member], "turns", shared=True)
             step = _resume(pack, changes)
             with contextlib.closing(Feed([member], shared=True)) as feed:
@@ -182,6 +195,10 @@ def _evaluate(pack: PackState, step: int, callbacks: Callbacks) -> list[dict[str
     ]
     pack.remember(step, metrics)
     callbacks.evaluated(pack, step, metrics)
+    if any(member.recorder.hooks for member in pack.active):
+        for member, state, found in zip(pack.members, pack.trees(), metrics, strict=True):
+            if not member.idle:
+                member.call_hooks(step, state, found)
     return metrics
 
 

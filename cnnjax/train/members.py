@@ -17,6 +17,7 @@ from cnnjax.train.parallel import Layout, MemberLayout
 from cnnjax.train.recording import Recorder, with_raw
 from cnnjax.train.state import State
 from cnnjax.train.step import eval_step, train_step
+from cnnjax.train.trained import Trained
 
 __all__ = ["Feed", "Member", "PackState"]
 
@@ -32,6 +33,12 @@ class Member:
     def note(self, text: str) -> None:
         """Tells the reader."""
         self.recorder.report.note(text)
+
+    def call_hooks(self, step: int, state: State, found: Mapping) -> None:
+        """Shows the run's hooks the network at a step, and what was found of it."""
+        measured = {self.recorder.measured: found}
+        trained = Trained(self.prepared.config, self.workdir, self.prepared, state, measured)
+        self.recorder.hooks(step, trained, found, self.recorder.report)
 
     def newest(self) -> tuple[int, State]:
         """(step, state) of its newest usable checkpoint, or those that it starts from."""

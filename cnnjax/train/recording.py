@@ -13,6 +13,7 @@ from cnnjax.runs.processes import by_first
 from cnnjax.runs.reports import Report
 from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import write_status
+from cnnjax.train.hooks import Hooks
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.state import State
 from cnnjax.train.watching import watch_of
@@ -32,6 +33,7 @@ class Recorder:
         self.watch = watch_of(prepared.config, self.task, selects=self.measured == "eval")
         best = {"metric": self.watch.metric, "higher": self.watch.higher}
         self.checkpoints = Checkpoints(workdir, keep=settings["keep"], **best)
+        self.hooks = Hooks(report["hooks"])
         self.report = Report(
             workdir,
             total_steps=self.plan.steps,

@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.data import Facts
+from cnnjax.config import change, load
+from cnnjax.data import Facts, digits
+from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.tasks import classification
+from cnnjax.train.job import prepare
 
 FACTS = Facts(shape=(8, 8, 1), classes=4)
 
@@ -114,6 +117,15 @@ def test_an_example_counts_the_weight_of_its_class_and_the_loss_is_divided_by_al
     balanced = classification(facts, weights="balanced")  # 12 examples of 3 classes: 4 / 6, 4 / 2
     wanted = (4 / 6 * plain[0] + 4 / 2 * plain[1]) / (4 / 6 + 4 / 2)
     assert loss_of(balanced, logits[:2], batch([0, 1])) == pytest.approx(wanted)
+
+
+def test_balanced_weights_are_of_the_training_split_wherever_it_lives_and_a_sweep_of_gamma_is_one_program():
+    made = change(load("digits:mlp"), {"task.weights": "balanced", "data.holdout": 400, "data.resident": "no"})
+    facts = prepare(made).program.seen
+    labels = digits(holdout=400).train.arrays["label"]
+    assert facts.class_counts == tuple(np.bincount(labels))
+    points = [{"task.gamma": gamma} for gamma in (0.0, 2.0)]
+    assert len(packs_of(resolved(change(made, {"task.criterion": "focal"}), points, ""))) == 1
 
 
 def test_weights_of_classes_that_there_are_not_are_refused():
