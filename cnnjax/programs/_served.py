@@ -80,11 +80,11 @@ def of_workdir(workdir: str, checkpoint: str) -> Served:
     """The network of a run, reading pictures as its data were read."""
     run = cnnjax.load(workdir, checkpoint=checkpoint)
     facts, data = run.facts, run.prepared.config["data"]
+    _, dtype = facts.fields[facts.input]
     reads = {"fit": data.get("fit", "crop"), "depth": data.get("depth", 8)}
-    example = run.source.train.read(np.zeros(1, int))[facts.input]
     steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
     story = f"{workdir} at step {int(run.state.step)}: {_sized(facts.shape, reads['fit'])}, then {steps}"
-    return Served(run.net, run.variables, run.answer, run.predict, facts, example.dtype, reads, 0, story)
+    return Served(run.net, run.variables, run.answer, run.predict, facts, np.dtype(dtype), reads, 0, story)
 
 
 def of_weights(

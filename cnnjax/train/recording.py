@@ -26,7 +26,7 @@ class Recorder:
         self.task = prepared.program.parts(sections.numeric(prepared.config)).task
         settings, report = prepared.config["checkpoint"], prepared.config["report"]
         # eval is the test set where nothing is held out: it is called so, and then nothing may be selected by it
-        self.measured = "test" if prepared.source.eval is prepared.source.test else "eval"
+        self.measured = "eval" if prepared.selects else "test"
         metric = (settings["metric"] or self.task.metric) if self.measured == "eval" else ""
         self.checkpoints = Checkpoints(workdir, keep=settings["keep"], metric=metric, higher=self.task.higher)
         self.report = Report(

@@ -13,17 +13,20 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.data.source import DataError
 from cnnjax.ops import compiler_options
 from cnnjax.runs.checkpoints import CheckpointError, Checkpoints
-from cnnjax.runs.provenance import recorded
+from cnnjax.runs.provenance import recorded, recorded_facts
 from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.train._input_pixels import affine_maps, brought_back, placed, plane
-from cnnjax.train.job import PreparedRun, prepare
+from cnnjax.train.job import PreparedRun, prepare, recalled
 from cnnjax.train.program import Parts
 from cnnjax.train.state import State
 from cnnjax.train.step import evaluated
 
 __all__ = ["Trained", "evaluate", "load"]
+
+_TRAINING = ("opt_state", "sums")  # what of a state is for training alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +57,11 @@ class Trained:
     @property
     def facts(self):
         """The facts of the data that it was trained on."""
-        return self.prepared.source.facts
+        return self.prepared.facts
 
     @property
     def source(self):
-        """The data that it was trained on."""
+        """The data that it was trained on; a network that was loaded opens them here, and nowhere else."""
         return self.prepared.source
 
     @property
@@ -123,17 +126,33 @@ def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
     The best is so by the eval split; where nothing was held out to select by, it is the last.
     """
     config = sections.from_json(json.dumps(recorded(workdir)["config"]))
-    prepared = prepare(config)
-    like = prepared.layout.replicate(prepared.start())
+    prepared = _known(workdir, config)
     task = prepared.program.parts(sections.numeric(config)).task
-    selects = prepared.source.eval is not prepared.source.test
-    metric = (config.checkpoint.metric or task.metric) if selects else ""
+    metric = (config.checkpoint.metric or task.metric) if prepared.selects else ""
     with Checkpoints(workdir, keep=config.checkpoint.keep, metric=metric, higher=task.higher) as checkpoints:
         if not checkpoints.steps():
             raise CheckpointError(f"{workdir} holds no checkpoint yet; train it first, or wait for its first save")
         step = _chosen(checkpoints, checkpoint)
-        _, state, metrics = checkpoints.restore(like, step)
+        _, state, metrics = checkpoints.restore(_like(prepared), step, without=_TRAINING)
     return Trained(prepared.config, Path(workdir), prepared, state, {"eval": metrics})
+
+
+def _known(workdir: str | Path, config: Mapping) -> PreparedRun:
+    """The prepared of a run by the facts that stand in its workdir; one of an older release opens its data."""
+    known = recorded_facts(workdir)
+    if known:
+        return recalled(config, known[0], selects=known[1])
+    try:
+        return prepare(config)
+    except DataError as error:
+        raise DataError(f"{error}\n{workdir} has no facts.json (an older release): it needs its data") from None
+
+
+def _like(prepared: PreparedRun) -> State:
+    """The shapes of a run's state in their places; its numbers, of which older releases had fewer, as they are."""
+    numbers = {path: jnp.float32(value) for path, value in sections.numeric(prepared.config).items()}
+    shapes = prepared.layout.replicated(prepared.outline(trains=False))
+    return shapes.replace(hparams=prepared.layout.replicate(numbers))
 
 
 def evaluate(workdir: str | Path, *, split: str = "test", checkpoint: str = "best") -> dict[str, float]:
