@@ -23,6 +23,7 @@ __all__ = [
     "check_same_run",
     "facts_from_json",
     "facts_to_json",
+    "origin_of",
     "record_facts",
     "recorded",
     "recorded_facts",
@@ -55,6 +56,12 @@ def recorded(workdir: str | Path) -> dict:
         raise ConfigError(
             f"{path} is not JSON any more (line {error.lineno}); restore it or start in another workdir"
         ) from None
+
+
+def origin_of(workdir: str | Path) -> dict[str, str]:
+    """The release and the commit that trained the run of a workdir; {} where there is none."""
+    story = recorded(workdir) if Path(workdir, "config.json").exists() else {}
+    return {name: story[name] for name in ("cnnjax", "commit") if name in story}
 
 
 def check_same_run(workdir: str | Path, config: Mapping, *, allow_changes: bool = False) -> str:

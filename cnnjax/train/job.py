@@ -20,7 +20,10 @@ from cnnjax.train.program import Parts, Program
 from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, summed, train_step
 
-__all__ = ["PreparedRun", "prepare", "recalled", "valid_rows"]
+__all__ = ["FOR_TRAINING", "PreparedRun", "prepare", "recalled", "valid_rows"]
+
+FOR_TRAINING = ("opt_state", "sums")
+"""What of a state is for training alone."""
 
 _PREPARE_EXAMPLES = 5000  # what data-dependent initialisation looks at
 
@@ -107,7 +110,7 @@ class PreparedRun:
     def outline(self, *, trains: bool = True) -> State:
         """The shapes of the state before the first step, by the facts alone; nothing is read or drawn.
 
-        One that no longer `trains` has neither memory of the optimizer nor sums.
+        One that no longer `trains` has nothing `FOR_TRAINING`.
         """
         like, numbers = jax.ShapeDtypeStruct, sections.numeric(self.config)
         fields = {name: like((1, *shape), dtype) for name, (shape, dtype) in self.facts.fields.items()}
@@ -118,6 +121,15 @@ class PreparedRun:
             return state if trains else state.replace(opt_state={})
 
         return jax.eval_shape(begun, fields)
+
+    def answering(self) -> State:
+        """The shapes of a trained state where they are to lie, without what is for training alone (`FOR_TRAINING`).
+
+        Its numbers are those of the config, for checkpoints of releases that had fewer.
+        """
+        numbers = {path: jnp.float32(value) for path, value in sections.numeric(self.config).items()}
+        shapes = self.layout.replicated(self.outline(trains=False))
+        return shapes.replace(hparams=self.layout.replicate(numbers))
 
     def initial(self) -> Callable:
         """make(seed, hparams) -> the state before the first step with these; compiled once for any of them."""

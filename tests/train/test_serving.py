@@ -4,18 +4,21 @@ import importlib.metadata
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 import cnnjax
-from cnnjax import weights
-from cnnjax.config import augmentation, experiment, section
+from cnnjax import models, weights
+from cnnjax.config import ConfigError, augmentation, change, experiment, section
 from cnnjax.data import Facts
 from cnnjax.data.source import DataError
 from cnnjax.programs import evaluate, export, predict, process
 from cnnjax.runs import provenance
 from cnnjax.runs.provenance import facts_from_json, facts_to_json, record_facts, recorded_facts
+from cnnjax.train.initial_weights import with_initial_weights
+from cnnjax.train.job import prepare
 
 QUIET = {"tensorboard": False, "curves": False, "quiet": True}
 
@@ -163,3 +166,114 @@ def test_facts_come_back_from_a_workdir_as_they_were(tmp_path):
 def test_a_package_that_is_not_installed_costs_its_row_alone(monkeypatch):
     monkeypatch.setattr(provenance, "_PACKAGES", ("jax", "no-such-package"))
     assert provenance._versions() == {"jax": importlib.metadata.version("jax")}
+
+
+def test_a_network_is_described_in_three_lines(orphan, kept):
+    first, second, third = repr(cnnjax.load(orphan[0])).splitlines()
+    count = 30 * 8 + 8 + 8 * 2 + 2
+    assert first == f"mlp for classification: {count} parameters, reads image (6, 5, 1), 2 classes"
+    assert second == f"{orphan[0]} at step 1 of 1"
+    assert third.startswith("eval loss ")
+    assert len(str(kept).splitlines()) == 3
+
+
+def test_features_are_the_maps_of_pictures_as_they_are(kept):
+    images = kept.source.test.arrays["image"]
+    seen = (images / 255 - np.float32(kept.facts.mean)) / np.float32(kept.facts.std)
+    wanted = kept.net.apply(kept.variables, seen.astype(np.float32), method="features")
+    found = kept.features(images, batch=3)
+    assert list(found) == list(wanted)
+    for name, value in found.items():
+        assert len(value) == len(images)
+        np.testing.assert_allclose(value, wanted[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def exported(kept, tmp_path_factory):
+    """The file that an export writes of the weights."""
+    path = tmp_path_factory.mktemp("exported") / "a.safetensors"
+    export.main([f"--workdir={kept.workdir}", "--to=safetensors", f"--output={path}"])
+    return path
+
+
+def test_a_file_of_weights_is_the_network_that_it_was_written_of(kept, exported, tmp_path):
+    images, wanted = kept.source.test.arrays["image"], kept.predict(kept.source.test.arrays["image"])
+    run = cnnjax.load(exported)
+    for dialect in ("native", "torchvision"):
+        for name, value in run.predict(images).items():
+            np.testing.assert_array_equal(value, wanted[name])
+        assert run.facts == kept.facts
+        assert int(run.state.step) == 1
+        assert run.config == kept.config
+        if dialect == "native":
+            run.save(tmp_path / "b.safetensors")
+            run = cnnjax.load(tmp_path / "b.safetensors")
+    told = json.loads(weights.notes(exported)["cnnjax"])
+    assert told["config"]["model"]["hidden"] == [8]
+    assert told["commit"] == json.loads((kept.workdir / "config.json").read_text())["commit"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], ""),
+        (["--model=mlp", "--config.model.hidden=8"], ""),
+        (["--outputs=2", "--mean=0.5"], r"--mean is 0.5, but .* says 0\.4"),
+        (["--size=224"], r"--size is 224, but .*a.safetensors says 6×5\nleave it out"),
+        (["--outputs=1000"], "--outputs is 1000, but .* says 2"),
+        (["--model=mlp"], r"holds another net than --model says: model.hidden: \[512, 256\] → \[8\]\nleave it out"),
+        (["--model=mlp", "--config.model.hiden=8"], "model.hiden is not an option of mlp"),
+        (["--model=mlp", "--config.data.root=x"], "--config.data.root=x is no option of the net"),
+        (["--config.model.hidden=8"], "changes a net that --model names"),
+    ],
+)
+def test_what_is_said_beside_a_file_must_agree_with_it(kept, exported, tmp_path, capsys, flags, words):
+    image = kept.source.test.arrays["image"][0]
+    Image.fromarray(image[..., 0]).save(tmp_path / "a.png")
+    argv = [f"--weights={exported}", *flags, "--top=1", str(tmp_path / "a.png")]
+    if words:
+        with pytest.raises(ConfigError, match=words):
+            predict.main(argv)
+        return
+    predict.main(argv)
+    assert f"{kept.predict(image[None])['probabilities'].max():.1%}" in capsys.readouterr().out
+
+
+def test_a_file_of_elsewhere_needs_a_net_and_its_options_and_keeps_them(kept, exported, tmp_path):
+    np.savez(tmp_path / "a.npz", **weights.tensors(kept.net, kept.variables))
+    Image.fromarray(np.zeros((6, 6), np.uint8)).save(tmp_path / "a.png")
+    given = [f"--weights={tmp_path}/a.npz", "--outputs=2", "--size=5", "--resize=6", "--mean=0.5", "--std=0.5"]
+    with pytest.raises(ConfigError, match=r"a.npz does not say how its net is made .* give --model=NAME"):
+        export.main([*given, "--to=safetensors", f"--output={tmp_path}/b.safetensors"])
+    net = models.mlp(outputs=2, hidden=(7,))
+    variables = net.init(jax.random.key(0), np.zeros((1, 5, 5, 1), "f4"), train=False)
+    np.savez(tmp_path / "a.npz", **weights.tensors(net, variables))
+    given += ["--model=mlp", "--to=safetensors", f"--output={tmp_path}/b.safetensors"]
+    export.main([*given, "--config.model.hidden=7"])
+    again = [f"--weights={tmp_path}/b.safetensors", *given[1:-1], f"--output={tmp_path}/c.safetensors"]
+    with pytest.raises(ConfigError, match=r"model.hidden: \[512, 256\] → \[7\]\n--config.model.… says which"):
+        export.main(again)
+    with pytest.raises(ConfigError, match=r"b.safetensors does not say how its net is made and what it reads"):
+        cnnjax.load(tmp_path / "b.safetensors")
+
+
+def test_a_file_runs_nothing_that_is_not_trusted(exported, tmp_path):
+    told = json.loads(weights.notes(exported)["cnnjax"])
+    told["config"]["model"] = {"name": "os:system", "command": f"touch {tmp_path}/pwned"}
+    weights.write(tmp_path / "evil.safetensors", weights.read(exported), metadata={"cnnjax": json.dumps(told)})
+    with pytest.raises(ConfigError, match=r"names os:system, which is not the package's own and would be run\n"):
+        cnnjax.load(tmp_path / "evil.safetensors")
+    assert not (tmp_path / "pwned").exists()
+    for note in ("{", "[]", '{"config": {"model": 1}, "facts": 2}'):
+        weights.write(tmp_path / "odd.safetensors", weights.read(exported), metadata={"cnnjax": note})
+        with pytest.raises(ConfigError, match=r"odd\.safetensors|missing from the config"):
+            cnnjax.load(tmp_path / "odd.safetensors")
+
+
+def test_a_training_that_begins_from_another_net_says_so(kept, exported):
+    for origin in (exported, kept.workdir):
+        made, said = config(kept.config["data"], init=str(origin)), []
+        made = change(made, {"model.activation": "tanh"})
+        prepared = prepare(made)
+        with_initial_weights(prepared, prepared.layout.replicate(prepared.start()), said.append)
+        assert any(" is another: model.activation: tanh → relu" in line for line in said), said
