@@ -9,7 +9,7 @@
   --to=FORMAT                stablehlo: a program for CPU, CUDA and TPU with its weights and preprocessing;
                              jax.export.deserialize(open(FILE, "rb").read()).call(inputs) runs it
                              onnx: the same for onnxruntime and others; both for batches of any size
-                             safetensors: the weights alone, and which net they are of: predict --weights=FILE reads it
+                             safetensors: the weights, and what they are of: predict --weights=FILE takes it
   --output=FILE              where to; in the workdir, network.FORMAT, where it is not given
   --platforms=cpu,cuda,tpu   what a StableHLO program is for
   --dialect=auto             names in safetensors: torchvision, timm, native, or auto: torchvision's where
