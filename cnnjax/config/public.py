@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from cnnjax.config import _files, _flags, _sections, _values
+from cnnjax.config._flags import parsed as given
 from cnnjax.config._flags import split
 from cnnjax.config._listing import listing
 from cnnjax.config._sections import NOTHING, PLAIN, is_section, leaves
@@ -32,6 +33,7 @@ __all__ = [
     "experiment",
     "freeze",
     "from_json",
+    "given",
     "label",
     "listing",
     "load",

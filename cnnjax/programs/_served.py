@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from cnnjax import weights
 from cnnjax.config import ConfigError
 from cnnjax.data import Facts, Placing, pictures
 from cnnjax.ops import compiler_options
+from cnnjax.train.weight_files import model_notes, other_net, told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Served:
     reads: Mapping
     margin: int
     story: str
+    notes: Mapping[str, str] = MappingProxyType({})  # what a file of the weights is to say of them
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,20 +81,61 @@ def _cut(placing: Placing, margin: int, size: tuple[int, int]) -> Placing:
 
 def of_workdir(workdir: str, checkpoint: str) -> Served:
     """The network of a run, reading pictures as its data were read."""
-    run = cnnjax.load(workdir, checkpoint=checkpoint)
+    return _of_run(cnnjax.load(workdir, checkpoint=checkpoint))
+
+
+def of_file(path: str, section: Mapping, stated: Mapping[str, Any]) -> Served:
+    """The network that a file of a run's weights tells of; a model's section and flags stated beside it must agree."""
+    if section and (apart := other_net(told(path), section)):
+        raise ConfigError(f"--weights={path} holds another net than --model says: {apart}\n{_CURE}")
+    run = cnnjax.load(path, trusted=[section["name"]] if section else [])
+    for flag, value in stated.items():
+        agrees, there = _in_file(flag, value, run.facts)
+        if not agrees:
+            given = ",".join(value) if isinstance(value, list) else value
+            raise ConfigError(f"--{flag} is {given}, but {path} says {there}\n{_CURE}")
+    return _of_run(run)
+
+
+_CURE = "leave it out: the file itself says which net it is of and how pictures are read"
+
+
+def _in_file(flag: str, value: Any, facts: Facts) -> tuple[bool, str]:
+    """Whether the facts say what a flag states, and what they say."""
+    if flag in ("mean", "std"):
+        given, there = _numbers(flag, value), getattr(facts, flag)
+        return len(given) == len(there) and np.allclose(given, there, atol=2e-3), ",".join(f"{n:.4g}" for n in there)
+    if flag == "names":
+        return _named(value, facts.classes) == facts.names, ", ".join(facts.names)[:80]
+    if flag == "outputs":
+        return value == facts.classes, str(facts.classes)
+    return (value, value) == tuple(facts.shape[:2]), "×".join(map(str, facts.shape[:2]))
+
+
+def _of_run(run) -> Served:
     facts, data = run.facts, run.prepared.config["data"]
+    _, dtype = facts.fields[facts.input]
     reads = {"fit": data.get("fit", "crop"), "depth": data.get("depth", 8)}
-    example = run.source.train.read(np.zeros(1, int))[facts.input]
     steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
-    story = f"{workdir} at step {int(run.state.step)}: {_sized(facts.shape, reads['fit'])}, then {steps}"
-    return Served(run.net, run.variables, run.answer, run.predict, facts, example.dtype, reads, 0, story)
+    story = f"{run.workdir} at step {int(run.state.step)}: {_sized(facts.shape, reads['fit'])}, then {steps}"
+    return Served(run.net, run.variables, run.answer, run.predict, facts, np.dtype(dtype), reads, 0, story, run.notes)
 
 
 def of_weights(
-    model: str, path: str, *, outputs: int, size: int, resize: int, mean: list[str], std: list[str], names: str
+    section: Mapping,
+    path: str,
+    *,
+    outputs: int,
+    size: int,
+    resize: int,
+    mean: list[str],
+    std: list[str],
+    names: str,
 ) -> Served:
     """A network of the zoo with the weights of a file, for pictures that are resized, cut and normalised as stated."""
-    net = sections.call("models", sections.section("models", model), outputs=outputs)
+    if apart := other_net(told(path), section):
+        raise ConfigError(f"--weights={path} holds another net than --model says: {apart}\n--config.model.… says which")
+    net = sections.call("models", section, outputs=outputs)
     means, stds = _numbers("mean", mean), _numbers("std", std)
     if resize < size:
         raise ConfigError(f"--resize={resize} is less than --size={size}; the picture is cut from the resized one")
@@ -118,7 +162,8 @@ def of_weights(
         probabilities = jax.nn.softmax(found["main"] if isinstance(found, dict) else found)
         return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
 
-    story = f"{model} with {path}: shorter side to {resize}, the middle {_sized(shape)}, mean {mean}, std {std}"
+    seen = f"shorter side to {resize}, the middle {_sized(shape)}, mean {mean}, std {std}"
+    story = f"{section['name']} with {path}: {seen}"
     story = "\n".join([story.replace("'", ""), *(str(warning.message) for warning in said)])
     facts = Facts("image", shape, outputs, names=_named(names, outputs))
     apply = jax.jit(answer, compiler_options=compiler_options(jax.default_backend()))
@@ -131,8 +176,8 @@ def of_weights(
         found = apply(variables, np.concatenate([inputs, inputs[:1].repeat(count - len(inputs), 0)]))
         return {word: np.asarray(value)[: len(inputs)] for word, value in found.items()}
 
-    reads, margin = {"fit": "crop", "depth": 8}, (resize - size) // 2
-    return Served(net, variables, answer, predict, facts, np.dtype(np.uint8), reads, margin, story)
+    reads, margin, notes = {"fit": "crop", "depth": 8}, (resize - size) // 2, model_notes(section)
+    return Served(net, variables, answer, predict, facts, np.dtype(np.uint8), reads, margin, story, notes)
 
 
 def _sized(shape: tuple[int, ...], fit: str = "") -> str:

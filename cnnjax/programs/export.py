@@ -9,14 +9,14 @@
   --to=FORMAT                stablehlo: a program for CPU, CUDA and TPU with its weights and preprocessing;
                              jax.export.deserialize(open(FILE, "rb").read()).call(inputs) runs it
                              onnx: the same for onnxruntime and others; both for batches of any size
-                             safetensors: the weights alone
+                             safetensors: the weights, and what they are of: predict --weights=FILE takes it
   --output=FILE              where to; in the workdir, network.FORMAT, where it is not given
   --platforms=cpu,cuda,tpu   what a StableHLO program is for
   --dialect=auto             names in safetensors: torchvision, timm, native, or auto: torchvision's where
                              it has the network, our own elsewhere
 
 Or a network of the zoo, with what its weights expect, as in cnnjax predict
-  --model=NAME --weights=FILE --outputs=1000 --size=224 --mean=… --std=…
+  --model=NAME --weights=FILE --config.model.OPTION=V --outputs=1000 --size=224 --mean=… --std=…
 
 Needs (extras of the package): export for stablehlo, onnx for onnx
 Exit codes: 0 done · 2 usage, a package that is missing, or a network without a form in the format
@@ -59,8 +59,9 @@ assert "cnnjax" not in sys.modules
 
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
+    argv, of_net = _origin.apart(argv)
     process.read(FLAGS, argv)
-    _origin.check(FLAGS)
+    _origin.check(FLAGS, of_net)
     to = one_of(FLAGS.to, FORMATS, path="--to")
     one_of(FLAGS.dialect, ("auto", "torchvision", "timm", "native"), path="--dialect")
     if not (FLAGS.output or FLAGS.workdir):
@@ -72,7 +73,7 @@ def main(argv: list[str]) -> None:
         raise ConfigError(f"--output is {str(target)!r}, a folder; give the file to write")
     if not target.parent.is_dir():
         raise ConfigError(f"--output is {str(target)!r}; there is no folder {target.parent}")
-    served = _origin.network(FLAGS)
+    served = _origin.network(FLAGS, of_net)
     print(served.story)
     print(write(served, target, to))
 
@@ -97,7 +98,7 @@ def _weights(served, target: Path) -> str:
     from cnnjax import weights
 
     def written(dialect):
-        weights.save(served.net, served.variables, target, dialect=dialect)
+        weights.save(served.net, served.variables, target, dialect=dialect, notes=served.notes)
         return dialect
 
     if FLAGS.dialect == "auto":

@@ -15,8 +15,9 @@
                              picture, segments, masks, pictures as PNGs in FILE-maps/ (a palette of classes,
                              255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file`
 
-Or a network of the zoo with weights from elsewhere (safetensors, .npz, .pth), and what they want to see
-  --model=NAME --weights=FILE
+Or a file of weights: one of cnnjax export says itself what it is of, --weights=FILE is enough.
+Of others (safetensors, .npz, .pth) one says the network, and what they want to see
+  --model=NAME --weights=FILE  --config.model.OPTION=V where it is not the default
   --outputs=1000             classes; --names=FILE has their names, one on each line
   --resize=256 --size=224    the shorter side, and the square cut from the middle
   --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225
@@ -54,13 +55,14 @@ class UnreadableError(ValueError):
 
 def main(argv: list[str]) -> None:
     """Does what the arguments ask for."""
+    argv, of_net = _origin.apart(argv)
     options, paths = _apart(argv)
     process.read(FLAGS, options)
-    _origin.check(FLAGS)
+    _origin.check(FLAGS, of_net)
     _vet(FLAGS.output, (".csv", ".json", ".jsonl", ".npz"))
     files = _files([*FLAGS.images, *paths])
     drawn = _drawn(FLAGS.out, files)
-    served = _origin.network(FLAGS)
+    served = _origin.network(FLAGS, of_net)
     print(served.story)
     from cnnjax.programs import _asking, _writing
 

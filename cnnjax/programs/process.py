@@ -24,6 +24,7 @@ from cnnjax.refusals import on_disk
 __all__ = ["command", "connect", "define_devices", "exit_code", "expect_gpus", "program_of", "read", "start"]
 
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators say it, and as the CPU does
+_REFUSALS = (2, 3, 7, 75)  # what the user did, or asked for; the message says all
 _ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
 _PACKAGE = str(Path(cnnjax.__file__).parent)
 
@@ -227,14 +228,18 @@ def _python() -> str:
 
 
 def _explained(error: BaseException, values: flags.FlagValues) -> int:
-    """Prints what the user needs to know of an error, keeps the rest in error.log, and gives the exit code."""
+    """Prints what the user needs to know of an error, and gives the exit code.
+
+    What is no refusal is kept whole in the error.log of the run that it befell.
+    """
     code = exit_code(error)
     workdir = Path(getattr(values, "workdir", "")) if values.is_parsed() else Path()
     story = ""
-    if code != 7 and workdir != Path() and workdir.is_dir():
-        from cnnjax.runs.workdir import record_error
+    if code not in _REFUSALS and workdir != Path():
+        from cnnjax.runs.workdir import keeps_errors, record_error
 
-        story = f"; the whole story is in {record_error(workdir, error)}"
+        if keeps_errors(workdir):
+            story = f"; the whole story is in {record_error(workdir, error)}"
     if code == 75:
         print(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}", file=sys.stderr)
     elif code == 6:

@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -134,10 +134,11 @@ class Checkpoints:
                 scored.append((sign * value, -entry.step))
         return -max(scored)[1] if scored else -1
 
-    def restore(self, like: Any, step: int = -1) -> tuple[int, Any, dict[str, float]]:
+    def restore(self, like: Any, step: int = -1, *, without: Collection[str] = ()) -> tuple[int, Any, dict[str, float]]:
         """(step, tree, metrics) of the newest checkpoint that is whole, or of `step`; (0, like, {}) if there is none.
 
-        The tree comes back with the structure, dtypes and sharding of `like`, on any number of devices and processes.
+        The tree comes back with the structure, dtypes and sharding of `like`, on any number of devices and processes;
+        branches of these names are left `without`, where `like` has nothing under them.
         A damaged checkpoint is renamed to `<step>.damaged` and the one before is used; a named step has no stand-in.
         """
         self._settle()
@@ -145,7 +146,7 @@ class Checkpoints:
         found, failure = None, ""
         if jax.process_index() == 0:
             try:
-                found = self._find(like_leaves, int(step))
+                found = self._find(like_leaves, int(step), without)
             except CheckpointError as error:
                 failure = str(error)
         head, arrays = broadcast(found, failure, like_leaves)
@@ -246,7 +247,7 @@ class Checkpoints:
                 return _NONE
         return self._metrics[entry.path]
 
-    def _find(self, like: dict[str, Any], step: int):
+    def _find(self, like: dict[str, Any], step: int, without: Collection[str]):
         """(step, arrays, metrics) of the checkpoint to restore, or nothing where there never was one."""
         entries = sorted(self._entries(), reverse=True)
         if step >= 0:
@@ -257,7 +258,7 @@ class Checkpoints:
         for entry in entries:
             try:
                 manifest = manifest_of(entry.path)
-                self._check_fit(manifest, like, entry)
+                self._check_fit(manifest, like, entry, without)
                 newer = {name: leaf for name, leaf in like.items() if _is_newer(name, manifest)}
                 return entry.step, self._arrays(entry, manifest) | on_host(newer), manifest["metrics"]
             except Damaged as damage:
@@ -269,7 +270,7 @@ class Checkpoints:
             except Exception as error:  # every byte is as it was written: nothing is wrong with the checkpoint
                 if entry.path.is_dir():
                     raise CheckpointError(f"{entry.path} can't be read: {_reason(error)}") from error
-            return self._find(like, step)  # the process that trains has replaced it meanwhile
+            return self._find(like, step, without)  # the process that trains has replaced it meanwhile
         damaged = sorted(path.name for path in self._root.glob("*.damaged*"))
         if step >= 0 or damaged:
             held = ", ".join(map(str, self._steps())) or "none"
@@ -279,13 +280,14 @@ class Checkpoints:
             )
         return None
 
-    def _check_fit(self, manifest: dict, like: dict[str, Any], entry: _Entry) -> None:
+    def _check_fit(self, manifest: dict, like: dict[str, Any], entry: _Entry, without: Collection[str]) -> None:
         if manifest["format"] > _FORMAT:
             raise CheckpointError(
                 f"{entry.path} was written by a newer cnnjax (format {manifest['format']}, this one reads up to "
                 f"{_FORMAT}); update cnnjax to restore it"
             )
-        saved = {name: (tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in manifest["leaves"].items()}
+        leaves = {name: leaf for name, leaf in manifest["leaves"].items() if name.partition("/")[0] not in without}
+        saved = {name: (tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in leaves.items()}
         wanted = {name: describe(leaf) for name, leaf in like.items() if not _is_newer(name, manifest)}
         text = difference(saved, wanted)
         if text:

@@ -1,22 +1,36 @@
-"""What a workdir says of the run in it: its config, where it came from, and whether a new call is the same run."""
+"""What a workdir says of the run in it: config, origin, the facts of its data, whether a new call is the same run."""
 
+import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 import cnnjax
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.fields import Facts
 from cnnjax.refusals import on_disk
 from cnnjax.runs.processes import by_first
-from cnnjax.runs.workdir import write_json
+from cnnjax.runs.workdir import read_json, write_json
 
-__all__ = ["check_same_run", "result_changes", "recorded"]
+__all__ = [
+    "check_same_run",
+    "facts_from_json",
+    "facts_to_json",
+    "origin_of",
+    "record_facts",
+    "recorded",
+    "recorded_facts",
+    "result_changes",
+]
 
 _HARMLESS = (
     "report.",
@@ -44,6 +58,12 @@ def recorded(workdir: str | Path) -> dict:
         raise ConfigError(
             f"{path} is not JSON any more (line {error.lineno}); restore it or start in another workdir"
         ) from None
+
+
+def origin_of(workdir: str | Path) -> dict[str, str]:
+    """The release and the commit that trained the run of a workdir; {} where there is none."""
+    story = recorded(workdir) if Path(workdir, "config.json").exists() else {}
+    return {name: story[name] for name in ("cnnjax", "commit") if name in story}
 
 
 def check_same_run(workdir: str | Path, config: Mapping, *, allow_changes: bool = False) -> str:
@@ -77,6 +97,51 @@ def _compared(workdir: str | Path, config: Mapping, allow_changes: bool) -> str:
     return "; ".join(f"{key} changed: {old[key]} → {new[key]}" for key in changed)
 
 
+def record_facts(workdir: str | Path, facts: Facts, *, selects: bool) -> str:
+    """Writes what is known of the data into `facts.json`; what has changed since it stood there comes out as a line.
+
+    With it a run is all that a network needs to be asked, without its data. `selects` says whether anything may be
+    selected by the eval split.
+    """
+    if jax.process_index():
+        return ""
+    path, new = Path(workdir) / "facts.json", {"facts": facts_to_json(facts), "selects": selects}
+    old = read_json(path) if path.exists() else new
+    if old != new or not path.exists():
+        write_json(path, new)
+    words = ("input", "fields", "counts", "names", "extra")  # means may differ by rounding
+    changed = [word for word in words if old["facts"][word] != new["facts"][word]]
+    return f"the data have changed in their {', '.join(changed)}" if changed else ""
+
+
+def recorded_facts(workdir: str | Path) -> tuple[Facts, bool] | None:
+    """(facts, selects) of `facts.json`; None where the release that trained the run did not write it."""
+    try:
+        known = read_json(Path(workdir) / "facts.json")
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{workdir}/facts.json is not JSON any more (line {error.lineno}); restore it") from None
+    return facts_from_json(known["facts"]), known["selects"]
+
+
+def facts_to_json(facts: Facts) -> dict[str, Any]:
+    """Facts as JSON has them; `facts_from_json` gives them back."""
+    fields = {name: [list(map(int, shape)), jnp.dtype(dtype).name] for name, (shape, dtype) in facts.fields.items()}
+    numbers = {name: [float(value) for value in getattr(facts, name)] for name in ("mean", "std", "black", "white")}
+    known = {field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)}
+    known |= {"shape": list(map(int, facts.shape)), "fields": fields, "counts": {**facts.counts}} | numbers
+    return json.loads(json.dumps(known))  # tuples as lists
+
+
+def facts_from_json(known: Mapping[str, Any]) -> Facts:
+    """The facts that `facts_to_json` gave; words of a later release fall away."""
+    words = {field.name for field in dataclasses.fields(Facts)}
+    found = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items() if name in words}
+    fields = {name: (tuple(shape), jnp.dtype(dtype)) for name, (shape, dtype) in known["fields"].items()}
+    return Facts(**found | {"fields": fields})
+
+
 def result_changes(old: Mapping, new: Mapping) -> str:
     """The changes from one config to another that touch a run's result, in words; "" where there are none."""
     old, new = _flat(old), _flat(new)
@@ -104,10 +169,19 @@ def _origin() -> dict:
         "commit": _commit(),
         "command": sys.argv,
         "python": sys.version.split()[0],
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": _versions(),
         "devices": {name: devices.count(name) for name in sorted(set(devices))},
         "processes": jax.process_count(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    versions = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _commit() -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "WorkdirError",
     "WorkdirLocked",
     "hold",
+    "keeps_errors",
     "read_json",
     "read_status",
     "record_error",
@@ -118,6 +119,14 @@ def read_status(workdir: str | Path) -> dict[str, Any]:
         return read_json(Path(workdir) / "status.json")
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
+
+
+def keeps_errors(workdir: str | Path) -> bool:
+    """Whether a folder is a run's or a sweep's own, or empty, as one is that was made for a run which failed."""
+    path = Path(workdir)
+    if any((path / name).exists() for name in ("config.json", "sweep.json")):
+        return True
+    return path.is_dir() and all(inside.name == "error.log" for inside in path.iterdir())
 
 
 def record_error(workdir: str | Path, error: BaseException) -> Path:

@@ -30,7 +30,7 @@ def goal_of(config: Mapping, *, on_test: bool = False) -> tuple[str, bool]:
     prepared = prepare(config)
     task = prepared.program.parts(sections.numeric(config)).task
     metric = config["checkpoint"]["metric"] or task.metric
-    if prepared.source.eval is not prepared.source.test:
+    if prepared.selects:
         return f"eval.{metric}", task.more_is_better(metric)
     if not on_test:
         raise ConfigError(

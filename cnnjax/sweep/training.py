@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.runs.provenance import check_same_run
+from cnnjax.runs.provenance import check_same_run, record_facts
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import WorkdirLocked, hold
 from cnnjax.sweep.decisions import LENIENT, Policy
@@ -55,6 +55,7 @@ def train_pack(
                 continue
             if not run.done:
                 check_same_run(run.workdir, run.config)
+                record_facts(run.workdir, prepared.facts, selects=prepared.selects)
             members.append(PackMember(run, prepared, say))
             stack.callback(members[-1].recorder.close)
         states, step = _common_states(members, prepared)

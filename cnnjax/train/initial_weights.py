@@ -15,6 +15,7 @@ from cnnjax.config import ConfigError
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.state import State
 from cnnjax.train.trained import load
+from cnnjax.train.weight_files import other_net, told
 
 __all__ = ["with_initial_weights"]
 
@@ -31,7 +32,7 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
     variables = {"params": state.params, **state.model_state}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found, where = _tensors(Path(options["init"]))
+        found, where, known = _tensors(Path(options["init"]))
         choices = {name: options[f"init_{name}"] for name in ("head", "channels")}
         try:
             filled = weights.fill(net, jax.tree.map(np.asarray, variables), found, source=where, **choices)
@@ -39,6 +40,8 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
             raise weights.WeightsError(f"train.init: {error}{_hint(str(error), **choices)}") from None
     for warning in said:
         note(str(warning.message))
+    if apart := other_net(known, prepared.config["model"]):
+        note(f"train.init: the net of {where} is another: {apart}")
     note(f"began from {where}" + (", with a fresh output layer" if choices["head"] == "fresh" else ""))
     filled = jax.tree.map(lambda value, old: np.asarray(value).astype(old.dtype), filled, variables)
     begins = {"params": filled.pop("params"), "model_state": filled}
@@ -46,13 +49,13 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
     return state.replace(**prepared.layout.replicate(begins), ema=prepared.layout.replicate(ema))
 
 
-def _tensors(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
-    """The tensors by name at a path, and what messages call it."""
+def _tensors(path: Path) -> tuple[Mapping[str, np.ndarray], str, Mapping]:
+    """The tensors by name at a path, what messages call it, and what it says of the net that it is of."""
     path = path.expanduser()
     if not path.exists():
         raise ConfigError(f"train.init is {str(path)!r}; there is no such file or directory{_near(path)}")
     if path.is_file():
-        return weights.read(path), str(path)
+        return weights.read(path), str(path), told(path)
     workdir, checkpoint = (path.parents[1], path.name) if path.parent.name == "checkpoints" else (path, "best")
     if not (workdir / "config.json").exists():
         raise ConfigError(
@@ -60,7 +63,8 @@ def _tensors(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
             "give a workdir, one of its checkpoints, or a file of weights"
         )
     other = load(workdir, checkpoint=checkpoint)
-    return weights.tensors(other.net, other.variables), f"{workdir} at step {int(other.state.step)}"
+    where = f"{workdir} at step {int(other.state.step)}"
+    return weights.tensors(other.net, other.variables), where, {"config": other.config}
 
 
 def _near(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Everything that a run needs before its first step: data, program, compiled step, and the state it starts from."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.source import Part, Source, check, labels_of
+from cnnjax.data.source import DataError, Facts, Part, Source, check, labels_of
 from cnnjax.data.stream import Stream, into_memory, orders, passes
 from cnnjax.ops import single_use_options
 from cnnjax.train._views import check_views
@@ -20,22 +21,40 @@ from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, summed, train_step
 from cnnjax.train.watching import nothing_seen, refuse_selection_by_test
 
-__all__ = ["PreparedRun", "prepare", "valid_rows"]
+__all__ = ["FOR_TRAINING", "PreparedRun", "prepare", "recalled", "valid_rows"]
+
+FOR_TRAINING = ("opt_state", "sums")
+"""What of a state is for training alone."""
 
 _PREPARE_EXAMPLES = 5000  # what data-dependent initialisation looks at
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedRun:
-    """A run that is ready to go: what stays the same while its state changes."""
+    """A run that is ready to go: what stays the same while its state changes.
+
+    `opened()` gives the data, which nothing but training and measuring needs. `selects` says whether something may be
+    selected by the eval split: it is not the test set.
+    """
 
     config: Mapping
-    source: Source
+    opened: Callable[[], Source]
+    selects: bool
     plan: Plan
     program: Program
     layout: Layout
     step: Callable
     measure: Callable
+
+    @functools.cached_property
+    def source(self) -> Source:
+        """The data; those of a run that was loaded are opened when they are first asked for."""
+        return self.opened()
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of the data, which are known without them."""
+        return self.program.facts
 
     def batches(self, split, bad_records: str = "") -> Stream:
         """The training batches of a split, this process's part of them; broken files are listed in `bad_records`."""
@@ -90,18 +109,40 @@ class PreparedRun:
         """The state before the first step, on the host's default device."""
         return self.initial()(self.config["seed"], sections.numeric(self.config))
 
-    def outline(self) -> State:
-        """The shapes of the state before the first step; nothing is drawn."""
-        initial = self.initial(compiled=False)
-        return jax.eval_shape(lambda: initial(self.config["seed"], sections.numeric(self.config)))
+    def outline(self, *, trains: bool = True) -> State:
+        """The shapes of the state before the first step, by the facts alone; nothing is read or drawn.
 
-    def initial(self, *, compiled: bool = True) -> Callable:
+        One that no longer `trains` has nothing `FOR_TRAINING`.
+        """
+        like, numbers = jax.ShapeDtypeStruct, sections.numeric(self.config)
+        fields = {name: like((1, *shape), dtype) for name, (shape, dtype) in self.facts.fields.items()}
+        fields |= {"index": like((1,), "int32"), "valid": like((1,), "float32")}
+
+        def begun(fields):
+            state = self._starts(fields, compiled=False, sums=trains)(self.config["seed"], numbers)
+            return state if trains else state.replace(opt_state={})
+
+        return jax.eval_shape(begun, fields)
+
+    def answering(self) -> State:
+        """The shapes of a trained state where they are to lie, without what is for training alone (`FOR_TRAINING`).
+
+        Its numbers are those of the config, for checkpoints of releases that had fewer.
+        """
+        numbers = {path: jnp.float32(value) for path, value in sections.numeric(self.config).items()}
+        shapes = self.layout.replicated(self.outline(trains=False))
+        return shapes.replace(hparams=self.layout.replicate(numbers))
+
+    def initial(self) -> Callable:
         """make(seed, hparams) -> the state before the first step with these; compiled once for any of them."""
-        fields, wants_images = self._looked_at()
+        return self._starts(self._looked_at(), compiled=True)
+
+    def _starts(self, fields: Mapping, *, compiled: bool, sums: bool = True) -> Callable:
+        """`initial` for nets that are shown these fields (B, …)."""
 
         def make(seed, hparams, fields):
             parts = self.program.parts(hparams)
-            variables = self._variables(seed, parts, fields, wants_images)
+            variables = self._variables(seed, parts, fields)
             params, model_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
             if self.plan.precision == "float64":
                 params, model_state = jax.tree.map(lambda x: x.astype(jnp.float64), (params, model_state))
@@ -132,28 +173,28 @@ class PreparedRun:
                 watch=nothing_seen(),
                 **counters,
             )
+            if not sums:
+                return state
             zeros[:] = zeros or [self._no_sums(state, fields)]  # tracing the step for its shapes takes a while
             return state.replace(sums=jax.tree.map(jnp.copy, zeros[0]))
 
         return start
 
-    def _looked_at(self) -> tuple[dict, bool]:
-        """The examples that initialisation is shown, and whether it looks at their values."""
-        facts, numbers = self.source.facts, sections.numeric(self.config)
+    def _looked_at(self) -> dict:
+        """The examples that initialisation is shown: many where it looks at their values."""
         count = min(_PREPARE_EXAMPLES, len(self.source.train))
         rows = np.linspace(0, len(self.source.train) - 1, count).astype(int)
-        wants_images = hasattr(self.program.parts(numbers).net, "prepare")
-        fields = self.source.train.read(rows if wants_images else rows[:1])
-        fields |= {"index": rows[: len(fields[facts.input])], "valid": np.ones(len(fields[facts.input]), np.float32)}
-        return fields, wants_images
+        wants_images = hasattr(self.program.parts(sections.numeric(self.config)).net, "prepare")
+        rows = rows if wants_images else rows[:1]
+        return self.source.train.read(rows) | {"index": rows, "valid": np.ones(len(rows), np.float32)}
 
-    def _variables(self, seed: jax.Array, parts: Parts, fields: Mapping, wants_images: bool) -> dict:
+    def _variables(self, seed: jax.Array, parts: Parts, fields: Mapping) -> dict:
         """The network's variables, drawn by the seed."""
         fields = parts.augment["eval"](key_for(seed, "augment"), fields)
-        net, key, images = parts.net, key_for(seed, "init"), fields[self.source.facts.input]
+        net, key, images = parts.net, key_for(seed, "init"), fields[self.facts.input]
         with sections.errors_name_option("model", self.config["model"]):
             variables = net.init({"params": key, "noise": key}, images[:1], train=False)
-        return net.prepare(variables, images) if wants_images else variables
+        return net.prepare(variables, images) if hasattr(net, "prepare") else variables
 
     def _no_sums(self, state: State, fields: Mapping) -> dict:
         """Zeros of the shapes of what the step adds up."""
@@ -166,7 +207,7 @@ class PreparedRun:
 
 def prepare(config: Mapping) -> PreparedRun:
     """The prepared that a config describes, on the devices at hand; whatever is wrong with it is said here."""
-    source = _counted(_housed(_described(sections.call("data", config["data"])), config["data"]))
+    source = _opened(config)
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
@@ -175,9 +216,52 @@ def prepare(config: Mapping) -> PreparedRun:
         orders(source.train, plan.batch, sampling="balanced")  # says what is missing
     program = Program(config, source.facts, plan)
     check_views(program, program.parts(sections.numeric(config)).task)
+    return _of(program, lambda: source, selects=source.eval is not source.test)
+
+
+def recalled(config: Mapping, facts: Facts, *, selects: bool) -> PreparedRun:
+    """The prepared of a run that was trained, by what is known of its data; they are opened where it is measured.
+
+    It needs neither as many devices as its training had, nor a batch that they divide.
+    """
+    config = sections.freeze(config).as_configdict().to_dict()
+    plan = resolve(config, facts, jax.device_count(), trains=False)
+
+    def opened() -> Source:
+        try:
+            source = _opened(config)
+        except (ValueError, OSError) as error:
+            raise DataError(f"this needs the data of the training: {error}") from error
+        check(source, 1)
+        _refuse_others(source.facts, facts)
+        return source
+
+    return _of(Program(config, facts, plan), opened, selects=selects)
+
+
+def _of(program: Program, opened: Callable[[], Source], *, selects: bool) -> PreparedRun:
+    plan = program.plan
     layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))
     step = layout.compile_training(train_step(program), plan.dispatch)
-    return PreparedRun(config, source, plan, program, layout, step, layout.compile_evaluation(eval_step(program)))
+    measure = layout.compile_evaluation(eval_step(program))
+    return PreparedRun(program.config, opened, selects, plan, program, layout, step, measure)
+
+
+def _refuse_others(found: Facts, trained: Facts) -> None:
+    """Refuses data of another form or meaning than those of the training."""
+    for word in ("input", "shape", "names", "extra"):
+        here, there = getattr(found, word), getattr(trained, word)
+        if here != there:
+            raise DataError(f"the data are not those of the training: {word} is {_short(here)}, was {_short(there)}")
+
+
+def _short(value: object) -> str:
+    return text if len(text := str(value)) <= 80 else f"{text[:77]}…"
+
+
+def _opened(config: Mapping) -> Source:
+    """The data of a config, where it wants them, and all that is to be known of them."""
+    return _counted(_housed(_described(sections.call("data", config["data"])), config["data"]))
 
 
 def _described(source: Source) -> Source:

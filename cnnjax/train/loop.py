@@ -16,7 +16,7 @@ from cnnjax import config as sections
 from cnnjax.data.stream import orders
 from cnnjax.runs.checkpoints import CheckpointError
 from cnnjax.runs.processes import by_all
-from cnnjax.runs.provenance import check_same_run
+from cnnjax.runs.provenance import check_same_run, record_facts
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold
 from cnnjax.train.job import PreparedRun, prepare
@@ -59,12 +59,13 @@ def run(
     with hold(workdir), Stop() as stop:
         prepared = by_all(lambda: prepare(config))
         changes = check_same_run(workdir, config, allow_changes=allow_changes)
+        data = record_facts(workdir, prepared.facts, selects=prepared.selects)
         member = Member(prepared, Path(workdir))
         try:
             if story := describe(prepared, member.workdir):
                 member.note(story)
             pack = PackState(prepared, [member], "turns", shared=True)
-            step = _resume(pack, changes)
+            step = _resume(pack, "; ".join(filter(None, (changes, data))))
             with contextlib.closing(Feed([member], shared=True)) as feed:
                 (metrics,) = train_members(pack, feed, step, stop, RollBack())
             return Trained(prepared.config, Path(workdir), prepared, pack.states[0], metrics)

@@ -46,6 +46,11 @@ class Layout:
 
         return jax.tree.map(placed, tree)
 
+    def replicated(self, shapes):
+        """The shapes of a tree as they are once it is replicated: for what is read from a disk into its place."""
+        sharding = NamedSharding(self.mesh, P())
+        return jax.tree.map(lambda x: x.update(sharding=sharding), shapes)
+
     def share(self, batches: Mapping, axis: int) -> dict:
         """Batches with `axis` cut over the devices; each process gives its own slice of it."""
         if self.mode == "pmap":

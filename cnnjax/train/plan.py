@@ -79,17 +79,20 @@ def _dispatch(wanted: int, platform: str, report: int) -> int:
     return most if wanted else max(n for n in range(1, most + 1) if report % n == 0)
 
 
-def resolve(config: Mapping, facts: Facts, available: int) -> Plan:
-    """The plan of a run of `config` on a data set with `facts` where `available` devices are at hand."""
+def resolve(config: Mapping, facts: Facts, available: int, *, trains: bool = True) -> Plan:
+    """The plan of a run of `config` on a data set with `facts` where `available` devices are at hand.
+
+    One that no longer `trains` takes as many as there are of the devices that it wants.
+    """
     train, batch = config["train"], config["train"]["batch"]
     examples = facts.counts["train"]
     accumulate = config["optimizer"]["accumulate"]
-    devices = train["devices"] or available
+    devices = (train["devices"] if trains else min(train["devices"], available)) or available
     if devices > available:
         raise ValueError(f"train.devices is {devices}; {available} available here (0 takes all)")
     if batch > examples:
         raise ValueError(f"train.batch is {batch}, but the training split has {examples} examples; at most {examples}")
-    if batch % (devices * accumulate):
+    if trains and batch % (devices * accumulate):
         raise ValueError(_indivisible(batch, devices, accumulate))
     steps = duration(train, "", batch, examples, "train")
     if not steps:

@@ -29,8 +29,8 @@ class Recorder:
         self.task = prepared.program.parts(sections.numeric(prepared.config)).task
         settings, report = prepared.config["checkpoint"], prepared.config["report"]
         # eval is the test set where nothing is held out: it is called so, and then nothing may be selected by it
-        self.measured = "test" if prepared.source.eval is prepared.source.test else "eval"
-        self.watch = watch_of(prepared.config, self.task, selects=self.measured == "eval")
+        self.measured = "eval" if prepared.selects else "test"
+        self.watch = watch_of(prepared.config, self.task, selects=prepared.selects)
         best = {"metric": self.watch.metric, "higher": self.watch.higher}
         self.checkpoints = Checkpoints(workdir, keep=settings["keep"], **best)
         self.hooks = Hooks(report["hooks"])

@@ -3,28 +3,31 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
+from cnnjax import weights
 from cnnjax.carrying import carried, placed
 from cnnjax.config import ConfigError
+from cnnjax.data.source import DataError
 from cnnjax.fields import of_kind
 from cnnjax.ops import compiler_options
 from cnnjax.runs.checkpoints import CheckpointError, Checkpoints
-from cnnjax.runs.provenance import recorded
+from cnnjax.runs.provenance import origin_of, recorded, recorded_facts
 from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.train._input_pixels import affine_maps, check_planes, plane
-from cnnjax.train.job import PreparedRun, prepare
+from cnnjax.train.job import FOR_TRAINING, PreparedRun, prepare, recalled
 from cnnjax.train.program import Parts
 from cnnjax.train.state import State
-from cnnjax.train.step import evaluated
+from cnnjax.train.step import bind, evaluated
 from cnnjax.train.watching import watch_of
+from cnnjax.train.weight_files import as_notes, from_file, told
 
 __all__ = ["Trained", "evaluate", "load"]
 
@@ -38,6 +41,23 @@ class Trained:
     prepared: PreparedRun
     state: State
     metrics: Mapping
+
+    def __repr__(self):
+        program = self.prepared.program
+        size = sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
+        reads = f"{program.facts.input} ({', '.join(map(str, program.facts.shape))})"
+        classes = f", {program.facts.classes} classes" if program.facts.classes else ""
+        measures = [
+            f"{split} {', '.join(f'{name} {value:.4g}' for name, value in numbers.items())}"
+            for split, numbers in self.metrics.items()
+            if numbers
+        ]
+        return (
+            f"{self.config['model']['name']} for {self.config['task']['name']}: {size:,} parameters, "
+            f"reads {reads}{classes}\n"
+            f"{self.workdir} at step {int(self.state.step)} of {program.plan.steps}\n"
+            f"{'; '.join(measures) or 'not measured yet'}"
+        )
 
     @functools.cached_property
     def _parts(self) -> Parts:
@@ -57,11 +77,11 @@ class Trained:
     @property
     def facts(self):
         """The facts of the data that it was trained on."""
-        return self.prepared.source.facts
+        return self.prepared.facts
 
     @property
     def source(self):
-        """The data that it was trained on."""
+        """The data that it was trained on; a network that was loaded opens them here, and nowhere else."""
         return self.prepared.source
 
     @property
@@ -119,12 +139,51 @@ class Trained:
         A function that can be compiled, differentiated or exported; pixels are those of the pictures that the net sees.
         """
         program, parts = self.prepared.program, self._parts
-        index = jax.lax.iota(jnp.int32, inputs.shape[0])  # also where the size of the batch is open
-        batch = {"index": index + first, "valid": (index >= 0).astype(jnp.float32), "epoch": index * 0}
         model_state = {name: value for name, value in variables.items() if name != "params"}
-        net, fields, key = evaluated(program, parts, model_state, {self.facts.input: inputs, **batch})
+        net, fields, key = evaluated(program, parts, model_state, self._batch(inputs, first))
         outputs, _ = parts.task.forward(net, variables["params"], fields, key)
         return parts.task.predict(outputs, fields)
+
+    def _batch(self, inputs: jax.Array, first: jax.Array | int) -> dict[str, jax.Array]:
+        index = jax.lax.iota(jnp.int32, inputs.shape[0])  # also where the size of the batch is open
+        words = {"index": index + first, "valid": (index >= 0).astype(jnp.float32), "epoch": index * 0}
+        return {self.facts.input: inputs, **words}
+
+    def features(self, inputs: np.ndarray, *, batch: int = 256) -> dict[str, np.ndarray]:
+        """The net's named maps (N, *sizes, C), finest to coarsest, of inputs (N, …) as the data has them."""
+        if not hasattr(self.net, "features"):
+            raise ConfigError(f"model.name is {self.config['model']['name']!r}; its net has no features(x, train)")
+        found, count = [], len(inputs)
+        for start in range(0, count, batch):
+            rows = np.arange(start, start + min(batch, count))  # one shape, one compilation
+            maps = self._features(self.variables, np.asarray(inputs[np.minimum(rows, count - 1)]), np.int32(start))
+            found.append({name: np.asarray(value)[: count - start] for name, value in maps.items()})
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
+
+    @functools.cached_property
+    def _features(self) -> Callable:
+        program, parts, key = self.prepared.program, self._parts, jax.random.key(0)
+
+        def maps(variables, inputs, first):
+            model_state = {name: value for name, value in variables.items() if name != "params"}
+            net = bind(program, parts.net, model_state, train=False)
+            fields = parts.augment["eval"](key, self._batch(inputs, first))
+            return net(variables["params"], fields, key, part="features")[0]
+
+        return jax.jit(maps, compiler_options=compiler_options(jax.default_backend()))
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What a file of the weights says of them, as text: all that `load` needs to make this network of it."""
+        origin = origin_of(self.workdir) or {name: told(self.workdir).get(name, "") for name in ("cnnjax", "commit")}
+        return as_notes(self.prepared, self.state, origin)
+
+    def save(self, path: str | Path, *, dialect: Literal["native", "torchvision", "timm"] = "native") -> None:
+        """Writes the weights as safetensors, of which `load` makes this network again.
+
+        The names are our own, or those of torchvision or timm, where the file is a state dict.
+        """
+        weights.save(self.net, self.variables, path, dialect=dialect, notes=self.notes)
 
     def measure(self, split: str = "test") -> dict[str, float]:
         """Metrics over a split (train, eval or test), every example counted once."""
@@ -140,24 +199,38 @@ class Trained:
         return self.prepared.evaluate(self.state, examples, store, averaged=bool(self.state.ema))
 
 
-def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
-    """The network that a workdir holds, from its `best` checkpoint, its `last`, or that of a step.
+def load(workdir: str | Path, *, checkpoint: str = "best", trusted: Collection[str] = ()) -> Trained:
+    """The network that a workdir holds, from its `best` checkpoint, its `last`, or that of a step; or that of a file.
 
-    The best is so by the eval split; where nothing was held out to select by, it is the last.
+    The best is so by the eval split; where nothing was held out to select by, it is the last. A file of weights that
+    `Trained.save` or an export wrote says which net it is of. Functions that are not the package's own
+    (`my_nets:tiny`) are called for a file where they are `trusted`.
     """
+    if Path(workdir).is_file():
+        prepared, state = from_file(workdir, trusted)
+        return Trained(prepared.config, Path(workdir), prepared, state, {})
     config = sections.from_json(json.dumps(recorded(workdir)["config"]))
-    prepared = prepare(config)
-    like = prepared.layout.replicate(prepared.start())
+    prepared = _known(workdir, config)
     task = prepared.program.parts(sections.numeric(config)).task
-    selects = prepared.source.eval is not prepared.source.test
-    watch = watch_of(config, task, selects=selects)
+    watch = watch_of(config, task, selects=prepared.selects)
     best = {"metric": watch.metric, "higher": watch.higher}
     with Checkpoints(workdir, keep=config.checkpoint.keep, **best) as checkpoints:
         if not checkpoints.steps():
             raise CheckpointError(f"{workdir} holds no checkpoint yet; train it first, or wait for its first save")
         step = _chosen(checkpoints, checkpoint)
-        _, state, metrics = checkpoints.restore(like, step)
+        _, state, metrics = checkpoints.restore(prepared.answering(), step, without=FOR_TRAINING)
     return Trained(prepared.config, Path(workdir), prepared, state, {"eval": metrics})
+
+
+def _known(workdir: str | Path, config: Mapping) -> PreparedRun:
+    """The prepared of a run by the facts that stand in its workdir; one of an older release opens its data."""
+    known = recorded_facts(workdir)
+    if known:
+        return recalled(config, known[0], selects=known[1])
+    try:
+        return prepare(config)
+    except DataError as error:
+        raise DataError(f"{error}\n{workdir} has no facts.json (an older release): it needs its data") from None
 
 
 def evaluate(workdir: str | Path, *, split: str = "test", checkpoint: str = "best") -> dict[str, float]:

@@ -1,13 +1,14 @@
 """Files of named tensors: safetensors, NumPy's .npz and PyTorch's .pth, read without running anything."""
 
 import errno
+import io
 import json
 import math
 import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -16,7 +17,7 @@ from cnnjax.refusals import on_disk
 from cnnjax.weights._pickles import RefusedError
 from cnnjax.weights._torch_files import read_archive, read_legacy
 
-__all__ = ["RefusedError", "read", "write"]
+__all__ = ["RefusedError", "notes", "read", "write"]
 
 _SAFE = {
     "F64": np.float64,
@@ -67,6 +68,21 @@ def _read(path: Path, start: bytes) -> dict[str, np.ndarray]:
     if start[:1] == b"\x80" and start[8:] != b"{":  # a safetensors header may happen to be as long
         return read_legacy(path)
     return _from_safetensors(path)
+
+
+def notes(path: str | os.PathLike) -> dict[str, str]:
+    """What a safetensors file says of itself, text by name; {} for files of other kinds, and for broken ones."""
+    path = Path(path)
+    try:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
+            if file.read(9)[8:] != b"{":
+                return {}
+            file.seek(0)
+            header, _ = _header(path, file)
+    except (OSError, RefusedError, RecursionError):
+        return {}
+    told = header.get("__metadata__", {})
+    return {name: text for name, text in told.items() if isinstance(text, str)} if isinstance(told, dict) else {}
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] = {}) -> None:
@@ -133,14 +149,11 @@ def _number(name: str, value: np.ndarray) -> np.ndarray:
 def _from_safetensors(path: Path) -> dict[str, np.ndarray]:
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise RefusedError(f"{path} is no file of weights: neither safetensors, .npz nor PyTorch's")
+        header, length = _header(path, file)
         try:
-            header = json.loads(file.read(length), object_pairs_hook=_once)
             entries = {name: value for name, value in header.items() if name != "__metadata__"}
             plan = {name: _entry(name, value, size - 8 - length) for name, value in entries.items()}
-        except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise RefusedError(f"{path} has a header that can't be read: {error}") from None
         _check_spans([value["data_offsets"] for value in entries.values()], size - 8 - length)
         tensors = {}
@@ -149,6 +162,20 @@ def _from_safetensors(path: Path) -> dict[str, np.ndarray]:
             count = math.prod(shape)
             tensors[name] = np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype).reshape(shape)
     return tensors
+
+
+def _header(path: Path, file: BinaryIO) -> tuple[dict, int]:
+    """The header of a safetensors file, and how many bytes it has."""
+    size, length = path.stat().st_size, int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+        raise RefusedError(f"{path} is no file of weights: neither safetensors, .npz nor PyTorch's")
+    try:
+        header = json.loads(file.read(length), object_pairs_hook=_once)
+        if not isinstance(header, dict):
+            raise TypeError("it is no object")
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise RefusedError(f"{path} has a header that can't be read: {error}") from None
+    return header, length
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict:

@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
@@ -104,12 +105,20 @@ def fill(
     return _tree(variables, filled)
 
 
-def save(net: Any, variables: Mapping, path: str | os.PathLike, *, dialect: _names.Dialect = "native") -> None:
+def save(
+    net: Any,
+    variables: Mapping,
+    path: str | os.PathLike,
+    *,
+    dialect: _names.Dialect = "native",
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Writes the variables of a net as safetensors under our own names, or those of torchvision or timm.
 
-    Under their names the layout is PyTorch's, and the state dict loads there.
+    Under their names the layout is PyTorch's, and the state dict loads there. `notes` are texts that stay in the file.
     """
-    write(path, tensors(net, variables, dialect=dialect), metadata={"net": type(net).__name__, "names": dialect})
+    told = {"net": type(net).__name__, "names": dialect, **notes}
+    write(path, tensors(net, variables, dialect=dialect), metadata=told)
 
 
 def tensors(net: Any, variables: Mapping, *, dialect: _names.Dialect = "native") -> dict[str, np.ndarray]:

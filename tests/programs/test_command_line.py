@@ -220,7 +220,7 @@ def test_usage_that_cannot_be_meant_ends_with_2_and_a_few_lines(run, line, text)
 def test_trouble_with_data_ends_with_3(run, tmp_path):
     code, _, err = run(f"train {DIGITS} --workdir={tmp_path} --config.data.name=folder --config.data.root=/nowhere")
     assert (code, err.strip()) == (3, "data.root is /nowhere; there is no such directory")
-    assert "DataError" in (tmp_path / "error.log").read_text()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_without_a_usable_checkpoint_ends_with_5(run, tmp_path, trained):
@@ -258,6 +258,29 @@ def test_the_unforeseen_ends_with_1_a_line_and_the_story_in_the_workdir(run, tmp
     assert code == 1
     assert err.splitlines()[-1] == f"KeyError: 'nothing'; the whole story is in {tmp_path}/a/error.log"
     assert "my_broken_nets.py" in (tmp_path / "a" / "error.log").read_text()
+
+
+def test_an_error_is_kept_in_a_runs_own_folder_alone_and_a_refusal_nowhere(monkeypatch, tmp_path, capsys):
+    def ended_with(error):
+        def program(argv):
+            process.read(cnnjax.programs.evaluate.FLAGS, argv)
+            raise error
+
+        monkeypatch.setattr(sys, "argv", ["evaluate", f"--workdir={tmp_path}"])
+        with pytest.raises(SystemExit) as ended:
+            process.start(program, "", cnnjax.programs.evaluate.FLAGS)
+        return ended.value.code, capsys.readouterr().err, [path.name for path in tmp_path.glob("*.log")]
+
+    (tmp_path / "mine.txt").write_text("not a run's")
+    code, err, kept = ended_with(KeyError("lost"))
+    assert (code, kept) == (1, [])
+    assert "Traceback" in err
+    (tmp_path / "config.json").write_text("{}")
+    assert ended_with(sections.ConfigError("a slip")) == (2, "a slip\n", [])
+    code, err, kept = ended_with(KeyError("lost"))
+    assert (code, kept) == (1, ["error.log"])
+    assert err == f"KeyError: 'lost'; the whole story is in {tmp_path}/error.log\n"
+    assert "KeyError: 'lost'" in (tmp_path / "error.log").read_text()
 
 
 def test_a_signal_saves_and_ends_with_75_and_the_command_that_resumes(started, tmp_path):

@@ -38,7 +38,8 @@ def test_training_says_what_it_trains_before_it_compiles(tmp_path, capsys):
     told = capsys.readouterr().out.splitlines()
     compiled = next(i for i, line in enumerate(told) if line.startswith("compiled"))
     assert told[:4] == [
-        "data      image 28×28×1, 10 classes; 1,437 train, 360 eval, 360 test (eval is the test set: nothing is held out)",
+        "data      image 28×28×1, 10 classes; 1,437 train, 360 eval, 360 test "
+        "(eval is the test set: nothing is held out)",
         "          0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
         "          133 to 154 training examples a class",
         "net       mlp: 535,818 parameters, 535,040 MACs an example",

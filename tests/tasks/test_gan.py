@@ -68,8 +68,9 @@ def test_what_was_made_comes_nearer_to_the_digits_by_training(classifier, gan):
 
 @pytest.mark.proofs
 def test_each_half_is_moved_by_its_own_optimizer(gan):
-    assert set(gan[0].state.opt_state) == {"generator", "discriminator"}
-    assert set(gan[0].state.opt_state["generator"][1].mu) == {"generator"}
+    memory = gan[0].prepared.outline().opt_state
+    assert set(memory) == {"generator", "discriminator"}
+    assert set(memory["generator"][1].mu) == {"generator"}
 
 
 def test_a_half_with_a_learning_rate_of_zero_stays_as_it_was(tmp_path, at_home):
