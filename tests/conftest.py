@@ -22,6 +22,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
+pytest_plugins = ["tests.spending"]
+
 # What calls oneDNN can't be kept in the cache: trainings do without, in processes that tests start too.
 os.environ["CNNJAX_ONEDNN"] = "0"
 
@@ -67,6 +69,9 @@ def train_apart():
     return train
 
 
-def pytest_collection_modifyitems(items):
-    """The longest test begins first, so that no processor waits for it at the end."""
-    items.sort(key=lambda item: "every_command_of_the_readme" not in item.name)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests that share a fixture of their module run in one worker, so that it is made once."""
+    from tests.scheduling import Sharing
+
+    return Sharing(config, log)
