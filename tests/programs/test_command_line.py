@@ -235,6 +235,7 @@ def test_the_unforeseen_ends_with_1_a_line_and_the_story_in_the_workdir(run, tmp
     assert "my_broken_nets.py" in (tmp_path / "a" / "error.log").read_text()
 
 
+@pytest.mark.doors
 def test_a_signal_saves_and_ends_with_75_and_the_command_that_resumes(started, tmp_path):
     line = f"train {SMALL} --config.train.steps=100000 --config.report.steps=1 --workdir={tmp_path}"
     process = started(line)
@@ -251,6 +252,7 @@ def test_a_signal_saves_and_ends_with_75_and_the_command_that_resumes(started, t
     assert "Traceback" not in err
 
 
+@pytest.mark.doors
 def test_two_processes_train_together_and_match_one(started, tmp_path, trained):
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -103,6 +103,7 @@ cnnjax.run(config(), {workdir!r})
 """
 
 
+@pytest.mark.doors
 def test_killed_again_and_again_it_still_ends_with_the_same_state(straight, tmp_path):
     command = COMMAND.format(root=str(Path(__file__).parents[2]), workdir=str(tmp_path))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
