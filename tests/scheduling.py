@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 @functools.cache
 def kind_of(file: str) -> str:
-    """What a file's fixtures are made for: all its tests ("shared"), each of their parameters ("each"), or "" if none."""
+    """What the fixtures of a file are made for: all tests ("shared"), each of their parameters ("each"); "" if none."""
     found = re.findall(r'fixture\(scope="module"(, params=)?', (ROOT / file).read_text())
     return "" if not found else "shared" if "" in found else "each"
 

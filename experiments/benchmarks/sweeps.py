@@ -24,11 +24,11 @@ import time
 from pathlib import Path
 
 from absl import flags
-from cnnjax.runs.lines import lines_of
 
 from cnnjax import config as sections
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.programs import process
+from cnnjax.runs.lines import lines_of
 from cnnjax.sweep.space import cross, grid, seeds
 from experiments.benchmarks.timing import counts, machine, table, write
 
