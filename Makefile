@@ -1,17 +1,22 @@
 # `make train` trains LeNet-5 on the embedded digits; `make test` runs the tests. Both prepare .venv first.
 # `make train EXTRAS=cuda13` (or cuda12, tpu) installs what a GPU or TPU needs, once: .venv keeps it.
-.PHONY: train test proofs lowest lint lock again
+.PHONY: train test doors proofs lowest lint lock again
 PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest -q -n 2
 
 train: .venv/installed
 	@$(PYTHON) -m experiments.train --config=configs/digits.py --workdir=runs/digits
 
 test: .venv/installed
-	@$(PYTHON) -m pytest -q -n 2 --dist worksteal
+	@$(PYTEST)
 
-# The long proofs: every variant of every network for real, recipes, runs that are killed and resumed.
+# What starts processes: the README in a clone, the command line, runs that are killed, the wheel, the notebooks.
+doors: .venv/installed
+	@$(PYTEST) -m "doors and not proofs"
+
+# What takes longer: every variant of every network for real, recipes, many kills.
 proofs: .venv/installed
-	@$(PYTHON) -m pytest -q -n 2 --dist worksteal -m proofs
+	@$(PYTEST) -m proofs
 
 lint: .venv/installed
 	@$(PYTHON) -m ruff check .

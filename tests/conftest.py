@@ -22,10 +22,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
+pytest_plugins = ["tests.spending"]
+
 # What calls oneDNN can't be kept in the cache: trainings do without, in processes that tests start too.
 os.environ["CNNJAX_ONEDNN"] = "0"
 
-hypothesis.settings.register_profile("house", deadline=None, max_examples=25, derandomize=True, database=None)
+hypothesis.settings.register_profile("house", deadline=None, max_examples=10, derandomize=True, database=None)
 hypothesis.settings.load_profile("house")
 
 
@@ -37,8 +39,8 @@ def root() -> Path:
 
 @pytest.fixture(autouse=True)
 def _library(request, monkeypatch):
-    """Functions, networks and what they weigh are tested as users run them, with oneDNN."""
-    if request.path.relative_to(ROOT / "tests").parts[0] in ("analysis", "experiments", "models", "ops", "weights"):
+    """Functions, what they weigh and the benchmarks are tested as users run them, with oneDNN."""
+    if request.path.relative_to(ROOT / "tests").parts[0] in ("experiments", "ops", "weights"):
         monkeypatch.delenv("CNNJAX_ONEDNN", raising=False)
 
 
@@ -67,6 +69,9 @@ def train_apart():
     return train
 
 
-def pytest_collection_modifyitems(items):
-    """The longest test begins first, so that no processor waits for it at the end."""
-    items.sort(key=lambda item: "every_command_of_the_readme" not in item.name)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests that share a fixture of their module run in one worker, so that it is made once."""
+    from tests.scheduling import Sharing
+
+    return Sharing(config, log)

@@ -13,6 +13,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "experiments" / "notebooks").glo
 RUN = [path if path.stem == "quickstart" else pytest.param(path, marks=pytest.mark.proofs) for path in NOTEBOOKS]
 
 
+@pytest.mark.doors
 @pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
 # jupyter's own client tells of its own plans
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client", "ignore::DeprecationWarning:zmq")

@@ -27,6 +27,8 @@ def sweep():
 NETS = """
 import flax.linen as nn
 
+pytestmark = pytest.mark.doors
+
 class Tiny(nn.Module):
     outputs: int = 10
 

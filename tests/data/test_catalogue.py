@@ -298,6 +298,7 @@ def test_cifars_binary_files_are_planes_after_a_label(tmp_path):
         cifar10(root=str(tmp_path))
 
 
+@pytest.mark.doors
 def test_reading_needs_no_tensorflow_and_no_jax(tmp_path):
     write(tmp_path)
     program = (

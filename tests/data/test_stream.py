@@ -203,6 +203,7 @@ def test_closing_ends_the_workers_even_in_the_middle_of_a_batch(numbers):
             os.kill(child, 0)
 
 
+@pytest.mark.doors
 def test_workers_end_with_a_main_process_that_was_killed(tmp_path):
     program = (
         f"import sys, time; sys.path.insert(0, {str(_SPLITS.parent)!r})\n"
@@ -224,6 +225,7 @@ def test_workers_end_with_a_main_process_that_was_killed(tmp_path):
     pytest.fail("the worker outlived the main process")
 
 
+@pytest.mark.doors
 def test_a_script_without_a_main_guard_may_use_workers(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(

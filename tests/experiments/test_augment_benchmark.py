@@ -19,6 +19,7 @@ def test_the_peers_do_what_is_measured_here():
         assert ("jitter" in steps) == set(augment.JITTER).issubset(augment.OURS[name][0])
 
 
+@pytest.mark.proofs
 def test_one_measurement_gives_images_a_second():
     augment.process.read(augment.FLAGS, ["--seconds=0.05"])
     found = augment.ours(*augment.pipeline("flip@8"))
@@ -42,6 +43,7 @@ def test_hostile_arguments_are_told(argument, words):
         augment.main([argument])
 
 
+@pytest.mark.proofs
 def test_a_peer_that_answers_is_measured_in_turns_and_one_that_cannot_is_told(tmp_path, monkeypatch, capsys):
     script = tmp_path / "peer.py"
     script.write_text(

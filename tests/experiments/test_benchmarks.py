@@ -13,6 +13,7 @@ from experiments.benchmarks.networks import LINEN, NETS, OURS, check
 WEIGHTS = {"lenet5": 61706, "resnet18_cifar": 11173962}  # as counted by hand and in the literature
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize("name", NETS)
 def test_a_network_has_the_same_weights_in_every_kit(name):
     build, _, shape, _, _ = NETS[name]
@@ -23,6 +24,7 @@ def test_a_network_has_the_same_weights_in_every_kit(name):
     assert counts[0] == counts[1] == WEIGHTS.get(name, counts[0])
 
 
+@pytest.mark.proofs
 def test_a_measured_step_trains():
     step, state, batch = steps.step_of("lenet5", OURS)
     after = jax.jit(step)(state, *batch)
@@ -30,6 +32,7 @@ def test_a_measured_step_trains():
     assert min(jax.tree.leaves(moved)) > 0
 
 
+@pytest.mark.proofs
 def test_the_kinds_of_a_breakdown_add_up_to_what_ran_and_its_operations_say_where_they_come_from():
     found = breakdown.breakdown(*steps.step_of("lenet5", OURS), steps=2)
     assert 0.2 < found["gflop"] < 0.4  # three passes over 128 of 416,520 multiplies
@@ -92,6 +95,7 @@ def test_a_convolution_that_is_none_is_refused_with_the_nearest():
         convolution.main(["--only=thick images"])
 
 
+@pytest.mark.proofs
 def test_both_sides_of_the_convolution_benchmark_compute_the_same():
     for name in ("strided 1x1", "depthwise", "series"):
         shape, window, options = convolution.CASES[name]

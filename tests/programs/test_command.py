@@ -52,6 +52,7 @@ def test_every_program_says_in_a_sentence_what_it_does():
         assert (ROOT / "experiments" / f"{name}.py").exists()
 
 
+@pytest.mark.doors
 def test_the_front_page_lists_them_and_imports_neither_jax_nor_a_program():
     done = started("-v", "-m", "cnnjax", "--help")
     assert done.returncode == 0
@@ -63,6 +64,7 @@ def test_the_front_page_lists_them_and_imports_neither_jax_nor_a_program():
     assert started("-m", "cnnjax").stdout == done.stdout
 
 
+@pytest.mark.doors
 def test_a_program_that_there_is_not_is_refused_in_a_line_with_the_nearest():
     done = started("-m", "cnnjax", "evalute", "--workdir=runs/a")
     assert (done.returncode, done.stdout) == (2, "")
@@ -70,6 +72,7 @@ def test_a_program_that_there_is_not_is_refused_in_a_line_with_the_nearest():
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.doors
 @pytest.mark.parametrize("program", ["train", "sweep", "show"])
 def test_config_alone_says_which_experiments_there_are(program):
     done = started("-m", "cnnjax", program, "--config")
@@ -78,6 +81,7 @@ def test_config_alone_says_which_experiments_there_are(program):
     assert ", digits, digits_gan, " in done.stderr
 
 
+@pytest.mark.doors
 def test_help_begins_its_commands_as_it_was_asked_for(script):
     by_module = started("-m", "cnnjax", "sweep", "--help", cwd=script.parent).stdout
     by_file = started("-m", "experiments.sweep", "--help").stdout
@@ -89,6 +93,7 @@ def test_help_begins_its_commands_as_it_was_asked_for(script):
         assert "as in cnnjax train; beside its get_config" in page
 
 
+@pytest.mark.doors
 @pytest.mark.parametrize("way", ["script", "script by its path", "module", "experiments"])
 def test_however_it_was_started_it_has_the_allocator_and_says_the_same_words_again(way, script, tmp_path):
     (tmp_path / "own.py").write_text(TOLD)
@@ -108,6 +113,7 @@ def test_however_it_was_started_it_has_the_allocator_and_says_the_same_words_aga
     assert train == f"{begin}train --config=own.py --print_config"
 
 
+@pytest.mark.doors
 def test_a_network_that_stands_in_the_folder_is_found_by_the_script_too(script, tmp_path):
     (tmp_path / "my_nets.py").write_text("def tiny(*, outputs: int, width: int = 3):\n    return None\n")
     asked = ("--config=digits", "--config.model.name=my_nets:tiny", "--print_config")

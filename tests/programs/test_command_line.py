@@ -283,6 +283,7 @@ def test_an_error_is_kept_in_a_runs_own_folder_alone_and_a_refusal_nowhere(monke
     assert "KeyError: 'lost'" in (tmp_path / "error.log").read_text()
 
 
+@pytest.mark.doors
 def test_a_signal_saves_and_ends_with_75_and_the_command_that_resumes(started, tmp_path):
     line = f"train {SMALL} --config.train.steps=100000 --config.report.steps=1 --workdir={tmp_path}"
     process = started(line)
@@ -299,6 +300,7 @@ def test_a_signal_saves_and_ends_with_75_and_the_command_that_resumes(started, t
     assert "Traceback" not in err
 
 
+@pytest.mark.doors
 def test_two_processes_train_together_and_match_one(started, tmp_path, trained):
     with socket.socket() as free:
         free.bind(("localhost", 0))

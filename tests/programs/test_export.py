@@ -36,6 +36,7 @@ def trained(root, workdir, *flags):
     return cnnjax.run(load(f"{root}/configs/digits.py", [f"--config.{flag}" for flag in flags]), workdir)
 
 
+@pytest.mark.doors
 def test_a_program_runs_in_a_process_without_this_project(run, capsys, tmp_path):
     export.main([f"--workdir={run.workdir}", "--to=stablehlo"])
     told = capsys.readouterr().out

@@ -34,6 +34,7 @@ process.start(program, "", process.flags.FlagValues())
 """
 
 
+@pytest.mark.proofs
 @pytest.mark.skipif(
     sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory as they like"
 )

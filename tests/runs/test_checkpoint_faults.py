@@ -96,10 +96,12 @@ def assert_survived(lines, workdir, reason):
     assert sorted(os.listdir(workdir / "checkpoints")) == ["1", "3"]
 
 
+@pytest.mark.doors
 def test_a_full_disk_surfaces_at_the_next_poll_and_the_next_save_works(small_disk):
     assert_survived(output(python(FULL, small_disk, "disk")), small_disk, "No space left on device")
 
 
+@pytest.mark.doors
 def test_a_refused_write_surfaces_at_the_next_poll_and_the_next_save_works(tmp_path):
     assert_survived(output(python(FULL, tmp_path, "limit")), tmp_path, "File too large")
 
@@ -131,6 +133,7 @@ with Checkpoints(sys.argv[1], keep=1, metric="m") as checkpoints:
 """
 
 
+@pytest.mark.doors
 def test_a_kill_in_the_middle_of_saving_leaves_a_whole_checkpoint(tmp_path):
     draw = random.Random(0)
     tree = {str(i): np.zeros(500) for i in range(20)}
@@ -211,6 +214,7 @@ print(refused(hold("/dev/null/no/workdir" if process == 0 else workdir).__enter_
 """
 
 
+@pytest.mark.doors
 def test_processes_that_train_together_restore_what_the_first_has_read(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -225,6 +225,7 @@ with Report(sys.argv[1], total_steps=9, quiet=True) as report:
 """
 
 
+@pytest.mark.doors
 def test_lines_wait_while_the_disk_is_full(tmp_path):
     done = run(FULL, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -246,6 +247,7 @@ with Report(sys.argv[1], total_steps=9) as report:
 """
 
 
+@pytest.mark.doors
 def test_a_reader_who_leaves_does_not_stop_the_run(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)

@@ -56,6 +56,7 @@ with Stop() as stop:
 """
 
 
+@pytest.mark.doors
 def test_the_second_signal_stops_at_once():
     process = python(WAITING)
     assert process.stdout.readline() == "ready\n"
@@ -87,6 +88,7 @@ with Stop() as stop:
 """
 
 
+@pytest.mark.doors
 def test_the_second_signal_stops_even_a_compilation():
     process = python(COMPILING)
     assert process.stdout.readline() == "ready\n"
@@ -129,6 +131,7 @@ with Stop() as stop:
 """
 
 
+@pytest.mark.doors
 def test_ending_a_forked_worker_is_no_wish_to_stop():
     process = python("import warnings; warnings.simplefilter('ignore')\n" + FORKING)
     out, err = process.communicate(timeout=30)
@@ -139,6 +142,7 @@ def nap():
     time.sleep(30)
 
 
+@pytest.mark.doors
 def test_ending_a_spawned_worker_is_no_wish_to_stop():
     with Stop() as stop:
         worker = multiprocessing.get_context("spawn").Process(target=nap)
@@ -169,6 +173,7 @@ with Stop() as stop:
 """
 
 
+@pytest.mark.doors
 def test_a_signal_to_one_process_stops_all_at_the_same_step():
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -63,6 +63,7 @@ def holder(tmp_path):
         process.stderr.close()
 
 
+@pytest.mark.doors
 def test_a_second_process_is_told_who_holds_the_workdir(tmp_path, holder):
     process = holder()
     with pytest.raises(WorkdirLocked) as caught, hold(tmp_path):
@@ -76,6 +77,7 @@ def test_a_second_process_is_told_who_holds_the_workdir(tmp_path, holder):
     assert caught.value.exit_code == 7
 
 
+@pytest.mark.doors
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, holder):
     process = holder()
     process.kill()
@@ -85,6 +87,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, holder):
         assert read_json(tmp_path / "lock.json")["pid"] == os.getpid()
 
 
+@pytest.mark.doors
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="who is alive is read from /proc")
 def test_orphans_of_a_dead_process_do_not_keep_its_lock(tmp_path, holder):
     process = holder("fork")

@@ -77,6 +77,7 @@ def test_points_that_die_raise_or_hang_are_tried_again_and_those_that_are_dead_a
     assert f"{runs[1].name}: stopped from outside; goes on from its checkpoint" in said
 
 
+@pytest.mark.doors
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stop_reaches_every_worker_and_none_outlives_who_supervises(number, tmp_path):
     (run,) = resolved(get_config(), sweep()[:1], tmp_path)

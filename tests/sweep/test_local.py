@@ -27,6 +27,7 @@ def whole(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.doors
 def test_killed_and_started_again_it_has_the_same_table_and_a_second_process_is_told_who_holds_it(whole, tmp_path):
     names = [row["point"] for row in table_of(whole).rows]
     gate, metrics = tmp_path / "gate", tmp_path / names[0] / "metrics.jsonl"
@@ -47,6 +48,7 @@ def test_killed_and_started_again_it_has_the_same_table_and_a_second_process_is_
     assert {name: lines(tmp_path / name) for name in names} == {name: lines(whole / name) for name in names}
 
 
+@pytest.mark.doors
 def test_a_point_that_another_process_trains_is_left_to_it_and_the_others_train_together(tmp_path):
     runs = resolved(get_config(), sweep(), tmp_path)
     with hold(runs[0].workdir):

@@ -71,6 +71,7 @@ def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp
     assert table_of(stopped).text() == table_of(straight).text()
 
 
+@pytest.mark.doors
 def test_a_population_that_is_killed_between_two_saves_goes_on_to_the_same_table(tmp_path):
     straight, killed, gate = tmp_path / "straight", tmp_path / "killed", tmp_path / "gate"
     runs, dead = evolve(get_config("gated"), space(), straight, members=4, goal=GOAL, strategy="map", **SILENT)
@@ -109,6 +110,7 @@ def test_a_search_without_optuna_says_what_to_install(tmp_path, monkeypatch):
         search(get_config(), space(), tmp_path)
 
 
+@pytest.mark.doors
 def test_a_search_asks_for_packs_prunes_and_killed_in_the_middle_it_goes_on_to_the_same_table(tmp_path):
     pytest.importorskip("optuna", reason="the extra search is not installed")
     options = {"sampler": "tpe", "pruner": "median", "together": 4, "trials": 8, "goal": GOAL, "strategy": "turns"}

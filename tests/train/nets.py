@@ -3,26 +3,45 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from cnnjax.layers import BatchNorm, Conv, Dense, Dropout
+from cnnjax.layers import BatchNorm, Conv, Dense, Dropout, activation
 from cnnjax.ops import avg_pool, max_pool, pixel_shuffle, pixel_unshuffle
 
 
-def small(*, outputs: int, width: int = 4, norm_group: int = 0, dropout: float = 0.3) -> nn.Module:
-    """A convolution, batch normalisation, dropout and a dense layer."""
-    return Small(outputs, width, norm_group, dropout)
+def small(*, outputs: int, width: int = 4, norm_group: int = 0, grouped: int = 0, dropout: float = 0.3) -> nn.Module:
+    """A convolution, batch normalisation, dropout and a dense layer; `grouped`: a second one over so many examples."""
+    return Small(outputs, width, norm_group, grouped, dropout)
 
 
 class Small(nn.Module):
     outputs: int
     width: int
     norm_group: int
+    grouped: int
     dropout: float
 
     @nn.compact
     def __call__(self, x, train=False):
         x = Conv(self.width, 3, 2, name="conv")(x)
         x = nn.relu(BatchNorm(group=self.norm_group, name="norm")(x, train))
+        x = BatchNorm(group=self.grouped, name="norm2")(x, train) if self.grouped else x
         x = Dropout(self.dropout)(avg_pool(x, 4), train)
+        return Dense(self.outputs, name="head")(x.reshape(x.shape[0], -1))
+
+
+def layered(*, outputs: int, activation: str = "relu") -> nn.Module:
+    """A small net whose layers have names to freeze, scale and group by: two convolutions and a dense layer."""
+    return Layered(outputs, activation)
+
+
+class Layered(nn.Module):
+    outputs: int
+    activation: str
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        bend = activation(self.activation)
+        x = bend(Conv(4, 3, 2, name="c1")(avg_pool(x, 2)))
+        x = bend(Conv(16, 3, 2, name="c3")(x))
         return Dense(self.outputs, name="head")(x.reshape(x.shape[0], -1))
 
 

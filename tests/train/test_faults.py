@@ -10,7 +10,8 @@ import cnnjax
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.data.stream import order
 from cnnjax.train.loop import Diverged, Preempted
-from tests.train.test_resume import StopAt, lines, same
+from tests.train.test_resume import StopAt
+from tests.trainings import lines, same
 
 COUNT, BATCH = 1437, 64
 

@@ -12,6 +12,9 @@ from cnnjax.config import ConfigError, augmentation, change, experiment, section
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import prepare
 from cnnjax.train.step import bind
+from tests import trainings
+from tests.trainings import equal as same
+from tests.trainings import prepared_once
 
 FROZEN = ("stem", "stage1")
 
@@ -34,12 +37,8 @@ def config(*, outputs=10, train=(), **optimizer):
 
 def started(made):
     """A prepared, its state at step 0, and what was said of it."""
-    prepared, said = prepare(made), []
+    prepared, said = prepared_once(made), []
     return prepared, with_initial_weights(prepared, prepared.layout.replicate(prepared.start()), said.append), said
-
-
-def same(a, b):
-    return jax.tree.all(jax.tree.map(lambda x, y: bool(np.array_equal(x, y)), a, b))
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +128,7 @@ def test_a_run_that_goes_on_keeps_its_checkpoint_and_needs_its_origin_no_more(tm
 
 def stepped(made):
     """The variables at a run's step 0 and after its first step."""
-    prepared = prepare(made)
-    state = prepared.layout.replicate(prepared.start())
-    before = jax.tree.map(np.asarray, {"params": state.params, **state.model_state})
-    batches = prepared.batches(prepared.source.train).batches(0, 1)
-    store = prepared.store(prepared.source.train)
-    state, _ = prepared.step(state, store, prepared.layout.share(batches, 2), np.int32(1))
-    return before, jax.tree.map(np.asarray, {"params": state.params, **state.model_state})
+    return [{"params": state.params, **state.model_state} for state in trainings.stepped(made)]
 
 
 def test_frozen_parts_keep_their_parameters_and_their_statistics():
@@ -148,7 +141,7 @@ def test_frozen_parts_keep_their_parameters_and_their_statistics():
 
 
 def test_a_frozen_part_answers_in_training_as_in_evaluation():
-    prepared = prepare(config(freeze=FROZEN))
+    prepared = prepared_once(config(freeze=FROZEN))
     state = prepared.start()
     x = jax.random.normal(jax.random.key(1), (8, 28, 28, 1))
     variables = {"params": state.params, **state.model_state}
@@ -172,7 +165,7 @@ def test_a_norm_layer_trains_where_one_of_its_parameters_does():
 
 
 def test_frozen_parameters_get_no_gradient_that_clipping_could_count():
-    prepared = prepare(config(freeze=FROZEN))
+    prepared = prepared_once(config(freeze=FROZEN))
     state = prepared.start()
     net = bind(prepared.program, prepared.program.parts(state.hparams).net, state.model_state, train=True)
     fields = {"image": np.ones((2, 28, 28, 1), np.float32)}

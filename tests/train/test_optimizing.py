@@ -8,12 +8,13 @@ import pytest
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.train import optimizers
 from cnnjax.train.job import prepare
+from tests.trainings import stepped
 
 
 def config(*, steps=4, batch=32, **optimizer):
     return experiment(
         data=section("data", "digits"),
-        model=section("models", "lenet5", activation="relu"),
+        model=section("models", "tests.train.nets:layered"),
         task=section("tasks", "classification"),
         augment=augmentation(train=("normalize",), eval=("normalize",)),
         optimizer=section("optimizers", "sgd", **{"lr": 0.1, **optimizer}),
@@ -24,12 +25,8 @@ def config(*, steps=4, batch=32, **optimizer):
 
 def moved(made):
     """Parameters before and after the run's first step, and its sums."""
-    prepared = prepare(made)
-    state = prepared.layout.replicate(prepared.start())
-    before = jax.tree.map(np.asarray, state.params)
-    batches = prepared.layout.share(prepared.batches(prepared.source.train).batches(0, 1), 2)
-    state, _ = prepared.step(state, prepared.store(prepared.source.train), batches, np.int32(1))
-    return before, jax.tree.map(np.asarray, state.params), jax.tree.map(np.asarray, state.sums)
+    before, after = stepped(made)
+    return before.params, after.params, after.sums
 
 
 def distance(before, after):

@@ -24,7 +24,7 @@ def config(**train):
     """Convolutions, batch norm, dropout, crops, mixup and averaging: whatever could depend on a device's share."""
     return experiment(
         data=section("data", "digits"),
-        model=section("models", "tests.train.nets:small"),
+        model=section("models", "tests.train.nets:small", **dict(train.pop("net", {}))),
         task=section("tasks", "classification", smoothing=0.1),
         augment=augmentation(train=("crop", "normalize", "mixup"), eval=("normalize",), crop={"padding": 3}),
         optimizer=section("optimizers", "sgd", lr=0.1, ema=0.9, clip=1.0, accumulate=train.pop("accumulate", 1)),
@@ -64,10 +64,11 @@ def furthest(a, b):
     ],
 )
 def test_in_float64_every_way_to_spread_ten_steps_gives_the_same_state(accumulate, ways):
+    whole = {"precision": "float64", "net": {"grouped": 8}, "accumulate": accumulate}  # examples, not a device's share
     with jax.enable_x64(True):
-        losses, state, _ = trained(config(precision="float64", parallel="jit", devices=1, accumulate=accumulate))
+        losses, state, _ = trained(config(parallel="jit", devices=1, **whole))
         for mode, devices in ways:
-            other = trained(config(precision="float64", parallel=mode, devices=devices, accumulate=accumulate))
+            other = trained(config(parallel=mode, devices=devices, **whole))
             what = f"{mode} on {devices}"
             np.testing.assert_allclose(other[0], losses, rtol=1e-9, err_msg=what)
             # normalised values are cast to the sums' float32 in the report alone; the state is compared whole
@@ -97,19 +98,6 @@ def test_several_steps_a_dispatch_give_the_same_numbers_whatever_their_number():
     state = trained(config(parallel="jit", devices=1, dispatch=5))[1]
     for name, value in jax.tree_util.tree_leaves_with_path(state):
         np.testing.assert_array_equal(value, dict(jax.tree_util.tree_leaves_with_path(reference))[name], str(name))
-
-
-def test_statistics_groups_count_examples_not_devices():
-    def grouped(mode, devices):
-        changed = config(parallel=mode, devices=devices, precision="float64").copy_and_resolve_references()
-        with changed.unlocked():
-            changed.model.norm_group = 8
-        return trained(changed)
-
-    with jax.enable_x64(True):
-        losses = grouped("jit", 1)[0]
-        for mode, devices in SOME[:1]:
-            np.testing.assert_allclose(grouped(mode, devices)[0], losses, rtol=1e-9, err_msg=f"{mode} {devices}")
 
 
 def test_bfloat16_trains_with_parameters_and_statistics_in_float32():

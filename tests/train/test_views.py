@@ -11,12 +11,20 @@ from cnnjax.config import ConfigError, augmentation, experiment, load, section
 from cnnjax.tasks import Task, count, supervised
 from cnnjax.train.job import prepare
 
+SMALL = tuple(
+    f"--config.{flag}"
+    for flag in (
+        *("model.name=mlp", "model.hidden=16", "augment.train=normalize", "train.devices=1"),
+        *("report.quiet=true", "report.tensorboard=false", "report.curves=false"),
+    )
+)
+
 
 def prepared(**evaluation):
     return prepare(
         experiment(
             data=section("data", "digits"),
-            model=section("models", "lenet5", activation="relu"),
+            model=section("models", "mlp", hidden=(16,)),
             task=section("tasks", "classification"),
             augment=augmentation(train=("normalize",), eval=("normalize",)),
             optimizer=section("optimizers", "sgd"),
@@ -46,8 +54,8 @@ def test_metrics_with_views_are_those_of_averaged_probabilities():
 
 
 def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
-    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", "--config.report.quiet=true")
-    trained = cnnjax.run(load("configs/digits.py", (*flags, "--config.report.tensorboard=false")), tmp_path)
+    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", *SMALL)
+    trained = cnnjax.run(load("configs/digits.py", flags), tmp_path)
     fields = trained.source.test.read(np.arange(len(trained.source.test)))
     found = trained.predict(fields["image"])
     accuracy = float(np.mean(found["label"] == fields["label"]))
@@ -57,8 +65,8 @@ def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
 
 
 def test_outputs_that_are_no_logits_are_averaged_as_they_are(tmp_path, at_home):
-    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", "--config.report.quiet=true")
-    flags = (*flags, "--config.task.name=tests.train.test_views:brightness", "--config.report.tensorboard=false")
+    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", *SMALL)
+    flags = (*flags, "--config.task.name=tests.train.test_views:brightness")
     trained = cnnjax.run(load("configs/digits.py", flags), tmp_path)
     images = trained.source.test.arrays["image"][:4]
     seen = ((images / 255 - trained.facts.mean[0]) / trained.facts.std[0]).astype(np.float32)

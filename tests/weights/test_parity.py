@@ -48,7 +48,19 @@ def shapes_of(net, image):
     )
 
 
-@pytest.mark.parametrize("name", GIVEN + MORE)
+# a net of each family, as each dialect names it; the others are longer alone
+QUICK = (
+    *("alexnet", "resnet18", "vgg16_bn", "googlenet", "mobilenet_v2", "mobilenet_v3_small", "r2plus1d_18", "r3d_18"),
+    *("convnext_tiny", "timm_convnext_tiny", "timm_mobilenetv2_100", "timm_vgg11"),
+)
+
+
+def quick(*names):
+    """Every net: those named for `make test`, the others for `make proofs`."""
+    return [name if name in names else pytest.param(name, marks=pytest.mark.proofs) for name in GIVEN + MORE]
+
+
+@pytest.mark.parametrize("name", quick(*QUICK))
 def test_every_name_of_the_file_is_known_and_nothing_is_missing(root, name):
     names, image, _ = fixture(root, name)
     net = net_of(name)
@@ -62,18 +74,7 @@ def test_every_name_of_the_file_is_known_and_nothing_is_missing(root, name):
         assert transfer._ours(empty, leaf[-1], leaves[leaf].shape, sides) is not None, target
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "alexnet",
-        "resnet18",
-        *(
-            pytest.param(name, marks=pytest.mark.proofs)
-            for name in (*GIVEN, *MORE)
-            if name not in ("alexnet", "resnet18")
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", quick("resnet18"))
 def test_a_net_answers_as_pytorch_does_and_writes_the_same_file_back(root, tmp_path, name):
     names, image, answer = fixture(root, name)
     tensors = {key: tensor(key, shape) for key, shape in names.items()}
