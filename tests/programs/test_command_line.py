@@ -59,7 +59,7 @@ def started():
 
     def typed(line):
         name, *argv = shlex.split(line)
-        environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+        environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
         command = [sys.executable, "-m", f"experiments.{name}", *argv]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         processes.append(subprocess.Popen(command, **pipes, text=True, env=environment, cwd=ROOT))
