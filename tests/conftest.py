@@ -52,6 +52,18 @@ def at_home(monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def digits_run(tmp_path_factory):
+    """A small net that has seen the digits for a moment: for whatever reads a run and does not mind which."""
+    import cnnjax
+    from cnnjax.config import load
+
+    flags = "train.steps=20 train.devices=1 model.name=mlp model.hidden=32 augment.train=normalize eval.test=no"
+    quiet = "report.quiet=yes report.tensorboard=no report.curves=no"
+    made = load(str(ROOT / "configs" / "digits.py"), [f"--config.{flag}" for flag in f"{flags} {quiet}".split()])
+    return cnnjax.run(made, tmp_path_factory.mktemp("digits") / "run")
+
+
+@pytest.fixture(scope="session")
 def train_apart():
     """A function that trains a config of the repository by the command line, in a process of its own, and loads it.
 

@@ -21,6 +21,11 @@ def spent() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in of)
 
 
+def over(seconds: float, marks: str) -> float:
+    """By how much this is over the budget of what such marks select; what has none may spend what it likes."""
+    return max(0.0, seconds - BUDGETS.get(marks, float("inf")))
+
+
 class Spending:
     """Sums what tests spent, workers' included."""
 
@@ -62,9 +67,8 @@ class Spending:
     def excess(self) -> float:
         """By how much the whole is over its budget; 0 where files or tests were picked by name."""
         option = self.config.option
-        if option.keyword or option.collectonly or self.config.args != self.config.getini("testpaths"):
-            return 0.0
-        return max(0.0, self.total() - BUDGETS.get(option.markexpr, float("inf")))
+        whole = not option.keyword and not option.collectonly and self.config.args == self.config.getini("testpaths")
+        return over(self.total(), option.markexpr) if whole else 0.0
 
     def pytest_terminal_summary(self, terminalreporter):
         write = terminalreporter.write_line

@@ -1,5 +1,7 @@
 """The programs as a user types them: what they print, and the code that they end with."""
 
+import contextlib
+import io
 import json
 import os
 import shlex
@@ -27,18 +29,25 @@ SMALL = f"{DIGITS} --config.model.name=mlp --config.model.hidden=8 --config.augm
 SHORT = f"{SMALL} --config.train.steps=4 --config.eval.steps=2 --config.train.batch=32 --config.report.tensorboard=no"
 
 
+def typed_here(line):
+    """The exit code of a command, in this process."""
+    name, *argv = shlex.split(line)
+    program = PROGRAMS[name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [program.__file__, *argv])
+        with pytest.raises(SystemExit) as ended:
+            process.start(program.main, program.__doc__, program.FLAGS)
+    return ended.value.code
+
+
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(capsys):
     """run("train --dry_run …") -> (exit code, what it printed, what it complained), in this process."""
 
     def typed(line):
-        name, *argv = shlex.split(line)
-        program = PROGRAMS[name]
-        monkeypatch.setattr(sys, "argv", [program.__file__, *argv])
-        with pytest.raises(SystemExit) as ended:
-            process.start(program.main, program.__doc__, program.FLAGS)
+        code = typed_here(line)
         printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
+        return code, printed.out, printed.err
 
     return typed
 
@@ -50,7 +59,7 @@ def started():
 
     def typed(line):
         name, *argv = shlex.split(line)
-        environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+        environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
         command = [sys.executable, "-m", f"experiments.{name}", *argv]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         processes.append(subprocess.Popen(command, **pipes, text=True, env=environment, cwd=ROOT))
@@ -63,13 +72,13 @@ def started():
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, started) -> Path:
-    """The workdir of a short run, trained by the program in a process of its own."""
+def trained(tmp_path_factory) -> Path:
+    """The workdir of a short run."""
     workdir = tmp_path_factory.mktemp("run") / "a"
-    process = started(f"train {SHORT} --workdir={workdir}")
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    (workdir.parent / "printed").write_text(out + err)
+    printed = io.StringIO()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        assert typed_here(f"train {SHORT} --workdir={workdir}") == 0
+    (workdir.parent / "printed").write_text(printed.getvalue())
     return workdir
 
 
@@ -140,9 +149,9 @@ def test_a_dry_run_shows_shapes_cost_memory_plan_and_schedule(run):
 def test_a_run_ends_with_a_table_and_what_to_type_next(trained):
     printed = (trained.parent / "printed").read_text()
     assert "accuracy" in printed
-    assert f"python -m experiments.evaluate --workdir={trained}" in printed
+    assert process.command("evaluate", f"--workdir={trained}") in printed
     assert f"tensorboard --logdir={trained}" in printed
-    assert f"python -m experiments.train {SHORT} --workdir={trained}" in printed
+    assert process.command("train", *SHORT.split(), f"--workdir={trained}") in printed
     assert (trained / "curves.png").exists()
     assert json.loads((trained / "config.json").read_text())["config"]["train"]["steps"] == 4
 

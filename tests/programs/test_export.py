@@ -25,10 +25,9 @@ assert "cnnjax" not in sys.modules
 QUIET = ["train.steps=1", "train.devices=1", "eval.test=no", "report.quiet=yes", "report.tensorboard=no"]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, root):
-    """A net after one step."""
-    return trained(root, tmp_path_factory.mktemp("export") / "run", "model.name=mlp", "model.hidden=16")
+@pytest.fixture
+def run(digits_run):
+    return digits_run
 
 
 def trained(root, workdir, *flags):

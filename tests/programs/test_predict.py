@@ -8,22 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cnnjax
 from cnnjax import models, weights
-from cnnjax.config import ConfigError, load
+from cnnjax.config import ConfigError
 from cnnjax.data import Facts
 from cnnjax.programs import _asking, _served, predict, process
 
 MODEL = "--model=resnet20"
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, root):
-    """A net that has seen the digits for a moment."""
-    flags = "train.steps=20 train.devices=1 model.name=mlp model.hidden=32 augment.train=normalize eval.test=no"
-    quiet = "report.quiet=yes report.tensorboard=no report.curves=no"
-    made = load(f"{root}/configs/digits.py", [f"--config.{flag}" for flag in f"{flags} {quiet}".split()])
-    return cnnjax.run(made, tmp_path_factory.mktemp("predict") / "run")
+@pytest.fixture
+def run(digits_run):
+    return digits_run
 
 
 @pytest.fixture

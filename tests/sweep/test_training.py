@@ -115,9 +115,8 @@ def test_auto_times_every_strategy_of_a_long_pack_and_trains_by_the_quickest(tmp
     assert said[:4] == [f"trying {name} with 2 members: compiling, then 3 steps" for name in STRATEGIES]
     assert said[4].endswith(f"training by {strategy}")
     assert times[strategy] == min(times.values())
-    for run in pack.runs:
-        solo = cnnjax.run(run.config, tmp_path / "alone" / run.name)
-        assert_equal(run, solo, exact=False)
+    run = pack.runs[-1]
+    assert_equal(run, cnnjax.run(run.config, tmp_path / "alone"), exact=False)
 
 
 def test_a_signal_ends_the_trial_of_strategies_before_the_next_step(tmp_path, monkeypatch):
