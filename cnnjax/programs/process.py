@@ -1,12 +1,12 @@
 """What the programs share: flags read, processes connected, and every error turned into an exit code and a line."""
 
-import difflib
 import os
 import platform
 import re
 import shlex
 import shutil
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,15 @@ from absl import flags, logging
 
 import cnnjax
 from cnnjax.config import ConfigError
+from cnnjax.programs._unknown_flags import hint
 
 __all__ = ["command", "connect", "define_devices", "exit_code", "program_of", "read", "start"]
 
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators say it, and as the CPU does
 _ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
 _PACKAGE = str(Path(cnnjax.__file__).parent)
+_PYTHON = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_NOT_THEIRS = (_PACKAGE, *_PYTHON)  # where a user's own files are not
 
 
 def define_devices(values: flags.FlagValues) -> None:
@@ -82,10 +85,8 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
     try:
         left = values([sys.argv[0], *argv])[1:]
     except flags.UnrecognizedFlagError as error:
-        hint = f"; write --config.{error.flagname}=…" if "." in error.flagname.strip(".") else ""
-        close = [f"--{name}" for name in difflib.get_close_matches(error.flagname, [*values, "config"])]
-        hint = hint or (f"; nearest: {', '.join(close)}" if close else "; --help shows the flags")
-        raise ConfigError(f"--{error.flagname} is not a flag{hint}") from error
+        end = hint(values, error.flagname, str(error.flagvalue or "").partition("=")[2])
+        raise ConfigError(f"--{error.flagname} is not a flag{end}") from error
     except flags.IllegalFlagValueError as error:
         _, _, given = str(error).partition("--")
         name, _, value = given.partition("=")
@@ -96,7 +97,7 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
     except flags.Error as error:
         raise ConfigError(str(error)) from error
     if left:
-        raise ConfigError(f"{left[0]!r} is not a flag; write --name=value")
+        raise ConfigError(f"{left[0]!r} is not a flag; write --name=value, with quotes about a value that has blanks")
 
 
 def connect(values: flags.FlagValues) -> None:
@@ -170,6 +171,9 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
     code = exit_code(error)
     workdir = Path(getattr(values, "workdir", "")) if values.is_parsed() else Path()
     story = ""
+    if code == 1 and (missing := _missing_devices()):
+        print(missing, file=sys.stderr)
+        return ConfigError.exit_code
     if code != 7 and workdir != Path() and workdir.is_dir():
         from cnnjax.runs.workdir import record_error
 
@@ -183,10 +187,49 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
         if not story:
             traceback.print_exception(error)
         line = (str(error).strip().splitlines() or [""])[0]
+        own = _own_frame(error)
         print(f"{type(error).__name__}: {line[:200]}{story}", file=sys.stderr)
+        if own:
+            print(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}", file=sys.stderr)
     else:
-        print(error, file=sys.stderr)
+        first, *rest = str(error).split("\n")
+        own = _own_frame(error) if code == 2 else None
+        where = f" ({_shown(own.filename)}, line {own.lineno})" if own else ""
+        print("\n".join([f"{first}{where}", *rest]), file=sys.stderr)
     return code
+
+
+def _missing_devices() -> str:
+    """What is wrong where JAX was told to run on devices that are not here; else ""."""
+    if not (wanted := os.environ.get("JAX_PLATFORMS", "")):
+        return ""
+    import jax
+
+    try:
+        jax.devices()
+    except Exception:
+        return (
+            f"JAX_PLATFORMS is {wanted!r}, but JAX finds no such device here\n"
+            "leave it out to train on what there is, or install JAX for that device, as the README says"
+        )
+    return ""
+
+
+def _own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Where in the user's own files an error came up: the last frame in neither this package, others, nor Python."""
+    named = None
+    while error is not None and named is None:
+        for frame in traceback.extract_tb(error.__traceback__):
+            path = Path(frame.filename)
+            if path.is_file() and not any(path.is_relative_to(place) for place in _NOT_THEIRS):
+                named = frame
+        error = error.__cause__
+    return named
+
+
+def _shown(file: str) -> str:
+    """A file as one would type it here."""
+    return str(Path(file).relative_to(Path.cwd()) if Path(file).is_relative_to(Path.cwd()) else file)
 
 
 def exit_code(error: BaseException) -> int:

@@ -34,8 +34,10 @@ def classification(
     """
     refuse_misfits(classification, locals(), path="task.")
     if facts.classes < 2:
+        found = f"one class, {facts.names[0]!r}" if facts.names else "no classes"
         raise ValueError(
-            f"task.name is 'classification', but the data has {facts.classes} classes; it needs at least 2"
+            f"task.name is 'classification', but the data has {found}; it needs at least 2\n"
+            "each directory of a folder is a class; other data give `label` and their `names`"
         )
     if top >= facts.classes:
         raise ValueError(f"task.top is {top}; it must be below the number of classes, {facts.classes}")
@@ -54,7 +56,12 @@ def classification(
     def loss_of(outputs, batch):
         value = each(main_output(outputs), batch)
         if isinstance(outputs, dict):
-            value += auxiliary * sum(each(logits, batch) for name, logits in outputs.items() if name != "main")
+            others = {name: logits for name, logits in outputs.items() if name != "main"}
+            for name, logits in others.items():
+                if logits.shape != main_output(outputs).shape:
+                    wanted = f"an auxiliary head has the shape of main, {main_output(outputs).shape}"
+                    raise ValueError(f"the net's output {name!r} is {logits.shape}; {wanted}")
+            value += auxiliary * sum(each(logits, batch) for logits in others.values())
         return value, jnp.ones_like(value)
 
     def tally(outputs, batch):
@@ -77,6 +84,7 @@ def classification(
         summarize=lambda sums, rows: _accuracies(sums) | (_tables(rows, facts.classes) if rows else {}),
         metric="accuracy",
         views="probabilities",
+        rank=2,
     )
 
 

@@ -25,14 +25,14 @@ def segmentation(facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
     are 255 around it. Table: `confusion` (K, K) of pixels, truth and guess, of up to 64 classes.
     """
     if not (names := facts.extra.get("segment_names", ())):
-        raise ValueError("task.name is 'segmentation', but the data has no segments (facts.extra['segment_names'])")
+        raise ValueError(
+            "task.name is 'segmentation', but the data has no segments (facts.extra['segment_names']); "
+            "choose a data.name that has them, or another task.name"
+        )
     classes = len(names)
 
     def aligned(outputs, batch):
         logits = main_output(outputs)
-        if logits.ndim != 4:
-            wanted = f"segmentation needs maps (B, h, w, {classes}); choose another model.name, such as unet"
-            raise ValueError(f"the net's outputs are {logits.shape}, {wanted}")
         return logits, _centre(batch["segments"], logits.shape[1:3])
 
     def criterion(outputs, batch):
@@ -75,6 +75,7 @@ def segmentation(facts, *, ignore: int = 255, dice: NonNegative = 0.0) -> Task:
         summarize=functools.partial(_summary, names),
         metric="miou",
         views="probabilities",
+        rank=4,
     )
 
 

@@ -1,6 +1,7 @@
 """Everything that a run needs before its first step: data, program, compiled step, and the state it starts from."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,15 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.source import Part, Source, check
+from cnnjax.augment.pipeline import black_and_white
+from cnnjax.config import ConfigError
+from cnnjax.data.source import Facts, Part, Source, check
 from cnnjax.data.stream import Stream, into_memory, passes
 from cnnjax.ops import single_use_options
+from cnnjax.runs.lines import more_is_better
+from cnnjax.tasks.contract import once
+from cnnjax.train._contract import check_answers, check_call, check_outputs, explained, metrics_of
 from cnnjax.train._views import check_views
 from cnnjax.train.parallel import Layout, MemberLayout
 from cnnjax.train.plan import Plan, resolve
-from cnnjax.train.program import Parts, Program
+from cnnjax.train.program import Parts, Program, facts_seen
 from cnnjax.train.state import State, key_for
-from cnnjax.train.step import eval_step, summed, train_step
+from cnnjax.train.step import eval_step, evaluated, summed, train_step
 
 __all__ = ["PreparedRun", "prepare", "valid_rows"]
 
@@ -84,22 +90,86 @@ class PreparedRun:
         task = self.program.parts({path: float(value) for path, value in state.hparams.items()}).task
         return {"loss": float(sums["loss"] / max(sums["weight"], 1e-30)), **task.summarize(sums["task"], rows)}
 
+    def check(self) -> None:
+        """Refuses, before anything compiles, data, task and network that do not fit together.
+
+        What is traced here, the start traces no more. Of our own nets the first weights say how they are evaluated.
+        """
+        state, _ = self.outline(), self.goal
+        task = self.program.parts(sections.numeric(self.config)).task
+        if task.forward is once and not any(":" in name for name in _names(self.config["model"])):
+            return
+
+        def answered(state: State, fields: Mapping) -> None:
+            parts = self.program.parts(state.hparams)
+            net, fields, key = evaluated(self.program, parts, state.model_state, fields)
+            _, _, (outputs, _) = parts.task.loss(net, state.params, fields, key)
+            check_answers(parts.task, outputs, parts.task.forward(net, state.params, fields, key)[0], fields)
+
+        jax.eval_shape(answered, state, self._shapes(1))
+
+    @functools.cached_property
+    def goal(self) -> tuple[str, bool]:
+        """The metric by which checkpoints and points are chosen, and whether more of it is better.
+
+        Refuses one that the task does not give, where its summary of made sums and rows can be had.
+        """
+        task, wanted = self.program.parts(sections.numeric(self.config)).task, self.config["checkpoint"]["metric"]
+        metric = wanted or task.metric
+        if metric not in ("loss", task.metric):
+            state = self.outline()
+            variables = {"params": state.params, "model_state": state.model_state}
+            shapes = jax.eval_shape(eval_step(self.program), variables, state.hparams, {}, self._shapes(1))
+            sums, rows = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), shapes)
+            if known := metrics_of(task, sums["task"], rows):
+                raw = [f"raw_{name}" for name in known] if self.plan.ema else []
+                sections.one_of(metric, [*known, *raw], path="checkpoint.metric")
+        return metric, more_is_better(metric, {task.metric: task.higher})
+
+    def _shapes(self, count: int) -> dict:
+        """The shapes of so many examples as a step is given them."""
+        like, fields = jax.ShapeDtypeStruct, self.source.facts.fields
+        batch = {name: like((count, *shape), dtype) for name, (shape, dtype) in fields.items()}
+        words = (("index", jnp.int32), ("epoch", jnp.int32), ("valid", jnp.float32))
+        return batch | {name: like((count,), dtype) for name, dtype in words}
+
     def start(self) -> State:
         """The state before the first step, on the host's default device."""
         return self.initial()(self.config["seed"], sections.numeric(self.config))
 
     def outline(self) -> State:
         """The shapes of the state before the first step; nothing is drawn."""
-        initial = self.initial(compiled=False)
-        return jax.eval_shape(lambda: initial(self.config["seed"], sections.numeric(self.config)))
+        return self._outline
 
-    def initial(self, *, compiled: bool = True) -> Callable:
+    @functools.cached_property
+    def _outline(self) -> State:
+        """Traces the first weights, and the step for what it adds up: whoever starts the run finds both traced."""
+        like, numbers = jax.ShapeDtypeStruct, sections.numeric(self.config)
+        seed, hparams = like((), jnp.uint32), {path: like((), jnp.float32) for path in numbers}
+        drawn = self._drawn.eval_shape(seed, hparams, self._shapes(len(self._rows)))
+        state = jax.eval_shape(lambda: _begun(seed, hparams, drawn, {}))
+        batch = self._shapes(self.plan.batch // self.plan.accumulate)  # whole: groups of statistics count examples
+        return state.replace(sums=jax.eval_shape(summed(self.program), state, batch))
+
+    def initial(self) -> Callable:
         """make(seed, hparams) -> the state before the first step with these; compiled once for any of them."""
-        fields, wants_images = self._looked_at()
+        fields, sums = self._looked_at(), self.outline().sums
+
+        def start(seed: int, hparams: Mapping) -> State:
+            seed = jnp.uint32(seed)
+            hparams = {path: jnp.float32(value) for path, value in hparams.items()}
+            zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sums)
+            return _begun(seed, hparams, self._drawn(seed, hparams, fields), zeros)
+
+        return start
+
+    @functools.cached_property
+    def _drawn(self) -> Callable:
+        """(params, model_state, opt_state, ema) of a seed, numbers and the examples looked at, compiled."""
 
         def make(seed, hparams, fields):
             parts = self.program.parts(hparams)
-            variables = self._variables(seed, parts, fields, wants_images)
+            variables = self._variables(seed, parts, fields)
             params, model_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
             if self.plan.precision == "float64":
                 params, model_state = jax.tree.map(lambda x: x.astype(jnp.float64), (params, model_state))
@@ -111,67 +181,87 @@ class PreparedRun:
             ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
             return params, model_state, memory, jax.tree.map(jnp.copy, ema)
 
-        options, zeros = single_use_options(jax.default_backend()), []
-        drawn = jax.jit(make, compiler_options=options) if compiled else make
+        return jax.jit(make, compiler_options=single_use_options(jax.default_backend()))
 
-        def start(seed: int, hparams: Mapping) -> State:
-            seed = jnp.uint32(seed)
-            hparams = {path: jnp.float32(value) for path, value in hparams.items()}
-            params, model_state, memory, ema = drawn(seed, hparams, fields)
-            counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
-            state = State(
-                seed=seed,
-                params=params,
-                model_state=model_state,
-                opt_state=memory,
-                ema=ema,
-                hparams=hparams,
-                sums={},
-                **counters,
-            )
-            zeros[:] = zeros or [self._no_sums(state, fields)]  # tracing the step for its shapes takes a while
-            return state.replace(sums=jax.tree.map(jnp.copy, zeros[0]))
+    @functools.cached_property
+    def _rows(self) -> np.ndarray:
+        """The examples that initialisation is shown: one, or many where the net looks at their values."""
+        net, examples = self.program.parts(sections.numeric(self.config)).net, len(self.source.train)
+        rows = np.linspace(0, examples - 1, min(_PREPARE_EXAMPLES, examples)).astype(np.int32)
+        return rows if hasattr(net, "prepare") else rows[:1]
 
-        return start
+    def _looked_at(self) -> dict:
+        """The fields of the examples that initialisation is shown."""
+        fields = self.source.train.read(self._rows)
+        ones, zeros = np.ones(len(self._rows), np.float32), np.zeros(len(self._rows), np.int32)
+        return fields | {"index": self._rows, "epoch": zeros, "valid": ones}
 
-    def _looked_at(self) -> tuple[dict, bool]:
-        """The examples that initialisation is shown, and whether it looks at their values."""
-        facts, numbers = self.source.facts, sections.numeric(self.config)
-        count = min(_PREPARE_EXAMPLES, len(self.source.train))
-        rows = np.linspace(0, len(self.source.train) - 1, count).astype(int)
-        wants_images = hasattr(self.program.parts(numbers).net, "prepare")
-        fields = self.source.train.read(rows if wants_images else rows[:1])
-        fields |= {"index": rows[: len(fields[facts.input])], "valid": np.ones(len(fields[facts.input]), np.float32)}
-        return fields, wants_images
-
-    def _variables(self, seed: jax.Array, parts: Parts, fields: Mapping, wants_images: bool) -> dict:
-        """The network's variables, drawn by the seed."""
+    def _variables(self, seed: jax.Array, parts: Parts, fields: Mapping) -> dict:
+        """The network's variables, drawn by the seed; refuses a network and a task that do not fit together."""
         fields = parts.augment["eval"](key_for(seed, "augment"), fields)
         net, key, images = parts.net, key_for(seed, "init"), fields[self.source.facts.input]
-        with sections.errors_name_option("model", self.config["model"]):
-            variables = net.init({"params": key, "noise": key}, images[:1], train=False)
-        return net.prepare(variables, images) if wants_images else variables
-
-    def _no_sums(self, state: State, fields: Mapping) -> dict:
-        """Zeros of the shapes of what the step adds up."""
-        many = self.plan.batch // self.plan.accumulate  # whole: groups of statistics count examples
-        fields = {name: jnp.asarray(value) for name, value in fields.items()} | {"epoch": np.zeros(1, np.int32)}
-        batch = {name: jax.ShapeDtypeStruct((many, *v.shape[1:]), v.dtype) for name, v in fields.items()}
-        shapes = jax.eval_shape(summed(self.program), state, batch)
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        with sections.errors_name_option("model", self.config["model"]), explained(self.config["model"]):
+            check_call(net, self.config["model"])
+            streams = {"params": key, "noise": key}
+            outputs, variables = net.init_with_output(streams, images[:1], **sections.mode(net, False))
+        if parts.task.forward is once:
+            check_outputs(self.config, parts.task, outputs, self.plan.batch // self.plan.accumulate)
+            check_answers(parts.task, outputs, outputs, {name: value[:1] for name, value in fields.items()})
+        return net.prepare(variables, images) if hasattr(net, "prepare") else variables
 
 
 def prepare(config: Mapping) -> PreparedRun:
     """The prepared that a config describes, on the devices at hand; whatever is wrong with it is said here."""
     source = _housed(_described(sections.call("data", config["data"])), config["data"])
     config = sections.freeze(config).as_configdict().to_dict()
+    _check_normalized(config, source.facts)
+    seen = facts_seen(config, source.facts)
+    sections.call("tasks", config["task"], seen)  # what the data lack comes before how many there are
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
-    program = Program(config, source.facts, plan)
+    program = Program(config, source.facts, plan, seen)
     check_views(program, program.parts(sections.numeric(config)).task)
     layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))
     step = layout.compile_training(train_step(program), plan.dispatch)
-    return PreparedRun(config, source, plan, program, layout, step, layout.compile_evaluation(eval_step(program)))
+    measure = layout.compile_evaluation(eval_step(program))
+    prepared = PreparedRun(config, source, plan, program, layout, step, measure)
+    prepared.check()
+    return prepared
+
+
+def _check_normalized(config: Mapping, facts: Facts) -> None:
+    """Refuses pipelines that leave other numbers of a picture in training than in evaluation."""
+    train, eval = config["augment"]["train"], config["augment"]["eval"]
+    if black_and_white(facts, train) != black_and_white(facts, eval):
+        one, other = ("train", "eval") if "normalize" in train else ("eval", "train")
+        raise ConfigError(
+            f"augment.{one} has 'normalize', augment.{other} has not: the net would be measured on other numbers than "
+            "it learns from\nname it in both, or in neither"
+        )
+
+
+def _names(section: Mapping) -> Iterator[str]:
+    """The names of the entry of a section and of those in it."""
+    yield section["name"]
+    for value in section.values():
+        if isinstance(value, Mapping):
+            yield from _names(value)
+
+
+def _begun(seed: jax.Array, hparams: Mapping, drawn: tuple, sums: dict) -> State:
+    """The state before the first step, of what was drawn, or of its shapes."""
+    params, model_state, memory, ema = drawn
+    counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
+    return State(
+        seed=seed,
+        params=params,
+        model_state=model_state,
+        opt_state=memory,
+        ema=ema,
+        hparams=hparams,
+        sums=sums,
+        **counters,
+    )
 
 
 def _described(source: Source) -> Source:

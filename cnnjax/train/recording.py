@@ -27,8 +27,8 @@ class Recorder:
         settings, report = prepared.config["checkpoint"], prepared.config["report"]
         # eval is the test set where nothing is held out: it is called so, and then nothing may be selected by it
         self.measured = "test" if prepared.source.eval is prepared.source.test else "eval"
-        metric = (settings["metric"] or self.task.metric) if self.measured == "eval" else ""
-        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], metric=metric, higher=self.task.higher)
+        metric, higher = prepared.goal if self.measured == "eval" else ("", True)
+        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], metric=metric, higher=higher)
         self.report = Report(
             workdir,
             total_steps=self.plan.steps,

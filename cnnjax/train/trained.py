@@ -125,10 +125,8 @@ def load(workdir: str | Path, *, checkpoint: str = "best") -> Trained:
     config = sections.from_json(json.dumps(recorded(workdir)["config"]))
     prepared = prepare(config)
     like = prepared.layout.replicate(prepared.start())
-    task = prepared.program.parts(sections.numeric(config)).task
-    selects = prepared.source.eval is not prepared.source.test
-    metric = (config.checkpoint.metric or task.metric) if selects else ""
-    with Checkpoints(workdir, keep=config.checkpoint.keep, metric=metric, higher=task.higher) as checkpoints:
+    metric, higher = prepared.goal if prepared.source.eval is not prepared.source.test else ("", True)
+    with Checkpoints(workdir, keep=config.checkpoint.keep, metric=metric, higher=higher) as checkpoints:
         if not checkpoints.steps():
             raise CheckpointError(f"{workdir} holds no checkpoint yet; train it first, or wait for its first save")
         step = _chosen(checkpoints, checkpoint)
