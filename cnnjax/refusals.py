@@ -43,8 +43,8 @@ def nearest(word: str, allowed: Iterable[str], *, count: int = 3, cutoff: float 
 
 
 def _parts(word: str) -> set[str]:
-    """The words that a name is made of."""
-    return set(filter(None, re.split(r"[\W_]+", word)))
+    """The words that a name is made of, numbers left out."""
+    return {part for part in re.split(r"[\W_]+", word) if part and not part.isdigit()}
 
 
 def suggestion(word: str, allowed: Iterable[str], *, every: str = "") -> str:

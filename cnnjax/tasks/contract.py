@@ -87,6 +87,9 @@ def supervised(
         outputs, model_state = forward(net, params, batch, key)
         numerators, weights = criterion(outputs, batch)
         valid = batch["valid"].astype(jnp.float32)
+        if jnp.shape(numerators) != valid.shape:  # a sum of all of them would be broadcast
+            given = jnp.shape(numerators)
+            raise ValueError(f"a task's criterion gives one loss an example, {valid.shape}; what it gives is {given}")
         # where, not times: whatever stands in a padded example (a NaN too) must count nothing
         return jnp.where(valid > 0, numerators, 0.0), weights * valid, (outputs, model_state)
 

@@ -33,12 +33,7 @@ def classification(
     auxiliary heads, whose losses count `auxiliary` times.
     """
     refuse_misfits(classification, locals(), path="task.")
-    if facts.classes < 2:
-        found = f"one class, {facts.names[0]!r}" if facts.names else "no classes"
-        raise ValueError(
-            f"task.name is 'classification', but the data has {found}; it needs at least 2\n"
-            "each directory of a folder is a class; other data give `label` and their `names`"
-        )
+    _refuse_few(facts)
     if top >= facts.classes:
         raise ValueError(f"task.top is {top}; it must be below the number of classes, {facts.classes}")
 
@@ -56,12 +51,7 @@ def classification(
     def loss_of(outputs, batch):
         value = each(main_output(outputs), batch)
         if isinstance(outputs, dict):
-            others = {name: logits for name, logits in outputs.items() if name != "main"}
-            for name, logits in others.items():
-                if logits.shape != main_output(outputs).shape:
-                    wanted = f"an auxiliary head has the shape of main, {main_output(outputs).shape}"
-                    raise ValueError(f"the net's output {name!r} is {logits.shape}; {wanted}")
-            value += auxiliary * sum(each(logits, batch) for logits in others.values())
+            value += auxiliary * sum(each(logits, batch) for logits in _auxiliary(outputs))
         return value, jnp.ones_like(value)
 
     def tally(outputs, batch):
@@ -86,6 +76,24 @@ def classification(
         views="probabilities",
         rank=2,
     )
+
+
+def _refuse_few(facts) -> None:
+    if facts.classes < 2:
+        found = f"one class, {facts.names[0]!r}" if facts.names else "no classes"
+        raise ValueError(
+            f"task.name is 'classification', but the data has {found}; it needs at least 2\n"
+            "each directory of a folder is a class; other data give `label` and their `names`"
+        )
+
+
+def _auxiliary(outputs: Mapping) -> list[jax.Array]:
+    """The outputs (B, K) beside `main`."""
+    for name, logits in outputs.items():
+        if logits.shape != outputs["main"].shape:
+            wanted = f"an auxiliary head has the shape of main, {outputs['main'].shape}"
+            raise ValueError(f"the net's output {name!r} is {logits.shape}; {wanted}")
+    return [logits for name, logits in outputs.items() if name != "main"]
 
 
 def _truth(batch: Mapping) -> jax.Array:

@@ -18,6 +18,7 @@ from cnnjax.ops import single_use_options
 from cnnjax.runs.lines import more_is_better
 from cnnjax.tasks.contract import once
 from cnnjax.train._contract import check_answers, check_call, check_outputs, explained, metrics_of
+from cnnjax.train._tables import check_tables
 from cnnjax.train._views import check_views
 from cnnjax.train.parallel import Layout, MemberLayout
 from cnnjax.train.plan import Plan, resolve
@@ -96,7 +97,10 @@ class PreparedRun:
         What is traced here, the start traces no more. Of our own nets the first weights say how they are evaluated.
         """
         state, _ = self.outline(), self.goal
-        task = self.program.parts(sections.numeric(self.config)).task
+        task, net, *_ = self.program.parts(sections.numeric(self.config))
+        if self.source.facts.input == "tokens":
+            variables = {"params": state.params, **state.model_state}
+            check_tables(self.config["model"], net, variables, self.source)
         if task.forward is once and not any(":" in name for name in _names(self.config["model"])):
             return
 

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,8 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     (`module.`) fall away. Anything but tensors and dicts of them is refused. The arrays may be views that can't be
     written to.
     """
+    if re.match(r"[a-z][a-z0-9+]*:/", str(path)):  # of two slashes a path keeps one
+        raise RefusedError(f"{path} is a URL, and nothing is fetched from there; download it, and give the file")
     path = Path(path)
     if path.is_fifo():  # which would be waited for
         raise RefusedError(f"{path} is a pipe; give a file")

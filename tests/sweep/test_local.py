@@ -5,9 +5,9 @@ import re
 import signal
 
 import pytest
-from cnnjax.runs.lines import curves_of
 
 from cnnjax.config import change
+from cnnjax.runs.lines import curves_of
 from cnnjax.runs.workdir import hold
 from cnnjax.sweep.folder import read_folder, write_folder
 from cnnjax.sweep.local import run_packs
