@@ -17,6 +17,7 @@ from cnnjax.annotations import Bounds, peeled
 __all__ = ["ConfigError", "fits", "fitted", "limits", "nearest", "on_disk", "one_of", "refuse_misfits", "suggestion"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # Path("gs://a") keeps one slash
+_COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?")
 _LIKE = {str: "'head'", int: "2", float: "0.1", bool: "True"}  # what stands in an example
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _SEVERAL = {int: "whole numbers", float: "numbers", bool: "true or false", str: "words"}
@@ -29,13 +30,24 @@ class ConfigError(ValueError):
 
 
 def nearest(word: str, allowed: Iterable[str], *, count: int = 3, cutoff: float = 0.55) -> list[str]:
-    """The allowed words that look most like the given one, best first; empty where none does."""
+    """The allowed words that look most like the given one, best first; empty where none does.
+
+    Behind those that are written much alike come those whose parts are all in it (`flip` of `horizontal_flip`), or that
+    have all of its parts (`optimizer.lr` of `lr`).
+    """
     allowed = list(allowed)
     lowered = {name.lower(): name for name in allowed}
     word = str(word).lower()
     found = difflib.get_close_matches(word, lowered, n=2 * count, cutoff=cutoff)
     found.sort(key=lambda name: sorted(name) != sorted(word))  # swapped letters are the likeliest slip
-    return [lowered[name] for name in found[:count]]
+    parts = _parts(word)
+    found += [name for name in lowered if parts and (p := _parts(name)) and (p <= parts or parts <= p)]
+    return [lowered[name] for name in dict.fromkeys(found)][:count]
+
+
+def _parts(word: str) -> set[str]:
+    """The words that a name is made of, numbers left out."""
+    return {part for part in re.split(r"[\W_]+", word) if part and not part.isdigit()}
 
 
 def suggestion(word: str, allowed: Iterable[str], *, every: str = "") -> str:
@@ -87,7 +99,8 @@ def fitted(path: str, value: Any, annotation: Any, *, text: str = "") -> Any:
         return _fitted(value, annotation)
     except _MisfitError as misfit:
         if not misfit.kin:
-            raise ConfigError(f"{path} is {_shown(text or value)}; it must be {_in_words(annotation)}") from None
+            point = f"; decimals have a point: {text.replace(',', '.')}" if _COMMA.fullmatch(text) else ""
+            raise ConfigError(f"{path} is {_shown(text or value)}; it must be {_in_words(annotation)}{point}") from None
         verb = "holds" if misfit.inside else "is"
         raise ConfigError(f"{path} {verb} {_shown(misfit.value)}{misfit.end}") from None
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.analysis import _jaxprs
+from cnnjax.config import mode
 
 __all__ = ["Cost", "LayerCost", "cost", "multiplies"]
 
@@ -56,11 +57,12 @@ def cost(net: nn.Module, shape: tuple[int, ...], *, train: bool = False) -> Cost
     net = _jaxprs.unrolled(net)
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    variables = jax.eval_shape(lambda key, x: net.init(key, x, train=False), key, image)
+    variables = jax.eval_shape(lambda key, x: net.init(key, x, **mode(net, False)), key, image)
     shapes = {}
 
     def run(variables, x, key):
-        return net.apply(variables, x, train=train, rngs={"noise": key}, mutable=["batch_stats"])
+        streams = {"noise": key, "dropout": key}
+        return net.apply(variables, x, rngs=streams, mutable=["batch_stats"], **mode(net, train))
 
     with _jaxprs.marked(shapes):
         jaxpr = jax.make_jaxpr(run)(variables, image, key)

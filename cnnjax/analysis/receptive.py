@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import _intervals, _jaxprs
+from cnnjax.config import mode
 
 __all__ = ["Field", "jacobian_field", "receptive_fields"]
 
@@ -74,7 +75,7 @@ def _fields(net, shape, sizes):
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-        variables = jax.eval_shape(lambda key, x: net.init(key, x, train=False), key, image)
+        variables = jax.eval_shape(lambda key, x: net.init(key, x, **mode(net, False)), key, image)
         closed, outs = jax.make_jaxpr(run, return_shape=True)(variables, image)
     except ValueError:
         if sizes == shape[1:-1]:

@@ -41,6 +41,8 @@ def _targets(entry, facts, batch):
         return batch["target"]
     if "label" not in batch:
         raise ValueError(f"augment.{entry} needs `label` or `target`; the batch has {', '.join(sorted(batch))}")
+    if not facts.classes:
+        raise ValueError(f"augment.{entry} mixes classes, but the data has none (facts.names is ()); leave it out")
     return jax.nn.one_hot(batch["label"], facts.classes, dtype=jnp.result_type(float))
 
 

@@ -16,7 +16,7 @@ from cnnjax.config._sections import (
     refill_groups,
     refilled,
 )
-from cnnjax.config.signatures import ROOMS, Option, entry, options_of, room_of, room_options
+from cnnjax.config.signatures import ROOMS, Option, entries, entry, label, options_of, room_of, room_options
 from cnnjax.refusals import ConfigError
 
 _UNITS = ("steps", "epochs", "examples")
@@ -83,12 +83,25 @@ def apply(config: dict, given: Mapping[str, Any]) -> None:
     known = {leaf.path: leaf for leaf in leaves(config)}
     for path in values:
         if path not in known:
-            raise _values.unknown(path, list(known), entry=entry_at(config, path))
+            raise _unknown(config, path, known)
         leaf, value = known[path], given[path]
         if value is None and leaf.option.kind is not bool:
             raise ConfigError(f"{path} has no value; write --config.{path}={leaf.option.default}")
         leaf.holder[leaf.key] = _read(path, "true" if value is None else value, leaf.option)
     _clear(known, given)
+
+
+def _unknown(config: dict, path: str, known: Mapping) -> ConfigError:
+    """The error for a path that is none; that of an augmentation which no pipeline names says how to name it."""
+    top, _, rest = path.partition(".")
+    name, _, option = rest.rpartition(".")
+    if top == "augment" and option and label(name.partition("#")[0]) in entries("augment"):
+        names = ",".join((name, *config["augment"]["train"]))
+        return ConfigError(
+            f"{path} is not an option: {name} stands in neither augment.train nor augment.eval\n"
+            f"name it too, --config.augment.train={names}"
+        )
+    return _values.unknown(path, list(known), entry=entry_at(config, path))
 
 
 def _read(path: str, value: Any, option: Option) -> Any:

@@ -7,6 +7,7 @@ import typing
 from typing import Any, Literal
 
 from cnnjax.annotations import peeled
+from cnnjax.config._synonyms import meant
 from cnnjax.config.signatures import Option
 from cnnjax.refusals import ConfigError, fits, fitted, nearest
 
@@ -74,12 +75,14 @@ def _literal(text: str) -> Any:
 def unknown(path: str, allowed: list[str], *, entry: str = "") -> ConfigError:
     """The error for a path that a config does not have: whose option it is not, the nearest ones, all of them."""
     parent, _, word = path.rpartition(".")
+    known = meant(word)
     siblings = {name.rpartition(".")[2]: name for name in allowed if name.rpartition(".")[0] == parent}
     last = {name.rpartition(".")[2]: name for name in allowed}
     close = [siblings[name] for name in nearest(word, siblings, count=2)]
     close = close or nearest(path, allowed, count=2, cutoff=0.8)
     close = close or [last[name] for name in nearest(word, last, count=2, cutoff=0.8)]
     hint = f"; nearest: {', '.join(close)}" if close else ""
+    hint = f"; that is {known} here" if known in allowed else hint
     owner = f" of {entry}" if entry else ""
     inside = sorted(siblings if parent and siblings else {name.partition(".")[0] for name in allowed})
     where, listing = parent if parent and siblings else "the config", ", ".join(inside)

@@ -17,7 +17,18 @@ from cnnjax.config._flags import parsed as given
 from cnnjax.config._flags import split
 from cnnjax.config._listing import listing
 from cnnjax.config._sections import NOTHING, PLAIN, is_section, leaves
-from cnnjax.config.signatures import ROOMS, asks_for, entries, entry, label, options_of, room_of, room_options
+from cnnjax.config._synonyms import meant
+from cnnjax.config.signatures import (
+    ROOMS,
+    asks_for,
+    entries,
+    entry,
+    label,
+    mode,
+    options_of,
+    room_of,
+    room_options,
+)
 from cnnjax.refusals import ConfigError, one_of
 
 __all__ = [
@@ -37,6 +48,8 @@ __all__ = [
     "label",
     "listing",
     "load",
+    "meant",
+    "mode",
     "numeric",
     "one_of",
     "section",
@@ -139,7 +152,9 @@ def errors_name_option(path: str, options: Mapping) -> Iterator[None]:
         if ours and word in options and rest.startswith(("is ", "holds ")):
             raise ConfigError(f"{path}.{error}") from error
         if "does not fit" in str(error) and "name" in options:
-            raise ConfigError(f"{path}.name is {options['name']!r}; for these data its {error}") from error
+            cure = "\nchoose a net for smaller pictures, or larger ones: resize in augment.train and augment.eval"
+            cure = cure if path == "model" else ""
+            raise ConfigError(f"{path}.name is {options['name']!r}; for these data its {error}{cure}") from error
         raise
 
 

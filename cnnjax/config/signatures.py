@@ -4,11 +4,12 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import cnnjax
 from cnnjax.annotations import WORKS_ON, Bounds, NonNegative, peeled
-from cnnjax.refusals import ConfigError, one_of, suggestion
+from cnnjax.refusals import ConfigError, nearest, one_of, suggestion
 
 __all__ = [
     "ROOMS",
@@ -19,6 +20,7 @@ __all__ = [
     "function_at",
     "is_entry",
     "label",
+    "mode",
     "options_of",
     "room_of",
     "room_options",
@@ -84,7 +86,7 @@ def entry(room: str, name: str, *, path: str = "") -> Callable:
         return _imported(room, bare, path)
     functions = entries(room)
     if bare not in functions:
-        every = f"`cnnjax train --list` shows all {len(functions)}"
+        every = f"`cnnjax train --list={room}` shows all {len(functions)}; a function of your own is my_file:name"
         verb = "has" if room == "augment" else "is"
         raise ConfigError(f"{path} {verb} {name!r}{suggestion(bare, functions, every=every)}")
     return functions[bare]
@@ -120,6 +122,28 @@ def asks_for(function: Callable, word: str) -> bool:
     """Whether an entry takes this before its options: a model the `facts` of the data, a schedule its `drops`."""
     parameter = inspect.signature(function).parameters.get(word)
     return parameter is not None and parameter.kind is not parameter.KEYWORD_ONLY
+
+
+_MODES = ("training", "is_training", "deterministic", "inference", "eval", "is_train", "use_running_average")
+
+
+def mode(net: Any, train: bool, part: str = "") -> dict[str, bool]:
+    """{"train": train} for a call of a network, or of a part of it, whose signature has the word; else {}.
+
+    A signature that says the same in another word is refused: what is off by default there would never be on.
+    """
+    owner = getattr(net, part, None) if part else net
+    method = getattr(type(net), part, None) if part and inspect.ismethod(owner) else type(owner).__call__
+    taken = inspect.signature(method).parameters
+    if "train" in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return {"train": train}
+    if others := [name for name in taken if name in _MODES]:
+        where = f"{type(net).__name__}.{part or '__call__'}"
+        raise ConfigError(
+            f"model.name: {where} has the option {others[0]!r}, but whether a net trains is said by `train`\n"
+            "write __call__(self, x, train=False), and within it deterministic=not train, use_running_average=not train"
+        )
+    return {}
 
 
 @functools.cache
@@ -162,7 +186,11 @@ def function_at(name: str, path: str) -> Callable:
     try:
         loaded = importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(f"{path} is {name!r}; importing {module} failed: {error}") from error
+        files = [file.stem for file in Path.cwd().glob("*.py")]
+        near = f"; nearest here: {', '.join(close)}" if (close := nearest(module, files)) else ""
+        hint = f"; {module.replace('.', '/')}.py must lie in this folder, or on PYTHONPATH{near}"
+        hint = hint if getattr(error, "name", "") == module.partition(".")[0] else ""
+        raise ConfigError(f"{path} is {name!r}; importing {module} failed: {error}{hint}") from error
     public = [word for word, value in vars(loaded).items() if callable(value) and not word.startswith("_")]
     if not callable(getattr(loaded, function, None)):
         raise ConfigError(f"{path} is {name!r}; {module} has no such function{suggestion(function, public)}")

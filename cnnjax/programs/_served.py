@@ -17,6 +17,7 @@ from cnnjax import weights
 from cnnjax.config import ConfigError
 from cnnjax.data import Facts, Placing, pictures
 from cnnjax.ops import compiler_options
+from cnnjax.train.initial_weights import likeliest
 from cnnjax.train.weight_files import model_notes, other_net, told
 
 
@@ -145,7 +146,7 @@ def of_weights(
         raise ConfigError(f"--mean is {','.join(mean)} and --std {','.join(std)}; they must be finite, and std above 0")
     shape = (size, size, len(means))
     image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    shapes = jax.eval_shape(lambda key, x: net.init(key, x, train=False), jax.random.key(0), image)
+    shapes = jax.eval_shape(lambda key, x: net.init(key, x, **sections.mode(net, False)), jax.random.key(0), image)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -154,11 +155,14 @@ def of_weights(
             raise ConfigError(f"--weights={path} can't be read: {error.strerror}") from None
         except ValueError as error:
             hint = f"\n--outputs={outputs} says how many classes the file has" if "head" in str(error) else ""
+            if isinstance(error, weights.WeightsError) and error.missing:
+                other = likeliest(section["name"], weights.read(path), shape, error)
+                hint = f"\n--model={other} has those names" if other else hint
             raise ConfigError(f"{error}{hint}") from None
 
     def answer(variables, inputs):
         x = (inputs.astype(jnp.float32) / 255 - np.float32(means)) / np.float32(stds)
-        found = net.apply(variables, x, train=False)
+        found = net.apply(variables, x, **sections.mode(net, False))
         probabilities = jax.nn.softmax(found["main"] if isinstance(found, dict) else found)
         return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
 

@@ -1,6 +1,5 @@
 """What the programs share: flags read, processes connected, and every error turned into an exit code and a line."""
 
-import difflib
 import importlib.util
 import os
 import platform
@@ -9,6 +8,7 @@ import shlex
 import shutil
 import socket
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +19,7 @@ from absl import flags, logging
 import cnnjax
 from cnnjax.config import ConfigError
 from cnnjax.programs._pipes import printed, reader_gone
+from cnnjax.programs._unknown_flags import hint
 from cnnjax.refusals import on_disk
 
 __all__ = ["command", "connect", "define_devices", "exit_code", "expect_gpus", "program_of", "read", "start"]
@@ -27,6 +28,8 @@ _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators say 
 _REFUSALS = (2, 3, 7, 75)  # what the user did, or asked for; the message says all
 _ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
 _PACKAGE = str(Path(cnnjax.__file__).parent)
+_PYTHON = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_NOT_THEIRS = (_PACKAGE, *_PYTHON)  # where a user's own files are not
 
 
 def define_devices(values: flags.FlagValues) -> None:
@@ -91,10 +94,8 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
     try:
         left = values([sys.argv[0], *argv])[1:]
     except flags.UnrecognizedFlagError as error:
-        hint = f"; write --config.{error.flagname}=…" if "." in error.flagname.strip(".") else ""
-        close = [f"--{name}" for name in difflib.get_close_matches(error.flagname, [*values, "config"])]
-        hint = hint or (f"; nearest: {', '.join(close)}" if close else "; --help shows the flags")
-        raise ConfigError(f"--{error.flagname} is not a flag{hint}") from error
+        end = hint(values, error.flagname, str(error.flagvalue or "").partition("=")[2])
+        raise ConfigError(f"--{error.flagname} is not a flag{end}") from error
     except flags.IllegalFlagValueError as error:
         _, _, given = str(error).partition("--")
         name, _, value = given.partition("=")
@@ -109,7 +110,7 @@ def read(values: flags.FlagValues, argv: list[str]) -> None:
         for text in texts if "URL" not in values[name].help else ():
             on_disk(text, f"--{name}") if isinstance(text, str) else None
     if left:
-        raise ConfigError(f"{left[0]!r} is not a flag; write --name=value")
+        raise ConfigError(f"{left[0]!r} is not a flag; write --name=value, with quotes about a value that has blanks")
 
 
 def connect(values: flags.FlagValues) -> None:
@@ -235,6 +236,9 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
     code = exit_code(error)
     workdir = Path(getattr(values, "workdir", "")) if values.is_parsed() else Path()
     story = ""
+    if code == 1 and (missing := _missing_devices()):
+        print(missing, file=sys.stderr)
+        return ConfigError.exit_code
     if code not in _REFUSALS and workdir != Path():
         from cnnjax.runs.workdir import keeps_errors, record_error
 
@@ -249,10 +253,49 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
         if not story:
             traceback.print_exception(error)
         line = (str(error).strip().splitlines() or [""])[0]
+        own = _own_frame(error)
         print(f"{type(error).__name__}: {line[:200]}{story}", file=sys.stderr)
+        if own:
+            print(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}", file=sys.stderr)
     else:
-        print(error, file=sys.stderr)
+        first, *rest = str(error).split("\n")
+        own = _own_frame(error) if code == 2 else None
+        where = f" ({_shown(own.filename)}, line {own.lineno})" if own else ""
+        print("\n".join([f"{first}{where}", *rest]), file=sys.stderr)
     return code
+
+
+def _missing_devices() -> str:
+    """What is wrong where JAX was told to run on devices that are not here; else ""."""
+    if not (wanted := os.environ.get("JAX_PLATFORMS", "")):
+        return ""
+    import jax
+
+    try:
+        jax.devices()
+    except Exception:
+        return (
+            f"JAX_PLATFORMS is {wanted!r}, but JAX finds no such device here\n"
+            "leave it out to train on what there is, or install JAX for that device, as the README says"
+        )
+    return ""
+
+
+def _own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Where in the user's own files an error came up: the last frame in neither this package, others, nor Python."""
+    named = None
+    while error is not None and named is None:
+        for frame in traceback.extract_tb(error.__traceback__):
+            path = Path(frame.filename)
+            if path.is_file() and not any(path.is_relative_to(place) for place in _NOT_THEIRS):
+                named = frame
+        error = error.__cause__
+    return named
+
+
+def _shown(file: str) -> str:
+    """A file as one would type it here."""
+    return str(Path(file).relative_to(Path.cwd()) if Path(file).is_relative_to(Path.cwd()) else file)
 
 
 def exit_code(error: BaseException) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RESERVED", "curves_of", "is_number", "lines_of", "parsed", "series_of", "split_of"]
+__all__ = ["RESERVED", "curves_of", "is_number", "lines_of", "more_is_better", "parsed", "series_of", "split_of"]
 
 RESERVED = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
 """The words of a line that are no metrics."""
@@ -46,6 +46,15 @@ def curves_of(workdir: str | Path, name: str) -> tuple[list[int], list[float]]:
     """Steps and values of a metric (`eval.accuracy`, `train.loss`) of a run."""
     split, _, metric = name.partition(".")
     return series_of(lines_of(workdir), metric).get(split, ([], []))
+
+
+def more_is_better(metric: str, told: Mapping[str, bool]) -> bool:
+    """Whether more of a metric (`accuracy`, `raw_accuracy`) is better: as runs have told of it; not of loss and error.
+
+    `told` says it of the headlines of tasks, by name.
+    """
+    name = metric.removeprefix("raw_")
+    return told.get(name, not name.endswith(("loss", "error")))
 
 
 def is_number(value: Any) -> bool:

@@ -50,7 +50,12 @@ def recorded(workdir: str | Path) -> dict:
     path = on_disk(workdir, "workdir") / "config.json"
     if not path.exists():
         near = sorted(str(other.parent) for other in Path(workdir).parent.glob("*/config.json"))[:3]
-        hint = f"; runs beside it: {', '.join(near)}" if near else ""
+        hint = f"; runs beside it: {', '.join(near)}" if near else "; give the --workdir that a training was given"
+        if (Path(workdir) / "sweep.json").exists():
+            points = sorted(str(other.parent) for other in Path(workdir).glob("*/config.json"))
+            shown = ", ".join(points[:3]) + ", …" * (len(points) > 3)
+            hint = f"; it is a sweep, whose points are runs: {shown or 'none yet'}"
+            hint += f"\nall of them in a table: sweep --workdir={workdir} --table"
         raise ConfigError(f"{workdir} holds no run (no config.json){hint}")
     try:
         return json.loads(path.read_text())

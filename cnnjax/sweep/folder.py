@@ -42,8 +42,9 @@ def read_folder(workdir: str | Path) -> list[Run]:
     """The points of a sweep as runs, in their order."""
     path = on_disk(workdir, "workdir") / "sweep.json"
     if not path.exists():
+        a_run = "; it holds a run, which train goes on with" if (path.parent / "config.json").exists() else ""
         raise ConfigError(
-            f"{workdir} holds no sweep (no sweep.json); give the --workdir of one, or --config to begin it"
+            f"{workdir} holds no sweep (no sweep.json){a_run}; give the --workdir of one, or --config to begin it"
         )
     try:
         points = read_json(path)["points"]

@@ -28,16 +28,15 @@ PRUNERS = ("none", "median", "halving")
 def goal_of(config: Mapping, *, on_test: bool = False) -> tuple[str, bool]:
     """The metric that a search looks at (`eval.accuracy`) and whether more is better; the test set only if told."""
     prepared = prepare(config)
-    task = prepared.program.parts(sections.numeric(config)).task
-    metric = config["checkpoint"]["metric"] or task.metric
+    metric, higher = prepared.goal
     if prepared.selects:
-        return f"eval.{metric}", task.more_is_better(metric)
+        return f"eval.{metric}", higher
     if not on_test:
         raise ConfigError(
             "data.holdout is 0, so the eval split is the official test set, and a search must not select by it\n"
             "hold out examples (--config.data.holdout=200), or say --select_on_test"
         )
-    return f"test.{metric}", task.more_is_better(metric)
+    return f"test.{metric}", higher
 
 
 def search(

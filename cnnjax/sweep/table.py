@@ -14,7 +14,7 @@ from typing import Any
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.refusals import on_disk
-from cnnjax.runs.lines import RESERVED, is_number, lines_of, split_of
+from cnnjax.runs.lines import RESERVED, is_number, lines_of, more_is_better, split_of
 from cnnjax.runs.summaries import Summary, as_latex, as_markdown, deviation_of, summed_up
 from cnnjax.runs.tables import aligned
 from cnnjax.sweep.lineage import Lineage, described, lineages
@@ -105,7 +105,8 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
     """
     path = on_disk(workdir, "workdir") / "sweep.json"
     if not path.exists():
-        raise ConfigError(f"{workdir} holds no sweep (no sweep.json); give the --workdir of one")
+        a_run = "; it holds a run, which evaluate measures" if (path.parent / "config.json").exists() else ""
+        raise ConfigError(f"{workdir} holds no sweep (no sweep.json){a_run}; give the --workdir of one")
     try:
         points = json.loads(path.read_text())["points"]
     except (ValueError, KeyError) as error:
@@ -164,8 +165,7 @@ def _headline(rows: Sequence[Mapping], varied: Sequence[str], told: Mapping[str,
 
 def _higher(column: str, told: Mapping[str, bool]) -> bool:
     """Whether more of a column (`eval.accuracy`) is better: as the runs say, and not where it is a loss."""
-    name = column.partition(".")[2].removeprefix("raw_")
-    return told.get(name, not name.endswith("loss"))
+    return more_is_better(column.partition(".")[2], told)
 
 
 def _holds(row: Mapping, condition: str, known: set) -> bool:

@@ -45,6 +45,7 @@ class Task:
     `parts` are the top-level groups of parameters that have an optimizer, a clip and a NaN check of their own.
     `views`: what may be averaged over several views of an image, softmaxes of the outputs or the outputs themselves; ""
     where neither may, as of coordinates, which would have to be moved back.
+    `rank` is how many axes the main output must have, with that of the batch: 2 for rows, 4 for maps; 0 is any.
     """
 
     outputs: int | Mapping[str, int]
@@ -58,6 +59,7 @@ class Task:
     parts: tuple[str, ...] = ("",)
     forward: Callable = once
     views: Literal["probabilities", "outputs", ""] = ""
+    rank: int = 0
 
     def __post_init__(self):
         if getattr(self.loss, "forward", self.forward) is not self.forward:
@@ -90,6 +92,9 @@ def supervised(
         outputs, model_state = forward(net, params, batch, key)
         numerators, weights = criterion(outputs, batch)
         valid = batch["valid"].astype(jnp.float32)
+        if jnp.shape(numerators) != valid.shape:  # a sum of all of them would be broadcast
+            given = jnp.shape(numerators)
+            raise ValueError(f"a task's criterion gives one loss an example, {valid.shape}; what it gives is {given}")
         # where, not times: whatever stands in a padded example (a NaN too) must count nothing
         return jnp.where(valid > 0, numerators, 0.0), jnp.where(valid > 0, weights * valid, 0.0), (outputs, model_state)
 

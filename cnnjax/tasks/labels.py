@@ -43,10 +43,7 @@ def classification(
     class's examples). The weight of a mixed target is the mean of those of its classes.
     """
     refuse_misfits(classification, locals(), path="task.")
-    if facts.classes < 2:
-        raise ValueError(
-            f"task.name is 'classification', but the data has {facts.classes} classes; it needs at least 2"
-        )
+    _refuse_few(facts)
     if top >= facts.classes:
         raise ValueError(f"task.top is {top}; it must be below the number of classes, {facts.classes}")
 
@@ -57,7 +54,7 @@ def classification(
         each = functools.partial(_losses, criterion, target=target, smoothing=smoothing, gamma=gamma)
         value = each(main_output(outputs))
         if isinstance(outputs, dict):
-            value += auxiliary * sum(each(logits) for name, logits in outputs.items() if name != "main")
+            value += auxiliary * sum(each(logits) for logits in _auxiliary(outputs))
         if not len(table):
             return value, jnp.ones_like(value)
         weight = target @ table if "target" in batch else jnp.asarray(table)[target]
@@ -72,6 +69,7 @@ def classification(
         summarize=lambda sums, rows: _accuracies(sums) | (_tables(rows, facts.classes) if rows else {}),
         metric="accuracy",
         views="probabilities",
+        rank=2,
     )
 
 
@@ -105,6 +103,24 @@ def _weights(facts, weights: Weights) -> np.ndarray:
         one_of(name, facts.names, path="task.weights")
     named = dict(weights)
     return np.asarray([named.get(name, 1.0) for name in facts.names], np.float32)
+
+
+def _refuse_few(facts) -> None:
+    if facts.classes < 2:
+        found = f"one class, {facts.names[0]!r}" if facts.names else "no classes"
+        raise ValueError(
+            f"task.name is 'classification', but the data has {found}; it needs at least 2\n"
+            "each directory of a folder is a class; other data give `label` and their `names`"
+        )
+
+
+def _auxiliary(outputs: Mapping) -> list[jax.Array]:
+    """The outputs (B, K) beside `main`."""
+    for name, logits in outputs.items():
+        if logits.shape != outputs["main"].shape:
+            wanted = f"an auxiliary head has the shape of main, {outputs['main'].shape}"
+            raise ValueError(f"the net's output {name!r} is {logits.shape}; {wanted}")
+    return [logits for name, logits in outputs.items() if name != "main"]
 
 
 def _truth(batch: Mapping) -> jax.Array:

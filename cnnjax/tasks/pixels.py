@@ -25,11 +25,14 @@ def segmentation(facts: Facts, *, ignore: int = IGNORE, dice: NonNegative = 0.0)
     are 255 around it. Table: `confusion` (K, K) of pixels, truth and guess, of up to 64 classes.
     """
     if not (names := facts.extra.get("segment_names", ())):
-        raise ValueError("task.name is 'segmentation', but the data has no segments (facts.extra['segment_names'])")
+        raise ValueError(
+            "task.name is 'segmentation', but the data has no segments (facts.extra['segment_names']); "
+            "choose a data.name that has them, or another task.name"
+        )
     classes = len(names)
 
     def aligned(outputs, batch):
-        logits = _maps(outputs, classes)
+        logits = main_output(outputs)
         return logits, _centre(batch["segments"], logits.shape[1:3])
 
     def criterion(outputs, batch):
@@ -72,6 +75,7 @@ def segmentation(facts: Facts, *, ignore: int = IGNORE, dice: NonNegative = 0.0)
         summarize=functools.partial(_summary, names),
         metric="miou",
         views="probabilities",
+        rank=4,
     )
 
 

@@ -3,7 +3,7 @@
 import difflib
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -12,12 +12,15 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax import weights
 from cnnjax.config import ConfigError
+from cnnjax.config.signatures import options_of
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.state import State
 from cnnjax.train.trained import load
 from cnnjax.train.weight_files import other_net, told
 
-__all__ = ["with_initial_weights"]
+__all__ = ["likeliest", "with_initial_weights"]
+
+_TRIED = 6  # variants of a family, a second each
 
 
 def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[str], None] = print) -> State:
@@ -37,7 +40,7 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
         try:
             filled = weights.fill(net, jax.tree.map(np.asarray, variables), found, source=where, **choices)
         except weights.WeightsError as error:
-            raise weights.WeightsError(f"train.init: {error}{_hint(str(error), **choices)}") from None
+            raise weights.WeightsError(f"train.init: {error}{_hint(prepared, error, found, **choices)}") from None
     for warning in said:
         note(str(warning.message))
     if apart := other_net(known, prepared.config["model"]):
@@ -52,6 +55,8 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
 def _tensors(path: Path) -> tuple[Mapping[str, np.ndarray], str, Mapping]:
     """The tensors by name at a path, what messages call it, and what it says of the net that it is of."""
     path = path.expanduser()
+    if re.match(r"[a-z][a-z0-9+]*:/", str(path)):
+        raise ConfigError(f"train.init is {str(path)!r}, a URL; download it, and give the file")
     if not path.exists():
         raise ConfigError(f"train.init is {str(path)!r}; there is no such file or directory{_near(path)}")
     if path.is_file():
@@ -73,12 +78,52 @@ def _near(path: Path) -> str:
     return f"; nearest: {', '.join(str(path.parent / name) for name in close)}" if close else ""
 
 
-def _hint(story: str, *, head: str, channels: str) -> str:
+def _hint(prepared: PreparedRun, error: weights.WeightsError, found: Mapping, *, head: str, channels: str) -> str:
     """The option that may help."""
-    hints = []
-    if head == "file" and ("/head" in story or "/output" in story):
+    hints, misshapen = [], "\n".join(error.misshapen)
+    if head == "file" and re.search("/head|/output", "\n".join([*error.missing, misshapen])):
         hints.append("train.init_head=fresh keeps a new output layer")
-    misshapen = story.partition("of another shape: ")[2].partition("\n")[0]
     if channels == "file" and re.search(r"\(.*\b1, \d+\)|\(\d+, 1,.*\)", misshapen):
         hints.append("train.init_channels=adapt reads grey for colour, or colour for grey")
+    if other := likeliest(prepared.config["model"]["name"], found, prepared.program.seen.shape, error):
+        hints.append(f"model.name={other} has those names")
     return "\n" + "; ".join(hints) if hints else ""
+
+
+def likeliest(name: str, found: Mapping, shape: tuple[int, ...], error: weights.WeightsError) -> str:
+    """The variant of a model's family that has the names of these tensors, all of them and no others; "" if none has.
+
+    `error` says what of the model itself they lack, `shape` is that of one input. Tried are the few that are as deep.
+    """
+    room = sections.entries("models")
+    if name not in room or not (error.missing or error.unused):
+        return ""  # they are of this variant, in other sizes
+    layers = len(found) + len(error.missing) - len(error.unused)
+    each = layers / _depth(room[name])
+    family = [other for other in room if room[other].__code__ is room[name].__code__ and other != name]
+    family.sort(key=lambda other: abs(each * _depth(room[other]) - len(found)))
+    for other in family[:_TRIED]:
+        try:
+            net = sections.call("models", sections.section("models", other), outputs=1)
+            image = jax.ShapeDtypeStruct((1, *shape), np.float32)
+            shapes = jax.eval_shape(lambda x, net=net: net.init(jax.random.key(0), x, train=False), image)
+            with warnings.catch_warnings(action="ignore"):
+                weights.fill(net, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes), found)
+        except weights.WeightsError as unfit:
+            if unfit.missing or unfit.unused or not _resized_alone(unfit.misshapen):
+                continue
+        except (ValueError, TypeError):
+            continue  # these inputs are too small for it
+        return other
+    return ""
+
+
+def _depth(model: Callable) -> int:
+    """How many blocks a variant has, by the rows of whole numbers that its options are."""
+    rows = [option.default for option in options_of(model).values() if isinstance(option.default, tuple)]
+    return 1 + sum(value for row in rows for value in row if isinstance(value, int))
+
+
+def _resized_alone(misshapen: Sequence[str]) -> bool:
+    """Whether the output layer alone, or the first, has another size."""
+    return len(misshapen) <= 3

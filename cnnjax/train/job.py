@@ -10,15 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.source import DataError, Facts, Part, Source, check, labels_of
-from cnnjax.data.stream import Stream, into_memory, orders, passes
+from cnnjax.augment.pipeline import black_and_white
+from cnnjax.config import ConfigError
+from cnnjax.data.source import DataError, Facts, Source, check
+from cnnjax.data.stream import Stream, orders, passes
 from cnnjax.ops import single_use_options
+from cnnjax.tasks.contract import once
+from cnnjax.train._contract import check_answers, check_call, check_outputs, explained, metrics_of
+from cnnjax.train._sources import opened, refuse_others
+from cnnjax.train._tables import check_tables
 from cnnjax.train._views import check_views
 from cnnjax.train.parallel import Layout, MemberLayout
 from cnnjax.train.plan import Plan, resolve
-from cnnjax.train.program import Parts, Program
+from cnnjax.train.program import Parts, Program, facts_seen
 from cnnjax.train.state import State, key_for
-from cnnjax.train.step import eval_step, summed, train_step
+from cnnjax.train.step import eval_step, evaluated, summed, train_step
 from cnnjax.train.watching import nothing_seen, refuse_selection_by_test
 
 __all__ = ["FOR_TRAINING", "PreparedRun", "prepare", "recalled", "valid_rows"]
@@ -105,6 +111,52 @@ class PreparedRun:
         task = self.program.parts({path: float(value) for path, value in state.hparams.items()}).task
         return {"loss": float(sums["loss"] / max(sums["weight"], 1e-30)), **task.summarize(sums["task"], rows)}
 
+    def check(self) -> None:
+        """Refuses, before anything compiles, data, task and network that do not fit together.
+
+        What is traced here, the start traces no more. Of our own nets the first weights say how they are evaluated.
+        """
+        state, _ = self.outline(), self.goal
+        task, net, *_ = self.program.parts(sections.numeric(self.config))
+        if self.facts.input == "tokens":
+            variables = {"params": state.params, **state.model_state}
+            check_tables(self.config["model"], net, variables, self.source)
+        if task.forward is once and not any(":" in name for name in _names(self.config["model"])):
+            return
+
+        def answered(state: State, fields: Mapping) -> None:
+            parts = self.program.parts(state.hparams)
+            net, fields, key = evaluated(self.program, parts, state.model_state, fields)
+            _, _, (outputs, _) = parts.task.loss(net, state.params, fields, key)
+            check_answers(parts.task, outputs, parts.task.forward(net, state.params, fields, key)[0], fields)
+
+        jax.eval_shape(answered, state, self._shapes(1))
+
+    @functools.cached_property
+    def goal(self) -> tuple[str, bool]:
+        """The metric by which checkpoints and points are chosen, and whether more of it is better.
+
+        Refuses one that the task does not give, where its summary of made sums and rows can be had.
+        """
+        task, wanted = self.program.parts(sections.numeric(self.config)).task, self.config["checkpoint"]["metric"]
+        metric = wanted or task.metric
+        if metric not in ("loss", task.metric):
+            state = self.outline()
+            variables = {"params": state.params, "model_state": state.model_state}
+            shapes = jax.eval_shape(eval_step(self.program), variables, state.hparams, {}, self._shapes(1))
+            sums, rows = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), shapes)
+            if known := metrics_of(task, sums["task"], rows):
+                raw = [f"raw_{name}" for name in known] if self.plan.ema else []
+                sections.one_of(metric, [*known, *raw], path="checkpoint.metric")
+        return metric, task.more_is_better(metric)
+
+    def _shapes(self, count: int) -> dict:
+        """The shapes of so many examples as a step is given them."""
+        like, fields = jax.ShapeDtypeStruct, self.facts.fields
+        batch = {name: like((count, *shape), dtype) for name, (shape, dtype) in fields.items()}
+        words = (("index", jnp.int32), ("epoch", jnp.int32), ("valid", jnp.float32))
+        return batch | {name: like((count,), dtype) for name, dtype in words}
+
     def start(self) -> State:
         """The state before the first step, on the host's default device."""
         return self.initial()(self.config["seed"], sections.numeric(self.config))
@@ -114,15 +166,21 @@ class PreparedRun:
 
         One that no longer `trains` has nothing `FOR_TRAINING`.
         """
+        return self._outline if trains else self._traced(1).replace(opt_state={})
+
+    @functools.cached_property
+    def _outline(self) -> State:
+        """Traces the first weights, and the step for what it adds up: whoever starts the run finds both traced."""
+        state = self._traced(len(self._rows))
+        batch = self._shapes(self.plan.batch // self.plan.accumulate)  # whole: groups of statistics count examples
+        return state.replace(sums=jax.eval_shape(summed(self.program), state, batch))
+
+    def _traced(self, examples: int) -> State:
+        """The shapes of the state before the first step, but for its sums, of a net that is shown so many examples."""
         like, numbers = jax.ShapeDtypeStruct, sections.numeric(self.config)
-        fields = {name: like((1, *shape), dtype) for name, (shape, dtype) in self.facts.fields.items()}
-        fields |= {"index": like((1,), "int32"), "valid": like((1,), "float32")}
-
-        def begun(fields):
-            state = self._starts(fields, compiled=False, sums=trains)(self.config["seed"], numbers)
-            return state if trains else state.replace(opt_state={})
-
-        return jax.eval_shape(begun, fields)
+        seed, hparams = like((), jnp.uint32), {path: like((), jnp.float32) for path in numbers}
+        drawn = self._drawn.eval_shape(seed, hparams, self._shapes(examples))
+        return jax.eval_shape(lambda: _begun(seed, hparams, drawn, {}))
 
     def answering(self) -> State:
         """The shapes of a trained state where they are to lie, without what is for training alone (`FOR_TRAINING`).
@@ -135,10 +193,19 @@ class PreparedRun:
 
     def initial(self) -> Callable:
         """make(seed, hparams) -> the state before the first step with these; compiled once for any of them."""
-        return self._starts(self._looked_at(), compiled=True)
+        fields, sums = self._looked_at(), self.outline().sums
 
-    def _starts(self, fields: Mapping, *, compiled: bool, sums: bool = True) -> Callable:
-        """`initial` for nets that are shown these fields (B, …)."""
+        def start(seed: int, hparams: Mapping) -> State:
+            seed = jnp.uint32(seed)
+            hparams = {path: jnp.float32(value) for path, value in hparams.items()}
+            zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sums)
+            return _begun(seed, hparams, self._drawn(seed, hparams, fields), zeros)
+
+        return start
+
+    @functools.cached_property
+    def _drawn(self) -> Callable:
+        """(params, model_state, opt_state, ema) of a seed, numbers and the examples looked at, compiled."""
 
         def make(seed, hparams, fields):
             parts = self.program.parts(hparams)
@@ -154,69 +221,52 @@ class PreparedRun:
             ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
             return params, model_state, memory, jax.tree.map(jnp.copy, ema)
 
-        options, zeros = single_use_options(jax.default_backend()), []
-        drawn = jax.jit(make, compiler_options=options) if compiled else make
+        return jax.jit(make, compiler_options=single_use_options(jax.default_backend()))
 
-        def start(seed: int, hparams: Mapping) -> State:
-            seed = jnp.uint32(seed)
-            hparams = {path: jnp.float32(value) for path, value in hparams.items()}
-            params, model_state, memory, ema = drawn(seed, hparams, fields)
-            counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
-            state = State(
-                seed=seed,
-                params=params,
-                model_state=model_state,
-                opt_state=memory,
-                ema=ema,
-                hparams=hparams,
-                sums={},
-                watch=nothing_seen(),
-                **counters,
-            )
-            if not sums:
-                return state
-            zeros[:] = zeros or [self._no_sums(state, fields)]  # tracing the step for its shapes takes a while
-            return state.replace(sums=jax.tree.map(jnp.copy, zeros[0]))
-
-        return start
+    @functools.cached_property
+    def _rows(self) -> np.ndarray:
+        """The examples that initialisation is shown: one, or many where the net looks at their values."""
+        net, examples = self.program.parts(sections.numeric(self.config)).net, len(self.source.train)
+        rows = np.linspace(0, examples - 1, min(_PREPARE_EXAMPLES, examples)).astype(np.int32)
+        return rows if hasattr(net, "prepare") else rows[:1]
 
     def _looked_at(self) -> dict:
-        """The examples that initialisation is shown: many where it looks at their values."""
-        count = min(_PREPARE_EXAMPLES, len(self.source.train))
-        rows = np.linspace(0, len(self.source.train) - 1, count).astype(int)
-        wants_images = hasattr(self.program.parts(sections.numeric(self.config)).net, "prepare")
-        rows = rows if wants_images else rows[:1]
-        return self.source.train.read(rows) | {"index": rows, "valid": np.ones(len(rows), np.float32)}
+        """The fields of the examples that initialisation is shown."""
+        fields = self.source.train.read(self._rows)
+        ones, zeros = np.ones(len(self._rows), np.float32), np.zeros(len(self._rows), np.int32)
+        return fields | {"index": self._rows, "epoch": zeros, "valid": ones}
 
     def _variables(self, seed: jax.Array, parts: Parts, fields: Mapping) -> dict:
-        """The network's variables, drawn by the seed."""
+        """The network's variables, drawn by the seed; refuses a network and a task that do not fit together."""
         fields = parts.augment["eval"](key_for(seed, "augment"), fields)
         net, key, images = parts.net, key_for(seed, "init"), fields[self.facts.input]
-        with sections.errors_name_option("model", self.config["model"]):
-            variables = net.init({"params": key, "noise": key}, images[:1], train=False)
+        with sections.errors_name_option("model", self.config["model"]), explained(self.config["model"]):
+            check_call(net, self.config["model"])
+            streams = {"params": key, "noise": key}
+            outputs, variables = net.init_with_output(streams, images[:1], **sections.mode(net, False))
+        if parts.task.forward is once:
+            check_outputs(self.config, parts.task, outputs, self.plan.batch // self.plan.accumulate)
+            check_answers(parts.task, outputs, outputs, {name: value[:1] for name, value in fields.items()})
         return net.prepare(variables, images) if hasattr(net, "prepare") else variables
-
-    def _no_sums(self, state: State, fields: Mapping) -> dict:
-        """Zeros of the shapes of what the step adds up."""
-        many = self.plan.batch // self.plan.accumulate  # whole: groups of statistics count examples
-        fields = {name: jnp.asarray(value) for name, value in fields.items()} | {"epoch": np.zeros(1, np.int32)}
-        batch = {name: jax.ShapeDtypeStruct((many, *v.shape[1:]), v.dtype) for name, v in fields.items()}
-        shapes = jax.eval_shape(summed(self.program), state, batch)
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
 def prepare(config: Mapping) -> PreparedRun:
     """The prepared that a config describes, on the devices at hand; whatever is wrong with it is said here."""
-    source = _opened(config)
+    source = opened(config)
     config = sections.freeze(config).as_configdict().to_dict()
+    _check_normalized(config, source.facts)
+    seen = facts_seen(config, source.facts)
+    sections.call("tasks", config["task"], seen)  # what the data lack comes before how many there are
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
     refuse_selection_by_test(config, source)
     if config["data"]["sampling"] == "balanced" and "label" not in source.facts.fields:
         orders(source.train, plan.batch, sampling="balanced")  # says what is missing
-    program = Program(config, source.facts, plan)
+    program = Program(config, source.facts, plan, seen)
     check_views(program, program.parts(sections.numeric(config)).task)
-    return _of(program, lambda: source, selects=source.eval is not source.test)
+    prepared = _of(program, lambda: source, selects=source.eval is not source.test)
+    prepared.check()
+    return prepared
 
 
 def recalled(config: Mapping, facts: Facts, *, selects: bool) -> PreparedRun:
@@ -227,16 +277,16 @@ def recalled(config: Mapping, facts: Facts, *, selects: bool) -> PreparedRun:
     config = sections.freeze(config).as_configdict().to_dict()
     plan = resolve(config, facts, jax.device_count(), trains=False)
 
-    def opened() -> Source:
+    def again() -> Source:
         try:
-            source = _opened(config)
+            source = opened(config)
         except (ValueError, OSError) as error:
             raise DataError(f"this needs the data of the training: {error}") from error
         check(source, 1)
-        _refuse_others(source.facts, facts)
+        refuse_others(source.facts, facts)
         return source
 
-    return _of(Program(config, facts, plan), opened, selects=selects)
+    return _of(Program(config, facts, plan, facts_seen(config, facts)), again, selects=selects)
 
 
 def _of(program: Program, opened: Callable[[], Source], *, selects: bool) -> PreparedRun:
@@ -247,57 +297,40 @@ def _of(program: Program, opened: Callable[[], Source], *, selects: bool) -> Pre
     return PreparedRun(program.config, opened, selects, plan, program, layout, step, measure)
 
 
-def _refuse_others(found: Facts, trained: Facts) -> None:
-    """Refuses data of another form or meaning than those of the training."""
-    for word in ("input", "shape", "names", "extra"):
-        here, there = getattr(found, word), getattr(trained, word)
-        if here != there:
-            raise DataError(f"the data are not those of the training: {word} is {_short(here)}, was {_short(there)}")
+def _check_normalized(config: Mapping, facts: Facts) -> None:
+    """Refuses pipelines that leave other numbers of a picture in training than in evaluation."""
+    train, eval = config["augment"]["train"], config["augment"]["eval"]
+    if black_and_white(facts, train) != black_and_white(facts, eval):
+        one, other = ("train", "eval") if "normalize" in train else ("eval", "train")
+        raise ConfigError(
+            f"augment.{one} has 'normalize', augment.{other} has not: the net would be measured on other numbers than "
+            "it learns from\nname it in both, or in neither"
+        )
 
 
-def _short(value: object) -> str:
-    return text if len(text := str(value)) <= 80 else f"{text[:77]}…"
+def _names(section: Mapping) -> Iterator[str]:
+    """The names of the entry of a section and of those in it."""
+    yield section["name"]
+    for value in section.values():
+        if isinstance(value, Mapping):
+            yield from _names(value)
 
 
-def _opened(config: Mapping) -> Source:
-    """The data of a config, where it wants them, and all that is to be known of them."""
-    return _counted(_housed(_described(sections.call("data", config["data"])), config["data"]))
-
-
-def _described(source: Source) -> Source:
-    """The source with what its facts leave out: shape and type of an example's words, what black and white are."""
-    facts = source.facts
-    if not facts.fields:
-        example = {name: np.asarray(value) for name, value in source.train.read(np.zeros(1, int)).items()}
-        fields = {name: (value.shape[1:], value.dtype) for name, value in example.items() if name != "valid"}
-        facts = dataclasses.replace(facts, fields=fields)
-    if not facts.black and facts.mean:
-        ends = {"black": (0.0,) * len(facts.mean), "white": (1.0,) * len(facts.mean)}
-        facts = dataclasses.replace(facts, **ends)
-    return source if facts is source.facts else dataclasses.replace(source, facts=facts)
-
-
-def _counted(source: Source) -> Source:
-    """The source whose facts say how many training examples each class has, where that can be known without reading."""
-    facts, labels = source.facts, labels_of(source.train)
-    if not facts.classes or facts.class_counts or labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
-        return source
-    counts = np.bincount(labels[(labels >= 0) & (labels < facts.classes)], minlength=facts.classes)
-    return dataclasses.replace(source, facts=dataclasses.replace(facts, class_counts=tuple(counts.tolist())))
-
-
-def _housed(source: Source, options: Mapping) -> Source:
-    """The source with its splits on the device (`resident` yes), streamed (no), or as they come (auto)."""
-    wanted = options["resident"]
-    if wanted == "auto":
-        return source
-
-    def housed(split):
-        return into_memory(split, workers=options["workers"]) if wanted == "yes" else Part(split, np.arange(len(split)))
-
-    train, test = housed(source.train), housed(source.test)
-    # eval stays the very same object as test where nothing is held out: that is how selection knows
-    return Source(train, test if source.eval is source.test else housed(source.eval), test, source.facts)
+def _begun(seed: jax.Array, hparams: Mapping, drawn: tuple, sums: dict) -> State:
+    """The state before the first step, of what was drawn, or of its shapes."""
+    params, model_state, memory, ema = drawn
+    counters = {name: np.int32(0) for name in ("step", "streak", "bad", "skipped", "rollbacks")}
+    return State(
+        seed=seed,
+        params=params,
+        model_state=model_state,
+        opt_state=memory,
+        ema=ema,
+        hparams=hparams,
+        sums=sums,
+        watch=nothing_seen(),
+        **counters,
+    )
 
 
 def valid_rows(rows: list[dict]) -> dict:

@@ -21,7 +21,7 @@ from cnnjax.data.source import Facts
 from cnnjax.tasks.contract import Task
 from cnnjax.train.plan import Plan
 
-__all__ = ["Parts", "Program", "matches", "pipeline"]
+__all__ = ["Parts", "Program", "facts_seen", "matches", "pipeline"]
 
 
 def matches(path: str, pattern: str) -> bool:
@@ -34,6 +34,22 @@ def pipeline(config: Mapping, facts: Facts, split: str) -> Callable:
     options = config["augment"]
     own = {name: dict(options[sections.label(name)]) for name in options[split]}
     return compose(facts, options[split], own, by_index=split == "eval")
+
+
+def facts_seen(config: Mapping, facts: Facts) -> Facts:
+    """The facts as the evaluation pipeline leaves them: what tasks and networks are given.
+
+    `mean` and `std` stay those of the data; `black` and `white` are () where it makes other channels of them.
+    """
+    like = jax.ShapeDtypeStruct
+    batch = {name: like((1, *size), dtype) for name, (size, dtype) in facts.fields.items()}
+    batch |= {"index": like((1,), "int32"), "epoch": like((1,), "int32"), "valid": like((1,), "float32")}
+    apply = pipeline(config, facts, "eval")
+    seen = jax.eval_shape(lambda batch: apply(jax.random.key(0), batch), batch)
+    fields = {name: (x.shape[1:], x.dtype) for name, x in seen.items() if name not in ("index", "epoch", "valid")}
+    shape, ends = fields[facts.input][0], black_and_white(facts, config["augment"]["eval"])
+    black, white = (end if shape[-1:] == (len(end),) else () for end in ends)
+    return dataclasses.replace(facts, shape=shape, fields=fields, black=black, white=white)
 
 
 class Parts(NamedTuple):
@@ -53,27 +69,15 @@ class Parts(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A config, the facts of its data and its plan, as the functions that the step is made of."""
+    """A config, the facts of its data and its plan, as the functions that the step is made of.
+
+    `seen` are the facts as the evaluation pipeline leaves them.
+    """
 
     config: Mapping
     facts: Facts
     plan: Plan
-
-    @functools.cached_property
-    def seen(self) -> Facts:
-        """The facts as the evaluation pipeline leaves them: what tasks and networks are given.
-
-        `mean` and `std` stay those of the data; `black` and `white` are () where it makes other channels of them.
-        """
-        facts, like = self.facts, jax.ShapeDtypeStruct
-        batch = {name: like((1, *size), dtype) for name, (size, dtype) in facts.fields.items()}
-        batch |= {"index": like((1,), "int32"), "epoch": like((1,), "int32"), "valid": like((1,), "float32")}
-        apply = pipeline(self.config, facts, "eval")
-        seen = jax.eval_shape(lambda batch: apply(jax.random.key(0), batch), batch)
-        fields = {name: (x.shape[1:], x.dtype) for name, x in seen.items() if name not in ("index", "epoch", "valid")}
-        shape, ends = fields[facts.input][0], black_and_white(facts, self.config["augment"]["eval"])
-        black, white = (end if shape[-1:] == (len(end),) else () for end in ends)
-        return dataclasses.replace(facts, shape=shape, fields=fields, black=black, white=white)
+    seen: Facts
 
     def parts(self, hparams: Mapping) -> Parts:
         """What the sections have become, with these numbers, traced or not: to be made once in a trace."""

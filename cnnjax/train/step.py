@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from cnnjax.config import ConfigError
+from cnnjax.config import ConfigError, mode
 from cnnjax.ops import axes
 from cnnjax.tasks.contract import Outputs, Task
+from cnnjax.train._contract import check_losses, explained
 from cnnjax.train._freezing import frozen_statistics, still
 from cnnjax.train._views import seen_in_views
 from cnnjax.train.program import Parts, Program
@@ -43,9 +44,11 @@ def bind(program: Program, module: nn.Module, model_state: Mapping, *, train: bo
                 f"model.name is {program.config['model']['name']!r}; its net has no part {part!r} (a method, or a "
                 f"submodule that is a field), which {program.config['task']['name']} asks for"
             )
-        options = {"train": train, "rngs": {"noise": key}} | ({"method": part} if part else {})
+        # dropout of plain linen draws from a stream of its own, which is there in training alone
+        streams = {"noise": key} | ({"dropout": jax.random.fold_in(key, 1)} if train else {})
+        options = {"rngs": streams, **mode(module, train, part)} | ({"method": part} if part else {})
         variables = {"params": still(program, params), **state}
-        with frozen_statistics(program, params):
+        with frozen_statistics(program, params), explained(program.config["model"]):
             if train and state:
                 outputs, state = module.apply(variables, *_as(dtype, inputs), mutable=list(state), **options)
             else:
@@ -104,6 +107,7 @@ def _numerator(
 
     def numerator(params):
         losses, weights, (outputs, new_state) = task.loss(net, params, fields, noise)
+        check_losses(program.config, losses, weights, fields["index"].shape[0])
         loss = jnp.sum(losses)
         return loss, ({"loss": loss, "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}, new_state)
 

@@ -99,7 +99,9 @@ def fill(
     unused = sorted(set(found) - {name for name, _ in plan.values()})
     unused = [f"{name} {tuple(found[name].shape)}" for name in unused]
     if missing or misshapen:
-        raise WeightsError(_report(source, net, missing, misshapen, unused), missing, misshapen, unused)
+        head = f"{source} does not fit {type(net).__name__}: {len(plan) - len(missing) - len(misshapen)} of the net's"
+        unfit = _report(f"{head} {len(plan)} tensors are in it", missing, misshapen, unused)
+        raise WeightsError(unfit, missing, misshapen, unused)
     if unused:
         warnings.warn(f"{source}: {len(unused)} tensors are not used: {_some(unused)}", stacklevel=3)
     return _tree(variables, filled)
@@ -228,14 +230,12 @@ def _theirs(value: np.ndarray, last: str, sides: tuple[int, ...], dialect: str) 
     return moved.reshape(moved.shape[0], -1) if sides else moved
 
 
-def _report(source, net, missing, misshapen, unused) -> str:
-    lines = [f"{source} does not fit {type(net).__name__}"]
-    lines += [f"missing: {_some(missing)}"] if missing else []
-    lines += [f"of another shape: {_some(misshapen)}"] if misshapen else []
-    lines += [f"not used: {_some(unused)}"] if unused else []
-    return "\n".join(lines)
+def _report(head, missing, misshapen, unused) -> str:
+    """What does not fit in two lines, the first names of each kind; the error itself has them all."""
+    kinds = (("missing", missing), ("of another shape", misshapen), ("not used", unused))
+    return "\n".join([head, "; ".join(f"{kind}: {_some(names, 3)}" for kind, names in kinds if names)])
 
 
-def _some(names: list[str]) -> str:
-    rest = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return ", ".join(names[:12]) + rest
+def _some(names: list[str], most: int = 12) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -3,7 +3,10 @@
 import pytest
 
 from cnnjax import config as sections
-from cnnjax.config import ConfigError
+from cnnjax.config import ROOMS, ConfigError, meant
+from cnnjax.config._sections import PLAIN
+from cnnjax.config._synonyms import MEANT
+from cnnjax.config.signatures import entries, options_of, room_options
 
 DIGITS = "configs/digits.py"
 
@@ -142,13 +145,24 @@ def test_a_duration_by_flag_takes_back_the_other_units():
         ("--noconfig.seed=3", "'--noconfig.seed=3' has a value; write --config.seed=3 or --noconfig.seed"),
         ("--config.model.name", "model.name has no value; write --config.model.name=name"),
         ("--config.train.precision=bf16", "train.precision is 'bf16'; nearest: bfloat16"),
-        ("--config.lr=0.1", "lr is not an option; nearest: optimizer.lr"),
+        (
+            "--config.optimizer.learning_rate=1",
+            "optimizer.learning_rate is not an option of adamw; that is optimizer.lr",
+        ),
+        ("--config.optimizer.lr=0,001", "optimizer.lr is '0,001'; it must be a number; decimals have a point: 0.001"),
+        ("--config.augment.train=horizontal_flip", "augment.train has 'horizontal_flip'; nearest: flip"),
+        ("--config.model.name=vit", "model.name is 'vit'; `cnnjax train --list=models` shows all"),
+        ("--config.lr=0.1", "lr is not an option; that is optimizer.lr here"),
         ("--config.modle.name=mlp", "modle.name is not an option; nearest: model.name"),
         ("--config.model.backbone.name=mlp", "model.backbone.name is not an option"),
         ("--config.model=msp", "model.name is 'msp'; nearest: mlp"),
         ("--config.optimizer.wieght=1", "optimizer.wieght is not an option of adamw"),
         ("--config.augment.train=shift,crob", "augment.train has 'crob'; nearest: crop"),
-        ("--config.augment.crop.padding=1", "augment.crop.padding is not an option"),
+        (
+            "--config.augment.crop.padding=1",
+            "augment.crop.padding is not an option: crop stands in neither augment.train",
+        ),
+        ("--config.augment.crob.padding=1", "augment.crob.padding is not an option"),
         ("--config.train=3", "train is a section; write --config.train.option=value, option being one of batch, "),
         ("--config.augment=flip", "augment is a section; write --config.augment.option=value, option being one of"),
         ("--config.seed=99999999999", "seed is 99999999999; it must be ≥ 0 and < 4294967296"),
@@ -242,3 +256,29 @@ def test_the_config_of_another_run_is_a_config_too(tmp_path):
     assert "is not JSON" in refused(path=str(file))
     file.write_text("{}")
     assert "data is missing from the config" in refused(path=str(file))
+
+
+def test_an_augmentation_that_no_pipeline_names_is_to_be_named_first():
+    assert refused("--config.augment.crop.padding=1").endswith(
+        "\nname it too, --config.augment.train=crop,shift,normalize"
+    )
+
+
+def test_every_word_of_other_tools_leads_to_an_option_that_there_is():
+    known = {"seed", *(f"{section}.name" for section in ROOMS.values())}
+    known |= {f"{key}.{name}" for key in (*ROOMS.values(), *PLAIN) for name in room_options(key)}
+    for room, section in ROOMS.items():
+        known |= {f"{section}.{name}" for entry in entries(room).values() for name in options_of(entry)}
+    assert {path for path in MEANT if path != "augment.train"} <= known
+    words = [word for words in MEANT.values() for word in words]
+    assert len(words) == len(set(words))
+    assert [meant(word) for word in ("batch-size", "LR", "zebra")] == ["train.batch", "optimizer.lr", ""]
+
+
+def test_a_file_of_ones_own_that_is_not_found_is_told_where_it_must_lie(tmp_path, monkeypatch):
+    (tmp_path / "my_nets.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"my_net.py must lie in this folder, or on PYTHONPATH; nearest here: my_nets"
+    ):
+        sections.section("models", "my_net:tiny")

@@ -19,6 +19,7 @@ import cnnjax.programs.train
 from cnnjax import config as sections
 from cnnjax.programs import process
 from cnnjax.runs.workdir import hold
+from cnnjax.sweep.table import table_of
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -57,9 +58,9 @@ def started():
     """started("train …") -> the same in a process of its own with one device, which does not outlive the tests."""
     processes = []
 
-    def typed(line):
+    def typed(line, **changes):
         name, *argv = shlex.split(line)
-        environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+        environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"} | changes
         command = [sys.executable, "-m", f"experiments.{name}", *argv]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         processes.append(subprocess.Popen(command, **pipes, text=True, env=environment, cwd=ROOT))
@@ -193,6 +194,10 @@ def test_a_trained_network_is_measured_on_any_split(run, trained):
         ("train --config=configs/digits.py", "--workdir is missing; give the directory for this run"),
         ("train --workdri=a", "--workdri is not a flag; nearest: --workdir"),
         ("train --optimizer.lr=1", "--optimizer.lr is not a flag; write --config.optimizer.lr=…"),
+        ("train --epochs=3", "--epochs is not a flag; write --config.train.epochs=3"),
+        ("train --batch-size 64", "--batch-size is not a flag; write --config.train.batch=…"),
+        ("evaluate --config=digits", "--config is not a flag of evaluate, but of show, sweep, train; evaluate goes by"),
+        ("train --top=3", "--top is not a flag of train, but of predict"),
         ("train --zzz", "--zzz is not a flag; --help shows the flags"),
         ("train runs/a", "'runs/a' is not a flag; write --name=value"),
         ("train --devices=two", "--devices is 'two'; it must be a whole number ≥ 0"),
@@ -265,7 +270,10 @@ def test_the_unforeseen_ends_with_1_a_line_and_the_story_in_the_workdir(run, tmp
     monkeypatch.syspath_prepend(tmp_path)
     code, _, err = run(f"train {DIGITS} --workdir={tmp_path}/a --config.model.name=my_broken_nets:broken")
     assert code == 1
-    assert err.splitlines()[-1] == f"KeyError: 'nothing'; the whole story is in {tmp_path}/a/error.log"
+    assert err.splitlines() == [
+        f"KeyError: 'nothing'; the whole story is in {tmp_path}/a/error.log",
+        f"{tmp_path}/my_broken_nets.py, line 6, in __call__: return {{}}['nothing']",
+    ]
     assert "my_broken_nets.py" in (tmp_path / "a" / "error.log").read_text()
 
 
@@ -293,6 +301,39 @@ def test_an_error_is_kept_in_a_runs_own_folder_alone_and_a_refusal_nowhere(monke
 
 
 @pytest.mark.doors
+def test_a_refusal_of_ones_own_file_names_its_line(run, tmp_path, monkeypatch):
+    (tmp_path / "my_noisy_nets.py").write_text(
+        "import flax.linen as nn\nfrom jax.random import uniform\n"
+        "class Noisy(nn.Module):\n"
+        "    @nn.compact\n    def __call__(self, x, train=False):\n"
+        "        return nn.Dense(10)(x.reshape(len(x), -1)) + uniform(self.make_rng('gumbel'))\n"
+        "def noisy(*, outputs: int):\n    return Noisy()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    code, _, err = run(f"train {DIGITS} --dry_run --config.model.name=my_noisy_nets:noisy")
+    assert code == 2
+    assert f"({tmp_path}/my_noisy_nets.py, line 6)" in err.splitlines()[0]
+    assert len(err.splitlines()) == 3
+
+
+def test_folders_of_runs_and_of_sweeps_are_told_apart(run, tmp_path, trained):
+    (tmp_path / "s" / "000").mkdir(parents=True)
+    for name in ("s/sweep.json", "s/000/config.json"):
+        (tmp_path / name).write_text("{}")
+    code, _, err = run(f"evaluate --workdir={tmp_path}/s")
+    assert code == 2
+    assert f"it is a sweep, whose points are runs: {tmp_path}/s/000\n" in err
+    with pytest.raises(sections.ConfigError, match=r"holds no sweep .*; it holds a run, which evaluate measures"):
+        table_of(trained)
+
+
+def test_a_device_that_is_not_there_is_named(started, tmp_path):
+    process = started(f"train {SHORT} --workdir={tmp_path}", JAX_PLATFORMS="tpu")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err.startswith("JAX_PLATFORMS is 'tpu', but JAX finds no such device here\nleave it out")
+
+
 def test_a_signal_saves_and_ends_with_75_and_the_command_that_resumes(started, tmp_path):
     line = f"train {SMALL} --config.train.steps=100000 --config.report.steps=1 --workdir={tmp_path}"
     process = started(line)

@@ -1,15 +1,16 @@
 """A training that begins from the weights of a file or of another run, and parts of it that stay as they were."""
 
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
 
 import cnnjax
-from cnnjax import weights
+from cnnjax import models, weights
 from cnnjax.config import ConfigError, augmentation, change, experiment, section
-from cnnjax.train.initial_weights import with_initial_weights
+from cnnjax.train.initial_weights import likeliest, with_initial_weights
 from cnnjax.train.job import prepare
 from cnnjax.train.step import bind
 from tests import trainings
@@ -72,7 +73,7 @@ def test_a_new_output_layer_and_other_colours_are_taken_where_they_are_asked_for
     with pytest.raises(weights.WeightsError) as error:
         started(config(outputs=4, train={"init": str(path)}))
     first, listed, hint = str(error.value).splitlines()
-    assert first == f"train.init: {path} does not fit ResNet"
+    assert first.startswith(f"train.init: {path} does not fit ResNet: ")
     assert "head.output.bias (10,) for params/head/output/bias (4,)" in listed
     assert "stem.conv.kernel (3, 3, 1, 4) for params/stem/conv/kernel (3, 3, 3, 4)" in listed
     assert hint == (
@@ -92,8 +93,30 @@ def test_what_does_not_fit_is_listed_by_name_without_advice_that_would_not_help(
     with pytest.raises(weights.WeightsError) as error:
         started(change(config(), {"train.init": str(digits.workdir), "model.blocks": (2, 1)}))
     first, missing = str(error.value).splitlines()
-    assert first == f"train.init: {digits.workdir} at step 3 does not fit ResNet"
+    said = rf"train.init: {digits.workdir} at step 3 does not fit ResNet: \d+ of the net's \d+ tensors are in it"
+    assert re.fullmatch(said, first)
     assert missing.startswith("missing: stage1.block2.norm1.mean for batch_stats/stage1/block2/norm1/mean (4,)")
+
+
+def test_the_variant_that_weights_are_of_is_found_by_their_names():
+    numbers = {}
+    for name in ("resnet20", "resnet32"):
+        net, image = getattr(models, name)(outputs=10), jax.ShapeDtypeStruct((1, 28, 28, 1), "float32")
+        shapes = jax.eval_shape(lambda x, net=net: net.init(jax.random.key(0), x), image)
+        numbers[name] = net, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    found = weights.tensors(*numbers["resnet20"])
+    with pytest.raises(weights.WeightsError) as error:
+        weights.fill(*numbers["resnet32"], found)
+    assert len(str(error.value).splitlines()) == 2
+    assert likeliest("resnet32", found, (28, 28, 1), error.value) == "resnet20"
+    assert likeliest("resnet32", {"else": np.zeros(3)}, (28, 28, 1), error.value) == ""
+
+
+def test_a_url_is_said_to_be_one():
+    with pytest.raises(ConfigError, match=r"train.init is 'https:/x.org/a.pth', a URL; download it, and give the file"):
+        started(config(train={"init": "https://x.org/a.pth"}))
+    with pytest.raises(weights.RefusedError, match="is a URL, and nothing is fetched from there; download it"):
+        weights.read("https://x.org/a.pth")
 
 
 @pytest.mark.parametrize(
