@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.doors
+
 ROOT = Path(__file__).parents[1]
 OWN = """
 from cnnjax.config import change, load
@@ -26,8 +28,6 @@ def sweep():
 """
 NETS = """
 import flax.linen as nn
-
-pytestmark = pytest.mark.doors
 
 class Tiny(nn.Module):
     outputs: int = 10
