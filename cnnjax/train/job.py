@@ -16,7 +16,7 @@ from cnnjax.data.source import Facts, Part, Source, check
 from cnnjax.data.stream import Stream, into_memory, passes
 from cnnjax.ops import single_use_options
 from cnnjax.runs.lines import more_is_better
-from cnnjax.tasks.contract import once
+from cnnjax.tasks.contract import Task, once
 from cnnjax.train._contract import check_answers, check_call, check_outputs, explained, metrics_of
 from cnnjax.train._tables import check_tables
 from cnnjax.train._views import check_views
@@ -101,7 +101,7 @@ class PreparedRun:
         if self.source.facts.input == "tokens":
             variables = {"params": state.params, **state.model_state}
             check_tables(self.config["model"], net, variables, self.source)
-        if task.forward is once and not any(":" in name for name in _names(self.config["model"])):
+        if _takes_one_call(task) and not any(":" in name for name in _names(self.config["model"])):
             return
 
         def answered(state: State, fields: Mapping) -> None:
@@ -210,6 +210,7 @@ class PreparedRun:
             outputs, variables = net.init_with_output(streams, images[:1], **sections.mode(net, False))
         if parts.task.forward is once:
             check_outputs(self.config, parts.task, outputs, self.plan.batch // self.plan.accumulate)
+        if _takes_one_call(parts.task):
             check_answers(parts.task, outputs, outputs, {name: value[:1] for name, value in fields.items()})
         return net.prepare(variables, images) if hasattr(net, "prepare") else variables
 
@@ -242,6 +243,11 @@ def _check_normalized(config: Mapping, facts: Facts) -> None:
             f"augment.{one} has 'normalize', augment.{other} has not: the net would be measured on other numbers than "
             "it learns from\nname it in both, or in neither"
         )
+
+
+def _takes_one_call(task: Task) -> bool:
+    """Whether loss and prediction both have the outputs of one call of the net."""
+    return task.forward is once and getattr(task.loss, "forward", None) is once
 
 
 def _names(section: Mapping) -> Iterator[str]:
