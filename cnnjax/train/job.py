@@ -26,7 +26,7 @@ from cnnjax.train.program import Parts, Program, facts_seen
 from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, evaluated, summed, train_step
 
-__all__ = ["PreparedRun", "prepare", "valid_rows"]
+__all__ = ["PreparedRun", "opened", "prepare", "valid_rows"]
 
 _PREPARE_EXAMPLES = 5000  # what data-dependent initialisation looks at
 
@@ -96,6 +96,7 @@ class PreparedRun:
 
         What is traced here, the start traces no more. Of our own nets the first weights say how they are evaluated.
         """
+        _check_normalized(self.config, self.source.facts)
         state, _ = self.outline(), self.goal
         task, net, *_ = self.program.parts(sections.numeric(self.config))
         if self.source.facts.input == "tokens":
@@ -216,10 +217,16 @@ class PreparedRun:
 
 
 def prepare(config: Mapping) -> PreparedRun:
-    """The prepared that a config describes, on the devices at hand; whatever is wrong with it is said here."""
+    """The run that a config describes, on the devices at hand; whatever is wrong with it is said here."""
+    prepared = opened(config)
+    prepared.check()
+    return prepared
+
+
+def opened(config: Mapping) -> PreparedRun:
+    """The run that a config describes, whose data, task and network nobody has held together yet."""
     source = _housed(_described(sections.call("data", config["data"])), config["data"])
     config = sections.freeze(config).as_configdict().to_dict()
-    _check_normalized(config, source.facts)
     seen = facts_seen(config, source.facts)
     sections.call("tasks", config["task"], seen)  # what the data lack comes before how many there are
     plan = resolve(config, source.facts, jax.device_count())
@@ -229,9 +236,7 @@ def prepare(config: Mapping) -> PreparedRun:
     layout = Layout(plan.parallel, tuple(jax.devices()[: plan.devices]))
     step = layout.compile_training(train_step(program), plan.dispatch)
     measure = layout.compile_evaluation(eval_step(program))
-    prepared = PreparedRun(config, source, plan, program, layout, step, measure)
-    prepared.check()
-    return prepared
+    return PreparedRun(config, source, plan, program, layout, step, measure)
 
 
 def _check_normalized(config: Mapping, facts: Facts) -> None:
