@@ -25,8 +25,6 @@ def test_a_dry_run_tries_the_weights_and_counts_what_is_frozen(root, tmp_path):
 
 
 def test_a_network_too_deep_for_the_pictures_is_named(root):
-    words = (
-        r"model.name is 'alexnet'; for these data its window does not fit: 3(.|\n)*larger ones: resize in"
-    )
+    words = r"model.name is 'alexnet'; for these data its window does not fit: 3(.|\n)*larger ones: resize in"
     with pytest.raises(ConfigError, match=words):
         prepare(load(f"{root}/configs/digits.py", ["--config.model.name=alexnet"]))
