@@ -60,7 +60,8 @@ def suggestion(word: str, allowed: Iterable[str], *, every: str = "") -> str:
         return f"{text}; nothing is allowed here"
     if len(listing) <= 200:
         return f"{text}; allowed: {listing}" if len(close) < len(allowed) else text
-    return f"{text}; {every or f'one of {len(allowed)}'}"
+    shown = listing[:160].rpartition(", ")[0] or listing[:160]
+    return f"{text}; {every or f'one of {len(allowed)}: {shown}, …'}"
 
 
 def one_of(value: str, allowed: Iterable[str], *, path: str = "variant") -> str:

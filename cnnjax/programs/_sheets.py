@@ -8,13 +8,13 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.data.stream import passes
 from cnnjax.programs import _figures
-from cnnjax.train.job import prepare
+from cnnjax.train.job import opened
 from cnnjax.train.state import key_for
 
 
 def sheet(config, path: str, split: str, step: int, examples: int) -> int:
     """Draws the first `examples` that a network would see at a step of training, or of a pass over a split."""
-    prepared = prepare(config)
+    prepared = opened(config)
     facts, hparams = prepared.source.facts, sections.numeric(prepared.config)
     pipeline = "train" if split == "train" else "eval"
     if split == "train":

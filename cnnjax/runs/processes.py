@@ -65,5 +65,5 @@ def by_all[T](make: Callable[[], T]) -> T:
 
 
 def first_array(array: np.ndarray) -> np.ndarray:
-    """The array of the first process; the others give one of its shape."""
+    """The array (…) of the first process; the others give one of its shape."""
     return np.asarray(multihost_utils.broadcast_one_to_all(array))

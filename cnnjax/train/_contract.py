@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 
@@ -69,7 +70,9 @@ def check_outputs(config: Mapping, task: Task, outputs: Outputs, batch: int) -> 
         shape, where = (batch, *given[name].shape[1:]), f"{name} " if name != "main" else ""
         rank = task.rank if name == "main" and task.rank else len(shape)
         middle = shape[1:-1] if rank == len(shape) else ("h", "w")[: rank - 2]
-        if (len(shape), shape[-1]) != (rank, count):
+        # of a task without a rank nobody knows where its outputs stand: a forecast may be (B, steps, channels)
+        found = shape[-1:] if task.rank else (*shape[1:], math.prod(shape[1:]))
+        if len(shape) != rank or count not in found:
             wanted = f"({', '.join(map(str, (batch, *middle, count)))})"
             cure = f"\nit must be {_KINDS[rank]}; choose another model.name or task.name" if rank != len(shape) else ""
             cure = cure or "\nthe net is called with the option outputs, which its last layer must give"

@@ -22,7 +22,7 @@ def _short(value: object) -> str:
     return text if len(text := str(value)) <= 80 else f"{text[:77]}…"
 
 
-def opened(config: Mapping) -> Source:
+def source_of(config: Mapping) -> Source:
     """The data of a config, where it wants them, and all that is to be known of them."""
     return _counted(_housed(_described(sections.call("data", config["data"])), config["data"]))
 

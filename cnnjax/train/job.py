@@ -15,9 +15,9 @@ from cnnjax.config import ConfigError
 from cnnjax.data.source import DataError, Facts, Source, check
 from cnnjax.data.stream import Stream, orders, passes
 from cnnjax.ops import single_use_options
-from cnnjax.tasks.contract import once
+from cnnjax.tasks.contract import Task, once
 from cnnjax.train._contract import check_answers, check_call, check_outputs, explained, metrics_of
-from cnnjax.train._sources import opened, refuse_others
+from cnnjax.train._sources import refuse_others, source_of
 from cnnjax.train._tables import check_tables
 from cnnjax.train._views import check_views
 from cnnjax.train.parallel import Layout, MemberLayout
@@ -27,7 +27,7 @@ from cnnjax.train.state import State, key_for
 from cnnjax.train.step import eval_step, evaluated, summed, train_step
 from cnnjax.train.watching import nothing_seen, refuse_selection_by_test
 
-__all__ = ["FOR_TRAINING", "PreparedRun", "prepare", "recalled", "valid_rows"]
+__all__ = ["FOR_TRAINING", "PreparedRun", "opened", "prepare", "recalled", "valid_rows"]
 
 FOR_TRAINING = ("opt_state", "sums")
 """What of a state is for training alone."""
@@ -116,12 +116,13 @@ class PreparedRun:
 
         What is traced here, the start traces no more. Of our own nets the first weights say how they are evaluated.
         """
+        _check_normalized(self.config, self.source.facts)
         state, _ = self.outline(), self.goal
         task, net, *_ = self.program.parts(sections.numeric(self.config))
         if self.facts.input == "tokens":
             variables = {"params": state.params, **state.model_state}
             check_tables(self.config["model"], net, variables, self.source)
-        if task.forward is once and not any(":" in name for name in _names(self.config["model"])):
+        if _takes_one_call(task) and not any(":" in name for name in _names(self.config["model"])):
             return
 
         def answered(state: State, fields: Mapping) -> None:
@@ -246,15 +247,22 @@ class PreparedRun:
             outputs, variables = net.init_with_output(streams, images[:1], **sections.mode(net, False))
         if parts.task.forward is once:
             check_outputs(self.config, parts.task, outputs, self.plan.batch // self.plan.accumulate)
+        if _takes_one_call(parts.task):
             check_answers(parts.task, outputs, outputs, {name: value[:1] for name, value in fields.items()})
         return net.prepare(variables, images) if hasattr(net, "prepare") else variables
 
 
 def prepare(config: Mapping) -> PreparedRun:
-    """The prepared that a config describes, on the devices at hand; whatever is wrong with it is said here."""
-    source = opened(config)
+    """The run that a config describes, on the devices at hand; whatever is wrong with it is said here."""
+    prepared = opened(config)
+    prepared.check()
+    return prepared
+
+
+def opened(config: Mapping) -> PreparedRun:
+    """The run that a config describes, whose data, task and network nobody has held together yet."""
+    source = source_of(config)
     config = sections.freeze(config).as_configdict().to_dict()
-    _check_normalized(config, source.facts)
     seen = facts_seen(config, source.facts)
     sections.call("tasks", config["task"], seen)  # what the data lack comes before how many there are
     plan = resolve(config, source.facts, jax.device_count())
@@ -264,9 +272,7 @@ def prepare(config: Mapping) -> PreparedRun:
         orders(source.train, plan.batch, sampling="balanced")  # says what is missing
     program = Program(config, source.facts, plan, seen)
     check_views(program, program.parts(sections.numeric(config)).task)
-    prepared = _of(program, lambda: source, selects=source.eval is not source.test)
-    prepared.check()
-    return prepared
+    return _of(program, lambda: source, selects=source.eval is not source.test)
 
 
 def recalled(config: Mapping, facts: Facts, *, selects: bool) -> PreparedRun:
@@ -279,7 +285,7 @@ def recalled(config: Mapping, facts: Facts, *, selects: bool) -> PreparedRun:
 
     def again() -> Source:
         try:
-            source = opened(config)
+            source = source_of(config)
         except (ValueError, OSError) as error:
             raise DataError(f"this needs the data of the training: {error}") from error
         check(source, 1)
@@ -306,6 +312,11 @@ def _check_normalized(config: Mapping, facts: Facts) -> None:
             f"augment.{one} has 'normalize', augment.{other} has not: the net would be measured on other numbers than "
             "it learns from\nname it in both, or in neither"
         )
+
+
+def _takes_one_call(task: Task) -> bool:
+    """Whether loss and prediction both have the outputs of one call of the net."""
+    return task.forward is once and getattr(task.loss, "forward", None) is once
 
 
 def _names(section: Mapping) -> Iterator[str]:

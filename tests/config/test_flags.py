@@ -282,3 +282,11 @@ def test_a_file_of_ones_own_that_is_not_found_is_told_where_it_must_lie(tmp_path
         ConfigError, match=r"my_net.py must lie in this folder, or on PYTHONPATH; nearest here: my_nets"
     ):
         sections.section("models", "my_net:tiny")
+
+
+def test_a_word_that_is_a_part_of_others_finds_them_and_a_long_list_begins_to_be_told():
+    columns = ["optimizer.lr", "optimizer.decay", *(f"eval.iou_of_class_{k}" for k in range(20))]
+    with pytest.raises(ConfigError) as caught:
+        sections.one_of("lr", columns, path="--where")
+    assert str(caught.value).startswith("--where is 'lr'; nearest: optimizer.lr; one of 22: eval.iou_of_class_0, eval.")
+    assert str(caught.value).endswith(", …")

@@ -96,7 +96,7 @@ def test_options_that_cannot_be_meant_are_refused(options, words):
 
 
 def test_data_without_classes_is_refused():
-    with pytest.raises(ValueError, match="the data has 0 classes"):
+    with pytest.raises(ValueError, match="the data has no classes"):
         classification(Facts(shape=(8, 8, 1)))
 
 
