@@ -27,8 +27,8 @@ Devices (all that JAX sees are used; config.train.devices takes fewer)
   --devices=N                splits the CPU into N devices
   --gpus=N                   ends in a line where JAX sees fewer GPUs, instead of training on what is there
   --coordinator=HOST:PORT --processes=N --process=I
-                             N processes train together; auto as coordinator on Slurm, TPU pods, Kubernetes (there
-                             with the extra k8s). Each reads the data under the same path; the first writes
+                             N processes train together; auto as coordinator on Slurm, TPU pods and
+                             Kubernetes (extra k8s). Each reads the data under the same path; the first writes
 
 Exit codes
   0 done · 2 config or usage · 3 data · 4 diverged · 5 checkpoint unusable · 6 out of memory

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -196,7 +197,10 @@ def test_a_trained_network_is_measured_on_any_split(run, trained):
         ("train --optimizer.lr=1", "--optimizer.lr is not a flag; write --config.optimizer.lr=…"),
         ("train --epochs=3", "--epochs is not a flag; write --config.train.epochs=3"),
         ("train --batch-size 64", "--batch-size is not a flag; write --config.train.batch=…"),
-        ("evaluate --config=digits", "--config is not a flag of evaluate, but of show, sweep, train; evaluate goes by"),
+        (
+            "evaluate --config=digits",
+            "--config is not a flag of evaluate, but of lr, show, sweep, train; evaluate goes by",
+        ),
         ("train --top=3", "--top is not a flag of train, but of predict"),
         ("train --zzz", "--zzz is not a flag; --help shows the flags"),
         ("train runs/a", "'runs/a' is not a flag; write --name=value"),
@@ -293,10 +297,14 @@ def test_an_error_is_kept_in_a_runs_own_folder_alone_and_a_refusal_nowhere(monke
     assert (code, kept) == (1, [])
     assert "Traceback" in err
     (tmp_path / "config.json").write_text("{}")
-    assert ended_with(sections.ConfigError("a slip")) == (2, "a slip\n", [])
+    code, err, kept = ended_with(sections.ConfigError("a slip"))
+    assert (code, kept) == (2, [])
+    assert re.fullmatch(r"a slip \(tests/programs/test_command_line.py, line \d+\)\n", err)
     code, err, kept = ended_with(KeyError("lost"))
     assert (code, kept) == (1, ["error.log"])
-    assert err == f"KeyError: 'lost'; the whole story is in {tmp_path}/error.log\n"
+    story, place = err.splitlines()
+    assert story == f"KeyError: 'lost'; the whole story is in {tmp_path}/error.log"
+    assert re.fullmatch(r"tests/programs/test_command_line.py, line \d+, in program: raise error", place)
     assert "KeyError: 'lost'" in (tmp_path / "error.log").read_text()
 
 
