@@ -5,7 +5,6 @@ import functools
 import importlib
 import inspect
 import re
-import subprocess
 import sys
 import typing
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import cnnjax
 from cnnjax import config as sections
 from cnnjax.annotations import peeled
+from tests.processes import printed
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("cnnjax", "experiments", "configs") for path in (ROOT / folder).rglob("*.py"))
@@ -95,12 +95,6 @@ def public_functions(path: Path):
             stack += node.body
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             yield node
-
-
-def python(code: str) -> str:
-    """What a fresh Python prints for this code."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 def told(problems: list[str]) -> None:
@@ -434,7 +428,7 @@ def test_importing_the_package_costs_nothing_and_does_not_import_jax():
         "import sys, time; start = time.perf_counter(); import cnnjax; took = time.perf_counter() - start; "
         "print(took, 'jax' in sys.modules, 'numpy' in sys.modules, cnnjax.__version__)"
     )
-    took, jax, numpy, version = min(python(code).split() for _ in range(3))
+    took, jax, numpy, version = min(printed(code).split() for _ in range(3))
     assert float(took) < 0.1
     assert (jax, numpy, version) == ("False", "False", cnnjax.__version__)
 
@@ -445,9 +439,9 @@ def test_rooms_load_on_first_use():
         "assert 'models' in dir(cnnjax)\n"
         "try: cnnjax.modles\nexcept AttributeError as error: print(error)"
     )
-    assert "has no attribute 'modles'" in python(code)
+    assert "has no attribute 'modles'" in printed(code)
 
 
 def test_the_command_line_starts_without_jax():
     code = "import sys, cnnjax.programs.train, cnnjax.programs.evaluate; print('jax' in sys.modules)"
-    assert python(code).strip() == "False"
+    assert printed(code).strip() == "False"

@@ -8,7 +8,24 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
+from cnnjax.config import augmentation, experiment, section
 from cnnjax.train.job import PreparedRun, prepare
+
+
+def eventful(*, optimizer, holdout: int = 0, net=(), **rest):
+    """A config with everything that a resumed run could forget, or that could depend on a device's share of a batch.
+
+    Convolutions, batch norm, dropout, crops, mixup and averaging; `net` are options of `tests.train.nets:small`.
+    """
+    return experiment(
+        data=section("data", "digits", holdout=holdout),
+        model=section("models", "tests.train.nets:small", **dict(net)),
+        task=section("tasks", "classification", smoothing=0.1),
+        augment=augmentation(train=("crop", "normalize", "mixup"), eval=("normalize",), crop={"padding": 3}),
+        optimizer=optimizer,
+        schedule=section("schedules", "cosine", warmup_steps=3),
+        **rest,
+    )
 
 
 @functools.cache

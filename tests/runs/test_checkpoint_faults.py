@@ -5,7 +5,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,20 +12,9 @@ import numpy as np
 import pytest
 
 from cnnjax.runs.checkpoints import Checkpoints
+from tests.processes import python
 
 ROOT = Path(__file__).parents[2]
-
-
-def python(code, *arguments, **environment):
-    """A process that runs `code`; its working directory is the root of the project."""
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
-    )
 
 
 def output(process, *, timeout=60):

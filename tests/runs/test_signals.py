@@ -4,26 +4,13 @@ import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from cnnjax.runs.signals import PREEMPTED, Stop
-
-
-def python(code, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
+from tests.processes import python
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

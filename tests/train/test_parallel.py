@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax.config import augmentation, experiment, section
+from cnnjax.config import section
 from cnnjax.train.job import prepare
+from tests.trainings import eventful
 
 STRATEGIES = [
     ("jit", 1),
@@ -20,17 +21,10 @@ STRATEGIES = [
 SOME = [("pmap", 8), ("shard_map", 2)]
 
 
-def config(**train):
-    """Convolutions, batch norm, dropout, crops, mixup and averaging: whatever could depend on a device's share."""
-    return experiment(
-        data=section("data", "digits"),
-        model=section("models", "tests.train.nets:small", **dict(train.pop("net", {}))),
-        task=section("tasks", "classification", smoothing=0.1),
-        augment=augmentation(train=("crop", "normalize", "mixup"), eval=("normalize",), crop={"padding": 3}),
-        optimizer=section("optimizers", "sgd", lr=0.1, ema=0.9, clip=1.0, accumulate=train.pop("accumulate", 1)),
-        schedule=section("schedules", "cosine", warmup_steps=3),
-        train={"steps": 10, "batch": 32, **train},
-    )
+def config(*, accumulate=1, net=(), **train):
+    """Whatever could depend on a device's share, in ten steps."""
+    optimizer = section("optimizers", "sgd", lr=0.1, ema=0.9, clip=1.0, accumulate=accumulate)
+    return eventful(optimizer=optimizer, net=net, train={"steps": 10, "batch": 32, **train})
 
 
 def trained(config):

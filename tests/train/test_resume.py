@@ -11,22 +11,18 @@ from pathlib import Path
 import pytest
 
 import cnnjax
-from cnnjax.config import augmentation, experiment, section
+from cnnjax.config import section
 from cnnjax.train.loop import Preempted
-from tests.trainings import lines, same
+from tests.trainings import eventful, lines, same
 
 STEPS = 24
 
 
 def config(**changes):
     """Everything that could remember something: batch norm, dropout, crops, mixup, averages, momentum."""
-    made = experiment(
-        data=section("data", "digits", holdout=100),
-        model=section("models", "tests.train.nets:small"),
-        task=section("tasks", "classification", smoothing=0.1),
-        augment=augmentation(train=("crop", "normalize", "mixup"), eval=("normalize",), crop={"padding": 3}),
+    made = eventful(
         optimizer=section("optimizers", "adamw", lr=0.01, ema=0.9),
-        schedule=section("schedules", "cosine", warmup_steps=3),
+        holdout=100,
         train={"steps": STEPS, "batch": 64, "devices": 1},
         eval={"steps": 8},
         checkpoint={"steps": 5},
