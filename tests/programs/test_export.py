@@ -12,7 +12,7 @@ import cnnjax
 from cnnjax import models, weights
 from cnnjax.config import ConfigError, load
 from cnnjax.data import Facts
-from cnnjax.programs import _served, export
+from cnnjax.programs import _served, export, process
 from cnnjax.train.job import prepare
 
 ONNX = importlib.util.find_spec("jax2onnx") and importlib.util.find_spec("onnxruntime")
@@ -28,6 +28,12 @@ QUIET = ["train.steps=1", "train.devices=1", "eval.test=no", "report.quiet=yes",
 @pytest.fixture
 def run(digits_run):
     return digits_run
+
+
+@pytest.fixture(autouse=True)
+def _defaults():
+    """The program's flags as they are where none is given."""
+    process.read(export.FLAGS, [])
 
 
 def trained(root, workdir, *flags):
