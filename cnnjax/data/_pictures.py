@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from cnnjax.annotations import Bounds
 from cnnjax.data._png16 import deep_png, is_deep
 from cnnjax.data.placing import Placing, carry, inverted, unread
-from cnnjax.data.source import NOTHING, DataError, assemble, within_budget
+from cnnjax.data.source import NOTHING, DataError, assemble, refuse_empty, within_budget
 from cnnjax.data.stream import into_memory
 
 Fit = Literal["crop", "pad", "squash"]
@@ -126,6 +126,7 @@ class Pictures:
 
 def source_of(train, eval, test, *, holdout, names, extra=NOTHING):
     """The Source of these splits of pictures, in memory if they are small."""
+    refuse_empty(train, eval, test)
     splits = {id(split): split for split in (train, eval, test)}
     sizes = [len(split) * int(np.prod(split.shape)) * (1 if split.depth == 8 else 4) for split in splits.values()]
     if sum(sizes) <= _SMALL:

@@ -11,7 +11,18 @@ import numpy as np
 
 from cnnjax.fields import IGNORE, Facts, first_problem
 
-__all__ = ["DataError", "Facts", "Memory", "Source", "Split", "assemble", "check", "hold_out", "labels_of"]
+__all__ = [
+    "DataError",
+    "Facts",
+    "Memory",
+    "Source",
+    "Split",
+    "assemble",
+    "check",
+    "hold_out",
+    "labels_of",
+    "refuse_empty",
+]
 
 NOTHING = MappingProxyType({})
 _PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
@@ -194,6 +205,13 @@ def _groups(split):
     return group.reshape(-1), sizes
 
 
+def refuse_empty(train: Split, eval: Split, test: Split) -> None:
+    """Refuses splits of which one has nothing in it."""
+    for name, split in (("training", train), ("evaluation", eval), ("test", test)):
+        if len(split) == 0:
+            raise DataError(f"the {name} split has no examples")
+
+
 def assemble(
     train: Split,
     eval: Split,
@@ -215,9 +233,7 @@ def assemble(
                 f"({len(eval)} examples); set data.holdout=0"
             )
         train, eval = hold_out(train, holdout)
-    for name, split in (("training", train), ("evaluation", eval), ("test", test)):
-        if len(split) == 0:
-            raise DataError(f"the {name} split has no examples")
+    refuse_empty(train, eval, test)
     probe, seen = _probed(train, input)
     if holdout and "group" in probe and not train.resident:
         raise DataError(f"data.holdout is {holdout}, but groups of a streamed set can't be kept together; give eval")

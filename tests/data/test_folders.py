@@ -305,6 +305,7 @@ def test_sixteen_bits_and_one_channel_on_request(tmp_path):
             {"fit": "corp"},
             "data.fit is 'corp'; nearest: crop; allowed: crop, pad, squash",
         ),
+        (lambda root: classes(root, 1, names=("ant",)), {}, "the training split has no examples"),
         (lambda root: classes(root), {"depth": 12}, "data.depth is 12; it must be one of 8, 16"),
         (lambda root: classes(root), {"channels": 4}, "data.channels is 4; it must be one of 1, 3"),
         (lambda root: classes(root), {"width": 4}, "data.size is 0 and data.width 4"),
