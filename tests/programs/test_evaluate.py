@@ -41,7 +41,7 @@ def scenes() -> Trained:
             data=section("data", "shapes", train=8, test=8),
             model=section("models", "tests.train.nets:scenes", width=4),
             task=section("tasks", "segmentation"),
-            augment=augmentation(eval=("normalize",)),
+            augment=augmentation(train=("normalize",), eval=("normalize",)),
             optimizer=section("optimizers", "sgd"),
             schedule=section("schedules", "constant"),
             train={"steps": 1, "batch": 4, "devices": 1},
@@ -114,7 +114,7 @@ def test_few_numbers_stand_in_columns_and_what_has_neither_class_nor_number_has_
     prepared = prepare(
         experiment(
             **{name: section(room, f"{SHAPES}:{entry}") for name, (room, entry) in rooms.items()},
-            augment=augmentation(eval=("normalize",)),
+            augment=augmentation(train=("normalize",), eval=("normalize",)),
             optimizer=section("optimizers", "sgd"),
             schedule=section("schedules", "constant"),
             train={"steps": 1, "batch": 4, "devices": 1},
