@@ -109,6 +109,7 @@ def runs_of(folder: Path) -> list[dict]:
     paths, runs = lineages(points, {name: lines_of(folder / name) for name in points}), []
     for name, begun in points.items():
         run, ended = run_of(folder / name), dict(paths[name][-1][1]) if name in paths else {}
+        ended |= {"member": name} if paths else {}  # those that copied one another are no repetitions
         own = {path: value for path, value in {**begun, **ended}.items() if path not in summaries.SEEDS}
         label = ", ".join(f"{_word(path)} {summaries.short_value(value)}" for path, value in own.items())
         options = {"options": run["options"] | ended, "command": _command(sweep["command"]), "point": label}

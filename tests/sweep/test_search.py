@@ -6,6 +6,7 @@ import pytest
 
 import cnnjax
 from cnnjax.config import ConfigError, change
+from cnnjax.programs import results
 from cnnjax.runs.signals import Stop
 from cnnjax.sweep.plots import draw_paths
 from cnnjax.sweep.points import packs_of, resolved
@@ -61,6 +62,7 @@ def test_a_population_copies_the_best_and_stopped_and_resumed_it_is_the_same(tmp
     copied = next(row for row in table.rows if "path" in row)
     assert copied["path"].endswith(f"→ {copied['optimizer.lr']:.4g} ({table.paths[copied['point']][-1][0]})")
     assert len(draw_paths(table).axes[0].lines) == len(table.paths) > 0
+    assert [row.count for row in results.paper(results.runs_of(straight)).rows] == [1] * 4, "they are no repetitions"
     points = [{**point, "seed": k} for k, point in enumerate(sample(space(), 4))]
     (pack,) = packs_of(resolved(get_config(), points, stopped))
     with Stop() as stop, pytest.raises(Preempted):
