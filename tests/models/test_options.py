@@ -74,7 +74,7 @@ def _built(family, number, offset=0):
     chosen = {
         key: some[(number + offset * (key != "norm")) % len(some)]
         for key, some in words.items()
-        if key in options(name)
+        if key in options(name) and not (key == "pool" and family == "wrn")  # a stem without one refuses it
     }
     return abstract_variables(tiny(family, **chosen)[0], shape), chosen
 
