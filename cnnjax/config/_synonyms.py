@@ -42,6 +42,10 @@ MEANT = {
 _PATHS = {word: path for path, words in MEANT.items() for word in words}
 
 
-def meant(word: str) -> str:
-    """The config path that a word of another tool (`batch-size`, `learning_rate`) stands for, or ""."""
-    return _PATHS.get(word.replace("-", "_").lower(), "")
+def meant(path: str) -> str:
+    """The config path that a word of another tool (`batch-size`, `learning_rate`) stands for, or "".
+
+    One of our own (`task.weights`, where the task at hand has no such option) stands for nothing else.
+    """
+    word = path.rpartition(".")[2].replace("-", "_").lower()
+    return "" if "." in path and path in MEANT else _PATHS.get(word, "")

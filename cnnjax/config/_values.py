@@ -75,7 +75,7 @@ def _literal(text: str) -> Any:
 def unknown(path: str, allowed: list[str], *, entry: str = "") -> ConfigError:
     """The error for a path that a config does not have: whose option it is not, the nearest ones, all of them."""
     parent, _, word = path.rpartition(".")
-    known = meant(word)
+    known = meant(path)
     siblings = {name.rpartition(".")[2]: name for name in allowed if name.rpartition(".")[0] == parent}
     last = {name.rpartition(".")[2]: name for name in allowed}
     close = [siblings[name] for name in nearest(word, siblings, count=2)]

@@ -290,3 +290,9 @@ def test_a_word_that_is_a_part_of_others_finds_them_and_a_long_list_begins_to_be
         sections.one_of("lr", columns, path="--where")
     assert str(caught.value).startswith("--where is 'lr'; nearest: optimizer.lr; one of 22: eval.iou_of_class_0, eval.")
     assert str(caught.value).endswith(", …")
+
+
+def test_a_path_of_ours_that_this_entry_lacks_is_taken_for_no_word_of_another_tool():
+    with pytest.raises(ConfigError, match=r"^task.weights is not an option of segmentation\ntask has: dice"):
+        sections.load("shapes", ("--config.task.weights=balanced",))
+    assert (meant("seed"), meant("task.weights"), meant("weights")) == ("seed", "", "train.init")
