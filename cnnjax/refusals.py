@@ -244,8 +244,11 @@ def _first(value: Any, kinds: tuple) -> Any:
         try:
             return _fitted(value, kind)
         except _MisfitError as misfit:
-            misfits.append(misfit)
-    raise next((misfit for misfit in misfits if misfit.kin), misfits[0])
+            misfits.append((misfit, kind))
+    told, kind = next((each for each in misfits if each[0].kin), misfits[0])
+    if told.kin and typing.get_origin(peeled(kind)[0]) is Literal:  # where numbers or pairs may stand too
+        told.end += f"; or {' or '.join(_in_words(other) for other in kinds if other is not kind)}"
+    raise told
 
 
 def _misfit(value: Any, end: str = "") -> typing.NoReturn:

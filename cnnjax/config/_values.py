@@ -29,7 +29,10 @@ def _read(text: str, annotation: Any) -> Any:
     kind, _ = peeled(annotation)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return next((value for each in arguments if fits(value := _read(text, each), each)), text)
+        read = [_read(text, each) for each in arguments]
+        fitting = [value for value, each in zip(read, arguments, strict=True) if fits(value, each)]
+        meant_so = [value for value in read if isinstance(value, tuple) and text.lstrip()[:1] in ("(", "[")]
+        return (fitting or meant_so or [text])[0]
     if kind is bool:
         return _TRUTH.get(text.strip().lower(), text)
     if kind in (int, float):

@@ -35,6 +35,8 @@ Exit codes
   7 workdir in use · 75 stopped by a signal and saved · 1 anything else: see error.log in the workdir
 """
 
+from collections.abc import Mapping
+
 from absl import flags
 
 import cnnjax
@@ -82,7 +84,14 @@ def main(argv: list[str]) -> None:
         return
     where = FLAGS.workdir
     print(
-        f"look at it   {where}/curves.png and {where}/metrics.jsonl; tensorboard --logdir={where} if installed\n"
+        f"look at it   {_to_look_at(config, where)}\n"
         f"evaluate     {process.command('evaluate', f'--workdir={where}')}\n"
         f"resume       {process.command('train')}"
     )
+
+
+def _to_look_at(config: Mapping, where: str) -> str:
+    """The files of a run that show how it went, and what opens them."""
+    curves = f"{where}/curves.png and " if config["report"]["curves"] else ""
+    events = f"; tensorboard --logdir={where} if installed" if config["report"]["tensorboard"] else ""
+    return f"{curves}{where}/metrics.jsonl{events}"

@@ -292,7 +292,11 @@ def test_a_word_that_is_a_part_of_others_finds_them_and_a_long_list_begins_to_be
     assert str(caught.value).endswith(", …")
 
 
-def test_a_path_of_ours_that_this_entry_lacks_is_taken_for_no_word_of_another_tool():
+def test_weights_of_classes_are_refused_as_what_they_are():
     with pytest.raises(ConfigError, match=r"^task.weights is not an option of segmentation\ntask has: dice"):
         sections.load("shapes", ("--config.task.weights=balanced",))
+    with pytest.raises(ConfigError, match=r"^task.weights holds -2.0; it must be ≥ 0"):
+        sections.load("digits", ("--config.task.weights=(('3', -2.0),)",))
+    with pytest.raises(ConfigError, match=r"allowed: balanced, none; or a tuple of pairs \(text, a number\), as in"):
+        sections.load("digits", ("--config.task.weights=3=2",))
     assert (meant("seed"), meant("task.weights"), meant("weights")) == ("seed", "", "train.init")
