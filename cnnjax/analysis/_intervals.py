@@ -256,7 +256,8 @@ def _pad(equation, values):
 
     def padded(array, nothing, _):
         for axis, (low, high, inside) in enumerate(equation.params["padding_config"]):
-            if low or high or inside:
+            alike = 0 < axis < len(old) - 1 and array.shape[axis] == 1 < old[axis]
+            if (low or high or inside) and not alike:  # what is alike in all columns is so between and around them
                 array, size = _whole(array, axis, old[axis]), old[axis]
                 spread = np.full((*array.shape[:axis], size + (size - 1) * inside, *array.shape[axis + 1 :]), nothing)
                 spread[(slice(None),) * axis + (slice(None, None, 1 + inside),)] = array
