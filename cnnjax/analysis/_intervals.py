@@ -251,8 +251,6 @@ def _side_by_side(values, axis, shapes):
 
 def _pad(equation, values):
     old = equation.invars[0].aval.shape
-    if not isinstance(values[0], Span):
-        return values[1]
 
     def padded(array, nothing, _):
         for axis, (low, high, inside) in enumerate(equation.params["padding_config"]):
@@ -265,7 +263,7 @@ def _pad(equation, values):
                 array = _gathered(spread, axis, spread.shape[axis], index, nothing, np.minimum)
         return array
 
-    return values[0].map(padded)
+    return values[0].map(padded) if isinstance(values[0], Span) else values[1]
 
 
 def _reduce(equation, values):
