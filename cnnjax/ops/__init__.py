@@ -8,5 +8,7 @@ from cnnjax.ops.losses import *
 from cnnjax.ops.normalization import *
 from cnnjax.ops.pooling import *
 from cnnjax.ops.randomness import *
+from cnnjax.ops.regions import *
 from cnnjax.ops.resampling import *
 from cnnjax.ops.shapes import *
+from cnnjax.ops.tiles import *

@@ -12,7 +12,12 @@ from cnnjax.layers import Activation, Initializer, Norm
 from cnnjax.ops.pooling import PoolKind
 from tests.models.variants import ENTRIES, SLOW_TINY, TINY, abstract_variables, filled, quickly, tiny
 
-FAMILIES = {entry.__code__.co_name: entry for entry in ENTRIES.values()}  # a variant shares its family's code
+# a variant shares its family's code; what stands on a backbone leaves such options to it
+FAMILIES = {
+    entry.__code__.co_name: entry
+    for entry in ENTRIES.values()
+    if not getattr(inspect.signature(entry).parameters.get("backbone"), "default", "")
+}
 NORMS, ACTIVATIONS, POOLS, INITS = map(get_args, (Norm, Activation, PoolKind, Initializer))
 WORDS = {"norm": NORMS, "activation": ACTIVATIONS, "pool": POOLS, "init": INITS}
 ALL = {**TINY, **SLOW_TINY}
