@@ -12,3 +12,4 @@ from cnnjax.ops.regions import *
 from cnnjax.ops.resampling import *
 from cnnjax.ops.shapes import *
 from cnnjax.ops.tiles import *
+from cnnjax.ops.turned import *
