@@ -1,5 +1,6 @@
 """What a run leaves in its workdir, whoever trains it: lines, tables, checkpoints, its last word."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Recorder:
         self.watch = watch_of(prepared.config, self.task, selects=prepared.selects)
         best = {"metric": self.watch.metric, "higher": self.watch.higher}
         self.checkpoints = Checkpoints(workdir, keep=settings["keep"], **best)
+        with contextlib.suppress(OSError):  # the next save meets it too, and tells
+            self.checkpoints.sweep()
         self.hooks = Hooks(report["hooks"])
         self.report = Report(
             workdir,
