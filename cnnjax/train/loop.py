@@ -16,7 +16,7 @@ from cnnjax import config as sections
 from cnnjax.data.stream import orders
 from cnnjax.runs.checkpoints import CheckpointError
 from cnnjax.runs.processes import by_all
-from cnnjax.runs.provenance import check_same_run, record_facts
+from cnnjax.runs.provenance import check_same_run, record_facts, record_of
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold
 from cnnjax.train.job import PreparedRun, prepare
@@ -58,14 +58,15 @@ def run(
     sections.validate(config)
     with hold(workdir), Stop() as stop:
         prepared = by_all(lambda: prepare(config))
-        changes = check_same_run(workdir, config, allow_changes=allow_changes)
-        data = record_facts(workdir, prepared.facts, selects=prepared.selects)
+        record = record_of(config, prepared.source.identity)
+        changes = check_same_run(workdir, record, allow_changes=allow_changes)
+        record_facts(workdir, prepared.facts, selects=prepared.selects)
         member = Member(prepared, Path(workdir))
         try:
             if story := describe(prepared, member.workdir):
                 member.note(story)
             pack = PackState(prepared, [member], "turns", shared=True)
-            step = _resume(pack, "; ".join(filter(None, (changes, data))))
+            step = _resume(pack, changes)
             with contextlib.closing(Feed([member], shared=True)) as feed:
                 (metrics,) = train_members(pack, feed, step, stop, RollBack())
             return Trained(prepared.config, Path(workdir), prepared, pack.states[0], metrics)
@@ -313,6 +314,8 @@ def _advice(state: State, good: int, rollbacks: int) -> str:
     lr = state.hparams.get("optimizer.lr", 0.0)
     lower = f"lower optimizer.lr ({float(lr):g})" if float(lr) else "change the optimizer"
     times = "for the second time" if rollbacks == 2 else f"{rollbacks} times now"
+    again = "; --allow_changes goes on from there" if good else ""
     return (
-        f"{times}; the last good state is that of step {good}\n{lower}, set optimizer.clip, or look at those examples"
+        f"{times}; the last good state is that of step {good}\n"
+        f"{lower}, set optimizer.clip, or look at those examples{again}"
     )
