@@ -13,6 +13,7 @@ _HARMLESS = (
     "data.resident",
     "data.root",
     "train.devices",
+    "train.minutes",
     "train.parallel",
 )
 _ORIGIN = ("cnnjax", "commit", "python", "versions", "processes")

@@ -12,6 +12,7 @@ import math
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +64,7 @@ class Checkpoints:
         self._root = Path(workdir).absolute() / "checkpoints"
         self._keep, self._metric, self._higher = keep, metric, higher
         self._record = dict(record)
+        self.longest = 0.0  # seconds that a save took
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._saving: Future | None = None
         self._failure: CheckpointError | None = None
@@ -192,7 +194,7 @@ class Checkpoints:
                 raise error
 
     def _write(self, step: int, arrays: dict[str, np.ndarray], metrics: dict[str, float | None]) -> None:
-        versions = []
+        versions, began = [], time.monotonic()
         try:
             if not self._root.is_dir():
                 self._root.mkdir(parents=True)
@@ -211,6 +213,7 @@ class Checkpoints:
             sync(self._root)  # before an older one goes: a loss of power must not take both
             self._metrics[path] = _floats(metrics)
             self._prune()
+            self.longest = max(self.longest, time.monotonic() - began)
         except Exception as error:
             for path in self._root.glob(f"*{_WRITING}"):
                 shutil.rmtree(path, ignore_errors=True)

@@ -12,6 +12,7 @@ import numpy as np
 from cnnjax.data.stream import Stream
 from cnnjax.runs.processes import by_all, by_first
 from cnnjax.runs.provenance import changed_since
+from cnnjax.train.clock import Clock
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.parallel import Layout, MemberLayout
@@ -67,6 +68,7 @@ class PackState:
 
     def __init__(self, prepared: PreparedRun, members: Sequence[Member], strategy: str, *, shared: bool):
         self.prepared, self.plan, self.strategy, self.shared = prepared, prepared.plan, strategy, shared
+        self.clock = Clock(prepared.config)
         self._stores: dict[int, dict] = {}
         self.states = None
         self._compile(members)
