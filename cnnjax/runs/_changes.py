@@ -92,8 +92,8 @@ def _same(path: str, old: Any, new: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    """A commit by its first digits, anything else as it is."""
-    return re.sub(r"^([0-9a-f]{12})[0-9a-f]{28}(\+?)$", r"\1\2", str(value))
+    """A commit by its first digits, anything else as it is; an empty text is seen."""
+    return re.sub(r"^([0-9a-f]{12})[0-9a-f]{28}(\+?)$", r"\1\2", str(value)) or "''"
 
 
 def _few(names: Sequence) -> str:

@@ -57,7 +57,9 @@ class Member:
         """
         record = by_first(lambda: self.recorder.checkpoints.record(step))
         if not record:
-            self.note(f"the checkpoint at step {step} is of an older release: it says neither its config nor its data")
+            self.note(
+                f"the checkpoint at step {step} is of an older release: its config and data are taken to be these"
+            )
         changed = by_first(lambda: changed_since(self.workdir, record, self.prepared.config))
         numbers = {path: fresh.hparams[path] for path in changed if path in fresh.hparams}
         return state.replace(hparams={**state.hparams, **numbers}, rollbacks=fresh.rollbacks) if changed else state

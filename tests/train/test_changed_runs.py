@@ -18,6 +18,7 @@ from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import read_json
 from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.sweep.training import train_pack
+from cnnjax.train.job import prepare
 from cnnjax.train.loop import Diverged, Preempted
 from tests.train.test_resume import StopAt
 from tests.trainings import lines, same
@@ -132,6 +133,15 @@ def test_members_of_a_pack_take_the_numbers_that_were_changed(tmp_path, monkeypa
     assert set(rates(pack.runs[1].workdir).values()) == {np.float32(0.03)}
 
 
+def test_a_number_that_a_population_gave_a_member_stays(run):
+    prepared = prepare(config())
+    with Checkpoints(run, record=Checkpoints(run).record(6)) as checkpoints:
+        _, state, _ = checkpoints.restore(prepared.start())
+        checkpoints.save(6, state.replace(hparams={**state.hparams, "optimizer.lr": np.float32(0.5)}))
+    cnnjax.run(config(), run)
+    assert rates(run) == pytest.approx({2: 0.01, 4: 0.01, 6: 0.01, 8: 0.5, 10: 0.5, 12: 0.5})
+
+
 def test_without_its_config_json_a_run_is_compared_with_its_checkpoints(run, capsys):
     (run / "config.json").unlink()
     with pytest.raises(ValueError, match=r"another config: optimizer.lr: 0.01 → 0.5\n.*--allow_changes"):
@@ -158,7 +168,7 @@ def test_checkpoints_of_older_releases_go_on_with_a_word_and_take_changed_number
     story = read_json(run / "config.json")
     (run / "config.json").write_text(json.dumps({key: value for key, value in story.items() if key != "dataset"}))
     reference = cnnjax.run(config(), shutil.copytree(run, run.with_name("same")))
-    assert "the checkpoint at step 6 is of an older release: it says neither its config nor its data" in (
+    assert "the checkpoint at step 6 is of an older release: its config and data are taken to be these" in (
         capsys.readouterr().out
     )
     assert int(reference.state.step) == STEPS
