@@ -1,5 +1,6 @@
 """A directory that knows what it must hold: a manifest beside the files, with the size and checksum of each."""
 
+import contextlib
 import errno
 import json
 import os
@@ -53,6 +54,17 @@ def check_files(directory: Path, manifest: dict[str, Any]) -> None:
             raise Damaged(f"{name} has {found[0]} bytes instead of {size}")
         if found[1] != crc:
             raise Damaged(f"{name} does not match its checksum")
+
+
+def sync(path: Path) -> None:
+    """Returns once a file, where there is one, and its name are on the disk."""
+    for each in (path, path.parent):
+        with contextlib.suppress(FileNotFoundError):
+            file = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
 
 
 def _print(path: Path) -> list[int]:

@@ -28,7 +28,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cnnjax.runs._leaves import broadcast, checksums, describe, difference, named, on_host, placed
-from cnnjax.runs._manifest import Damaged, check_files, manifest_of, seal
+from cnnjax.runs._manifest import Damaged, check_files, manifest_of, seal, sync
 
 __all__ = ["CheckpointError", "Checkpoints"]
 
@@ -80,16 +80,25 @@ class Checkpoints:
             with contextlib.suppress(CheckpointError):
                 self.close()
 
-    def save(self, step: int, tree: Any, metrics: Mapping[str, float] = _NONE, *, wait: bool = False) -> None:
+    def save(
+        self,
+        step: int,
+        tree: Any,
+        metrics: Mapping[str, float] = _NONE,
+        *,
+        log: Mapping[str, int] = _NONE,
+        wait: bool = False,
+    ) -> None:
         """Copies `tree` to the host and writes it from a thread; `wait` returns once it is on the disk.
 
+        `log` is the mark of `metrics.jsonl`, which is on the disk before the checkpoint is.
         The arrays may be donated as soon as this returns. A second save waits for the first. A failure is raised by
         the next `poll`, `wait` or `close`, and leaves the checkpoints before it as they were.
         """
         if jax.process_index() == 0:
             self._settle()
             arrays = on_host(named(tree))
-            self._saving = self._writer.submit(self._write, int(step), arrays, _numbers(metrics))
+            self._saving = self._writer.submit(self._write, int(step), arrays, _numbers(metrics), dict(log))
         if wait:
             self.wait()
 
@@ -158,6 +167,15 @@ class Checkpoints:
         tree = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
         return head["step"], tree, _floats(head["metrics"])
 
+    def log_at(self, step: int) -> dict[str, int]:
+        """The mark of `metrics.jsonl` that the checkpoint at a step keeps; {} where it keeps none."""
+        self._settle()
+        for entry in sorted(self._entries(), reverse=True):
+            if entry.step == step:
+                with contextlib.suppress(Damaged):
+                    return manifest_of(entry.path).get("log", {})
+        return {}
+
     def truncate(self, step: int) -> None:
         """Removes every checkpoint after `step`: the way back from a path that was given up."""
         self._settle()
@@ -178,7 +196,9 @@ class Checkpoints:
             elif error is not None:
                 raise error
 
-    def _write(self, step: int, arrays: dict[str, np.ndarray], metrics: dict[str, float | None]) -> None:
+    def _write(
+        self, step: int, arrays: dict[str, np.ndarray], metrics: dict[str, float | None], log: dict[str, int]
+    ) -> None:
         versions = []
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -191,6 +211,9 @@ class Checkpoints:
             with _quiet(), _plain(beside) as directory:
                 _orbax().save(directory / _STATE, args=ocp.args.PyTreeSave(filled))
             head = {"format": _FORMAT, "step": step, "metrics": metrics, "leaves": checksums(arrays)}
+            if log:
+                head["log"] = log
+                sync(self._root.parent / "metrics.jsonl")
             seal(beside, head)
             beside.rename(path)
             self._metrics[path] = _floats(metrics)

@@ -18,8 +18,9 @@ from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.fields import Facts
 from cnnjax.refusals import on_disk
+from cnnjax.runs.json_files import read_json
 from cnnjax.runs.processes import by_first
-from cnnjax.runs.workdir import read_json, write_json
+from cnnjax.runs.workdir import write_json
 
 __all__ = [
     "check_same_run",

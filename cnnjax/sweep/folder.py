@@ -10,8 +10,9 @@ from pathlib import Path
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.refusals import on_disk
+from cnnjax.runs.json_files import read_json
 from cnnjax.runs.provenance import result_changes
-from cnnjax.runs.workdir import read_json, write_json
+from cnnjax.runs.workdir import write_json
 from cnnjax.sweep.points import Run
 
 __all__ = ["note_strategy", "points_of", "read_folder", "strategy_of", "write_folder"]

@@ -81,6 +81,7 @@ def test_every_report_is_a_line_with_all_that_varies_under_time(tmp_path):
     first, second, third = written(tmp_path)
     assert timeless([first]) == [{"step": 10, "kind": "train", "epoch": 2.0, "loss": 0.1, "accuracy": 0.25}]
     assert first["time"].pop("at") > 0
+    assert (first["time"].pop("line"), len(first["time"].pop("crc32"))) == (1, 8)
     # two of the ten steps were done while compiling
     assert first["time"] == {
         "examples_per_second": 1024.0,
