@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax import _versions
+from cnnjax.refusals import plain
 from cnnjax.runs.json_files import read_json
 from cnnjax.runs.workdir import write_json
 
@@ -117,7 +118,7 @@ class Wandb:
         path = self._workdir / "wandb.json"
         if not path.exists():
             write_json(path, {"id": secrets.token_hex(4)})
-        return read_json(path)["id"]
+        return read_json(path, {"id": str})["id"]
 
     def truncate(self, step: int) -> None:
         """Nothing: later values of a step replace earlier ones in the picture."""
@@ -142,7 +143,7 @@ class Terminal:
         if self._width and stream.isatty():
             stream.write("\r\x1b[K")
         self._width = 0
-        stream.write(text + "\n")
+        stream.write(plain(text) + "\n")
         stream.flush()
 
     def live(self, text: str, *, stays: bool = True) -> None:
@@ -152,7 +153,7 @@ class Terminal:
             if stays:
                 self.say(text)
             return
-        text = text[: shutil.get_terminal_size().columns - 1]
+        text = plain(text)[: shutil.get_terminal_size().columns - 1]
         stream.write(f"\r\x1b[K{text}")
         stream.flush()
         self._width = len(text)

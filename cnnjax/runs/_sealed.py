@@ -59,6 +59,8 @@ def line_of(text: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict) or type(content.get("step")) is not int:
         return {}
+    if not 0 <= content["step"] < 2**63:
+        return {}
     words = all(isinstance(content.get(key, ""), str) for key in ("kind", "split", "name"))
     return content if words and "kind" in content and isinstance(content.get("time", {}), dict) else {}
 

@@ -1,16 +1,20 @@
 """The JSON files of a workdir, read so that one which is torn or changed is said in words. Needs no jax."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cnnjax.refusals import ConfigError
 
 __all__ = ["read_json", "read_status"]
 
+_NONE: Mapping[str, type] = MappingProxyType({})
 
-def read_json(path: str | Path) -> dict[str, Any]:
-    """The object that a JSON file holds; a ConfigError where it is no JSON any more, or something else than an object.
+
+def read_json(path: str | Path, kinds: Mapping[str, type] = _NONE) -> dict[str, Any]:
+    """The object that a JSON file holds; a ConfigError where it is none any more, or lacks a word of these `kinds`.
 
     A file that is not there is a FileNotFoundError.
     """
@@ -21,10 +25,13 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", 0)
-        raise ConfigError(f"{path} is not JSON any more{f' (line {line})' if line else ''}; restore it") from None
+        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise ConfigError(f"{path} is not JSON any more{where}; restore it from a copy") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no object but {type(content).__name__}; restore it")
+        raise ConfigError(f"{path} holds no object but {json.dumps(content)[:40]}; restore it from a copy")
+    for word, kind in kinds.items():
+        if not isinstance(content.get(word), kind):
+            raise ConfigError(f"{path} holds no {word!r} as it was written; restore it from a copy")
     return content
 
 

@@ -1,6 +1,6 @@
 """The one reader of `metrics.jsonl`, of runs that are finished, broken off, or being written. Needs no jax."""
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,4 +89,5 @@ def more_is_better(metric: str, told: Mapping[str, bool]) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a number, and finite."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    kind = isinstance(value, int | float) and not isinstance(value, bool)
+    return kind and abs(value) <= sys.float_info.max  # also where a whole number is beyond all floats

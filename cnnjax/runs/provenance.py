@@ -58,12 +58,7 @@ def recorded(workdir: str | Path) -> dict:
             hint = f"; it is a sweep, whose points are runs: {shown or 'none yet'}"
             hint += f"\nall of them in a table: sweep --workdir={workdir} --table"
         raise ConfigError(f"{workdir} holds no run (no config.json){hint}")
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"{path} is not JSON any more (line {error.lineno}); restore it or start in another workdir"
-        ) from None
+    return read_json(path, {"config": dict})
 
 
 def origin_of(workdir: str | Path) -> dict[str, str]:
@@ -112,23 +107,24 @@ def record_facts(workdir: str | Path, facts: Facts, *, selects: bool) -> str:
     if jax.process_index():
         return ""
     path, new = Path(workdir) / "facts.json", {"facts": facts_to_json(facts), "selects": selects}
-    old = read_json(path) if path.exists() else new
+    old = read_json(path, {"facts": dict}) if path.exists() else new
     if old != new or not path.exists():
         write_json(path, new)
     words = ("input", "fields", "counts", "names", "extra")  # means may differ by rounding
-    changed = [word for word in words if old["facts"][word] != new["facts"][word]]
+    changed = [word for word in words if old["facts"].get(word) != new["facts"][word]]
     return f"the data have changed in their {', '.join(changed)}" if changed else ""
 
 
 def recorded_facts(workdir: str | Path) -> tuple[Facts, bool] | None:
     """(facts, selects) of `facts.json`; None where the release that trained the run did not write it."""
     try:
-        known = read_json(Path(workdir) / "facts.json")
+        known = read_json(Path(workdir) / "facts.json", {"facts": dict, "selects": bool})
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{workdir}/facts.json is not JSON any more (line {error.lineno}); restore it") from None
-    return facts_from_json(known["facts"]), known["selects"]
+    try:
+        return facts_from_json(known["facts"]), known["selects"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{workdir}/facts.json holds no facts as they were written; restore it from a copy") from None
 
 
 def facts_to_json(facts: Facts) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from cnnjax.refusals import plain
 from cnnjax.runs._loggers import TensorBoard, Terminal, Wandb
 from cnnjax.runs._metrics_file import Lines
 from cnnjax.runs._sealed import LOST
@@ -228,8 +229,7 @@ class Report:
                 self._failed.add(logger.name)
                 reason = (getattr(error, "strerror", "") or str(error) or type(error).__name__).splitlines()[0]
                 later = "its lines wait in memory" if logger is self._lines else "training goes on without it"
-                with contextlib.suppress(OSError, ValueError):
-                    print(f"report: {logger.name} failed ({reason}); {later}", file=sys.stderr, flush=True)
+                _warn(f"report: {logger.name} failed ({reason}); {later}")
                 if logger is self._terminal:
                     _forsake_output()
                 elif logger is not self._lines:
@@ -326,7 +326,7 @@ class _Progress:
 
 def _warn(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(plain(text), file=sys.stderr, flush=True)
 
 
 def _write(tables: Mapping[str, np.ndarray], path: Path) -> None:
