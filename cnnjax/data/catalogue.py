@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -150,6 +150,13 @@ class Records(Pictures):
                 )
             rows.append((data, {"label": np.int32(kind)}))
         return rows
+
+    def listing(self) -> Iterator[bytes]:
+        """Names and sizes of the set's files, the split, and which of its records these are."""
+        with os.scandir(self.directory) as files:
+            held = sorted((file.name, file.stat().st_size) for file in files if ".array_record" in file.name)
+        yield f"{held} {self.split}".encode(errors="surrogateescape")
+        yield self.rows.astype(np.int64).tobytes()
 
     def _fetched(self, places):
         """Serialized records, together; one at a time where a file is damaged, and errors for those that are lost."""

@@ -43,7 +43,7 @@ Looking
   --over_seeds               those files hold a row for each experiment, mean ± deviation over its seeds
   --html=FILE                pictures of the sweep on one page, which needs nothing else
 
-Exit codes: 0 done · 2 config or usage · 7 workdir in use · 75 stopped by a signal and saved · 1 some points are dead
+Exit codes: 0 done · 2 config or usage · 7 workdir in use · 75 stopped and saved · 1 some points are dead
 """
 
 import contextlib

@@ -32,6 +32,7 @@ class Stop:
     def __init__(self):
         self.wanted = False
         self.name = ""
+        self.began = time.monotonic()
         self._first = 0.0
         self._before: dict[int, object] = {}
 

@@ -21,6 +21,7 @@ from typing import Any
 import jax
 
 from cnnjax.refusals import on_disk
+from cnnjax.runs._disk import sync
 from cnnjax.runs.json_files import read_json
 from cnnjax.runs.processes import by_first
 
@@ -79,6 +80,7 @@ def write_file(path: str | Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+        sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)

@@ -32,7 +32,7 @@ class PackMember(Member):
         self.recorder.checkpoints.truncate(step)
         self.recorder.cut(step)
         if step:
-            return self.recorder.checkpoints.restore(fresh, step)[1]
+            return self.with_changes(step, self.recorder.checkpoints.restore(fresh, step)[1], fresh)
         return with_initial_weights(self.prepared, fresh, self.recorder.report.note)
 
     def reached(self, fresh: State) -> list[int]:

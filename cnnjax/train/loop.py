@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -15,8 +16,8 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.data.stream import orders
 from cnnjax.runs.checkpoints import CheckpointError
-from cnnjax.runs.processes import by_all
-from cnnjax.runs.provenance import check_same_run, record_facts
+from cnnjax.runs.processes import by_all, by_first
+from cnnjax.runs.provenance import check_same_run, record_facts, record_of
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold
 from cnnjax.train.job import PreparedRun, prepare
@@ -25,6 +26,9 @@ from cnnjax.train.state import State
 from cnnjax.train.trained import Trained
 
 __all__ = ["Callbacks", "Diverged", "Preempted", "RollBack", "run", "save_members", "train_members"]
+
+
+_CLOCK = "train.minutes"  # who asks for the end, where no signal does
 
 
 class Preempted(Exception):
@@ -58,14 +62,15 @@ def run(
     sections.validate(config)
     with hold(workdir), Stop() as stop:
         prepared = by_all(lambda: prepare(config))
-        changes = check_same_run(workdir, config, allow_changes=allow_changes)
-        data = record_facts(workdir, prepared.facts, selects=prepared.selects)
+        record = record_of(config, prepared.source.identity)
+        changes = check_same_run(workdir, record, allow_changes=allow_changes)
+        record_facts(workdir, prepared.facts, selects=prepared.selects)
         member = Member(prepared, Path(workdir))
         try:
             if story := describe(prepared, member.workdir):
                 member.note(story)
             pack = PackState(prepared, [member], "turns", shared=True)
-            step = _resume(pack, "; ".join(filter(None, (changes, data))))
+            step = _resume(pack, changes)
             with contextlib.closing(Feed([member], shared=True)) as feed:
                 (metrics,) = train_members(pack, feed, step, stop, RollBack())
             return Trained(prepared.config, Path(workdir), prepared, pack.states[0], metrics)
@@ -120,6 +125,7 @@ def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks:
     two dispatches at most.
     """
     plan = pack.plan
+    pack.clock.start(stop.began)
     for member in pack.active:
         member.recorder.report.start(step)
     if step and _due(plan, step, plan.evaluate) and not _measured(pack, step):
@@ -127,7 +133,7 @@ def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks:
     finished = _stopped_early(pack, step, [{}] * len(pack.members))
     first, before, began = True, None, time.perf_counter()
     while step < plan.steps and pack.active:
-        _stop_if_signalled(pack, step, stop)
+        _heed(pack, step, stop)
         _tell_failed_saves(pack)
         count = min(plan.dispatch, plan.next_stop(step) - step)
         marker = pack.advance(feed.batches(pack.members, step + pack.skipped, count), count)
@@ -206,6 +212,7 @@ def _evaluate(pack: PackState, step: int, callbacks: Callbacks) -> list[dict[str
 def save_members(pack: PackState, step: int, metrics: Sequence[Mapping], left_out: Sequence[bool]) -> None:
     """Saves every member that still moves and is not left out."""
     _tell_failed_saves(pack)
+    pack.clock.saved()
     for member, state, found, out in zip(pack.members, pack.trees(), metrics, left_out, strict=True):
         if not member.idle and not out:
             member.recorder.save(step, state, found)
@@ -220,23 +227,40 @@ def _tell_failed_saves(pack: PackState) -> None:
             member.note(str(error))
 
 
-def _stop_if_signalled(pack: PackState, step: int, stop: Stop) -> None:
-    """Saves and stops where a signal asked any process for it; several are asked together, at stops alone."""
-    plan = pack.plan
+def _heed(pack: PackState, step: int, stop: Stop) -> None:
+    """Stops where a signal asked any process for it, or the clock; saves in between where that is due.
+
+    Several processes are asked together, at stops alone.
+    """
+    plan, clock = pack.plan, pack.clock
     if jax.process_count() > 1 and step != plan.next_stop(step - 1):
         return
-    if not stop.anywhere():
-        return
-    left_out = [  # what is saved, and what is frozen: its last checkpoint is the one to go back to
-        not member.idle and (int(state.streak) >= plan.nonfinite or step in member.recorder.checkpoints.steps())
+    if clock.is_up(max((member.recorder.checkpoints.longest for member in pack.active), default=0.0)):
+        stop.wanted, stop.name = True, _CLOCK
+    if stop.anywhere():
+        _stop(pack, step, stop)
+    if clock.saves and by_first(clock.save_is_due):
+        save_members(pack, step, [{}] * len(pack.members), _saved_or_frozen(pack, step))
+
+
+def _saved_or_frozen(pack: PackState, step: int) -> list[bool]:
+    """Which members there is no use in saving; of one that is frozen, the last checkpoint is the one to go back to."""
+    return [
+        not member.idle and (int(state.streak) >= pack.plan.nonfinite or step in member.recorder.checkpoints.steps())
         for member, state in zip(pack.members, pack.light(), strict=True)
     ]
-    save_members(pack, step, [{}] * len(pack.members), left_out)
+
+
+def _stop(pack: PackState, step: int, stop: Stop) -> NoReturn:
+    """Saves what is to be saved, and ends."""
+    save_members(pack, step, [{}] * len(pack.members), _saved_or_frozen(pack, step))
+    steps = pack.plan.steps
     for member in pack.active:
         member.recorder.checkpoints.wait()
-        member.recorder.status("interrupted", step, {"steps": plan.steps})
+        member.recorder.status("interrupted", step, {"steps": steps})
     saved = "the state is saved" if len(pack.members) == 1 else "all members are saved"
-    raise Preempted(f"stopped by a signal at step {step} of {plan.steps}; {saved}")
+    by = f"its {pack.clock.minutes:g} minutes (train.minutes)" if stop.name == _CLOCK else "a signal"
+    raise Preempted(f"stopped by {by} at step {step} of {steps}; {saved}")
 
 
 def _stopped_early(pack: PackState, step: int, metrics: Sequence[Mapping]) -> list[Mapping]:
@@ -313,6 +337,8 @@ def _advice(state: State, good: int, rollbacks: int) -> str:
     lr = state.hparams.get("optimizer.lr", 0.0)
     lower = f"lower optimizer.lr ({float(lr):g})" if float(lr) else "change the optimizer"
     times = "for the second time" if rollbacks == 2 else f"{rollbacks} times now"
+    again = "; --allow_changes goes on from there" if good else ""
     return (
-        f"{times}; the last good state is that of step {good}\n{lower}, set optimizer.clip, or look at those examples"
+        f"{times}; the last good state is that of step {good}\n"
+        f"{lower}, set optimizer.clip, or look at those examples{again}"
     )

@@ -10,7 +10,9 @@ import jax
 import numpy as np
 
 from cnnjax.data.stream import Stream
-from cnnjax.runs.processes import by_all
+from cnnjax.runs.processes import by_all, by_first
+from cnnjax.runs.provenance import changed_since
+from cnnjax.train.clock import Clock
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.parallel import Layout, MemberLayout
@@ -45,8 +47,20 @@ class Member:
         fresh = self.prepared.layout.replicate(self.prepared.start())
         step, state, _ = self.recorder.checkpoints.restore(fresh)
         if state is fresh:
-            state = by_all(lambda: with_initial_weights(self.prepared, fresh, self.note))
-        return step, state
+            return step, by_all(lambda: with_initial_weights(self.prepared, fresh, self.note))
+        return step, self.with_changes(step, state, fresh)
+
+    def with_changes(self, step: int, state: State, fresh: State) -> State:
+        """A state restored from the checkpoint at a step, with those numbers of the config that were changed since.
+
+        What a population gave it stays. A config that was changed where it matters has all its roll-backs before it.
+        """
+        record = by_first(lambda: self.recorder.checkpoints.record(step))
+        if not record:
+            self.note(f"the checkpoint at step {step} is of an older release: it says neither its config nor its data")
+        changed = by_first(lambda: changed_since(self.workdir, record, self.prepared.config))
+        numbers = {path: fresh.hparams[path] for path in changed if path in fresh.hparams}
+        return state.replace(hparams={**state.hparams, **numbers}, rollbacks=fresh.rollbacks) if changed else state
 
 
 class PackState:
@@ -54,6 +68,7 @@ class PackState:
 
     def __init__(self, prepared: PreparedRun, members: Sequence[Member], strategy: str, *, shared: bool):
         self.prepared, self.plan, self.strategy, self.shared = prepared, prepared.plan, strategy, shared
+        self.clock = Clock(prepared.config)
         self._stores: dict[int, dict] = {}
         self.states = None
         self._compile(members)

@@ -1,5 +1,6 @@
 """What a run leaves in its workdir, whoever trains it: lines, tables, checkpoints, its last word."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cnnjax import config as sections
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.json_files import read_status
 from cnnjax.runs.processes import by_first
+from cnnjax.runs.provenance import record_of
 from cnnjax.runs.reports import Report
 from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import write_status
@@ -33,7 +35,10 @@ class Recorder:
         self.measured = "eval" if prepared.selects else "test"
         self.watch = watch_of(prepared.config, self.task, selects=prepared.selects)
         best = {"metric": self.watch.metric, "higher": self.watch.higher}
-        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], **best)
+        record = record_of(prepared.config, prepared.source.identity)
+        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], record=record, **best)
+        with contextlib.suppress(OSError):  # the next save meets it too, and tells
+            self.checkpoints.sweep()
         self.hooks = Hooks(report["hooks"])
         self.report = Report(
             workdir,
