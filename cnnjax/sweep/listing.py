@@ -37,9 +37,11 @@ def _wrong(point: Any) -> str:
     """What is wrong with a point of the list; "" where nothing is."""
     if not isinstance(point, dict):
         return f"is {str(point)[:60]!r}"
-    for word, kind in (("name", str), ("overrides", dict), ("config", dict)):
+    for word, kind in (("name", str), ("overrides", dict)):
         if not isinstance(point.get(word), kind):
             return f"has no {word}"
+    if not isinstance(point.setdefault("config", {}), dict):  # whoever trains it refuses an empty one
+        return "has no config"
     name = point["name"]
     if name in ("", ".", "..") or "\0" in name or any(sign and sign in name for sign in (os.sep, os.altsep)):
         return f"is named {name!r}, which is no folder of the sweep"

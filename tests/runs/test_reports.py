@@ -303,6 +303,13 @@ def test_on_a_terminal_the_line_lives_in_place(tmp_path, monkeypatch):
     assert shown.count("\n") == 3
 
 
+def test_escape_sequences_in_what_a_report_is_told_are_shown_and_not_obeyed(tmp_path, capsys):
+    with Report(tmp_path, total_steps=40) as report:
+        report.note("12 examples of \x1b[2J\x1b]0;owned\x07cat")
+        train(report, 0, 10)
+    assert capsys.readouterr().out.splitlines()[0] == r"12 examples of \x1b[2J\x1b]0;owned\x07cat"
+
+
 def test_a_quiet_report_says_nothing(tmp_path, capsys):
     with Report(tmp_path, total_steps=40, quiet=True) as report:
         report.start(0)
