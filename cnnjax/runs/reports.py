@@ -134,6 +134,7 @@ class Report:
     def tables(self, split: str, tables: Mapping[str, np.ndarray]) -> None:
         """Writes the arrays of a split to `tables-<split>.npz`, whole or not at all, in place of those of before."""
         if self._active and tables:
+            self.mark()  # a workdir that was moved away is made anew
             self._guard(_Tables, lambda: _write(tables, self._workdir / f"tables-{split}.npz"))
 
     def picture(self, step: int, name: str, figure: Any) -> None:
