@@ -208,10 +208,8 @@ class Ledger:
     """Keeps what was found broken while reading: in `split.bad`, in a file of JSON lines, and within the budget."""
 
     def __init__(self, split, path):
-        self.split, self.path, self._written = split, str(path), set()
-        if self.path and os.path.exists(self.path):
-            with open(self.path, encoding="utf-8") as lines:
-                self._written = {json.loads(line)["record"] for line in lines if line.endswith("\n")}
+        self.split, self.path, self._torn = split, str(path), False
+        self._written = self._recorded() if self.path else set()
         self._keep(dict(getattr(split, "bad", {})))
 
     def collect(self, futures):
@@ -226,9 +224,44 @@ class Ledger:
     def _keep(self, found):
         new = {name: reason for name, reason in found.items() if name not in self._written}
         if new and self.path:
-            with open(self.path, "a", encoding="utf-8") as lines:
-                lines.writelines(json.dumps({"record": n, "reason": r}) + "\n" for n, r in new.items())
+            try:
+                with open(self.path, "a", encoding="utf-8") as lines:
+                    lines.write("\n" * self._torn)
+                    lines.writelines(json.dumps({"record": n, "reason": r}) + "\n" for n, r in new.items())
+                self._torn = False
+            except OSError as error:
+                self._give_up(error)
         self._written.update(new)
         if found:
             self.split.bad.update(found)
             within_budget(self.split)
+
+    def _recorded(self):
+        """The names that the file lists; what is torn or no record is passed over, and said."""
+        try:
+            with open(self.path, "rb") as file:
+                lines = file.read().split(b"\n")
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            self._give_up(error)
+            return set()
+        self._torn = bool(lines[-1])
+        names = [_recorded_name(line) for line in lines if line]
+        if count := names.count(""):
+            what = f"{count} lines are no records" if count > 1 else "a line is no record"
+            print(f"{self.path}: {what}, and passed over", file=sys.stderr, flush=True)
+        return set(names) - {""}
+
+    def _give_up(self, error):
+        print(f"{self.path}: {error.strerror}; what is broken is listed no more", file=sys.stderr, flush=True)
+        self.path = ""
+
+
+def _recorded_name(line):
+    """The name of the broken file that a line lists; "" where it is no such line."""
+    try:
+        name = json.loads(line)["record"]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return ""
+    return name if isinstance(name, str) else ""

@@ -1,7 +1,5 @@
 """What an evaluation says of classes and of single examples: tables for a terminal, entries for a file."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -13,7 +11,7 @@ from cnnjax.analysis import calibration_error, most_confused, per_class
 from cnnjax.data.source import Facts, Split, record
 from cnnjax.programs._drawing import name_of
 from cnnjax.refusals import ConfigError
-from cnnjax.runs.tables import aligned, readable, tabulate
+from cnnjax.runs.tables import aligned, as_csv, readable, tabulate
 from cnnjax.train.examples import Examined
 
 ENDINGS = (".csv", ".json")
@@ -160,11 +158,9 @@ def write(path: str, written: list[dict]) -> None:
     if path.endswith(".json"):
         content = json.dumps(written, indent=1, ensure_ascii=False) + "\n"
     else:
-        table, flat = io.StringIO(), [_flat(entry) for entry in written]
-        writer = csv.DictWriter(table, dict.fromkeys(key for entry in flat for key in entry), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(flat)
-        content = table.getvalue()
+        flat = [_flat(entry) for entry in written]
+        columns = list(dict.fromkeys(key for entry in flat for key in entry))
+        content = as_csv(columns, [[entry.get(name, "") for name in columns] for entry in flat])
     try:
         write_file(path, content.encode())
     except OSError as error:

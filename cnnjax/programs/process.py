@@ -20,7 +20,7 @@ import cnnjax
 from cnnjax.config import ConfigError
 from cnnjax.programs._pipes import printed, reader_gone
 from cnnjax.programs._unknown_flags import hint
-from cnnjax.refusals import on_disk
+from cnnjax.refusals import on_disk, plain
 
 __all__ = ["command", "connect", "define_devices", "exit_code", "expect_gpus", "program_of", "read", "start"]
 
@@ -245,24 +245,28 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
         if keeps_errors(workdir):
             story = f"; the whole story is in {record_error(workdir, error)}"
     if code == 75:
-        print(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}", file=sys.stderr)
+        _tell(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}")
     elif code == 6:
         lower = "lower train.batch, raise optimizer.accumulate, or make the model smaller"
-        print(f"out of memory{story}\n{lower}", file=sys.stderr)
+        _tell(f"out of memory{story}\n{lower}")
     elif code == 1:
         if not story:
             traceback.print_exception(error)
         line = (str(error).strip().splitlines() or [""])[0]
         own = _own_frame(error)
-        print(f"{type(error).__name__}: {line[:200]}{story}", file=sys.stderr)
+        _tell(f"{type(error).__name__}: {line[:200]}{story}")
         if own:
-            print(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}", file=sys.stderr)
+            _tell(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}")
     else:
         first, *rest = str(error).split("\n")
         own = _own_frame(error) if code == 2 else None
         where = f" ({_shown(own.filename)}, line {own.lineno})" if own else ""
-        print("\n".join([f"{first}{where}", *rest]), file=sys.stderr)
+        _tell("\n".join([f"{first}{where}", *rest]))
     return code
+
+
+def _tell(text: str) -> None:
+    print(plain(text), file=sys.stderr)
 
 
 def _missing_devices() -> str:

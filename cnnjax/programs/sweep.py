@@ -48,6 +48,7 @@ Exit codes: 0 done · 2 config or usage · 7 workdir in use · 75 stopped and sa
 
 import contextlib
 import functools
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -55,6 +56,7 @@ from absl import flags
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.programs import process
+from cnnjax.refusals import plain
 
 __all__ = ["FLAGS", "main"]
 
@@ -242,6 +244,8 @@ def _look() -> None:
 
     table = table_of(FLAGS.workdir, sort=FLAGS.sort, where=tuple(filter(None, FLAGS.where.split(","))))
     summary = table.summary()
+    for note in table.notes:
+        print(plain(note), file=sys.stderr)
     try:
         for flag, writer in FORMATS.items():
             if path := FLAGS[flag].value:
@@ -259,4 +263,4 @@ def _look() -> None:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(plain(text), flush=True)

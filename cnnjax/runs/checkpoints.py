@@ -82,16 +82,21 @@ class Checkpoints:
             with contextlib.suppress(CheckpointError):
                 self.close()
 
-    def save(self, step: int, tree: Any, metrics: Mapping[str, float] = _NONE, *, wait: bool = False) -> None:
+    def save(
+        self, step: int, tree: Any, metrics: Mapping[str, float] = _NONE, *,
+        log: Mapping[str, int] = _NONE, wait: bool = False,
+    ) -> None:  # fmt: skip
         """Copies `tree` to the host and writes it from a thread; `wait` returns once it is on the disk.
 
+        `log` is the mark of `metrics.jsonl`, which is on the disk before the checkpoint is.
         The arrays may be donated as soon as this returns. A second save waits for the first. A failure is raised by
         the next `poll`, `wait` or `close`, and leaves the checkpoints before it as they were.
         """
         if jax.process_index() == 0:
             self._settle()
-            arrays = on_host(named(tree))
-            self._saving = self._writer.submit(self._write, int(step), arrays, _numbers(metrics))
+            head = {"format": _FORMAT, "step": int(step), "metrics": _numbers(metrics)}
+            head |= {"run": self._record, "log": dict(log)}
+            self._saving = self._writer.submit(self._write, head, on_host(named(tree)))
         if wait:
             self.wait()
 
@@ -165,6 +170,14 @@ class Checkpoints:
         tree = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
         return head["step"], tree, _floats(head["metrics"])
 
+    def log_at(self, step: int) -> dict[str, int]:
+        """The mark of `metrics.jsonl` that the checkpoint at a step keeps; {} where it keeps none."""
+        self._settle()
+        found = max((entry for entry in entries(self._root) if entry.step == step), default=None)
+        with contextlib.suppress(Damaged):  # it is told when it is restored
+            return manifest_of(found.path).get("log", {}) if found else {}
+        return {}
+
     def truncate(self, step: int) -> None:
         """Removes every checkpoint after `step`: the way back from a path that was given up."""
         self._settle()
@@ -193,8 +206,8 @@ class Checkpoints:
             elif error is not None:
                 raise error
 
-    def _write(self, step: int, arrays: dict[str, np.ndarray], metrics: dict[str, float | None]) -> None:
-        versions, began = [], time.monotonic()
+    def _write(self, head: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        step, versions, began = head["step"], [], time.monotonic()
         try:
             if not self._root.is_dir():
                 self._root.mkdir(parents=True)
@@ -207,11 +220,13 @@ class Checkpoints:
             filled = {name: array for name, array in arrays.items() if array.size}  # orbax refuses empty arrays
             with _quiet(), _plain(beside) as directory:
                 _orbax().save(directory / _STATE, args=ocp.args.PyTreeSave(filled))
-            head = {"format": _FORMAT, "step": step, "metrics": metrics, "run": self._record}
+            if (lines := self._root.parent / "metrics.jsonl").exists():
+                sync(lines)
+                sync(lines.parent)
             seal(beside, {**head, "leaves": checksums(arrays)})
             beside.rename(path)
             sync(self._root)  # before an older one goes: a loss of power must not take both
-            self._metrics[path] = _floats(metrics)
+            self._metrics[path] = _floats(head["metrics"])
             self._prune()
             self.longest = max(self.longest, time.monotonic() - began)
         except Exception as error:

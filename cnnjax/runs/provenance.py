@@ -21,8 +21,9 @@ from cnnjax.fields import Facts
 from cnnjax.refusals import on_disk
 from cnnjax.runs._changes import Changes, changes, flat, in_words, of_config, of_data, told
 from cnnjax.runs._entries import entries, records
+from cnnjax.runs.json_files import read_json
 from cnnjax.runs.processes import by_first
-from cnnjax.runs.workdir import read_json, write_json
+from cnnjax.runs.workdir import write_json
 
 __all__ = [
     "OtherData",
@@ -62,11 +63,10 @@ def recorded(workdir: str | Path) -> dict:
             hint = ", but checkpoints; train again with its config, which is compared with theirs and written anew"
         raise ConfigError(f"{workdir} holds no run (no config.json){hint}")
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        return read_json(path, {"config": dict})
+    except ConfigError as error:
         raise ConfigError(
-            f"{path} is not JSON any more (line {error.lineno}); restore it, or delete it and train again with its "
-            "config, which is compared with what the checkpoints say"
+            f"{error}, or delete it and train again with its config, which is compared with what the checkpoints say"
         ) from None
 
 
@@ -174,12 +174,13 @@ def record_facts(workdir: str | Path, facts: Facts, *, selects: bool) -> None:
 def recorded_facts(workdir: str | Path) -> tuple[Facts, bool] | None:
     """(facts, selects) of `facts.json`; None where the release that trained the run did not write it."""
     try:
-        known = read_json(Path(workdir) / "facts.json")
+        known = read_json(Path(workdir) / "facts.json", {"facts": dict, "selects": bool})
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{workdir}/facts.json is not JSON any more (line {error.lineno}); restore it") from None
-    return facts_from_json(known["facts"]), known["selects"]
+    try:
+        return facts_from_json(known["facts"]), known["selects"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{workdir}/facts.json holds no facts as they were written; restore it from a copy") from None
 
 
 def facts_to_json(facts: Facts) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _resume(pack: PackState, changes: str) -> int:
     """Puts a run where its newest usable checkpoint stands, cuts its report to fit, and gives the step."""
     (member,) = pack.members
     step, state = member.newest()
-    member.recorder.report.truncate(step)
+    member.recorder.cut(step)
     if step:
         member.note(f"resumed at step {step} of {pack.plan.steps}")
     if changes:
@@ -215,7 +215,7 @@ def save_members(pack: PackState, step: int, metrics: Sequence[Mapping], left_ou
     pack.clock.saved()
     for member, state, found, out in zip(pack.members, pack.trees(), metrics, left_out, strict=True):
         if not member.idle and not out:
-            member.recorder.checkpoints.save(step, state, found)
+            member.recorder.save(step, state, found)
 
 
 def _tell_failed_saves(pack: PackState) -> None:
@@ -315,7 +315,7 @@ class RollBack(Callbacks):
             report.event(good, "diverged", detail)
             member.recorder.status("diverged", good, {"tripped": tripped, "rollbacks": rollbacks})
             raise Diverged(story + _advice(state, good, rollbacks))
-        report.truncate(good)
+        member.recorder.cut(good)
         report.event(good, "rolled back", detail)
         member.note(f"{story}rolled back to step {good} and going on past them")
         counters = {"skipped": before + tripped - good, "rollbacks": rollbacks, "bad": bad, "streak": 0}

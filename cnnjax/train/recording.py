@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.runs.checkpoints import Checkpoints
+from cnnjax.runs.json_files import read_status
 from cnnjax.runs.processes import by_first
 from cnnjax.runs.provenance import record_of
 from cnnjax.runs.reports import Report
@@ -67,9 +68,23 @@ class Recorder:
         self.report.eval(step, split, numbers)
         return numbers
 
+    def save(self, step: int, state: State, metrics: Mapping[str, float]) -> None:
+        """Saves a state, with the mark of the lines so far."""
+        self.checkpoints.save(step, state, metrics, log=self.report.mark())
+
+    def cut(self, step: int) -> None:
+        """Drops the lines after the checkpoint from which the run goes on, and says what damage has taken of them."""
+        if jax.process_index():
+            return
+        status = read_status(self.workdir)
+        known = status.get("lines", 0) if status.get("step") == step else 0
+        self.report.truncate(step, self.checkpoints.log_at(step), known=known)
+
     def status(self, status: str, step: int, detail: Mapping[str, Any]) -> None:
         """Writes how far the run is, with the headline metric, whether more of it is better, and details."""
         headline = {"metric": self.task.metric, "higher": self.task.higher}
+        if status in ("complete", "pruned"):  # then no checkpoint behind the last line knows of it
+            headline["lines"] = self.report.mark().get("lines", 0)
         write_status(self.workdir, status, step=step, detail=headline | detail)
 
     def complete(self, step: int) -> dict[str, Mapping]:

@@ -334,3 +334,35 @@ def test_a_folder_smaller_than_a_batch_is_refused(tmp_path):
     classes(tmp_path)
     with pytest.raises(DataError, match="batch is 32, but the training set has 16 examples; lower train"):
         check(folder(root=str(tmp_path)), 32)
+
+
+def listed(tmp_path):
+    """A folder with a broken picture, and the stream that lists it in a file."""
+    classes(tmp_path, 20)
+    (tmp_path / "ant" / "04.png").write_bytes(b"x")
+    source, log = folder(root=str(tmp_path), size=8), tmp_path / "bad_records.jsonl"
+    return log, lambda: Stream(source.train, batch=20, workers=0, bad_records=str(log))
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"record": "a.png", "rea', b"\xff\xff", b"[1]", b'"text"', b"3", b'{"record": []}', b"[" * 100_000]
+)
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_of_broken_files_that_is_torn_is_passed_over_and_said_and_spoils_no_other(line, end, tmp_path, capsys):
+    log, stream = listed(tmp_path)
+    log.write_bytes(b'{"record": "before.png", "reason": "empty"}\n' + line + end)
+    with stream() as batches:
+        batches.batches(0, 2)
+    assert capsys.readouterr().err == f"{log}: a line is no record, and passed over\n"
+    first, torn, last = log.read_bytes().split(b"\n")[:-1]
+    assert [json.loads(each)["record"] for each in (first, last)] == ["before.png", "ant/04.png"]
+    assert torn == line
+
+
+def test_a_directory_in_the_place_of_the_list_of_broken_files_stops_nothing(tmp_path, capsys):
+    log, stream = listed(tmp_path)
+    log.mkdir()
+    with stream() as batches:
+        batches.batches(0, 2)
+        assert list(batches.split.bad) == ["ant/04.png"]
+    assert capsys.readouterr().err == f"{log}: Is a directory; what is broken is listed no more\n"
