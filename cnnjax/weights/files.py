@@ -35,6 +35,7 @@ _SAFE = {
     "BOOL": np.bool_,
 }
 _LONGEST_HEADER = 2**23  # bytes, in a second of a processor at worst; a tensor takes a hundred
+_LONGEST_NAME = 1000  # letters, all of them printable: names are shown where they do not fit
 _RANK = 64  # dimensions that NumPy knows
 _WRAPPERS = ("module.", "_orig_mod.")
 
@@ -58,6 +59,9 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise RefusedError(_in_a_line(story)) from None
     except Exception as error:  # zipfile, zlib, struct and NumPy each stumble over broken bytes in ways of their own
         raise RefusedError(_in_a_line(f"{path} is damaged or was cut short: {error}")) from None
+    for name in tensors:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise RefusedError(_in_a_line(f"{path} has a tensor with a name of {len(name):,} letters: {name}"))
     for prefix in _WRAPPERS:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}

@@ -143,6 +143,15 @@ def test_a_header_is_bounded_and_what_is_said_of_it_too(tmp_path, header, messag
         assert weights.notes(path) == {}
 
 
+@pytest.mark.parametrize("name", ["a" * 1001, "layer1\x1b[2J", "layer1\nall is well"])
+def test_a_name_that_can_not_be_shown_is_refused_in_a_line(tmp_path, name):
+    """A name of a million letters was a message of as many, one with escape sequences moved the cursor."""
+    weights.write(tmp_path / "a.safetensors", {name: np.zeros(1)})
+    np.savez(tmp_path / "a.npz", **{name: np.zeros(1)})
+    for file in ("a.safetensors", "a.npz"):
+        refused(tmp_path / file, rf"has a tensor with a name of {len(name):,} letters: (a|layer1)")
+
+
 def test_a_header_that_could_not_be_read_back_is_not_written(tmp_path):
     with pytest.raises(ValueError, match=r"names and notes take 8,\d+,\d+ bytes; at most 8,388,608 are read back"):
         weights.write(tmp_path / "a.safetensors", {"w": np.zeros(1)}, metadata={"note": "x" * LONGEST})
