@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Count, FilePath
+from cnnjax.data._bearable import file_bytes
 from cnnjax.data._listing import ENDINGS, classes_of, labelled, split_directories
 from cnnjax.data._pictures import (
     Budget,
@@ -90,7 +91,7 @@ def pictures(
     for path in paths:
         try:
             with strictly():
-                read.append(picture(pathlib.Path(path).read_bytes(), shape=tuple(shape), depth=depth, fit=fit))
+                read.append(picture(file_bytes(path), shape=tuple(shape), depth=depth, fit=fit))
         except MemoryError:
             raise
         except Exception as error:  # whatever a decoder stumbles over in a damaged file
@@ -125,8 +126,8 @@ class Files(Pictures):
 
     def _bytes(self, place):
         try:
-            return pathlib.Path(self.base, self.paths[place]).read_bytes() or ValueError("the file is empty")
-        except OSError as error:
+            return file_bytes(os.path.join(self.base, self.paths[place])) or ValueError("the file is empty")
+        except (OSError, ValueError) as error:
             return error
 
 

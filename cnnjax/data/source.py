@@ -31,7 +31,7 @@ _PROBE = 256  # examples of a split that is not in memory from which its statist
 _TOGETHER = 16  # of these that are read together
 _AT_ONCE = 2**20  # numbers that are added up together
 _LOOKED_AT = 32  # examples of such a split that are checked beforehand
-_NUMBERED = 2**20  # classes that may go without names
+NUMBERED = 2**20  # classes that may go without names
 
 
 class DataError(ValueError):
@@ -302,9 +302,9 @@ def numbered(values: np.ndarray, word: str, split: Split) -> tuple[str, ...]:
     """("0", "1", …) for a training split's classes (B, …) that have no names, up to the greatest; IGNORE is none."""
     used = np.where(values == IGNORE, 0, values) if word == "segments" else values
     most = int(used.max(initial=0))
-    if most >= _NUMBERED:
+    if most >= NUMBERED:
         name = record(split, int(np.argmax(used.reshape(len(used), -1).max(1))))
-        raise DataError(f"train: {name} has {word} {most}; without names there are at most {_NUMBERED:,} classes")
+        raise DataError(f"train: {name} has {word} {most}; without names there are at most {NUMBERED:,} classes")
     return tuple(str(number) for number in range(most + 1))
 
 
