@@ -175,12 +175,22 @@ def opened(file):
         raise ValueError("no JPEG, PNG, WebP, BMP, TIFF or GIF, or one with a damaged header") from None
 
 
+def upright(samples, orientation):
+    """(H, W, …) turned as an EXIF orientation says."""
+    return _UPRIGHT.get(orientation, lambda a: a)(samples)
+
+
+def orientation_of(image):
+    """The EXIF orientation of an opened image, 1 where it has none."""
+    return image.getexif().get(_ORIENTATION, 1)
+
+
 def upright_size(image):
     """(height, width) of an opened image as it is seen."""
     width, height = image.size
     if image.format == "TIFF":  # whose size Pillow has turned already
         width, height = image.tag_v2[256], image.tag_v2[257]
-    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    turned = orientation_of(image) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 
@@ -197,8 +207,8 @@ def picture(data, *, shape, depth, fit, window=()):
         halved = image.draft(image.mode, (2 * max(shape[:2]),) * 2)
     image.load()
     samples = _samples(image, data)
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    samples = _UPRIGHT.get(orientation, lambda a: a)(samples)
+    orientation = orientation_of(image)
+    samples = upright(samples, orientation)
     samples = _in_depth(_in_channels(_opaque(samples), shape[2]), depth)
     size = samples.shape[:2]
     decoded = Placing((1.0, 1.0), (0.0, 0.0), size, size)

@@ -241,7 +241,10 @@ def assemble(
     extra = dict(extra)
     if "segments" in probe and "segment_names" not in extra:
         if not train.resident:
-            raise DataError("a set that is streamed can't be counted: give extra={'segment_names': (…)}, one for each")
+            raise DataError(
+                "a set that is streamed can't be counted: give extra={'segment_names': (…)}, one for each; "
+                "of mask files, data.colors"
+            )
         extra["segment_names"] = numbered(probe["segments"], "segments", train)
     mean, std = statistics(seen)
     counts = {"train": len(train), "eval": len(eval), "test": len(test)}
