@@ -201,9 +201,8 @@ def picture(data, *, shape, depth, fit, window=()):
     """
     image = opened(io.BytesIO(data))
     (width, height), halved = image.size, None
-    if (
-        fit and not window and image.format != "PNG"
-    ):  # the decoder's own halving, as long as twice the size asked for remains
+    if fit and not window and image.format != "PNG":
+        # the decoder's own halving, as long as twice the size asked for remains
         halved = image.draft(image.mode, (2 * max(shape[:2]),) * 2)
     image.load()
     samples = _samples(image, data)

@@ -2,14 +2,17 @@
 
 import io
 import json
+import xml.etree.ElementTree
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data import DataError, check, tfds
+from cnnjax.data import DataError, check, tfds, voc
 from cnnjax.data import _pictures as pictures
 from tests.data.labelled import BOXES, SIZE, block, moved
+from tests.data.test_annotated import real
 from tests.data.test_masked import drawn, table
 
 KIND = "tensorflow_datasets.core.features."
@@ -151,6 +154,35 @@ def test_boxes_that_can_not_be_are_refused_by_record_and_number(tmp_path):
     directory = detection(tmp_path / "d")
     text = refused(root=str(tmp_path / "d"), size=24, most=1)
     assert text == f"{directory} train[0] has 2 boxes, more than data.most=1; set data.most=2"
+
+
+@pytest.mark.proofs
+def test_bccd_as_its_builder_lays_it_out_is_what_voc_reads_but_for_the_pixel_from_which_it_counts(tmp_path):
+    with zipfile.ZipFile(real("bccd") / "BCCD_Dataset-1.0.zip") as archive:
+        archive.extractall(tmp_path)
+    base = tmp_path / "BCCD_Dataset-1.0" / "BCCD"
+    names, stems = ("RBC", "WBC", "Platelets"), (base / "ImageSets" / "Main" / "val.txt").read_text().split()
+    size = np.array([480, 640, 480, 640])
+
+    def fill(number):
+        things = xml.etree.ElementTree.parse(base / "Annotations" / f"{stems[number]}.xml").findall("object")
+        ends = [[int(thing.find(f"bndbox/{end}").text) for end in ("ymin", "xmin", "ymax", "xmax")] for thing in things]
+        return {
+            "image": [(base / "JPEGImages" / f"{stems[number]}.jpg").read_bytes()],
+            "objects/bbox": (np.array(ends) / size).ravel().tolist(),
+            "objects/label": [names.index(thing.findtext("name")) for thing in things],
+        }
+
+    features = {"image": an_image(3), "objects": objects(bbox=BOX, label=a_class(3))}
+    directory = write(tmp_path / "tfds", features, fill, {"objects-label": names}, count=len(stems))
+    found = tfds(set="cells", root=str(tmp_path / "tfds"), size=240, width=320, fit="pad", most=30)
+    assert list(found.test.bad) == [f"{directory} test[68]: box 13"]
+    fields, wanted = found.test.arrays, voc(root=str(base), size=240, width=320, most=30).eval.arrays
+    np.testing.assert_array_equal(fields["image"], wanted["image"])
+    np.testing.assert_array_equal(fields["present"], wanted["present"])
+    there = fields["present"] > 0
+    earlier = (fields["boxes"] - wanted["boxes"])[there]
+    np.testing.assert_allclose(earlier, np.tile([0.5, 0.5, 0, 0], (len(earlier), 1)), atol=1e-4)  # half as large
 
 
 @pytest.mark.parametrize("streamed", [False, True])
