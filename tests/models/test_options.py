@@ -17,13 +17,14 @@ NORMS, ACTIVATIONS, POOLS, INITS = map(get_args, (Norm, Activation, PoolKind, In
 WORDS = {"norm": NORMS, "activation": ACTIVATIONS, "pool": POOLS, "init": INITS}
 ALL = {**TINY, **SLOW_TINY}
 
-# lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp and dcgan pool nothing
+# lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp and dcgan pool nothing; what is beyond the
+# backbones of heatmaps pools nothing, what is beyond those of deeppose are a few dense layers
 PLAIN = {
-    "norm": {"lenet5_1998"},
-    "norm_group": {"lenet5_1998"},
-    "momentum": {"lenet5_1998"},
+    "norm": {"lenet5_1998", "deeppose"},
+    "norm_group": {"lenet5_1998", "deeppose"},
+    "momentum": {"lenet5_1998", "deeppose"},
     "activation": {"lenet5_1998"},
-    "pool": {"lenet5_1998", "mlp", "dcgan"},
+    "pool": {"lenet5_1998", "mlp", "dcgan", "heatmaps", "deeppose"},
     "init": set(),
     "dropout": {"lenet5_1998", "dcgan", "whitened_cnn"},
 }
