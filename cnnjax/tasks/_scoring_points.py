@@ -13,7 +13,7 @@ from cnnjax.tasks.contract import count
 
 __all__ = ["Measures", "length", "measures", "seen"]
 
-_SHARES = np.arange(51) / 100  # of the reference length, at which points are counted as found
+_SHARES = np.arange(101) / 100  # of the reference length, at which points are counted as found
 _METRICS = {"pck20": 20, "pck05": 5}  # those of them that are metrics
 _TORSO = (("left_shoulder", "right_hip"), ("right_shoulder", "left_hip"))
 _HEAD = (("head_top", "neck"), ("head", "neck"))
@@ -62,7 +62,7 @@ class Measures:
             ends = apart[:, limbs]
             alike = jnp.exp(-jnp.square(apart) / _spread(self.tolerances, sides[:, 0] * sides[:, 1])) * there
             return {
-                "pck": (near & (there & (reference > 0)[:, None])[..., None]).sum(0).T,
+                "pck": (near & (there & (reference > 0)[:, None])[..., None]).sum(0),
                 "pckh50": ((apart <= 0.5 * head[:, None]) & there & (head > 0)[:, None]).sum(),
                 "pcp": ((ends.max(-1) <= 0.5 * lengths) & known).sum(),
                 "pcp_loose": ((ends.mean(-1) <= 0.5 * lengths) & known).sum(),
@@ -74,23 +74,23 @@ class Measures:
         return jax.tree.map(lambda value: value.astype(jnp.float32), found)
 
     def summary(self, sums: Mapping, rows: Mapping) -> dict:
-        """Metrics, of every stage, and tables of PCK (51, K) at all shares of the reference length."""
+        """Metrics, of every stage, and tables of PCK (K, 101) at all shares of the reference length."""
         counts, found = sums["counts"], {}
         for stage in (name for name in sums if name != "counts"):
             end = "" if stage == "main" else f"_{stage}"
             curve = np.asarray(sums[stage]["pck"], np.float64)
-            of_all = curve.sum(-1) / max(float(np.sum(counts["measured"])), 1.0)
+            of_all = curve.sum(0) / max(float(np.sum(counts["measured"])), 1.0)
             found |= {f"{name}{end}": float(of_all[at]) for name, at in _METRICS.items()}
             for name, of in (("pckh50", "heads"), ("pcp", "limbs"), ("pcp_loose", "limbs"), ("oks", "figures")):
                 if counts[of] > 0:
                     found[f"{name}{end}"] = float(sums[stage][name] / counts[of])
             found[f"pixels{end}"] = float(sums[stage]["pixels"] / max(float(np.sum(counts["points"])), 1.0))
-            each = curve / np.maximum(np.asarray(counts["measured"], np.float64), 1)
+            each = curve / np.maximum(np.asarray(counts["measured"], np.float64), 1)[:, None]
             found[f"pck{end}"] = each
             if stage == "main":
                 at = _METRICS["pck20"]
                 found |= {
-                    f"pck20_{name}": float(each[at, number])
+                    f"pck20_{name}": float(each[number, at])
                     for number, name in enumerate(self.names)
                     if counts["measured"][number] > 0
                 }

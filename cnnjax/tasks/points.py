@@ -39,7 +39,7 @@ def pose(
     Points of a picture that has no such length don't count. PCKh: half of the head, from head_top (or head) to neck.
     PCP counts lines of the skeleton whose ends are both off by half their length at most, loosely on average. OKS, its
     area that of the box around the visible points, has COCO's tolerances for COCO's points and 0.089 for any other.
-    Tables: `pck` (51, K), at 0 to 0.5 of the length, and pck_<stage>.
+    Tables: `pck` (K, 101), at 0 to 1 of the length, and pck_<stage>.
     """
     refuse_misfits(pose, locals(), path="task.")
     if "points" not in facts.fields:

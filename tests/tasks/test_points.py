@@ -104,8 +104,8 @@ def test_pck_pckh_and_pcp_are_those_of_plain_loops(reference, length_of):
         measured = metrics(task, shares(found), batch)
         for name, value in by_loops(batch, found, length_of).items():
             assert measured[name] == pytest.approx(value, rel=1e-4), name
-        assert measured["pck"].shape == (51, len(NAMES))
-        assert (np.diff(measured["pck"], axis=0) >= 0).all()
+        assert measured["pck"].shape == (len(NAMES), 101)
+        assert (np.diff(measured["pck"], axis=1) >= 0).all()
         there = batch["visible"] * batch["valid"][:, None]
         there = there * np.array([length_of(*pair) > 0 for pair in zip(batch["points"], there, strict=True)])[:, None]
         whole = np.average([measured[f"pck20_{name}"] for name in NAMES], weights=there.sum(0))
