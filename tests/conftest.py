@@ -44,6 +44,19 @@ def _library(request, monkeypatch):
         monkeypatch.delenv("CNNJAX_ONEDNN", raising=False)
 
 
+@pytest.fixture(scope="session")
+def real():
+    """A function from a file's name to its place in CNNJAX_TEST_DATA; where that has it not, the test is skipped."""
+
+    def found(name):
+        path = Path(os.environ.get("CNNJAX_TEST_DATA", ROOT / "no such folder")) / name
+        if not path.exists():
+            pytest.skip(f"CNNJAX_TEST_DATA names no folder with {name}")
+        return path
+
+    return found
+
+
 @pytest.fixture
 def at_home(monkeypatch) -> Path:
     """The test runs in the project's folder, as its commands do."""

@@ -251,12 +251,11 @@ def _side_by_side(values, axis, shapes):
 
 def _pad(equation, values):
     old = equation.invars[0].aval.shape
-    if not isinstance(values[0], Span):
-        return values[1]
 
     def padded(array, nothing, _):
         for axis, (low, high, inside) in enumerate(equation.params["padding_config"]):
-            if low or high or inside:
+            alike = 0 < axis < len(old) - 1 and array.shape[axis] == 1 < old[axis]
+            if (low or high or inside) and not alike:  # what is alike in all columns is so between and around them
                 array, size = _whole(array, axis, old[axis]), old[axis]
                 spread = np.full((*array.shape[:axis], size + (size - 1) * inside, *array.shape[axis + 1 :]), nothing)
                 spread[(slice(None),) * axis + (slice(None, None, 1 + inside),)] = array
@@ -264,7 +263,7 @@ def _pad(equation, values):
                 array = _gathered(spread, axis, spread.shape[axis], index, nothing, np.minimum)
         return array
 
-    return values[0].map(padded)
+    return values[0].map(padded) if isinstance(values[0], Span) else values[1]
 
 
 def _reduce(equation, values):

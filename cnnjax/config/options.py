@@ -36,6 +36,7 @@ def train(
     init: FilePath = "",
     init_head: HeadWeights = "file",
     init_channels: ChannelWeights = "file",
+    init_into: Text = "",
     parallel: Literal["auto", "jit", "pmap", "shard_map"] = "auto",
     devices: Count = 0,
     dispatch: Count = 0,
@@ -46,9 +47,10 @@ def train(
 ) -> dict:
     """Length of the training, examples in a global batch, what it begins from, and how the step is compiled.
 
-    `init` is a file of weights (safetensors, .npz, .pth), another run's workdir (its best checkpoint) or one of its
-    checkpoints; "" draws all weights. `init_head` "fresh" draws the output layer alone, whose size may then be new;
-    `init_channels` "adapt" lets the first layer read grey for colour, or colour for grey.
+    `init` is a file of weights (safetensors, .npz, .pth), another run's workdir (its best checkpoint), one of its
+    checkpoints, "torchvision" for the weights that it publishes of this net, or "timm:NAME"; "" draws all weights.
+    `init_head` "fresh" draws the output layer alone, whose size may then be new; `init_channels` "adapt" lets the first
+    layer read grey for colour, or colour for grey; `init_into` "backbone" fills that part alone, from its own net's.
 
     `devices` 0 means all; `dispatch` is the number of steps per dispatch, 0 lets the backend decide;
     `nonfinite` bad updates in a row make one roll-back, `rollbacks` of them end the run. `patience` evaluations in a

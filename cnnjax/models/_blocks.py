@@ -15,7 +15,7 @@ class ConvNorm(nn.Module):
     window: int | tuple[int, ...]
     style: Style
     stride: int | tuple[int, ...] = 1
-    padding: int | tuple = 0
+    padding: int | tuple | str = 0
     groups: int = 1
     active: bool = True
     bias: bool = False

@@ -26,6 +26,7 @@ class Inverted(nn.Module):
     gate: str = "sigmoid"
     gate_act: str = "relu"
     drop_path: float = 0.0
+    same: bool = False
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -37,7 +38,7 @@ class Inverted(nn.Module):
             self.window,
             self.style,
             stride=self.stride,
-            padding=self.window // 2,
+            padding="same" if self.same else self.window // 2,
             groups=self.expanded,
             name="depthwise",
         )(y, train)

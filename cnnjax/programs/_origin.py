@@ -46,12 +46,15 @@ def check(values: flags.FlagValues, options: list[str]) -> None:
 
 def network(values: flags.FlagValues, options: list[str]):
     """The network that the flags name, as `_served.Served`."""
+    from cnnjax import weights
     from cnnjax.programs import _served  # imports jax, which --help can do without
     from cnnjax.train.weight_files import told
 
     if values.workdir:
         return _served.of_workdir(values.workdir, values.checkpoint)
     section = _section(values.model, options) if values.model else {}
+    if section and weights.is_published(values.weights):
+        return _of_published(values, section)
     if "facts" in told(values.weights):
         return _served.of_file(values.weights, section, {n: values[n].value for n in _READING if values[n].present})
     if not section:
@@ -60,6 +63,24 @@ def network(values: flags.FlagValues, options: list[str]):
             "and --outputs, --size, --mean, --std where they are not those of ImageNet"
         )
     return _served.of_weights(section, values.weights, **{name: values[name].value for name in _READING})
+
+
+def _of_published(values: flags.FlagValues, section: Mapping):
+    """A network with weights that are published, reading as torchvision does where no flag says otherwise."""
+    from cnnjax import weights
+    from cnnjax.programs import _served
+
+    try:
+        path = weights.pretrained(section["name"], source=values.weights)
+        usual = weights.reading(section["name"], values.weights)
+    except ValueError as error:
+        raise ConfigError(f"--weights is {values.weights!r}: {error}") from None
+    reads = {name: values[name].value for name in _READING}
+    for name in ("resize", "size", "mean", "std"):
+        value = getattr(usual, name)
+        if not values[name].present:
+            reads[name] = value if isinstance(value, int) else [f"{number:g}" for number in value]
+    return _served.of_weights(section, str(path), **reads)
 
 
 def _section(model: str, options: list[str]) -> Mapping:

@@ -11,7 +11,7 @@ from cnnjax.fields import Facts
 from cnnjax.ops import gaussian_maps, losses, map_peaks
 from cnnjax.refusals import refuse_misfits
 from cnnjax.tasks._scoring_points import length, measures, seen
-from cnnjax.tasks.contract import Task, main_output, supervised
+from cnnjax.tasks.contract import Task, supervised
 
 __all__ = ["pose"]
 
@@ -50,56 +50,48 @@ def pose(
     joints = facts.fields["points"][0][0]
     measured = measures(facts, reference)
 
-    def located(found, batch):
-        _refuse_shape(found.shape, joints)
-        return _points(found, batch[facts.input].shape[1:3])
-
-    def off(found, batch):
-        size = batch[facts.input].shape[1:3]
-        if found.ndim == 4:
-            cells = (batch["points"] + 0.5) * _per_pixel(found, size) - 0.5
-            target = gaussian_maps(cells, found.shape[1:3], sigma=sigma)
-            flat = [jnp.moveaxis(maps, -1, 1).reshape(len(found), joints, -1) for maps in (found, target)]
-            return losses.softmax_cross_entropy(*flat)
-        apart = found - (batch["points"] + 0.5) / jnp.array(size, jnp.float32)
-        return jnp.sum(jnp.abs(apart) if criterion == "absolute" else jnp.square(apart), -1)
+    def size_of(batch):
+        return batch[facts.input].shape[1:3]
 
     def loss_of(outputs, batch):
         known = seen(batch)
-        each = [jnp.where(known, off(found, batch), 0.0).sum(-1) for found in _stages(outputs).values()]
-        return sum(each), known.sum(-1).astype(jnp.float32)
+        stages = _stages(outputs, joints).values()
+        each = [_off(found, batch["points"], size_of(batch), sigma, criterion) for found in stages]
+        return jnp.where(known, sum(each), 0.0).sum(-1), known.sum(-1).astype(jnp.float32)
 
     def predict(outputs, batch):
-        found = main_output(outputs)
-        points = located(found, batch)
+        found = _stages(outputs, joints)["main"]
+        points = _points(found, size_of(batch))
         if found.ndim == 3:
-            inside = (points >= -0.5) & (points <= jnp.array(batch[facts.input].shape[1:3]) - 0.5)
+            inside = (points >= -0.5) & (points <= jnp.array(size_of(batch)) - 0.5)
             return {"points": points, "visible": inside.all(-1).astype(jnp.float32)}
         scores = _shares(found, 3 * sigma)
         return {"points": points, "scores": scores, "visible": (scores >= threshold).astype(jnp.float32)}
+
+    def tally(outputs, batch):
+        stages = _stages(outputs, joints).items()
+        return measured.sums({name: _points(found, size_of(batch)) for name, found in stages}, batch)
 
     return Task(
         outputs=joints,
         loss=supervised(loss_of),
         predict=predict,
-        tally=lambda outputs, batch: measured.sums(
-            {name: located(found, batch) for name, found in _stages(outputs).items()}, batch
-        ),
+        tally=tally,
         summarize=measured.summary,
         metric="pck20",
     )
 
 
-def _refuse_shape(shape, joints):
-    if shape[1:] != (joints, 2) and (len(shape) != 4 or shape[-1] != joints):
-        raise ValueError(
-            f"the net's outputs are {shape}; pose needs points (B, {joints}, 2), as deeppose gives them, or maps "
-            f"(B, h, w, {joints}), as heatmaps; choose another model.name"
-        )
-
-
-def _stages(outputs) -> Mapping:
-    return outputs if isinstance(outputs, Mapping) else {"main": outputs}
+def _stages(outputs, joints) -> Mapping[str, jax.Array]:
+    """What a net gives, by stage, `main` among them; refused where it is neither points nor maps of them."""
+    stages = outputs if isinstance(outputs, Mapping) else {"main": outputs}
+    for found in stages.values():
+        if found.shape[1:] != (joints, 2) and (found.ndim != 4 or found.shape[-1] != joints):
+            raise ValueError(
+                f"the net's outputs are {found.shape}; pose needs points (B, {joints}, 2), as deeppose gives them, or "
+                f"maps (B, h, w, {joints}), as heatmaps; choose another model.name"
+            )
+    return stages
 
 
 def _per_pixel(maps, size):

@@ -5,7 +5,9 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -31,25 +33,63 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
     options = prepared.config["train"]
     if not options["init"]:
         return state
-    net = prepared.program.parts(sections.numeric(prepared.config)).net
+    whole = prepared.program.parts(sections.numeric(prepared.config)).net
     variables = {"params": state.params, **state.model_state}
+    net, section, part = _into(whole, variables, prepared.config["model"], options["init_into"])
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found, where, known = _tensors(Path(options["init"]))
+        if weights.is_published(options["init"]):
+            found, where, known = _published(options["init"], section, note)
+        else:
+            found, where, known = _tensors(Path(options["init"]))
         choices = {name: options[f"init_{name}"] for name in ("head", "channels")}
         try:
-            filled = weights.fill(net, jax.tree.map(np.asarray, variables), found, source=where, **choices)
+            filled = weights.fill(net, jax.tree.map(np.asarray, part), found, source=where, **choices)
         except weights.WeightsError as error:
-            raise weights.WeightsError(f"train.init: {error}{_hint(prepared, error, found, **choices)}") from None
+            hint = _hint(prepared, section, error, found, **choices)
+            raise weights.WeightsError(f"train.init: {error}{hint}") from None
     for warning in said:
         note(str(warning.message))
-    if apart := other_net(known, prepared.config["model"]):
+    if apart := other_net(known, section):
         note(f"train.init: the net of {where} is another: {apart}")
-    note(f"began from {where}" + (", with a fresh output layer" if choices["head"] == "fresh" else ""))
+    fresh = ", with a fresh output layer" if choices["head"] == "fresh" else ""
+    note(f"{options['init_into']} began from {where}".strip() + fresh)
+    filled = _joined(variables, filled, options["init_into"])
     filled = jax.tree.map(lambda value, old: np.asarray(value).astype(old.dtype), filled, variables)
     begins = {"params": filled.pop("params"), "model_state": filled}
     ema = jax.tree.map(np.copy, begins) if state.ema else {}
     return state.replace(**prepared.layout.replicate(begins), ema=prepared.layout.replicate(ema))
+
+
+def _into(net: Any, variables: Mapping, section: Mapping, into: str) -> tuple[Any, Mapping, Mapping]:
+    """The part of a net that is named `into`, its section of the config and its variables; all of it for ""."""
+    if not into:
+        return net, section, variables
+    part = getattr(net, into, None)
+    if not isinstance(part, nn.Module) or not isinstance(section.get(into), Mapping):
+        parts = [name for name, value in section.items() if isinstance(value, Mapping)]
+        known = f"it has {', '.join(parts)}" if parts else "it is of one piece: leave train.init_into out"
+        raise ConfigError(f"train.init_into is {into!r}, which is no net within {section['name']}; {known}")
+    return part, section[into], {kind: tree[into] for kind, tree in variables.items() if into in tree}
+
+
+def _joined(variables: Mapping, filled: Mapping, into: str) -> Mapping:
+    """The variables with those of a part in place of its own."""
+    if not into:
+        return filled
+    return {
+        kind: {**tree, into: filled[kind]} if kind in filled and into in tree else tree
+        for kind, tree in variables.items()
+    }
+
+
+def _published(spec: str, section: Mapping, note: Callable) -> tuple[Mapping[str, np.ndarray], str, Mapping]:
+    """The same of weights that are published."""
+    try:
+        path = weights.pretrained(section["name"], source=spec, note=note)
+    except ValueError as error:
+        raise ConfigError(f"train.init is {spec!r}: {error}") from None
+    return weights.read(path), f"{spec} ({path.name})", {}
 
 
 def _tensors(path: Path) -> tuple[Mapping[str, np.ndarray], str, Mapping]:
@@ -78,14 +118,16 @@ def _near(path: Path) -> str:
     return f"; nearest: {', '.join(str(path.parent / name) for name in close)}" if close else ""
 
 
-def _hint(prepared: PreparedRun, error: weights.WeightsError, found: Mapping, *, head: str, channels: str) -> str:
+def _hint(
+    prepared: PreparedRun, section: Mapping, error: weights.WeightsError, found: Mapping, *, head: str, channels: str
+) -> str:
     """The option that may help."""
     hints, misshapen = [], "\n".join(error.misshapen)
     if head == "file" and re.search("/head|/output", "\n".join([*error.missing, misshapen])):
         hints.append("train.init_head=fresh keeps a new output layer")
     if channels == "file" and re.search(r"\(.*\b1, \d+\)|\(\d+, 1,.*\)", misshapen):
         hints.append("train.init_channels=adapt reads grey for colour, or colour for grey")
-    if other := likeliest(prepared.config["model"]["name"], found, prepared.program.seen.shape, error):
+    if other := likeliest(section["name"], found, prepared.program.seen.shape, error):
         hints.append(f"model.name={other} has those names")
     return "\n" + "; ".join(hints) if hints else ""
 

@@ -2,4 +2,5 @@
 
 from cnnjax.weights.files import *
 from cnnjax.weights.programs import *
+from cnnjax.weights.published import *
 from cnnjax.weights.transfer import *

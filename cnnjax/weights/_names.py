@@ -1,4 +1,4 @@
-"""What torchvision and timm call the layers of each family: one rule a family, from our path to their name."""
+"""What torchvision, timm and the first ports call the layers of each family: one rule, from our path to their name."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -283,6 +283,41 @@ def _mobilenet_timm(net) -> Rule:
     return lambda path, paths: _timm_mobile(path, paths, stages)
 
 
+def _efficientnet_early(path, paths):
+    """The names of the first port to PyTorch (efficientnet-pytorch), in which blocks are numbered through."""
+    match path:
+        case ["head", "output"]:
+            return "_fc"
+        case ["stem", part]:
+            return _unit(part, "_conv_stem", "_bn0")
+        case ["last_conv", part]:
+            return _unit(part, "_conv_head", "_bn1")
+        case [block, "gate", part]:
+            return f"_blocks.{_place(block, paths)}._se_{part}"
+        case [block, layer, "conv"]:
+            return f"_blocks.{_place(block, paths)}._{layer}_conv"
+        case [block, layer, _]:
+            place = ("expand", "depthwise", "project").index(layer)
+            return f"_blocks.{_place(block, paths)}._bn{place}"
+
+
+def _place(block: str, paths: frozenset[str]) -> int:
+    """The place of an EfficientNet's block among all."""
+    blocks = {path.split("/")[0] for path in paths if path.startswith("stage")}
+    return sorted(blocks, key=lambda name: tuple(map(int, re.findall(r"\d+", name)))).index(block)
+
+
+def _mobilenet_early(path, paths):
+    """The names of version 2 before torchvision's 0.5, in which the parts of a block were not wrapped."""
+    block, part, *rest = path
+    if "head/hidden" in paths:
+        return None
+    if not block.startswith("block"):
+        return _mobilenet(path, paths)
+    there = [p for p in ("expand", "depthwise", "project") if f"{block}/{p}/conv" in paths]
+    return f"features.{_number(block)}.conv.{3 * there.index(part) + (rest == ['norm'])}"
+
+
 _TORCHVISION: Mapping[str, Rule] = {
     "AlexNet": _alexnet,
     "VGG": _vgg,
@@ -304,7 +339,8 @@ _TIMM: Mapping[str, Rule] = {
     "DenseNet": _densenet,
     "InceptionV3": _inception,
 }
-Dialect = Literal["native", "torchvision", "timm"]
+_EARLY: Mapping[str, Rule] = {"EfficientNet": _efficientnet_early, "MobileNet": _mobilenet_early}
+Dialect = Literal["native", "torchvision", "timm", "early"]
 DIALECTS = get_args(Dialect)
 
 
@@ -314,6 +350,8 @@ def rule(net, dialect: str) -> Rule | None:
         return lambda path, _: ".".join(path)
     if dialect == "torchvision":
         return _TORCHVISION.get(family(net))
+    if dialect == "early":
+        return _EARLY.get(family(net))
     return _mobilenet_timm(net) if family(net) == "MobileNet" else _TIMM.get(family(net))
 
 

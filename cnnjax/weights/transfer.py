@@ -43,7 +43,8 @@ def load(
 ) -> dict:
     """The variables of a net with every number from a file, in float32: safetensors, .npz or PyTorch's .pth.
 
-    The names may be our own, torchvision's or timm's (`dialect` says which; "any" takes the one that fits best).
+    The names may be our own, torchvision's, timm's or, of EfficientNet and MobileNet v2, those of their early ports
+    (`dialect` says which; "any" takes the one that fits best).
     `head="fresh"` keeps the output layer of `variables`, whose size may then be new. `channels="adapt"` lets the first
     layer read another number of channels: grey as if it were the same in all colours, colours as their mean. What the
     net needs and the file lacks, or has in another shape, is an error that lists it; what only the file has is listed

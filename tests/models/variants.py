@@ -32,6 +32,8 @@ DEEP = frozenset(
         "efficientnet_b2",
         "efficientnet_b3",
         "efficientnet_b4",
+        "efficientnet_lite1",
+        "efficientnet_lite2",
         "googlenet_2014",
         "mobilenet_v3_large",
         "resnet101",

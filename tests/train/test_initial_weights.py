@@ -247,3 +247,54 @@ def test_a_layer_that_a_network_runs_apart_can_not_be_frozen(tmp_path, monkeypat
     message = r"optimizer\.freeze can't tell which parameters BatchNorm '' has: the network runs it apart"
     with pytest.raises(ConfigError, match=message):
         prepare(made).start()
+
+
+def halves(**train):
+    """A U-Net on scenes, whose encoder is the residual net of `config`."""
+    shapes = {"train": 64, "test": 8, "size": 16, "classes": 2}
+    backbone = section("models", "resnet", blocks=(1, 1), width=4, stem="cifar")
+    return experiment(
+        data=section("data", "shapes", **shapes),
+        model=section("models", "unet", width=4, backbone=backbone),
+        task=section("tasks", "segmentation"),
+        augment=augmentation(train=("normalize",), eval=("normalize",)),
+        optimizer=section("optimizers", "sgd"),
+        schedule=section("schedules", "constant"),
+        train={"steps": 3, "batch": 32, "devices": 1, **train},
+        eval={"test": False},
+    )
+
+
+def test_a_part_of_a_net_is_filled_from_its_own_nets_file(tmp_path):
+    net = models.resnet(outputs=7, blocks=(1, 1), width=4, stem="cifar")
+    variables = net.init(jax.random.key(5), np.zeros((1, 16, 16, 3), np.float32), train=False)
+    path = tmp_path / "a.safetensors"
+    weights.save(net, variables, path, dialect="torchvision")
+    prepared, state, said = started(halves(init=str(path), init_into="backbone"))
+    drawn = prepared.start()
+    given = {name: leaf for name, leaf in variables["params"].items() if name != "head"}
+    assert same(state.params["backbone"], given)
+    assert same(state.model_state["batch_stats"]["backbone"], variables["batch_stats"])
+    assert same(state.params["rise0"], drawn.params["rise0"])
+    assert not same(drawn.params["backbone"], given)
+    assert said[-1] == f"backbone began from {path}"
+
+
+def test_a_part_that_is_none_is_answered_with_those_that_there_are(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"train.init_into is 'encoder', which is no net within unet; it has backbone"
+    ):
+        started(halves(init=str(tmp_path), init_into="encoder"))
+    with pytest.raises(ConfigError, match=r"no net within resnet; it is of one piece: leave train.init_into out"):
+        started(config(train={"init": str(tmp_path), "init_into": "backbone"}))
+
+
+def test_a_training_begins_with_weights_that_are_published(tmp_path, digits, monkeypatch):
+    path = tmp_path / "timm-tiny.safetensors"
+    weights.save(digits.net, digits.variables, path)
+    monkeypatch.setenv("CNNJAX_WEIGHTS", str(tmp_path))
+    _, state, said = started(config(train={"init": "timm:tiny"}))
+    assert same(state.params, digits.state.params)
+    assert said == ["began from timm:tiny (timm-tiny.safetensors)"]
+    with pytest.raises(ConfigError, match=r"train.init is 'torchvision': torchvision publishes no weights of 'resnet'"):
+        started(config(train={"init": "torchvision"}))
