@@ -94,6 +94,17 @@ def _stages(outputs, joints) -> Mapping[str, jax.Array]:
     return stages
 
 
+def _off(found, points, size, sigma, criterion):
+    """(B, K) how wrong what a net gives for pictures of a size is about each of its points (B, K, 2)."""
+    if found.ndim == 3:
+        apart = found - (points + 0.5) / jnp.array(size, jnp.float32)
+        return jnp.sum(jnp.abs(apart) if criterion == "absolute" else jnp.square(apart), -1)
+    cells = (points + 0.5) * _per_pixel(found, size) - 0.5
+    target = gaussian_maps(cells, found.shape[1:3], sigma=sigma)
+    flat = (jnp.moveaxis(maps, -1, 1).reshape(*points.shape[:2], -1) for maps in (found, target))
+    return losses.softmax_cross_entropy(*flat)
+
+
 def _per_pixel(maps, size):
     return jnp.array(maps.shape[1:3], jnp.float32) / jnp.array(size, jnp.float32)
 
