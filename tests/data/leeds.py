@@ -4,6 +4,7 @@ import csv
 import sys
 from pathlib import Path
 
+from PIL import Image
 from scipy.io import loadmat
 
 JOINTS = (
@@ -18,7 +19,10 @@ LINES = (
 
 
 def convert(root: Path, out: Path) -> None:
-    """Writes points.csv and skeleton.txt beside a link to the images; joints that are not marked stay empty."""
+    """Writes points.csv and skeleton.txt beside a link to the images.
+
+    Joints that are not marked stay empty, and so do those that are marked outside of their picture.
+    """
     joints = loadmat(root / "joints.mat")["joints"]  # (14, 3, N): x, y, visible, counted from 1 as MATLAB does
     pictures = sorted((root / "images").iterdir())
     if joints.shape != (len(JOINTS), 3, len(pictures)):
@@ -28,7 +32,10 @@ def convert(root: Path, out: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["file", *(f"{name}_{axis}" for name in JOINTS for axis in "xy")])
         for picture, marks in zip(pictures, joints.transpose(2, 0, 1), strict=True):
-            places = [(f"{x - 1:.2f}", f"{y - 1:.2f}") if seen else ("", "") for x, y, seen in marks]
+            with Image.open(picture) as opened:
+                width, height = opened.size
+            known = [(x, y, seen and 1 <= x <= width and 1 <= y <= height) for x, y, seen in marks]
+            places = [(f"{x - 1:.2f}", f"{y - 1:.2f}") if seen else ("", "") for x, y, seen in known]
             writer.writerow([f"images/{picture.name}", *(number for place in places for number in place)])
     (out / "skeleton.txt").write_text("\n".join(LINES) + "\n")
     (out / "images").symlink_to((root / "images").resolve())
