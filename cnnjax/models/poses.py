@@ -184,12 +184,12 @@ class DeepPose(Network):
         figure = jnp.max(jnp.ptp(centre, 1), -1)
         side = self.share * jnp.maximum(figure, _LEAST * max(x.shape[1:3]))[:, None, None]
         if train:
-            keys = ops.example_keys(self.make_rng("noise"), len(x))
+            keys = ops.example_keys(self.make_rng("noise"), x.shape[0])
             centre += self.jitter * side * jax.vmap(lambda key: jax.random.normal(key, centre.shape[1:]))(keys)
         boxes = jnp.concatenate([centre - side / 2, centre + side / 2], -1)
         seen = ops.roi_align(x, boxes, self.crop, samples=1)
         maps = refiner.features(seen.reshape(-1, *seen.shape[2:]), train)
-        off = head(_coarsest(maps), train).reshape(len(x), self.outputs, self.outputs, 2)
+        off = head(_coarsest(maps), train).reshape(x.shape[0], self.outputs, self.outputs, 2)
         own = jnp.moveaxis(jnp.diagonal(off, axis1=1, axis2=2), -1, 1)  # each square says where its own point is
         return (centre + side * own) / sizes
 

@@ -41,7 +41,7 @@ class Measures:
         """Sums over a batch, for each stage's points (B, K, 2)."""
         there, truth = seen(batch), batch["points"]
         box = jnp.where(there[..., None], truth, jnp.nan)
-        sides = jnp.nan_to_num(jnp.nanmax(box, 1) - jnp.nanmin(box, 1)) if truth.shape[1] else truth[:, 0]
+        sides = jnp.nan_to_num(jnp.nanmax(box, 1) - jnp.nanmin(box, 1))
         reference = _first(self.reference, truth, there) if self.reference else jnp.max(sides, -1)
         head, limbs = _first(self.head, truth, there), np.array(self.limbs, int).reshape(-1, 2)
         known = there[:, limbs].all(-1)
@@ -110,6 +110,8 @@ def measures(facts: Facts, reference: str | Sequence[str]) -> Measures:
     else:
         for name in reference:
             one_of(name, names, path="task.reference")
+        if reference[0] == reference[1]:
+            raise ValueError(f"task.reference is {tuple(reference)!r}; a length is that between two different points")
         pairs = known([reference])
     bare = [name.removeprefix("left_").removeprefix("right_") for name in names]
     theirs = set(bare) == set(_COCO) and len(names) == 17

@@ -213,6 +213,7 @@ def test_without_names_the_length_is_the_figures_and_what_needs_names_is_left_ou
     ("options", "text"),
     [
         ({"reference": ("left_sholder", "neck")}, "task.reference is 'left_sholder'; nearest: left_shoulder"),
+        ({"reference": ("neck", "neck")}, r"task.reference is \('neck', 'neck'\); a length is that between two"),
         ({"reference": "torso"}, "task.reference is 'torso'"),
         ({"sigma": 0.0}, r"task.sigma is 0.0; it must be > 0"),
         ({"criterion": "squred"}, "task.criterion is 'squred'; .*squared"),
@@ -231,3 +232,17 @@ def test_data_without_points_and_nets_of_another_form_are_refused_in_words():
     for shape in ((40, 6), (40, 6, 3), (40, 12, 16, 5)):
         with pytest.raises(ValueError, match=r"the net's outputs are .*; pose needs points \(B, 6, 2\), as deeppose"):
             task.predict(jnp.zeros(shape), batch)
+
+
+@pytest.mark.proofs
+def test_heat_maps_find_the_joints_of_figures_they_have_not_seen(tmp_path, train_apart):
+    measured = train_apart("configs/figures.py", tmp_path, "--config.train.steps=2000").measure("test")
+    assert measured["pck20"] >= 0.95
+
+
+@pytest.mark.proofs
+def test_each_stage_of_a_cascade_finds_more_joints_than_the_one_before(tmp_path, train_apart):
+    measured = train_apart("configs/figures.py:deeppose", tmp_path, "--config.train.steps=1500").measure("test")
+    for name in ("pck20", "pck05", "oks"):
+        assert measured[f"{name}_stage1"] < measured[f"{name}_stage2"] < measured[name]
+    assert measured["pck20"] >= 0.85
