@@ -4,3 +4,4 @@ from cnnjax.tasks.contract import *
 from cnnjax.tasks.images import *
 from cnnjax.tasks.labels import *
 from cnnjax.tasks.pixels import *
+from cnnjax.tasks.points import *

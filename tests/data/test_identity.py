@@ -110,7 +110,7 @@ def test_labels_that_are_no_classes_belong_to_what_a_set_is(tmp_path, what):
     draw = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
-    table = ["file,x1,y1"]
+    table = ["file,nose_x,nose_y"]
     for number in range(10):
         Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / f"images/{number}.png")
         Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / f"masks/{number}.png")

@@ -96,6 +96,8 @@ TINY = {
     "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
+    "heatmaps": ("heatmaps", {"backbone": "lenet5", "width": 4, "stride": 2}, (28, 28, 1)),
+    "deeppose": ("deeppose", {"backbone": "lenet5", "stages": 2, "crop": 16, "hidden": (8,)}, (28, 28, 1)),
 }
 # whose compilation takes longer than a quick test may
 SLOW_TINY = {
