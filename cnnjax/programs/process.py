@@ -39,6 +39,7 @@ def define_devices(values: flags.FlagValues) -> None:
     flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto on clusters", flag_values=values)
     flags.DEFINE_integer("processes", 0, "processes that train together", 0, flag_values=values)
     flags.DEFINE_integer("process", 0, "which of them this is", 0, flag_values=values)
+    flags.DEFINE_float("heartbeat", 60, "seconds after which one that is not heard of is lost", 1, flag_values=values)
 
 
 def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagValues) -> NoReturn:
@@ -52,12 +53,17 @@ def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagVa
     logging.set_verbosity(logging.ERROR)
     try:
         program(argv)
-        code = 0
+        code, words = 0, ""
     except (Exception, KeyboardInterrupt) as error:
-        code = 0 if isinstance(error, BrokenPipeError) and reader_gone() else _explained(error, values)
+        gone = isinstance(error, BrokenPipeError) and reader_gone()
+        code, words = (0, "") if gone else (_explained(error, values), str(error))
     code = printed(code)
-    if code and _many_processes():
-        os._exit(code)  # the others would be waited for, and they wait for this one
+    if _many_processes():
+        from cnnjax.runs import processes
+
+        processes.end(code, words)
+        if code:
+            os._exit(code)  # the others would be waited for, and they wait for this one
     sys.exit(code)
 
 
@@ -119,15 +125,17 @@ def connect(values: flags.FlagValues) -> None:
 
     if values.devices:
         jax.config.update("jax_num_cpu_devices", values.devices)
+    from cnnjax.runs import processes
+
     if values.coordinator == "auto":
-        _join_cluster()
+        _join_cluster(values.heartbeat)
     elif values.coordinator:
         if not values.processes or values.process >= values.processes:
             raise ConfigError(
                 f"--process={values.process} of --processes={values.processes}: with --coordinator, "
                 "give the number of processes, and which one this is, from 0"
             )
-        jax.distributed.initialize(values.coordinator, values.processes, values.process)
+        processes.join(values.coordinator, values.processes, values.process, patience=values.heartbeat)
     elif values.processes:
         raise ConfigError(f"--processes={values.processes} needs --coordinator=host:port of process 0")
 
@@ -151,9 +159,9 @@ def expect_gpus(count: int) -> None:
     )
 
 
-def _join_cluster() -> None:
+def _join_cluster(heartbeat: float) -> None:
     """Joins the processes that a cluster has started together, as JAX finds out by itself; says what it lacks."""
-    import jax
+    from cnnjax.runs import processes
 
     kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
     if kubernetes and not importlib.util.find_spec("kubernetes"):
@@ -161,7 +169,7 @@ def _join_cluster() -> None:
             "--coordinator=auto on Kubernetes: the package that asks the cluster is missing: pip install 'cnnjax[k8s]'"
         )
     try:
-        jax.distributed.initialize()
+        processes.join_cluster(patience=heartbeat)
     except Exception as error:
         if kubernetes:
             raise ConfigError(f"--coordinator=auto on Kubernetes: {_lack_on_kubernetes(error)}") from error
@@ -234,6 +242,10 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
     What is no refusal is kept whole in the error.log of the run that it befell.
     """
     code = exit_code(error)
+    if _many_processes():
+        from cnnjax.runs import processes
+
+        processes.settle(error)
     workdir = Path(getattr(values, "workdir", "")) if values.is_parsed() else Path()
     story = ""
     if code == 1 and (missing := _missing_devices()):

@@ -18,11 +18,12 @@ from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.fields import Facts
 from cnnjax.refusals import on_disk
-from cnnjax.runs.processes import by_first
+from cnnjax.runs.processes import by_first, check_alike
 from cnnjax.runs.workdir import read_json, write_json
 
 __all__ = [
     "check_same_run",
+    "check_same_start",
     "facts_from_json",
     "facts_to_json",
     "origin_of",
@@ -42,6 +43,7 @@ _HARMLESS = (
     "train.devices",
     "train.parallel",
 )
+_OF_A_HOST = ("data.root", "data.workers")  # may differ between processes that train together
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy")
 
 
@@ -69,6 +71,14 @@ def origin_of(workdir: str | Path) -> dict[str, str]:
     """The release and the commit that trained the run of a workdir; {} where there is none."""
     story = recorded(workdir) if Path(workdir, "config.json").exists() else {}
     return {name: story[name] for name in ("cnnjax", "commit") if name in story}
+
+
+def check_same_start(config: Mapping) -> None:
+    """Refuses, in all, processes that train together with another config, commit or versions, before any step."""
+    if jax.process_count() > 1:
+        options = _flat(json.loads(sections.to_json(config)))
+        told = {key: value for key, value in options.items() if key not in _OF_A_HOST}
+        check_alike({**told, "commit": _commit(), "cnnjax": cnnjax.__version__, **_versions()})
 
 
 def check_same_run(workdir: str | Path, config: Mapping, *, allow_changes: bool = False) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.data.stream import orders
 from cnnjax.runs.checkpoints import CheckpointError
-from cnnjax.runs.processes import by_all
-from cnnjax.runs.provenance import check_same_run, record_facts
+from cnnjax.runs.processes import by_all, on_lost
+from cnnjax.runs.provenance import check_same_run, check_same_start, record_facts
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold
 from cnnjax.train.job import PreparedRun, prepare
@@ -56,11 +56,13 @@ def run(
     it is told before anything compiles.
     """
     sections.validate(config)
+    check_same_start(config)
     with hold(workdir), Stop() as stop:
         prepared = by_all(lambda: prepare(config))
         changes = check_same_run(workdir, config, allow_changes=allow_changes)
         data = record_facts(workdir, prepared.facts, selects=prepared.selects)
         member = Member(prepared, Path(workdir))
+        on_lost(member.recorder.broken_off)
         try:
             if story := describe(prepared, member.workdir):
                 member.note(story)

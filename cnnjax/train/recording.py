@@ -67,6 +67,12 @@ class Recorder:
         headline = {"metric": self.task.metric, "higher": self.task.higher}
         write_status(self.workdir, status, step=step, detail=headline | detail)
 
+    def broken_off(self, reason: str) -> None:
+        """The last word of a run that nothing can save any more: it goes on from its newest checkpoint."""
+        names = [path.name.partition("-")[0] for path in (self.workdir / "checkpoints").glob("[0-9]*")]
+        saved = [int(name) for name in names if name.isdigit()]  # others are being written
+        self.status("interrupted", max(saved, default=0), {"steps": self.plan.steps, "reason": reason})
+
     def complete(self, step: int) -> dict[str, Mapping]:
         """The last metrics of every split, once the last step is saved; the workdir says that it is complete."""
         metrics = by_first(lambda: {split: self.report.last(split) for split in ("train", "eval", "test")})
