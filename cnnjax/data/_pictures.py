@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import io
+import os
+import stat
 import warnings
 from typing import Annotated, Literal
 
@@ -156,6 +158,15 @@ def strictly():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
+
+
+def regular(path):
+    """A file open for reading; a pipe or a device is refused, for it may be waited for without end."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("it is no regular file but a pipe, a device or a directory")
+    return file
 
 
 def opened(file):

@@ -17,6 +17,7 @@ from cnnjax.data._pictures import (
     opened,
     picture,
     reason,
+    regular,
     source_of,
     strictly,
     upright_size,
@@ -116,8 +117,9 @@ class Files(Pictures):
 
     def _bytes(self, place):
         try:
-            return pathlib.Path(self.base, self.paths[place]).read_bytes() or ValueError("the file is empty")
-        except OSError as error:
+            with regular(os.path.join(self.base, self.paths[place])) as file:
+                return file.read() or ValueError("the file is empty")
+        except (OSError, ValueError) as error:
             return error
 
 
@@ -128,7 +130,7 @@ def _agree(splits):
         for index in range(len(split)):
             name = split.name(index)
             try:
-                with open(os.path.join(split.base, name), "rb") as file, opened(file) as image:
+                with regular(os.path.join(split.base, name)) as file, opened(file) as image:
                     size = upright_size(image)
             except Exception as error:  # whatever a decoder stumbles over in a damaged file
                 split.bad[name] = reason(error)

@@ -74,9 +74,12 @@ class Source:
 
 
 class Memory:
-    """A split held as arrays, small enough to sit on the device: `arrays` maps batch fields to (N, ...)."""
+    """A split held as arrays, small enough to sit on the device: `arrays` maps batch fields to (N, ...).
 
-    resident = True
+    `left_out` examples of its set are not among them: they can't be read.
+    """
+
+    resident, left_out = True, 0
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
         self.arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
@@ -100,6 +103,7 @@ class Part:
     def __init__(self, split: Split, indices: np.ndarray):
         self.split, self.indices = split, np.asarray(indices)
         self.in_memory = split.resident or getattr(split, "in_memory", False)
+        self.left_out = getattr(split, "left_out", 0)
         self.bad, self.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
 
     def __len__(self):

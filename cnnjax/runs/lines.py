@@ -6,10 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RESERVED", "curves_of", "is_number", "lines_of", "more_is_better", "parsed", "series_of", "split_of"]
+__all__ = [
+    "COUNTS",
+    "RESERVED",
+    "counted",
+    "curves_of",
+    "is_number",
+    "lines_of",
+    "more_is_better",
+    "parsed",
+    "series_of",
+    "split_of",
+]
+
+COUNTS = ("measured", "examples")
+"""Of how many examples the metrics are, and how many there were, where some could not be read."""
 
 RESERVED = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
 """The words of a line that are no metrics."""
+
+
+def counted(metrics: Mapping[str, Any]) -> str:
+    """How many of how many examples metrics are of, in words; "" where they are of all."""
+    return "measured {} of {}".format(*(metrics[name] for name in COUNTS)) if COUNTS[0] in metrics else ""
 
 
 def lines_of(workdir: str | Path, *, last: int = 0) -> list[dict[str, Any]]:

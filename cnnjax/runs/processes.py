@@ -30,6 +30,7 @@ __all__ = [
     "first_array",
     "join",
     "join_cluster",
+    "of_all",
     "on_lost",
     "settle",
 ]
@@ -159,6 +160,11 @@ def by_all[T](make: Callable[[], T]) -> T:
         if words := each.tobytes().rstrip(b"\0").decode(errors="replace"):
             raise ProcessFailed(f"process {process} on {words}\n{_SHARED}")
     return found
+
+
+def of_all(count: int) -> int:
+    """The sum of what each process counts."""
+    return int(np.sum(multihost_utils.process_allgather(np.asarray(count)))) if jax.process_count() > 1 else count
 
 
 def first_array(array: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.runs.checkpoints import Checkpoints
+from cnnjax.runs.lines import COUNTS
 from cnnjax.runs.processes import by_first
 from cnnjax.runs.reports import Report
 from cnnjax.runs.tables import numbers_and_tables
@@ -91,4 +92,5 @@ class Recorder:
 def with_raw(metrics: Mapping[str, Any], averaged: Mapping[str, Any]) -> dict[str, Any]:
     """What is found of the averages, where they are kept, with the numbers of the parameters themselves beside it."""
     numbers, _ = numbers_and_tables(metrics)
-    return {**averaged, **{f"raw_{name}": value for name, value in numbers.items()}} if averaged else dict(metrics)
+    raw = {f"raw_{name}": value for name, value in numbers.items() if name not in COUNTS}
+    return {**averaged, **raw} if averaged else dict(metrics)
