@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import sysconfig
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from absl import flags, logging
 
 import cnnjax
 from cnnjax.config import ConfigError
-from cnnjax.programs._pipes import printed, reader_gone
+from cnnjax.programs import _interrupts
+from cnnjax.programs._pipes import complain, printed, reader_gone
 from cnnjax.programs._unknown_flags import hint
 from cnnjax.refusals import on_disk
 
@@ -62,8 +64,8 @@ def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagVa
         from cnnjax.runs import processes
 
         processes.end(code, words)
-        if code:
-            os._exit(code)  # the others would be waited for, and they wait for this one
+    if code and (_many_processes() or _still_reading()):
+        os._exit(code)  # the others, or a disk, would be waited for, and the others wait for this one
     sys.exit(code)
 
 
@@ -80,6 +82,7 @@ def _on_large_pages() -> None:
     """
     if not _way() or sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ or platform.libc_ver()[0] != "glibc":
         return
+    _interrupts.hold_back()
     os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": _ALLOCATOR})
 
 
@@ -249,7 +252,7 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
     workdir = Path(getattr(values, "workdir", "")) if values.is_parsed() else Path()
     story = ""
     if code == 1 and (missing := _missing_devices()):
-        print(missing, file=sys.stderr)
+        complain(missing)
         return ConfigError.exit_code
     if code not in _REFUSALS and workdir != Path():
         from cnnjax.runs.workdir import keeps_errors, record_error
@@ -257,23 +260,23 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
         if keeps_errors(workdir):
             story = f"; the whole story is in {record_error(workdir, error)}"
     if code == 75:
-        print(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}", file=sys.stderr)
+        complain(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}")
     elif code == 6:
         lower = "lower train.batch, raise optimizer.accumulate, or make the model smaller"
-        print(f"out of memory{story}\n{lower}", file=sys.stderr)
+        complain(f"out of memory{story}\n{lower}")
     elif code == 1:
         if not story:
-            traceback.print_exception(error)
+            complain("".join(traceback.format_exception(error)).rstrip())
         line = (str(error).strip().splitlines() or [""])[0]
         own = _own_frame(error)
-        print(f"{type(error).__name__}: {line[:200]}{story}", file=sys.stderr)
+        complain(f"{type(error).__name__}: {line[:200]}{story}")
         if own:
-            print(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}", file=sys.stderr)
+            complain(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}")
     else:
         first, *rest = str(error).split("\n")
         own = _own_frame(error) if code == 2 else None
         where = f" ({_shown(own.filename)}, line {own.lineno})" if own else ""
-        print("\n".join([f"{first}{where}", *rest]), file=sys.stderr)
+        complain("\n".join([f"{first}{where}", *rest]))
     return code
 
 
@@ -328,6 +331,11 @@ def exit_code(error: BaseException) -> int:
 def program_of(word: str) -> str:
     """The program's name, of the first word of a command that a run has recorded: `…/train.py` or `cnnjax train`."""
     return Path(word).stem.rpartition(" ")[2]
+
+
+def _still_reading() -> bool:
+    """Whether a thread of this process waits for data, perhaps of a disk that does not answer."""
+    return any(thread.name.startswith("cnnjax-data") for thread in threading.enumerate())
 
 
 def _many_processes() -> bool:
