@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 
-from cnnjax.data._bearable import file_bytes
+from cnnjax.data._bearable import file_bytes, regular
 from cnnjax.data._pictures import Pictures, opened, reason, source_of, strictly, upright_size
 from cnnjax.data.source import NOTHING, DataError, every_fifth, within_budget
 
@@ -78,7 +78,7 @@ def _agree(splits):
         for index in range(len(split)):
             name = split.name(index)
             try:
-                with open(os.path.join(split.base, name), "rb") as file, opened(file) as image:
+                with regular(os.path.join(split.base, name)) as file, opened(file) as image:
                     size = upright_size(image)
             except Exception as error:  # whatever a decoder stumbles over in a damaged file
                 split.bad[name] = reason(error)
