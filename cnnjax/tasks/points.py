@@ -44,10 +44,8 @@ def pose(
     """
     refuse_misfits(pose, locals(), path="task.")
     if "points" not in facts.fields:
-        raise ValueError(
-            "task.name is 'pose', but the data has no points; "
-            "choose a data.name that has them, such as figures, or another task.name"
-        )
+        cure = "choose a data.name that has them, such as figures, or another task.name"
+        raise ValueError(f"task.name is 'pose', but the data has no points; {cure}")
     joints = facts.fields["points"][0][0]
     measured = measures(facts, reference)
 

@@ -110,10 +110,10 @@ def test_lines_that_are_taken_from_under_a_run_are_there_at_its_end_and_lost_one
 
     original, path = Stream.batches, tmp_path / "metrics.jsonl"
 
-    def batches(stream, t, count=1):
+    def batches(stream, t, *more):
         if t == 13:
             path.unlink()
-        return original(stream, t, count)
+        return original(stream, t, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Stream, "batches", batches)
@@ -136,10 +136,10 @@ def test_a_workdir_that_is_moved_under_its_run_is_made_anew_and_the_run_ends_as_
 
     original, workdir = Stream.batches, tmp_path / "run"
 
-    def batches(stream, t, count=1):
+    def batches(stream, t, *more):
         if t == 13:
             workdir.rename(tmp_path / "elsewhere")
-        return original(stream, t, count)
+        return original(stream, t, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Stream, "batches", batches)
