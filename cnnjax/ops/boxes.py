@@ -58,12 +58,13 @@ def non_max_suppression(
     The best box stays, those that overlap it by more than `iou` go, and so on; with `classes` (N,) only those of its
     own class go. Of equal scores the first is the better. A score of −inf is no box. Rows that are not there are 0.
     """
-    rows = jnp.arange(boxes.shape[0])
+    boxes, scores, classes = jnp.asarray(boxes), jnp.asarray(scores), jnp.asarray(classes)
+    rows = jnp.arange(len(boxes))
 
     def step(scores, _):
         best = jnp.argmax(scores)
         near = box_iou(boxes[best][None], boxes)[0] > iou
-        if len(classes):
+        if classes.size:
             near &= classes == classes[best]
         there = scores[best] > -jnp.inf
         # itself too: a box without area overlaps nothing

@@ -88,7 +88,7 @@ def focal_sigmoid_cross_entropy(
 def huber_loss(predictions: jax.Array, targets: jax.Array, *, delta: jax.Array | float = 1.0) -> jax.Array:
     """Half the squared differences up to `delta`, beyond it straight on; shaped like `predictions` (Huber 1964)."""
     _same("targets", targets, predictions)
-    return optax.huber_loss(predictions, targets, delta)
+    return optax.huber_loss(predictions, targets, delta=delta)
 
 
 def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:

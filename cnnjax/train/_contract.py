@@ -26,7 +26,11 @@ _UNTRACED = (
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
 )
-_KINDS = {2: "one row an example, as resnet18 gives", 4: "a map, as unet gives"}  # by the axes of an output
+_KINDS = {  # by the axes of an output
+    2: "one row an example, as resnet18 gives",
+    3: "one row a place, as detector gives",
+    4: "a map, as unet gives",
+}
 
 
 @contextlib.contextmanager
