@@ -7,12 +7,21 @@ def get_config():
     """A feature pyramid on a narrow residual net."""
     return experiment(
         data=section(
-            "data", "shapes", train=2048, test=500, size=96, objects=6, fewest=1, radius=1 / 12, spread=1 / 8, boxes=True
+            "data",
+            "shapes",
+            train=4096,
+            test=500,
+            size=96,
+            objects=6,
+            fewest=1,
+            radius=1 / 12,
+            spread=1 / 8,
+            boxes=True,
         ),
         model=section(
             "models",
             "detector",
-            backbone=section("models", "resnet", blocks=(1, 1, 1, 1), width=16),
+            backbone=section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16),
             levels=(8, 16, 32),
             width=48,
         ),
@@ -20,5 +29,5 @@ def get_config():
         augment=augmentation(train=("flip", "normalize"), eval=("normalize",)),
         optimizer=section("optimizers", "adamw", lr=4e-3),
         schedule=section("schedules", "triangle", peak=0.2, start=0.04, floor=0.0),
-        train={"steps": 800, "batch": 16},
+        train={"steps": 2400, "batch": 16},
     )

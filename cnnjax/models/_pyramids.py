@@ -16,10 +16,7 @@ def pyramid(backbone: nn.Module, levels: tuple[int, ...], width: int, style: Sty
 
     It has all strides of the backbone from the finest of `levels` on, and may go on beyond its coarsest by doublings.
     """
-    strides = tuple(dict.fromkeys(stride for stride in getattr(backbone, "strides", ()) if stride))
-    if not strides or 0 in backbone.strides:
-        name = type(backbone).__name__
-        raise ValueError(f"backbone is {name}; its features lie in no image plane, so nothing can be found in them")
+    strides = tuple(dict.fromkeys(backbone.strides))
     levels = tuple(levels)
     beyond = [strides[-1] * 2**i for i in range(1, 8)]
     if not levels or list(levels) != sorted(set(levels)) or not set(levels) <= {*strides, *beyond}:
@@ -44,12 +41,12 @@ class Pyramid(Network):
         return self.levels
 
     def setup(self):
-        style = self.style
+        style, coarsest = self.style, self.backbone.strides[-1]
         for stride in self._met():
             setattr(self, f"lateral{stride}", style.conv(self.width, 1, bias=True))
-        for stride in self.levels:
-            window = {"stride": 2} if stride > self.backbone.strides[-1] else {}
-            setattr(self, f"level{stride}", style.conv(self.width, 3, padding=1, **window))
+        for stride in self._made():
+            step = 2 if stride > coarsest else 1
+            setattr(self, f"level{stride}", style.conv(self.width, 3, stride=step, padding=1))
             setattr(self, f"norm{stride}", style.normalize())
 
     def _met(self):
@@ -57,19 +54,28 @@ class Pyramid(Network):
         finest = min(self.levels[0], self.backbone.strides[-1])
         return tuple(sorted({stride for stride in self.backbone.strides if stride >= finest}))
 
+    def _made(self):
+        """The strides of its own maps: the levels, and what leads to those beyond the backbone's coarsest."""
+        coarsest = self.backbone.strides[-1]
+        beyond = [coarsest * 2**i for i in range(1, 8) if coarsest * 2**i <= self.levels[-1]]
+        return tuple(sorted({*self.levels, *beyond}))
+
     def features(self, x, train=False):
         maps = self.backbone.features(x, train)
         by_stride = dict(zip(self.backbone.strides, maps.values(), strict=True))  # of equal ones the last
-        joined, coarser = {}, None
+        joined = {}
         for stride in reversed(self._met()):
             y = getattr(self, f"lateral{stride}")(by_stride[stride])
-            y = y if coarser is None else y + ops.resize(coarser, y.shape[1:-1], method="nearest")
-            joined[stride] = coarser = y
-        found = {}
-        for stride in self.levels:
-            y = joined[stride] if stride in joined else last
-            y = getattr(self, f"level{stride}")(y)
-            last = found[f"level{stride}"] = self.style.activate(getattr(self, f"norm{stride}")(y, train))
+            if joined:
+                y = y + ops.resize(joined[min(joined)], y.shape[1:-1], method="nearest")
+            joined[stride] = y
+        found, top = {}, joined[max(joined)]
+        for stride in self._made():
+            y = getattr(self, f"level{stride}")(joined.get(stride, top))
+            y = self.style.activate(getattr(self, f"norm{stride}")(y, train))
+            top = y if stride >= max(joined) else top
+            if stride in self.levels:
+                found[f"level{stride}"] = y
         return found
 
     def __call__(self, x, train=False):

@@ -74,6 +74,9 @@ def _found(backbone):
     net = backbone_net(backbone)
     if net is None:
         raise ValueError("backbone is ''; it must be the name of a net, such as resnet18")
+    if not getattr(net, "strides", ()) or 0 in net.strides:
+        named = backbone if isinstance(backbone, str) else type(net).__name__
+        raise ValueError(f"backbone is {named!r}; its features lie in no image plane, so nothing can be found in them")
     return net
 
 

@@ -51,9 +51,14 @@ def ciou(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def non_max_suppression(
-    boxes: jax.Array, scores: jax.Array, *, iou: jax.Array | float = 0.5, most: int = 100, classes: jax.Array | tuple = ()
+    boxes: jax.Array,
+    scores: jax.Array,
+    *,
+    iou: jax.Array | float = 0.5,
+    most: int = 100,
+    classes: jax.Array | tuple = (),
 ) -> tuple[jax.Array, jax.Array]:
-    """(rows, kept): which of N boxes (N, 4) are left, (most,), best first, and whether there is such a row, (most,) bool.
+    """(rows, kept): which of N boxes (N, 4) are left, (most,), best first, and whether there is one, (most,) bool.
 
     The best box stays, those that overlap it by more than `iou` go, and so on; with `classes` (N,) only those of its
     own class go. Of equal scores the first is the better. A score of −inf is no box. Rows that are not there are 0.

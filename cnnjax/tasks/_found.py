@@ -19,25 +19,45 @@ def found_and_true(found: Mapping[str, jax.Array], truth: Truth) -> dict[str, ja
 
 
 def summary(names: tuple[str, ...], sums: Mapping, rows: Mapping) -> dict:
-    """COCO's and VOC's numbers of boxes, and the table `precision` (K, 101) at an overlap of a half."""
+    """COCO's and VOC's numbers of boxes, COCO's and DSB's of masks where there are any, and tables.
+
+    `precision` (K, 101) is that of each class at COCO's recalls, at an overlap of a half, nan where it has no truth;
+    `mask_precision` likewise.
+    """
     found = {"objects": float(sums["objects"])}
     if not rows:
         return found
     rows = {name: np.asarray(value) for name, value in rows.items()}
-    shared, own, true = matching.box_overlaps(rows["boxes"], rows["true_boxes"])
-    return found | _precisions(names, rows, shared, own, rows.get("true_areas", true))
-
-
-def _precisions(names, rows, shared, own, areas):
-    was = matching.Found(rows["scores"], rows["classes"], own, rows["present"] > 0)
-    ignored = rows["true_ignored"] > 0
-    true = matching.Truths(rows["true_classes"], areas, (rows["true_present"] > 0) | ignored, ignored)
+    shared, own, areas = matching.box_overlaps(rows["boxes"], rows["true_boxes"])
+    was, true = _split(rows, own, rows.get("true_areas", areas))
     scores = matching.coco(was, true, shared, len(names))
-    old, new = matching.voc(was, true, shared, len(names))
-    found = named(scores) | {"voc_2007": _mean(old), "voc_2010": _mean(new)}
-    found |= {f"ap_{name}": _mean(scores.precision[:, :, k, 0]) for k, name in enumerate(names)}
-    tables = {"precision": np.where(scores.precision[0, :, :, 0] < 0, np.nan, scores.precision[0, :, :, 0]).T}
-    return {name: value for name, value in found.items() if value == value} | tables
+    found |= named(scores) | {f"ap_{name}": _mean(scores.precision[:, :, k, 0]) for k, name in enumerate(names)}
+    # VOC goes by the boxes' own areas
+    old, new = matching.voc(was, true._replace(areas=areas), shared, len(names))
+    found |= {"voc_2007": _mean(old), "voc_2010": _mean(new), "precision": _curves(scores)}
+    if "shared" in rows:
+        found |= _of_masks(rows, len(names))
+    return {name: value for name, value in found.items() if np.ndim(value) or value == value}
+
+
+def _of_masks(rows, classes):
+    shared = rows["shared"].astype(np.float64)
+    was, true = _split(rows, rows["areas"].astype(np.float64), rows["true_areas"].astype(np.float64))
+    scores = matching.coco(was, true, shared, classes)
+    predicted = was._replace(present=was.present & rows["predicted"])
+    found = {f"mask_{name}": value for name, value in named(scores).items()}
+    return found | {"dsb": float(matching.dsb(predicted, true, shared).mean()), "mask_precision": _curves(scores)}
+
+
+def _split(rows, own, areas):
+    ignored = rows["true_ignored"] > 0
+    found = matching.Found(rows["scores"], rows["classes"], own, rows["present"] > 0)
+    return found, matching.Truths(rows["true_classes"], areas, (rows["true_present"] > 0) | ignored, ignored)
+
+
+def _curves(scores):
+    precision = scores.precision[0, :, :, 0]
+    return np.where(precision < 0, np.nan, precision).T
 
 
 def named(scores: matching.Scores) -> dict[str, float]:

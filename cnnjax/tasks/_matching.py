@@ -80,7 +80,10 @@ def coco(found: Found, true: Truths, shared: np.ndarray, classes: int) -> Scores
                 chosen = rows & (rank < most)
                 order = np.argsort(-found.scores[chosen], kind="stable")
                 hits, outs = (np.moveaxis(x[:, area], 1, -1)[chosen][order] for x in (hit, out))  # (n, T)
-                right, wrong = np.cumsum(hits & ~outs, 0, dtype=np.float64), np.cumsum(~hits & ~outs, 0, dtype=np.float64)
+                right, wrong = (
+                    np.cumsum(hits & ~outs, 0, dtype=np.float64),
+                    np.cumsum(~hits & ~outs, 0, dtype=np.float64),
+                )
                 recall[:, kind, area, m] = right[-1] / positives if len(right) else 0
                 if most == MOST[-1]:
                     precision[:, :, kind, area] = _at_recalls(right, wrong, positives)

@@ -1,25 +1,25 @@
-"""Tasks that predict where things are: one box a picture, or as many as there are, with masks where the net has them."""
+"""Tasks that predict where things are: one box a picture, or as many as there are, with masks where a net has them."""
 
 import functools
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from cnnjax.annotations import AtLeastOne, NonNegative, Rate, Share
 from cnnjax.fields import Facts
-from cnnjax.ops import box_iou, ciou, losses, non_max_suppression
+from cnnjax.ops import box_iou, ciou, losses
 from cnnjax.refusals import refuse_misfits
-from cnnjax.tasks._assigning import assigned, truth_of
+from cnnjax.tasks._assigning import truth_of
+from cnnjax.tasks._dense import answers_of, best_boxes, box_losses
 from cnnjax.tasks._found import found_and_true, summary
+from cnnjax.tasks._masks import areas_of, draw, mask_losses, shared_pixels
 from cnnjax.tasks.contract import Task, count, main_output, supervised
 
 __all__ = ["detection", "localization"]
 
 _ONE = {"main": "(B, K)", "boxes": "(B, 1, 4)"}, "localizer"
 _DENSE = {"main": "(B, P, K)", "boxes": "(B, P, 4)", "places": "(B, P, 3)"}, "detector"
-_CANDIDATES = 400  # boxes of a picture of which the best are looked for
 
 
 def localization(facts: Facts, *, smoothing: Rate = 0.0, overlap: NonNegative = 2.0) -> Task:
@@ -102,6 +102,7 @@ def detection(
     *,
     gamma: NonNegative = 0.0,
     overlap: NonNegative = 5.0,
+    masks: NonNegative = 3.0,
     iou: Share = 0.6,
     most: AtLeastOne = 100,
     threshold: Share = 0.3,
@@ -111,44 +112,62 @@ def detection(
     A place's score is to be how well its box fits, in a binary cross-entropy (a focal one with `gamma` above 0), and
     the boxes' loss, 1 − complete IoU, counts `overlap` times. Of boxes of one class that overlap by more than `iou` the
     best stays, up to `most` a picture. Those of a score above `threshold` are predicted; AP counts all of them.
+
+    From a net that gives prototypes there is a mask for each box, trained by `instances`, whose loss counts `masks`
+    times: `mask_ap` and its like, and the score of DSB 2018 for what is predicted. What is `ignored` is neither to be
+    found nor a fault. Sizes are those of `instances` where there are any, else of boxes, in pixels that the net sees.
     """
     refuse_misfits(detection, locals(), path="task.")
     _refuse_without(facts, "detection", "boxes", "classes")
+    dense = functools.partial(_with, _DENSE, "detection")
 
     def criterion(outputs, batch):
         truth = truth_of(batch)
-        logits, boxes = outputs["main"], outputs["boxes"]
-        found = jax.tree.map(jax.lax.stop_gradient, (jax.nn.sigmoid(logits), boxes, outputs["places"]))
-        answers = jax.tree.map(jax.lax.stop_gradient, assigned(*found, truth))
-        kinds = jnp.take_along_axis(truth.classes, answers.owner, 1)
-        target = jax.nn.one_hot(kinds, logits.shape[-1]) * answers.share[..., None]
-        wrong = losses.focal_sigmoid_cross_entropy(logits, target, gamma=gamma) * answers.counts[..., None]
-        wanted = jnp.take_along_axis(truth.boxes, answers.owner[..., None], 1)
-        apart = jnp.where(answers.share > 0, (1 - ciou(boxes, wanted)) * answers.share, 0.0)
-        return jnp.sum(wrong, (1, 2)) + overlap * jnp.sum(apart, 1), jnp.sum(truth.present, 1).astype(jnp.float32)
-
-    def tally(outputs, batch):
-        return {"objects": count(truth_of(batch).present.sum(1), batch["valid"])}
-
-    best = functools.partial(_best, iou, most)
+        answers = answers_of(dense(outputs), truth)
+        lost, weights = box_losses(outputs, truth, answers, gamma=gamma, overlap=overlap)
+        if _has_masks(outputs, facts):
+            each = mask_losses(outputs, batch["instances"], truth, answers)
+            lost += masks * jnp.sum(jnp.where(truth.present, each, 0.0), 1)
+        return lost, weights
 
     def rows(outputs, batch):
-        return found_and_true(best(outputs)[0], truth_of(batch))
+        truth = truth_of(batch)
+        found, places = best_boxes(dense(outputs), iou=iou, most=most)
+        kept = found_and_true(found, truth) | {"predicted": found["scores"] > threshold}
+        if "instances" in batch:
+            kept["true_areas"] = areas_of(batch["instances"], truth.boxes.shape[1])
+        if _has_masks(outputs, facts):
+            several = shared_pixels(outputs, found, places, batch["instances"], truth.boxes.shape[1])
+            kept |= dict(zip(("shared", "areas"), several, strict=True))
+        return kept
 
     def predict(outputs, batch):
-        found = best(outputs)[0]
-        return found | {"present": (found["scores"] > threshold).astype(jnp.float32)}
+        found, places = best_boxes(dense(outputs), iou=iou, most=most)
+        found |= {"present": (found["scores"] > threshold).astype(jnp.float32)}
+        if "prototypes" in outputs:
+            found["masks"] = draw(outputs, found, places, batch[facts.input].shape[1:3])
+        return found
 
     return Task(
         outputs=facts.classes,
-        loss=supervised(lambda outputs, batch: criterion(_with(_DENSE, "detection", outputs), batch)),
+        loss=supervised(criterion),
         predict=predict,
-        tally=tally,
+        tally=lambda outputs, batch: {"objects": count(truth_of(batch).present.sum(1), batch["valid"])},
         rows=rows,
         summarize=functools.partial(summary, facts.names),
         metric="ap",
         rank=3,
     )
+
+
+def _has_masks(outputs, facts):
+    """Whether a net gives masks, which data must have then."""
+    if "prototypes" in outputs and "instances" not in facts.fields:
+        raise ValueError(
+            "model.masks is more than 0, but the data has no instances to learn masks from; "
+            "set model.masks=0, or choose data that have them"
+        )
+    return "prototypes" in outputs
 
 
 def _with(wanted, task, outputs):
@@ -161,21 +180,6 @@ def _with(wanted, task, outputs):
             f"choose another model.name, such as {net}"
         )
     return outputs
-
-
-def _best(iou, most, outputs):
-    """Words of the boxes that stay, (B, most), the best first, and which place each is of."""
-    scores = jax.nn.sigmoid(_with(_DENSE, "detection", outputs)["main"])
-    kinds = scores.shape[-1]
-
-    def one(scores, boxes):
-        scores, flat = jax.lax.top_k(scores.reshape(-1), min(_CANDIDATES, scores.size))
-        places, classes = flat // kinds, flat % kinds
-        rows, kept = non_max_suppression(boxes[places], scores, iou=iou, most=most, classes=classes)
-        found = {"boxes": boxes[places][rows], "classes": classes[rows], "scores": jnp.where(kept, scores[rows], 0.0)}
-        return found | {"present": kept.astype(jnp.float32)}, places[rows]
-
-    return jax.vmap(one)(scores, outputs["boxes"])
 
 
 def _refuse_without(facts, task, *words):

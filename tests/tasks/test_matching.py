@@ -1,4 +1,4 @@
-"""Average precision and its kin against the references: pycocotools, and VOC's and DSB 2018's rules written as loops."""
+"""Average precision and its kin against the references: pycocotools, and the rules of VOC and DSB 2018 as loops."""
 
 import contextlib
 import io

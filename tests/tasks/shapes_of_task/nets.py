@@ -11,7 +11,20 @@ from cnnjax.layers import BatchNorm, Conv, Dense, Dropout
 from cnnjax.models import detector, localizer, resnet
 from cnnjax.ops import avg_pool
 
-__all__ = ["around", "at_places", "autoencoder", "cascade", "causal", "dense", "frames", "glance", "in_one_box", "stages", "vector", "words"]
+__all__ = [
+    "around",
+    "at_places",
+    "autoencoder",
+    "cascade",
+    "causal",
+    "dense",
+    "frames",
+    "glance",
+    "in_one_box",
+    "stages",
+    "vector",
+    "words",
+]
 
 
 def vector(*, outputs: int, width: int = 8, dropout: float = 0.1) -> nn.Module:
