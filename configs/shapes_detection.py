@@ -1,30 +1,16 @@
-"""Boxes of four shapes."""
+"""One to six shapes of four kinds found among clutter, some behind others; `masks`: with a mask for each."""
 
-from cnnjax.config import augmentation, experiment, section
+from cnnjax.config import augmentation, experiment, one_of, section
 
 
-def get_config():
-    """A feature pyramid on a narrow residual net."""
+def get_config(variant: str = "boxes"):
+    """A feature pyramid on a narrow residual net; `masks` adds 16 prototypes."""
+    masks = {"boxes": 0, "masks": 16}[one_of(variant, ("boxes", "masks"))]
+    scenes = {"size": 96, "objects": 6, "fewest": 1, "radius": 1 / 12, "spread": 1 / 8, "boxes": True}
+    backbone = section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16)
     return experiment(
-        data=section(
-            "data",
-            "shapes",
-            train=4096,
-            test=500,
-            size=96,
-            objects=6,
-            fewest=1,
-            radius=1 / 12,
-            spread=1 / 8,
-            boxes=True,
-        ),
-        model=section(
-            "models",
-            "detector",
-            backbone=section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16),
-            levels=(8, 16, 32),
-            width=48,
-        ),
+        data=section("data", "shapes", train=4096, test=500, **scenes),
+        model=section("models", "detector", backbone=backbone, width=48, masks=masks),
         task=section("tasks", "detection"),
         augment=augmentation(train=("flip", "normalize"), eval=("normalize",)),
         optimizer=section("optimizers", "adamw", lr=4e-3),

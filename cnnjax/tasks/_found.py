@@ -28,12 +28,11 @@ def summary(names: tuple[str, ...], sums: Mapping, rows: Mapping) -> dict:
     if not rows:
         return found
     rows = {name: np.asarray(value) for name, value in rows.items()}
-    shared, own, areas = matching.box_overlaps(rows["boxes"], rows["true_boxes"])
+    shared, own, areas = matching.box_areas(rows["boxes"], rows["true_boxes"])
     was, true = _split(rows, own, rows.get("true_areas", areas))
-    scores = matching.coco(was, true, shared, len(names))
+    scores = matching.coco(was, true, matching.overlaps(shared, own, areas, true.ignored), len(names))
     found |= named(scores) | {f"ap_{name}": _mean(scores.precision[:, :, k, 0]) for k, name in enumerate(names)}
-    # VOC goes by the boxes' own areas
-    old, new = matching.voc(was, true._replace(areas=areas), shared, len(names))
+    old, new = matching.voc(was, true, matching.overlaps(shared, own, areas), len(names))
     found |= {"voc_2007": _mean(old), "voc_2010": _mean(new), "precision": _curves(scores)}
     if "shared" in rows:
         found |= _of_masks(rows, len(names))
@@ -41,12 +40,13 @@ def summary(names: tuple[str, ...], sums: Mapping, rows: Mapping) -> dict:
 
 
 def _of_masks(rows, classes):
-    shared = rows["shared"].astype(np.float64)
-    was, true = _split(rows, rows["areas"].astype(np.float64), rows["true_areas"].astype(np.float64))
-    scores = matching.coco(was, true, shared, classes)
+    shared, own, areas = (rows[name].astype(np.float64) for name in ("shared", "areas", "true_areas"))
+    was, true = _split(rows, own, areas)
+    iou = matching.overlaps(shared, own, areas, true.ignored)
+    scores = matching.coco(was, true, iou, classes)
     predicted = was._replace(present=was.present & rows["predicted"])
     found = {f"mask_{name}": value for name, value in named(scores).items()}
-    return found | {"dsb": float(matching.dsb(predicted, true, shared).mean()), "mask_precision": _curves(scores)}
+    return found | {"dsb": float(matching.dsb(predicted, true, iou).mean()), "mask_precision": _curves(scores)}
 
 
 def _split(rows, own, areas):

@@ -7,7 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["AREAS", "MOST", "OVERLAPS", "RECALLS", "Found", "Scores", "Truths", "box_overlaps", "coco", "dsb", "voc"]
+__all__ = [
+    "AREAS",
+    "MOST",
+    "OVERLAPS",
+    "RECALLS",
+    "Found",
+    "Scores",
+    "Truths",
+    "box_areas",
+    "coco",
+    "dsb",
+    "overlaps",
+    "voc",
+]
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
@@ -42,7 +55,7 @@ class Scores(NamedTuple):
     recall: np.ndarray
 
 
-def box_overlaps(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def box_areas(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The shared area (I, D, G) of boxes (I, D, 4) and (I, G, 4), and the areas (I, D) and (I, G) of each."""
     found, true = np.asarray(found, np.float64), np.asarray(true, np.float64)
     low = np.maximum(found[:, :, None, :2], true[:, None, :, :2])
@@ -51,21 +64,24 @@ def box_overlaps(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.nd
     return shared, *(np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(-1) for boxes in (found, true))
 
 
-def _iou(shared, found, true):
-    """Intersection over union (I, D, G); with a row to ignore, as with COCO's crowds, over what was found alone."""
-    own = found.areas[:, :, None]
-    union = np.where(true.ignored[:, None], own, own + true.areas[:, None] - shared)
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+def overlaps(shared: np.ndarray, found: np.ndarray, true: np.ndarray, crowds: np.ndarray | bool = False) -> np.ndarray:
+    """Intersection over union (I, D, G) of shared areas and those of what was found (I, D) and of the truth (I, G).
 
-
-def coco(found: Found, true: Truths, shared: np.ndarray, classes: int) -> Scores:
-    """Precision and recall as pycocotools has them, from the shared areas (I, D, G) of what was found with the truth.
-
-    The rows of a truth that are ignored are crowds: what lies in one counts neither way.
+    With `crowds` (I, G) over what was found alone, as COCO does there.
     """
-    found, shared = _best_first(found, shared)
+    own = found[:, :, None]
+    union = np.where(np.asarray(crowds)[..., None, :] if np.ndim(crowds) else crowds, own, own + true[:, None] - shared)
+    return np.divide(shared, union, out=np.zeros(shared.shape), where=shared > 0)
+
+
+def coco(found: Found, true: Truths, iou: np.ndarray, classes: int) -> Scores:
+    """Precision and recall as pycocotools has them, from the overlaps (I, D, G) of what was found with the truth.
+
+    The rows of a truth that are ignored are crowds: what lies in one counts neither way. Areas say which sizes count,
+    and may be others than those that the overlaps were made of: COCO's boxes are sized by their masks.
+    """
+    found, iou = _best_first(found, iou)
     rank = _ranks(found)
-    iou = _iou(shared, found, true)
     hit, out = _matched(found, true, iou)
     precision = np.full((len(OVERLAPS), len(RECALLS), classes, len(AREAS)), -1.0)
     recall = np.full((len(OVERLAPS), classes, len(AREAS), len(MOST)), -1.0)
@@ -90,11 +106,11 @@ def coco(found: Found, true: Truths, shared: np.ndarray, classes: int) -> Scores
     return Scores(precision, recall)
 
 
-def _best_first(found, shared):
+def _best_first(found, iou):
     """The rows of each picture by falling score, equal ones in their order, those that are not there last."""
     order = np.argsort(np.where(found.present, -found.scores, np.inf), 1, kind="stable")
     rows = np.arange(len(order))[:, None]
-    return Found(*(value[rows, order] for value in found)), shared[rows, order]
+    return Found(*(value[rows, order] for value in found)), iou[rows, order]
 
 
 def _ranks(found):
@@ -155,14 +171,12 @@ def _at_recalls(right, wrong, positives):
     return found
 
 
-def voc(found: Found, true: Truths, shared: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def voc(found: Found, true: Truths, iou: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """VOC's average precision (K,) of 2007 (eleven recalls) and of 2010 (the whole curve); −1 where there is no truth.
 
     Each row looks only at the truth that it overlaps most, whether that is taken or not. A truth to ignore is what VOC
     calls difficult. The devkit's + 1 is in the boxes already: they go from edge to edge, its from pixel to pixel.
     """
-    union = found.areas[:, :, None] + true.areas[:, None] - shared
-    iou = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
     result = np.full((2, classes), -1.0)
     for kind in range(classes):
         mine = true.present & (true.classes == kind)
@@ -194,14 +208,13 @@ def _voc_areas(recall, precision):
     return sum(eleven) / 11, np.sum(np.diff(recall) * precision[1:])
 
 
-def dsb(found: Found, true: Truths, shared: np.ndarray) -> np.ndarray:
+def dsb(found: Found, true: Truths, iou: np.ndarray) -> np.ndarray:
     """The score (I,) of the Data Science Bowl 2018: hits / (hits + misses + false ones), over ten overlaps, no scores.
 
     A found row and a true one hit where they overlap by more; of several that would, the nearest pairs do. Rows to
     ignore are left out, with all that lies in them by more than half. A picture with nothing, where nothing was found,
     scores 1.
     """
-    iou = _iou(shared, found, true)
     in_crowd = ((iou > 0.5) & (true.present & true.ignored)[:, None]).any(-1)
     there, real = found.present & ~in_crowd, true.present & ~true.ignored
     iou = np.where(there[:, :, None] & real[:, None], iou, 0.0)

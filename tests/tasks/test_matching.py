@@ -61,9 +61,9 @@ def split(rows, own, areas):
 
 
 def ours(rows, classes=3):
-    shared, own, areas = matching.box_overlaps(rows["boxes"], rows["true_boxes"])
-    found, true = split(rows, own, areas)
-    return matching.coco(found, true, shared, classes)
+    shared, own, areas = matching.box_areas(rows["boxes"], rows["true_boxes"])
+    iou = matching.overlaps(shared, own, areas, rows["true_ignored"])
+    return matching.coco(*split(rows, own, rows.get("true_areas", areas)), iou, classes)
 
 
 def theirs(rows, kind="bbox", classes=3, segmentation=lambda word, i, n: {}):
@@ -115,6 +115,17 @@ def test_average_precision_and_recall_are_those_of_pycocotools_on_200_sets():
             compared += 1
             assert_same(ours(rows), evaluation)
     assert compared >= 200
+
+
+def test_boxes_of_things_that_have_masks_are_sized_by_those():
+    draw = np.random.default_rng(3)
+    for seed in range(20):
+        rows = scenes(seed)
+        rows["true_areas"] = draw.choice([100.0, 31**2, 32**2, 33**2, 96**2, 97**2], rows["true_present"].shape)
+        areas = rows["true_areas"]
+        sized = theirs(rows, segmentation=lambda word, i, n, areas=areas: {"area": areas[i, n]} if word else {})
+        if sized is not None:
+            assert_same(ours(rows), sized)
 
 
 def test_more_than_a_hundred_boxes_of_a_class_are_cut_as_pycocotools_does():
@@ -182,8 +193,8 @@ def devkit(rows, kind, *, eleven):
 def test_vocs_average_precision_of_2007_and_of_2010_are_the_devkits():
     for seed in range(100):
         rows = scenes(seed)
-        shared, own, areas = matching.box_overlaps(rows["boxes"], rows["true_boxes"])
-        found = matching.voc(*split(rows, own, areas), shared, 3)
+        shared, own, areas = matching.box_areas(rows["boxes"], rows["true_boxes"])
+        found = matching.voc(*split(rows, own, areas), matching.overlaps(shared, own, areas), 3)
         for year, eleven in enumerate((True, False)):
             wanted = [devkit(rows, kind, eleven=eleven) for kind in range(3)]
             np.testing.assert_allclose(found[year], wanted, atol=1e-9)
@@ -222,7 +233,8 @@ def test_average_precision_of_masks_is_that_of_pycocotools():
         evaluation = theirs(rows, "segm", segmentation=segmentation)
         if evaluation is not None:
             compared += 1
-            assert_same(matching.coco(*split(rows, own, areas), shared, 3), evaluation)
+            iou = matching.overlaps(shared, own, areas, rows["true_ignored"])
+            assert_same(matching.coco(*split(rows, own, areas), iou, 3), evaluation)
     assert compared >= 50
 
 
@@ -233,7 +245,7 @@ def test_the_score_of_dsb_2018_is_that_of_its_rule():
         rows |= {"present": present, "true_present": there, "true_ignored": there & False}
         shared, own, areas = shared_of(disjoint(found), disjoint(true))
         rows["present"], rows["true_present"] = own > 0, areas > 0
-        score = matching.dsb(*split(rows, own, areas), shared)
+        score = matching.dsb(*split(rows, own, areas), matching.overlaps(shared, own, areas))
         for i in range(len(score)):
             iou = shared[i] / np.maximum(own[i][:, None] + areas[i] - shared[i], 1)
             each = []
