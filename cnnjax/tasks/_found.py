@@ -44,7 +44,7 @@ def _of_masks(rows, classes):
     was, true = _split(rows, own, areas)
     iou = matching.overlaps(shared, own, areas, true.ignored)
     scores = matching.coco(was, true, iou, classes)
-    predicted = was._replace(present=was.present & rows["predicted"])
+    predicted, _ = _split(rows | {"present": rows["present"] * rows["predicted"]}, own, areas)
     found = {f"mask_{name}": value for name, value in named(scores).items()}
     return found | {"dsb": float(matching.dsb(predicted, true, iou).mean()), "mask_precision": _curves(scores)}
 

@@ -131,15 +131,9 @@ def detection(
         return lost, weights
 
     def rows(outputs, batch):
-        truth = truth_of(batch)
         found, places = best_boxes(dense(outputs), iou=iou, most=most)
-        kept = found_and_true(found, truth) | {"predicted": found["scores"] > threshold}
-        if "instances" in batch:
-            kept["true_areas"] = areas_of(batch["instances"], truth.boxes.shape[1])
-        if _has_masks(outputs, facts):
-            several = shared_pixels(outputs, found, places, batch["instances"], truth.boxes.shape[1])
-            kept |= dict(zip(("shared", "areas"), several, strict=True))
-        return kept
+        kept = found_and_true(found, truth_of(batch)) | {"predicted": found["scores"] > threshold}
+        return kept | _sizes(facts, outputs, batch, found, places)
 
     def predict(outputs, batch):
         found, places = best_boxes(dense(outputs), iou=iou, most=most)
@@ -158,6 +152,18 @@ def detection(
         metric="ap",
         rank=3,
     )
+
+
+def _sizes(facts, outputs, batch, found, places):
+    """Rows of evaluation in pixels: of the true instances, of the masks found, and what they share."""
+    if "instances" not in batch and not _has_masks(outputs, facts):
+        return {}
+    count = batch["boxes"].shape[1]
+    kept = {"true_areas": areas_of(batch["instances"], count)}
+    if _has_masks(outputs, facts):
+        several = shared_pixels(outputs, found, places, batch["instances"], count)
+        kept |= dict(zip(("shared", "areas"), several, strict=True))
+    return kept
 
 
 def _has_masks(outputs, facts):
