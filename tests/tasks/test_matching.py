@@ -39,6 +39,9 @@ def scenes(seed, *, pictures=4, classes=3):
             which = draw.integers(0, true) if near else 0
             shift = draw.integers(-6, 7, 4) * draw.integers(0, 2)
             box = rows["true_boxes"][i, which] + shift if near else anywhere(draw)
+            if near and draw.random() < 0.1:  # half of it: an overlap of exactly a half
+                y0, x0, y1, x1 = rows["true_boxes"][i, which]
+                box = np.array([y0, x0, (y0 + y1) / 2, x1])
             rows["boxes"][i, n] = np.concatenate([np.minimum(box[:2], box[2:]), np.maximum(box[:2], box[2:])])
             if near and draw.random() < 0.8:
                 rows["classes"][i, n] = rows["true_classes"][i, which]
