@@ -1,4 +1,10 @@
-"""One to six shapes of four kinds found among clutter, some behind others; `masks`: with a mask for each."""
+"""One to six shapes of four kinds found among clutter, some behind others; `masks`: with a mask for each.
+
+python -m experiments.train --config=configs/shapes_detection.py[:masks] --workdir=runs/found
+on two cores of an AMD EPYC shared with ten other processes, jax 0.12.0.1, commit 03e2799, seed 0 (n = 1), test:
+boxes: AP 0.727, AP50 0.930, AP75 0.823 (167 seconds of processor, 16 minutes beside the others)
+masks: AP 0.722, AP50 0.930, AP75 0.806; of masks 0.541, 0.861, 0.569, DSB 2018's score 0.579 (216 s, 14 minutes)
+"""
 
 from cnnjax.config import augmentation, experiment, one_of, section
 

@@ -73,7 +73,7 @@ def check_outputs(config: Mapping, task: Task, outputs: Outputs, batch: int) -> 
             _refuse(config, f"gives {what}", f"an array, or a dict with {', '.join(map(repr, asked))}")
         shape, where = (batch, *given[name].shape[1:]), f"{name} " if name != "main" else ""
         rank = task.rank if name == "main" and task.rank else len(shape)
-        middle = shape[1:-1] if rank == len(shape) else ("h", "w")[: rank - 2]
+        middle = shape[1:-1] if rank == len(shape) else ("places",) if rank == 3 else ("h", "w")[: rank - 2]
         # of a task without a rank nobody knows where its outputs stand: a forecast may be (B, steps, channels)
         found = shape[-1:] if task.rank else (*shape[1:], math.prod(shape[1:]))
         if len(shape) != rank or count not in found:

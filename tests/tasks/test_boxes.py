@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cnnjax.config import ConfigError
 from cnnjax.data import from_arrays, shapes
 from cnnjax.models._pyramids import spread
 from cnnjax.tasks import detection, localization
 from cnnjax.tasks._assigning import Truth, assigned, truth_of
 from cnnjax.tasks._dense import box_losses
+from cnnjax.train._contract import check_outputs
 
 SOURCE = shapes(train=2, test=2, size=32, objects=3, boxes=True)
 FACTS = SOURCE.facts
@@ -203,6 +205,16 @@ def test_a_net_with_masks_needs_instances_and_a_net_without_boxes_is_refused():
         detection(FACTS, threshold=2.0)
 
 
+def test_a_net_of_one_row_an_example_is_refused_with_one_that_gives_places():
+    config = {"model": {"name": "resnet18"}, "task": {"name": "detection"}}
+    with pytest.raises(ConfigError) as refused:
+        check_outputs(config, detection(FACTS), jnp.zeros((1, 4)), 16)
+    assert str(refused.value) == (
+        "model.name is 'resnet18', which gives (16, 4); detection needs (16, places, 4)\n"
+        "it must be one row a place, as detector gives; choose another model.name or task.name"
+    )
+
+
 def test_of_a_picture_with_several_boxes_the_first_that_is_there_is_located_or_another_of_its_class():
     batch = {
         "boxes": jnp.float32([[[0, 0, 9, 9], [0, 0, 10, 10], [20, 20, 30, 30]]] * 4),
@@ -231,3 +243,16 @@ def test_what_is_ignored_is_no_truth_of_a_batch():
     known = truth_of(jax.tree.map(jnp.asarray, {**batch, "ignored": np.float32([[0, 1, 1]])}))
     assert known.present.tolist() == [[True, False, False]]
     assert known.ignored.tolist() == [[False, True, False]]
+
+
+@pytest.mark.proofs
+def test_shapes_are_found_boxed_and_cut_out_in_scenes_never_seen(tmp_path, train_apart):
+    measured = train_apart("configs/shapes_detection.py:masks", tmp_path).measure("test")
+    assert measured["ap50"] >= 0.90
+    assert measured["ap"] >= 0.65
+    assert measured["mask_ap50"] >= 0.80
+
+
+@pytest.mark.proofs
+def test_a_shape_is_located_in_scenes_never_seen(tmp_path, train_apart):
+    assert train_apart("configs/shapes_localization.py", tmp_path).measure("test")["iou"] >= 0.85
