@@ -4,6 +4,7 @@ from cnnjax.models.alexnets import *
 from cnnjax.models.convnets import *
 from cnnjax.models.convnexts import *
 from cnnjax.models.densenets import *
+from cnnjax.models.detectors import *
 from cnnjax.models.efficientnets import *
 from cnnjax.models.fcns import *
 from cnnjax.models.gans import *
