@@ -14,13 +14,27 @@ from typing import Any, Literal
 
 from cnnjax.annotations import Bounds, peeled
 
-__all__ = ["ConfigError", "fits", "fitted", "limits", "nearest", "on_disk", "one_of", "refuse_misfits", "suggestion"]
+__all__ = [
+    "ConfigError",
+    "fits",
+    "fitted",
+    "limits",
+    "nearest",
+    "on_disk",
+    "one_of",
+    "plain",
+    "refuse_misfits",
+    "suggestion",
+]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # Path("gs://a") keeps one slash
 _COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?")
 _LIKE = {str: "'head'", int: "2", float: "0.1", bool: "True"}  # what stands in an example
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _SEVERAL = {int: "whole numbers", float: "numbers", bool: "true or false", str: "words"}
+
+# control characters but tab and line feed, what turns the direction of writing, halves of characters
+_ACTS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ConfigError(ValueError):
@@ -70,6 +84,11 @@ def one_of(value: str, allowed: Iterable[str], *, path: str = "variant") -> str:
     if value not in allowed:
         raise ConfigError(f"{path} is {value!r}{suggestion(value, allowed)}")
     return value
+
+
+def plain(text: str) -> str:
+    """The text with what a terminal would act upon (escape sequences in a name, say) spelled out; lines stay lines."""
+    return _ACTS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def on_disk(value: str | os.PathLike, path: str) -> Path:

@@ -24,7 +24,7 @@ ROOMS = (
 )
 # what every room may know of the package itself
 TOP = (
-    *("Static", "__version__", "_versions", "annotations", "refusals"),
+    *("Static", "__version__", "_versions", "annotations", "refusals", "archives"),
     *("fields", "carrying"),  # the words of a batch: what is so of them, and the same done to arrays; both know no room
 )
 FORBIDDEN = ("utils", "util", "common", "base", "helpers", "helper", "misc")

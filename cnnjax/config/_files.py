@@ -15,6 +15,7 @@ from cnnjax.config._sections import completed, plain
 from cnnjax.refusals import ConfigError, nearest, on_disk
 
 _SHIPPED = Path(__file__).parents[1] / "configs"  # in a checkout a link to the folder beside the package
+_LONGEST = 2**22  # letters of a config.json
 _NAME = re.compile(r"(\w+)(?::(.*))?")
 
 
@@ -60,11 +61,16 @@ def _hint(file: Path) -> str:
 
 def _from_run(file: Path) -> dict:
     try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise ConfigError(f"--config={file} has more than {_LONGEST:,} letters; that is no run's config")
+        content = json.loads(text)
+        return completed(content.get("config", content) if isinstance(content, dict) else {})
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as error:  # brackets in brackets in brackets
         raise ConfigError(f"--config={file} is not JSON: {error}") from error
-    content = content.get("config", content) if isinstance(content, dict) else {}
-    return completed(content)
 
 
 def beside(path: str, name: str) -> Any:

@@ -4,6 +4,7 @@ MEANT = {
     "train.batch": ("batch_size", "bs", "per_device_train_batch_size", "b"),
     "train.epochs": ("epochs", "num_epochs", "max_epochs", "n_epochs", "num_train_epochs"),
     "train.steps": ("steps", "max_steps", "num_steps", "iterations", "total_steps"),
+    "train.minutes": ("max_time", "time_limit", "max_minutes"),
     "train.init": ("pretrained", "weights", "init", "finetune", "initial_checkpoint", "pretrained_weights"),
     "train.patience": ("patience", "early_stopping", "early_stopping_patience", "es_patience"),
     "train.precision": ("precision", "amp", "fp16", "bf16", "mixed_precision", "amp_dtype", "dtype"),
@@ -34,6 +35,7 @@ MEANT = {
     "augment.train": ("augment", "transforms", "augmentation", "augmentations", "aug", "transform"),
     "eval.views": ("tta", "views"),
     "checkpoint.metric": ("monitor", "eval_metric"),
+    "checkpoint.minutes": ("train_time_interval", "save_minutes"),
     "checkpoint.keep": ("save_total_limit", "checkpoint_hist", "save_top_k"),
     "seed": ("seed", "random_state", "random_seed"),
 }

@@ -32,6 +32,7 @@ def train(
     steps: Count = 0,
     epochs: Static[NonNegative] = 0.0,
     examples: Count = 0,
+    minutes: Static[NonNegative] = 0.0,
     batch: AtLeastOne = 128,
     init: FilePath = "",
     init_head: HeadWeights = "file",
@@ -55,6 +56,9 @@ def train(
     `devices` 0 means all; `dispatch` is the number of steps per dispatch, 0 lets the backend decide;
     `nonfinite` bad updates in a row make one roll-back, `rollbacks` of them end the run. `patience` evaluations in a
     row that are no better than the best, by `checkpoint.metric` on held-out examples, end it early (0: none do).
+
+    `minutes` are those that one call may take (0: any): before they are over the state is saved, and the call ends with
+    exit code 75; the same command goes on, with as many again. In a sweep they are those of a pack.
     """
     return dict(locals())
 
@@ -85,11 +89,13 @@ def checkpoint(
     steps: Count = 0,
     epochs: Static[NonNegative] = 0.0,
     examples: Count = 0,
+    minutes: Static[NonNegative] = 0.0,
     keep: AtLeastOne = 2,
     metric: Text = "",
 ) -> dict:
     """How often the state is saved (never given: as often as evaluated); the last `keep` and the best by `metric` stay.
 
+    `minutes` saves in between as well, wherever so many have passed since the last save.
     `metric` "" is the task's own headline metric.
     """
     return dict(locals())

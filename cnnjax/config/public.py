@@ -228,7 +228,13 @@ def to_json(config: Mapping) -> str:
 
 def from_json(text: str) -> ConfigDict:
     """The config that `to_json` wrote; options that did not exist then take their defaults."""
-    return _locked(_sections.completed(json.loads(text)))
+    try:
+        return _locked(_sections.completed(json.loads(text)))
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"this is no config that was written here ({why[:100]}); restore it from a copy") from error
 
 
 def _unfitting(config: Mapping, path: str, known: list[str]) -> ConfigError:

@@ -1,6 +1,7 @@
 """Data sets: sources with their splits and facts, and the order in which their examples are seen."""
 
 from cnnjax.data.annotated import *
+from cnnjax.data.birdseye import *
 from cnnjax.data.catalogue import *
 from cnnjax.data.embedded import *
 from cnnjax.data.folders import *

@@ -63,33 +63,22 @@ class Boxed(OnDisk):
         _refuse_many(pictures, np.diff(self.starts) + (np.diff(self.starts) >= IGNORE) * masks, most)
 
     def _usable(self, picture, row):
-        """Whether a row has an area; one that can't be a box at all is refused."""
-        (y0, x0, y1, x1), where = row.box, f"{picture.file}: {picture.path}, {row.name},"
-        if not np.isfinite(row.box).all():
-            raise DataError(f"{where} has a box of {shown(row.box)}; it must be four numbers")
-        if y1 < y0 or x1 < x0:
-            raise DataError(f"{where} has the box {shown(row.box)}; it is inside out, y0 <= y1 and x0 <= x1 are needed")
-        if y1 == y0 or x1 == x0:
-            self.bad[f"{picture.path}{BESIDE}{row.name}"] = f"the box {shown(row.box)} has no area"
-            return False
-        if picture.size and (outside := _outside(row.box, picture.size)):
-            raise DataError(f"{where} has the box {shown(row.box)}; {outside}")
-        return True
+        why = no_area(row, f"{picture.file}: {picture.path}, {row.name},", picture.size)
+        if why:
+            self.bad[f"{picture.path}{BESIDE}{row.name}"] = why
+        return not why
+
+    def said(self, place):
+        rows = slice(self.starts[place], self.starts[place + 1])
+        told = [self.boxes[rows], self.kinds[rows], self.ignored[rows], *([self.marks[rows]] if self.count else [])]
+        return b"".join(each.tobytes() for each in told)
 
     def words(self, place):
         rows = slice(self.starts[place], self.starts[place + 1])
         seats = np.arange(rows.stop - rows.start)
         if self.masks:  # there 255 means that nobody knows: no thing may have this number
             seats += seats >= IGNORE - 1
-        found = {
-            "boxes": (self.boxes[rows], np.zeros((self.most, 4), np.float32)),
-            "classes": (self.kinds[rows], np.zeros(self.most, np.int32)),
-            "present": (1, np.zeros(self.most, np.float32)),
-            "ignored": (self.ignored[rows], np.zeros(self.most, np.float32)),
-        }
-        for values, whole in found.values():
-            whole[seats] = values
-        words = {name: whole for name, (_, whole) in found.items()}
+        words = seated(seats, self.most, boxes=self.boxes[rows], kinds=self.kinds[rows], ignored=self.ignored[rows])
         if self.masks:
             words["instances"] = self._instances(place, rows, seats)
         if self.count:
@@ -131,6 +120,33 @@ class Boxed(OnDisk):
         if self.count:
             names = [f"{self.names[rows.start]}, keypoint {number + 1}," for number in range(self.count)]
             refuse_outside(words["points"], words["visible"], size, names)
+
+
+def seated(seats, most, *, boxes, kinds, ignored):
+    """The words of `most` rows of which these (n,) are there, each with box, class and whether it is ignored."""
+    words = {
+        "boxes": np.zeros((most, 4), np.float32),
+        "classes": np.zeros(most, np.int32),
+        "present": np.zeros(most, np.float32),
+        "ignored": np.zeros(most, np.float32),
+    }
+    for word, values in zip(words, (boxes, kinds, 1, ignored), strict=True):
+        words[word][seats] = values
+    return words
+
+
+def no_area(row, where, size):
+    """Why a row is to be passed over, "" if it is a box; one that can't be a box at all is refused."""
+    y0, x0, y1, x1 = row.box
+    if not np.isfinite(row.box).all():
+        raise DataError(f"{where} has a box of {shown(row.box)}; it must be four numbers")
+    if y1 < y0 or x1 < x0:
+        raise DataError(f"{where} has the box {shown(row.box)}; it is inside out, y0 <= y1 and x0 <= x1 are needed")
+    if y1 == y0 or x1 == x0:
+        return f"the box {shown(row.box)} has no area"
+    if size and (outside := _outside(row.box, size)):
+        raise DataError(f"{where} has the box {shown(row.box)}; {outside}")
+    return ""
 
 
 def around(box, share, shape):

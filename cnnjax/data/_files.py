@@ -1,8 +1,10 @@
 """Splits of picture files on disk, whatever their labels are: where they begin, and how their readers end."""
 
+import contextlib
 import os
 import pathlib
 
+from cnnjax.data._bearable import file_bytes, regular
 from cnnjax.data._pictures import Pictures, opened, reason, source_of, strictly, upright_size
 from cnnjax.data.source import NOTHING, DataError, every_fifth, within_budget
 
@@ -20,12 +22,30 @@ class OnDisk(Pictures):
     def encoded(self, places):
         return [(contents(self.base, self.paths[place]), self.words(place)) for place in places]
 
+    def files_of(self, place):
+        """The files that an example is made of."""
+        return (self.paths[place],)
+
+    def said(self, place):
+        """What is known of an example's labels, as bytes, without reading them from its files."""
+        return b""
+
+    def listing(self):
+        """Names and sizes of its files, in order, and what is said of them: of 100,000 in half a second."""
+        for place in self.rows:
+            for path in self.files_of(place):
+                size = -1
+                with contextlib.suppress(OSError):
+                    size = os.stat(os.path.join(self.base, path)).st_size
+                yield f"{path}\0{size}\n".encode(errors="surrogateescape")
+            yield self.said(place)
+
 
 def contents(base, path):
     """The bytes of a file, or why there are none."""
     try:
-        return pathlib.Path(base, path).read_bytes() or ValueError("the file is empty")
-    except OSError as error:
+        return file_bytes(os.path.join(base, path)) or ValueError("the file is empty")
+    except (OSError, ValueError) as error:
         return error
 
 
@@ -58,7 +78,7 @@ def _agree(splits):
         for index in range(len(split)):
             name = split.name(index)
             try:
-                with open(os.path.join(split.base, name), "rb") as file, opened(file) as image:
+                with regular(os.path.join(split.base, name)) as file, opened(file) as image:
                     size = upright_size(image)
             except Exception as error:  # whatever a decoder stumbles over in a damaged file
                 split.bad[name] = reason(error)

@@ -10,6 +10,7 @@ from cnnjax.data.source import DataError
 _IDX = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 _PACKED = tuple(f"{part}-ubyte.gz" for part in _IDX)
 _BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
+_MOST = 2**26  # bytes of an unpacked file; the training pictures have 47,040,000
 OFFICIAL = {"mnist": _PACKED, "fashion_mnist": _PACKED, "cifar10": _BATCHES}
 """The files of each set, as they are published."""
 
@@ -48,7 +49,7 @@ def _idx(path, dimensions):
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             magic, *shape = struct.unpack(f">I{dimensions}I", file.read(head))
             expected = int(np.prod(shape, dtype=object))
-            if magic != 0x800 + dimensions or expected > 2**30:
+            if magic != 0x800 + dimensions or expected > _MOST:
                 raise DataError(f"{path} is no idx file of bytes in {dimensions} dimensions")
             data = file.read(expected + 1)
     except (OSError, EOFError, struct.error) as error:
@@ -64,8 +65,8 @@ def _cifar10(paths):
 
 
 def _cifar(path):
-    records = np.fromfile(path, np.uint8)
-    if records.size != 10_000 * 3073:
-        raise DataError(f"{path} holds {records.size} bytes, not 30730000; download it again")
-    records = records.reshape(10_000, 3073)
+    size = path.stat().st_size
+    if size != 10_000 * 3073:
+        raise DataError(f"{path} holds {size} bytes, not 30730000; download it again")
+    records = np.fromfile(path, np.uint8).reshape(10_000, 3073)
     return {"image": records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), "label": records[:, 0]}

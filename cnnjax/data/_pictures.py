@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cnnjax.annotations import Bounds
+from cnnjax.data._bearable import refuse_bombs
 from cnnjax.data._png16 import deep_png, is_deep
 from cnnjax.data.placing import Placing, carry, inverted, unread
 from cnnjax.data.source import BESIDE, NOTHING, DataError, assemble, refuse_empty, within_budget
@@ -19,6 +20,7 @@ Fit = Literal["crop", "pad", "squash"]
 Depth = Literal[8, 16]
 Budget = Annotated[int, Bounds(-1)]
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_AT_ONCE = 2**18  # samples whose numbers are changed together
 _SMALL = 2**28  # bytes of pixels up to which a set is read whole, once
 _MANY = 2000  # files from which on worker processes read it faster than this one alone
 _ORIENTATION = 0x0112
@@ -200,16 +202,17 @@ def picture(data, *, shape, depth, fit, window=()):
     `fit` "" demands the size to be right already. Of a `window` (y0, x0, y1, x1) that part is read that there is.
     """
     image = opened(io.BytesIO(data))
+    refuse_bombs(image, data)
     (width, height), halved = image.size, None
-    if (
-        fit and not window and image.format != "PNG"
-    ):  # the decoder's own halving, as long as twice the size asked for remains
+    if fit and not window and image.format != "PNG":
+        # the decoder's own halving, as long as twice the size asked for remains
         halved = image.draft(image.mode, (2 * max(shape[:2]),) * 2)
     image.load()
     samples = _samples(image, data)
     orientation = orientation_of(image)
-    samples = upright(samples, orientation)
-    samples = _in_depth(_in_channels(_opaque(samples), shape[2]), depth)
+    samples = _opaque(upright(samples, orientation))
+    samples = _in_depth(_in_channels(samples, min(samples.shape[2], shape[2])), depth)
+    samples = _in_channels(samples, shape[2])  # grey is repeated last
     size = samples.shape[:2]
     decoded = Placing((1.0, 1.0), (0.0, 0.0), size, size)
     if halved:
@@ -256,7 +259,7 @@ def _within(inner, outer):
 def _samples(image, data):
     """(H, W, 1 to 4) uint8 or uint16 in grey, grey + alpha, colour or colour + alpha."""
     if is_deep(data[:26]):
-        return deep_png(data)
+        return deep_png(data, np.asarray(image))
     if image.mode.startswith("I"):
         samples = np.asarray(image)
         if samples.min(initial=0) < 0 or samples.max(initial=0) > 65535:
@@ -278,9 +281,22 @@ def _opaque(samples):
     """Without its alpha channel: laid on white, as a page would show it."""
     if samples.shape[2] in (1, 3):
         return samples
-    full = np.iinfo(samples.dtype).max
-    colour, alpha = samples[..., :-1].astype(np.int64), samples[..., -1:].astype(np.int64)
-    return ((colour * alpha + full * (full - alpha) + full // 2) // full).astype(samples.dtype)
+    full = np.uint32(np.iinfo(samples.dtype).max)
+
+    def laid(rows):
+        colour, alpha = rows[..., :-1].astype(np.uint32), rows[..., -1:].astype(np.uint32)
+        return (colour * alpha + full * (full - alpha) + full // 2) // full  # below 2³² for 16 bits too
+
+    return _by_rows(laid, samples, samples.shape[2] - 1, samples.dtype)
+
+
+def _by_rows(change, samples, channels, dtype):
+    """`change(rows)` of all rows of samples (H, W, C), a few together: all of a large picture in 32 bits are many."""
+    changed = np.empty((*samples.shape[:2], channels), dtype)
+    step = max(1, _AT_ONCE // max(samples[0].size, 1))
+    for first in range(0, len(samples), step):
+        changed[first : first + step] = change(samples[first : first + step])
+    return changed
 
 
 def _in_channels(samples, channels):
@@ -288,13 +304,19 @@ def _in_channels(samples, channels):
         return samples
     if channels == 3:
         return np.repeat(samples, 3, 2)
-    weights = np.array([19595, 38470, 7471], np.int64)  # the luma of ITU-R 601, in 1/65536
-    return ((samples.astype(np.int64) @ weights + 32768) >> 16).astype(samples.dtype)[..., None]
+
+    def luma(rows):  # of ITU-R 601, in 1/65536
+        red, green, blue = np.moveaxis(rows.astype(np.uint32), -1, 0)
+        return ((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16)[..., None]
+
+    return _by_rows(luma, samples, 1, samples.dtype)
 
 
 def _in_depth(samples, depth):
     if depth == 8 and samples.dtype == np.uint16:
-        return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        return _by_rows(
+            lambda rows: (rows.astype(np.uint32) * 255 + 32767) // 65535, samples, samples.shape[2], np.uint8
+        )
     if depth == 16 and samples.dtype == np.uint8:
         return samples.astype(np.uint16) * 257
     return samples

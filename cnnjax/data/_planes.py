@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnjax.data._bearable import refuse_bombs
 from cnnjax.data._pictures import opened, orientation_of, upright
 from cnnjax.data._png16 import is_deep
 from cnnjax.data.source import DataError
@@ -71,6 +72,7 @@ def plane(data, coloured=False):
     `coloured` makes colours of all.
     """
     image = opened(io.BytesIO(data))
+    refuse_bombs(image, data)
     if image.format == "JPEG":
         raise DataError("is a JPEG file, which blurs the borders of classes; write masks as PNG")
     if is_deep(data[:26]) or image.mode == "F":

@@ -61,9 +61,13 @@ def polygon_mask(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     column = (np.minimum(x[over], x[over + 1]) + 0.5) / _FINE - 0.5
     line = (np.minimum(y[over], y[over + 1]) + 0.5) / _FINE - 0.5
     seen = (np.floor(column) == column) & (column >= 0) & (column <= width - 1)
-    place = column[seen].astype(np.int64) * height + np.ceil(np.clip(line[seen], 0, height)).astype(np.int64)
-    changes = np.bincount(place, minlength=height * width + 1)[:-1]
-    return (np.cumsum(changes) % 2 == 1).reshape(width, height).T
+    inside, column = np.zeros((width, height), bool), column[seen].astype(np.int64)
+    if len(column):  # in other columns, which the walk goes over nowhere, nothing is inside
+        first, last = column.min(), column.max() + 1
+        place = (column - first) * height + np.ceil(np.clip(line[seen], 0, height)).astype(np.int64)
+        changes = np.bincount(place, minlength=(last - first) * height + 1)[:-1]
+        inside[first:last] = (np.cumsum(changes) % 2 == 1).reshape(-1, height)
+    return inside.T
 
 
 def _walk(x, y):

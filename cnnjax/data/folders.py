@@ -1,13 +1,13 @@
 """Image files on disk, one directory per class."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Count, FilePath
+from cnnjax.data._bearable import file_bytes
 from cnnjax.data._files import OnDisk, directory, joined
 from cnnjax.data._listing import ENDINGS, classes_of, labelled, split_directories
 from cnnjax.data._pictures import Budget, Depth, Fit, picture, reason, strictly, vet
@@ -68,7 +68,7 @@ def pictures(
     for path in paths:
         try:
             with strictly():
-                read.append(picture(pathlib.Path(path).read_bytes(), shape=tuple(shape), depth=depth, fit=fit))
+                read.append(picture(file_bytes(path), shape=tuple(shape), depth=depth, fit=fit))
         except MemoryError:
             raise
         except Exception as error:  # whatever a decoder stumbles over in a damaged file

@@ -1,14 +1,12 @@
 """Sets that are arrays already: given from Python, or stored in an .npz file."""
 
-import math
-import os
-import zipfile
 from collections.abc import Mapping
 
 import numpy as np
 
 from cnnjax.annotations import Count, FilePath
-from cnnjax.data.source import NOTHING, DataError, Memory, Source, assemble, check, every_fifth, numbered
+from cnnjax.archives import ArchiveError, arrays_in
+from cnnjax.data.source import NOTHING, NUMBERED, DataError, Memory, Source, assemble, check, every_fifth, numbered
 from cnnjax.fields import EXTRA, INPUTS, WORDS, of_kind
 from cnnjax.refusals import nearest, on_disk
 
@@ -113,22 +111,20 @@ def _narrowed(value):
 
 
 def _stored(path):
-    """Splits as dicts of fields, and class names, from an .npz file; headers are checked before data is read."""
+    """Splits as dicts of fields, and class names, from an .npz file."""
     if not path:
         raise DataError("data.path is empty; name the .npz file, --config.data.path=FILE.npz")
     file = on_disk(path, "data.path").expanduser()
     if not file.is_file():
         raise DataError(f"data.path is {path}; there is no such file")
     try:
-        with zipfile.ZipFile(file) as archive:
-            _vet(path, archive)
-        with np.load(file, allow_pickle=False) as stored:
-            loaded = {name: stored[name] for name in stored.files}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from error
-    names = tuple(str(name) for name in loaded.pop("names", ()))
+        loaded = arrays_in(file)
+    except ArchiveError as error:
+        raise DataError(f"{path}: {error}") from None
+    for name in ("names", *EXTRA):
+        if name in loaded and loaded[name].size > NUMBERED:
+            raise DataError(f"{path}: {name} holds {loaded[name].size:,} values; there are at most {NUMBERED:,}")
+    names = tuple(str(name) for name in np.ravel(loaded.pop("names", ())))
     extra = {name: loaded.pop(name).tolist() for name in EXTRA if name in loaded}
     splits = {}
     for name, value in loaded.items():
@@ -143,22 +139,3 @@ def _stored(path):
             )
         splits.setdefault(split, {})[field] = value
     return splits, names, extra
-
-
-def _vet(path, archive):
-    """Refuses members that are pickles, whose header promises another size than is there, or too large for memory."""
-    total = 0
-    for member in archive.infolist():
-        with archive.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(stream)
-            there = member.file_size - stream.tell()
-        if dtype.hasobject:
-            raise DataError(f"{path}: {member.filename} holds pickled Python objects, which are never loaded")
-        total += there
-        if math.prod(shape) * dtype.itemsize != there:
-            raise DataError(f"{path}: {member.filename} promises {shape} {dtype} but holds {there} bytes")
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if total > memory // 2:
-        raise DataError(f"{path} would fill {total / 2**30:.1f} GiB of this machine's {memory / 2**30:.1f} GiB")

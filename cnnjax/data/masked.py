@@ -94,6 +94,9 @@ class _Masked(OnDisk):
         super().__init__(base, [path for path, _ in part], **options)
         self.files = [files for _, files in part]
 
+    def files_of(self, place):
+        return self.paths[place], *self.files[place]
+
     def encoded(self, places):
         return [self._with_masks(place) for place in places]
 

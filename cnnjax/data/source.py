@@ -1,14 +1,16 @@
 """What a data set is to the rest of the house: three splits that are read by index, and facts about them."""
 
 import contextlib
+import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from cnnjax.data._identity import checksum, marks
 from cnnjax.fields import IGNORE, Facts, first_problem
 
 __all__ = [
@@ -30,7 +32,7 @@ _PROBE = 256  # examples of a split that is not in memory from which its statist
 _TOGETHER = 16  # of these that are read together
 _AT_ONCE = 2**20  # numbers that are added up together
 _LOOKED_AT = 32  # examples of such a split that are checked beforehand
-_NUMBERED = 2**20  # classes that may go without names
+NUMBERED = 2**20  # classes that may go without names
 
 
 class DataError(ValueError):
@@ -43,8 +45,8 @@ class Split(Protocol):
     """Examples by index. Resident ones also have `arrays`, all fields whole.
 
     A split may add `name(index)` for messages, `bad` and `budget` (names of broken records with the reason, and how
-    many there may be), `classes()`, the class of every example (N,), and `only(indices, train)`, the split of these
-    alone.
+    many there may be), `classes()`, the class of every example (N,), `only(indices, train)`, the split of these alone,
+    and `listing()`, bytes that tell its examples and their order from others' without reading them.
     """
 
     resident: bool
@@ -73,11 +75,31 @@ class Source:
                 with contextlib.suppress(AttributeError):  # a split without room for it is looked at beforehand alone
                     split.expected = (name, self.facts)
 
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        """What tells these data from others, as JSON knows it: counts, names, mean, a checksum of each split.
+
+        It is that of the names and sizes of files, of all that arrays hold, and "" of a split that can say neither.
+        """
+        facts = self.facts
+        splits = {"train": self.train, "eval": self.eval, "test": self.test}
+        sums = {id(split): checksum(split) for split in splits.values()}
+        return {
+            "counts": {name: int(count) for name, count in facts.counts.items()},
+            "names": list(facts.names),
+            "mean": [float(value) for value in facts.mean],
+            "examples": {name: sums[id(split)] for name, split in splits.items()},
+        }
+
 
 class Memory:
-    """A split held as arrays, small enough to sit on the device: `arrays` maps batch fields to (N, ...)."""
+    """A split held as arrays, small enough to sit on the device: `arrays` maps batch fields to (N, ...).
 
-    resident = True
+    `origin` is the split that they were read from, where there is one; `left_out` of its examples can't be read.
+    """
+
+    resident, left_out = True, 0
+    origin: Split | None = None
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
         self.arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
@@ -101,6 +123,7 @@ class Part:
     def __init__(self, split: Split, indices: np.ndarray):
         self.split, self.indices = split, np.asarray(indices)
         self.in_memory = split.resident or getattr(split, "in_memory", False)
+        self.left_out = getattr(split, "left_out", 0)
         self.bad, self.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
 
     def __len__(self):
@@ -111,6 +134,11 @@ class Part:
 
     def name(self, index: int) -> str:
         return record(self.split, self.indices[index])
+
+    def listing(self) -> Iterator[bytes]:
+        yield from marks(self.split)
+        if not np.array_equal(self.indices, np.arange(len(self.split))):
+            yield self.indices.astype(np.int64).tobytes()
 
 
 def record(split: Split, index: int) -> str:
@@ -154,6 +182,7 @@ def take(split: Split, indices: np.ndarray, train: bool) -> Split:
         return Part(split, indices)
     taken = Memory(split.read(indices))
     taken.bad, taken.budget = split.bad, split.budget
+    taken.origin = take(split.origin, indices, train) if split.origin else None
     return taken
 
 
@@ -278,9 +307,9 @@ def numbered(values: np.ndarray, word: str, split: Split) -> tuple[str, ...]:
     """("0", "1", …) for a training split's classes (B, …) that have no names, up to the greatest; IGNORE is none."""
     used = np.where(values == IGNORE, 0, values) if word == "segments" else values
     most = int(used.max(initial=0))
-    if most >= _NUMBERED:
+    if most >= NUMBERED:
         name = record(split, int(np.argmax(used.reshape(len(used), -1).max(1))))
-        raise DataError(f"train: {name} has {word} {most}; without names there are at most {_NUMBERED:,} classes")
+        raise DataError(f"train: {name} has {word} {most}; without names there are at most {NUMBERED:,} classes")
     return tuple(str(number) for number in range(most + 1))
 
 
@@ -325,7 +354,8 @@ def check(source: Source, batch: int) -> None:
             f"train.batch is {batch}, but the training set has {len(source.train)} examples; "
             f"lower train.batch to {len(source.train)} or less, or give more data"
         )
-    splits = {id(split): (name, split) for name, split in vars(source).items() if name != "facts"}
+    named = (("train", source.train), ("eval", source.eval), ("test", source.test))
+    splits = {id(split): (name, split) for name, split in named}
     for name, split in splits.values():  # eval may be test
         rows = np.arange(len(split)) if split.resident else _spread(len(split), _LOOKED_AT)
         fields = split.arrays if split.resident else split.read(rows)

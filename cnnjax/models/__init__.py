@@ -5,6 +5,7 @@ from cnnjax.models.convnets import *
 from cnnjax.models.convnexts import *
 from cnnjax.models.densenets import *
 from cnnjax.models.efficientnets import *
+from cnnjax.models.fcns import *
 from cnnjax.models.gans import *
 from cnnjax.models.googlenets import *
 from cnnjax.models.inceptions import *

@@ -9,5 +9,8 @@ from cnnjax.ops.normalization import *
 from cnnjax.ops.points import *
 from cnnjax.ops.pooling import *
 from cnnjax.ops.randomness import *
+from cnnjax.ops.regions import *
 from cnnjax.ops.resampling import *
 from cnnjax.ops.shapes import *
+from cnnjax.ops.tiles import *
+from cnnjax.ops.turned import *

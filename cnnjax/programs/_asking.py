@@ -1,6 +1,5 @@
 """A network asked about the examples of files: pictures, or arrays in .npz files."""
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -64,7 +63,7 @@ def _of_arrays(served, path, at_once, first):
     """What is said of each example of a file, the first of which has the index `first`; their number comes back."""
     try:
         given = served.arrays(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         yield Said(str(path), path, error=f"{type(error).__name__}: {error}")
         return 0
     inputs = given[served.facts.input]

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.analysis import cost
+from cnnjax.augment.pipeline import FLAT
 from cnnjax.programs._idle import idle_accelerator
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import PreparedRun, prepare
@@ -46,6 +47,10 @@ def _data(prepared: PreparedRun) -> str:
     lines = [f"data      {facts.input} {_shape(facts.shape)}{classes}; {counts}{same}", *_classes(names)]
     if sizes := facts.class_counts:
         lines.append(f"          {min(sizes):,} to {max(sizes):,} training examples a class")
+    flat = [k for k, (mean, std) in enumerate(zip(facts.mean, facts.std, strict=True)) if std <= FLAT * abs(mean)]
+    if flat:
+        channels = f"channel{'s' * (len(flat) > 1)} {', '.join(map(str, flat))} of {facts.input}"
+        lines.append(f"          {channels} never change{'s' * (len(flat) == 1)} in the training set")
     bad = {name for split in (source.train, source.eval, source.test) for name in getattr(split, "bad", {})}
     if bad:
         files = f"{len(bad)} records that can't be used are" if len(bad) > 1 else "1 record that can't be used is"

@@ -14,11 +14,15 @@ import numpy as np
 import cnnjax
 from cnnjax import config as sections
 from cnnjax import weights
+from cnnjax.archives import arrays_in
 from cnnjax.config import ConfigError
 from cnnjax.data import Facts, Placing, pictures
+from cnnjax.fields import first_problem
 from cnnjax.ops import compiler_options
 from cnnjax.train.initial_weights import likeliest
 from cnnjax.train.weight_files import model_notes, other_net, told
+
+_LONGEST = 2**24  # letters of a file of names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +64,7 @@ class Served:
 
     def arrays(self, path: Path) -> dict[str, np.ndarray]:
         """The inputs of an .npz file as the network takes them, and what else the file has of each of them."""
-        with np.load(path, allow_pickle=False) as held:
-            found = {word: held[word] for word in held.files}
+        found = arrays_in(path)
         word, shape = self.facts.input, ", ".join(map(str, self.shape))
         if word not in found:
             raise ValueError(f"no array {word} in it, only {', '.join(found)}; it must be (N, {shape})")
@@ -71,7 +74,10 @@ class Served:
         if not np.can_cast(inputs.dtype, self.dtype, "same_kind"):
             raise ValueError(f"{word} has type {inputs.dtype}; it must be {self.dtype}, as in training")
         known = {name: value for name, value in found.items() if value.ndim and len(value) == len(inputs)}
-        return {**known, word: inputs.astype(self.dtype)}
+        inputs = inputs.astype(self.dtype)
+        if found := first_problem({word: inputs}, self.facts):  # bytes for floats from 0 to 1, tokens of no word
+            raise ValueError(f"example {found[0]} has {found[1]}")
+        return {**known, word: inputs}
 
 
 def _cut(placing: Placing, margin: int, size: tuple[int, int]) -> Placing:
@@ -201,9 +207,13 @@ def _named(path: str, outputs: int) -> tuple[str, ...]:
     if not path:
         return tuple(map(str, range(outputs)))
     try:
-        names = tuple(Path(path).read_text().split("\n"))
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--names={path} can't be read: {getattr(error, 'strerror', error)}") from None
+    if len(text) > _LONGEST:
+        raise ConfigError(f"--names={path} has more than {_LONGEST:,} letters; give a name on each line")
+    names = tuple(text.split("\n"))
     names = names[:-1] if names[-1] == "" else names
     if len(names) != outputs:
         raise ConfigError(f"--names={path} has {len(names)} lines, but the net {outputs} outputs; --outputs says so")

@@ -1,7 +1,5 @@
 """Files of predictions: .csv, .json, .jsonl and .npz, each taking the place of an older one when it is whole."""
 
-import csv
-import io
 import json
 import re
 import zipfile
@@ -15,6 +13,7 @@ from cnnjax.fields import KINDS, Facts, kind
 from cnnjax.programs._answers import maps, tables
 from cnnjax.programs._drawing import color
 from cnnjax.refusals import ConfigError
+from cnnjax.runs.tables import as_csv
 
 ENDINGS = (".csv", ".json", ".jsonl", ".npz")
 
@@ -59,14 +58,10 @@ class _Table(Written):
     def _close(self):
         several = len({row["word"] for row in self.rows if "word" in row}) > 1
         columns = dict.fromkeys(key for row in self.rows for key in row if key not in ("word", "error"))
-        text = io.StringIO()
         columns = [*list(columns)[:1], *(["word"] if several else []), *list(columns)[1:], "error"]
-        writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            short = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
-            writer.writerow(short)
-        self.partial.write_text(text.getvalue())
+        cells = [[row.get(name, "") for name in columns] for row in self.rows]
+        short = [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in cells]
+        self.partial.write_text(as_csv(columns, short))
 
 
 class _Entries(Written):

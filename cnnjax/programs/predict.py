@@ -37,6 +37,7 @@ from absl import flags
 
 from cnnjax.config import ConfigError
 from cnnjax.programs import _origin, process
+from cnnjax.refusals import plain
 
 __all__ = ["FLAGS", "main"]
 
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> None:
     files = _files([*FLAGS.images, *paths])
     drawn = _drawn(FLAGS.out, files)
     served = _origin.network(FLAGS, of_net)
-    print(served.story)
+    print(plain(served.story))
     from cnnjax.programs import _asking, _writing
 
     file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top) if FLAGS.output else None, {}
@@ -159,7 +160,7 @@ def _say(said, facts, wide: int) -> None:
 
     names = max(map(len, (*facts.names, *facts.extra.get("segment_names", ()))), default=0)
     cells = _answers.cells(_answers.tables(said.words, facts, FLAGS.top), FLAGS.top, names)
-    print("  ".join([said.name.ljust(wide), *cells]).rstrip())
+    print(plain("  ".join([said.name.ljust(wide), *cells]).rstrip()))
 
 
 def _draw(said, facts, target: Path) -> None:

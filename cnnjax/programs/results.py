@@ -20,12 +20,12 @@ Exit codes: 0 done · 2 usage, or a run that is not finished · 1 anything else
 
 import dataclasses
 import glob
-import json
 import math
 import os
 import re
 import shlex
 import statistics
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,11 +36,14 @@ from matplotlib.figure import Figure
 
 from cnnjax.config import ConfigError
 from cnnjax.programs import process
+from cnnjax.refusals import plain
 from cnnjax.runs import summaries
 from cnnjax.runs.curves import INK, dressed
-from cnnjax.runs.lines import lines_of
+from cnnjax.runs.json_files import read_json, read_status
+from cnnjax.runs.lines import faults_of, is_number, lines_of
 from cnnjax.runs.summaries import FORMATS
 from cnnjax.sweep.lineage import lineages
+from cnnjax.sweep.listing import listing
 
 __all__ = ["FLAGS", "main"]
 
@@ -76,7 +79,7 @@ def main(argv: list[str]) -> None:
         _write("output", path, as_text(kept | rows))
         print(f"{len(rows)} of {len(kept | rows)} rows of {path} written")
     elif not papers:
-        print(as_text(rows))
+        print(plain(as_text(rows)))
     if FLAGS.picture:
         draw(kept | rows, FLAGS.picture)
 
@@ -104,7 +107,7 @@ def runs_of(folder: Path) -> list[dict]:
     """
     if not (folder / "sweep.json").is_file():
         return [run_of(folder)]
-    sweep = json.loads((folder / "sweep.json").read_text())
+    sweep = listing(folder)
     points = {point["name"]: point["overrides"] for point in sweep["points"]}
     paths, runs = lineages(points, {name: lines_of(folder / name) for name in points}), []
     for name, begun in points.items():
@@ -122,20 +125,26 @@ def run_of(folder: Path) -> dict:
     for name in ("config.json", "status.json", "metrics.jsonl"):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} has no {name}; --runs takes the workdirs of finished runs")
-    record, status = (json.loads((folder / name).read_text()) for name in ("config.json", "status.json"))
+    record = read_json(folder / "config.json", {"config": dict, "command": list, "devices": dict, "versions": dict})
+    status = read_status(folder)
+    metrics, commit = status.get("test") or status.get("eval"), str(record.get("commit") or "")
+    if status["status"] == "unreadable" or (status["status"] == "complete" and not metrics):
+        raise ConfigError(f"{folder}/status.json is damaged; resume the run, which writes it anew, then sum it up")
     if status["status"] != "complete":
-        raise ConfigError(f"{folder} is {status['status']} at step {status['step']}; resume it, then sum it up")
-    seconds = sum(line["time"].get("seconds", 0.0) for line in lines_of(folder) if line["kind"] == "train")
+        raise ConfigError(f"{folder} is {status['status']} at step {status.get('step', 0)}; resume it, then sum it up")
+    for fault in faults_of(folder):
+        print(plain(fault), file=sys.stderr)
+    times = [line.get("time", {}).get("seconds") for line in lines_of(folder) if line["kind"] == "train"]
     return {
         "folder": str(folder),
         "options": _options(record["config"]),
-        "command": _command(record["command"]),
+        "command": _command([str(word) for word in record["command"]]),
         "point": "",
-        "metrics": status["test"] or status["eval"],
-        "seconds": seconds,
+        "metrics": metrics,
+        "seconds": sum(filter(is_number, times)),
         "device": _device(record["devices"]),
-        "jax": record["versions"]["jax"],
-        "commit": (record["commit"] or "")[:7] + "+" * (record["commit"] or "").endswith("+"),
+        "jax": str(record["versions"].get("jax", "")),
+        "commit": commit[:7] + "+" * commit.endswith("+"),
     }
 
 
@@ -149,7 +158,7 @@ def summed_up(runs: list[Mapping]) -> dict[str, list[str]]:
     rows = {}
     for name, group in groups.items():
         names = [name for name in group[0]["metrics"] if name not in ("loss", "raw_loss")] or ["loss"]
-        values = "; ".join(f"{name} {_spread(name, [run['metrics'][name] for run in group])}" for name in names)
+        values = "; ".join(f"{name} {_spread(name, [run['metrics'].get(name) for run in group])}" for name in names)
         seconds = statistics.median(run["seconds"] for run in group)
         time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
         one = {name: ", ".join(dict.fromkeys(run[name] for run in group)) for name in ("device", "jax", "commit")}
@@ -272,7 +281,7 @@ def _options(config: Mapping, path: str = "") -> dict:
 
 def _command(arguments: list[str]) -> str:
     """What one types in a checkout, without the seed and where the files go: one row, however the run was started."""
-    program = f"experiments.{process.program_of(arguments[0])}"
+    program = f"experiments.{process.program_of(next(iter(arguments), ''))}"
     left = [
         word
         for word in arguments[1:]

@@ -43,11 +43,12 @@ Looking
   --over_seeds               those files hold a row for each experiment, mean ± deviation over its seeds
   --html=FILE                pictures of the sweep on one page, which needs nothing else
 
-Exit codes: 0 done · 2 config or usage · 7 workdir in use · 75 stopped by a signal and saved · 1 some points are dead
+Exit codes: 0 done · 2 config or usage · 7 workdir in use · 75 stopped and saved · 1 some points are dead
 """
 
 import contextlib
 import functools
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -55,6 +56,7 @@ from absl import flags
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.programs import process
+from cnnjax.refusals import plain
 
 __all__ = ["FLAGS", "main"]
 
@@ -242,6 +244,8 @@ def _look() -> None:
 
     table = table_of(FLAGS.workdir, sort=FLAGS.sort, where=tuple(filter(None, FLAGS.where.split(","))))
     summary = table.summary()
+    for note in table.notes:
+        print(plain(note), file=sys.stderr)
     try:
         for flag, writer in FORMATS.items():
             if path := FLAGS[flag].value:
@@ -259,4 +263,4 @@ def _look() -> None:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(plain(text), flush=True)

@@ -21,7 +21,8 @@ Looking before
   --dry_run                  shapes, parameters, multiplies, memory, plan and learning rates; trains nothing
 
 Going on
-  --allow_changes            resume although the config has changed in a way that touches the result
+  --allow_changes            resume although the config or the data have changed in a way that
+                             touches the result
 
 Devices (all that JAX sees are used; config.train.devices takes fewer)
   --devices=N                splits the CPU into N devices
@@ -29,10 +30,11 @@ Devices (all that JAX sees are used; config.train.devices takes fewer)
   --coordinator=HOST:PORT --processes=N --process=I
                              N processes train together; auto as coordinator on Slurm, TPU pods and
                              Kubernetes (extra k8s). Each reads the data under the same path; the first writes
+  --heartbeat=60             seconds after which a process that is not heard of is lost, and all others end
 
 Exit codes
   0 done · 2 config or usage · 3 data · 4 diverged · 5 checkpoint unusable · 6 out of memory
-  7 workdir in use · 75 stopped by a signal and saved · 1 anything else: see error.log in the workdir
+  7 workdir in use · 75 stopped and saved · 1 anything else: see error.log in the workdir
 """
 
 from collections.abc import Mapping

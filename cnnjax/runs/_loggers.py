@@ -1,7 +1,5 @@
-"""Where a report goes: a file of lines, TensorBoard, wandb, the terminal. Each may fail; `report` deals with that."""
+"""Where a report goes beside its lines: TensorBoard, wandb, the terminal. Each may fail; `report` deals with that."""
 
-import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -13,69 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax import _versions
-from cnnjax.runs.lines import parsed
-from cnnjax.runs.workdir import read_json, write_json
+from cnnjax.refusals import plain
+from cnnjax.runs.json_files import read_json
+from cnnjax.runs.workdir import write_json
 
 _FLUSH = 5.0  # seconds between two flushes of the events, each of which waits for the disk
-
-
-class Lines:
-    """`metrics.jsonl`: whole lines only. What could not be written waits in memory for the next line."""
-
-    name = "metrics.jsonl"
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._file = -1
-        self._good = 0  # bytes of whole lines
-        self._waiting = b""
-        self._bytes()
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        self._waiting += json.dumps(line, allow_nan=False).encode() + b"\n"
-        self._open(os.O_CREAT)
-        os.ftruncate(self._file, self._good)  # of what a full disk took only half
-        rest = self._waiting
-        while rest:
-            rest = rest[os.pwrite(self._file, rest, self._good + len(self._waiting) - len(rest)) :]
-        self._good += len(self._waiting)
-        self._waiting = b""
-
-    def read(self) -> list[dict[str, Any]]:
-        """Every whole line, those that wait included; what a kill or a fault left torn is left out."""
-        return parsed(self._bytes())
-
-    def cut(self, step: int) -> None:
-        """Drops the lines from the first one on that is after `step`; in place, so it works on a full disk."""
-        text, end = self._bytes(), 0
-        for line in text.splitlines(keepends=True):
-            if any(each["step"] > step for each in parsed(line)) or not line.endswith(b"\n"):
-                break
-            end += len(line)
-        self._waiting = text[self._good : end]
-        if end < self._good or self._file < 0:
-            with contextlib.suppress(FileNotFoundError):
-                self._open(0)
-                self._good = min(end, self._good)
-                os.ftruncate(self._file, self._good)
-
-    def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def _open(self, create: int) -> None:
-        if self._file < 0:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | create, 0o644)
-
-    def _bytes(self) -> bytes:
-        try:
-            text = self._path.read_bytes()
-        except FileNotFoundError:
-            text = b""
-        if self._file < 0:
-            self._good = text.rfind(b"\n") + 1
-        return text[: self._good] + self._waiting
 
 
 class TensorBoard:
@@ -178,7 +118,7 @@ class Wandb:
         path = self._workdir / "wandb.json"
         if not path.exists():
             write_json(path, {"id": secrets.token_hex(4)})
-        return read_json(path)["id"]
+        return read_json(path, {"id": str})["id"]
 
     def truncate(self, step: int) -> None:
         """Nothing: later values of a step replace earlier ones in the picture."""
@@ -203,7 +143,7 @@ class Terminal:
         if self._width and stream.isatty():
             stream.write("\r\x1b[K")
         self._width = 0
-        stream.write(text + "\n")
+        stream.write(plain(text) + "\n")
         stream.flush()
 
     def live(self, text: str, *, stays: bool = True) -> None:
@@ -213,7 +153,7 @@ class Terminal:
             if stays:
                 self.say(text)
             return
-        text = text[: shutil.get_terminal_size().columns - 1]
+        text = plain(text)[: shutil.get_terminal_size().columns - 1]
         stream.write(f"\r\x1b[K{text}")
         stream.flush()
         self._width = len(text)

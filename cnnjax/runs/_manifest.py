@@ -2,10 +2,11 @@
 
 import errno
 import json
-import os
 import zlib
 from pathlib import Path
 from typing import Any
+
+from cnnjax.runs._disk import sync_tree
 
 _MANIFEST = "manifest.json"
 
@@ -15,22 +16,26 @@ class Damaged(Exception):
 
 
 def seal(directory: Path, head: dict[str, Any]) -> None:
-    """Writes the manifest: `head`, every file below `directory` with its size and checksum, and its own checksum."""
+    """Writes the manifest: `head`, every file below `directory` with its size and checksum, and its own checksum.
+
+    When it returns, all of it is on the disk: what writes the arrays leaves its small files to the kernel.
+    """
     names = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
     manifest = {**head, "files": {name: _print(directory / name) for name in names}}
     manifest["crc32"] = _crc(manifest)
     with open(directory / _MANIFEST, "w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    sync_tree(directory)
 
 
 def manifest_of(directory: Path) -> dict[str, Any]:
     """The manifest of a directory; Damaged if it is not the one that was written."""
     try:
         manifest = json.loads((directory / _MANIFEST).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise Damaged(f"{_MANIFEST} is missing") from None
+    except IsADirectoryError:
+        raise Damaged(f"{_MANIFEST} is a directory") from None
     except ValueError:
         manifest = None
     if not isinstance(manifest, dict) or manifest.pop("crc32", None) != _crc(manifest):
@@ -45,6 +50,8 @@ def check_files(directory: Path, manifest: dict[str, Any]) -> None:
             found = _print(directory / name)
         except (FileNotFoundError, NotADirectoryError):
             raise Damaged(f"{name} is missing") from None
+        except IsADirectoryError:
+            raise Damaged(f"{name} is a directory") from None
         except OSError as error:
             if error.errno != errno.EIO:
                 raise

@@ -6,16 +6,13 @@ each file, so that a flipped bit is found where orbax alone would return it.
 """
 
 import contextlib
-import dataclasses
-import errno
 import glob
 import logging
 import math
-import os
-import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cnnjax.runs._disk import reason, remove, sync
+from cnnjax.runs._entries import Entry, entries
 from cnnjax.runs._leaves import broadcast, checksums, describe, difference, named, on_host, placed
 from cnnjax.runs._manifest import Damaged, check_files, manifest_of, seal
 
@@ -34,8 +33,7 @@ __all__ = ["CheckpointError", "Checkpoints"]
 
 _FORMAT = 1
 _STATE, _WRITING, _DELETING = "state", ".writing", ".deleting"
-_NONE: Mapping[str, float] = MappingProxyType({})
-_NAME = re.compile(r"(\d+)(?:-(\d+))?")  # a step; saved again, `<step>-1`
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class CheckpointError(ValueError):
@@ -44,25 +42,29 @@ class CheckpointError(ValueError):
     exit_code = 5
 
 
-@dataclasses.dataclass(frozen=True, order=True)
-class _Entry:
-    step: int
-    version: int
-    path: Path = dataclasses.field(compare=False)
-
-
 class Checkpoints:
     """The checkpoints of one workdir: the last `keep`, and the best by `metric` where one is named.
 
-    A context manager; leaving it waits for the save in flight. Where several processes train, process 0 alone reads
-    and writes, restore hands its arrays to the others, and `save` and `restore` are called by all.
+    Each says what run it is of: `record`, as JSON knows it. A context manager; leaving it waits for the save in flight.
+    Where several processes train, process 0 alone reads and writes, restore hands its arrays to the others, and `save`
+    and `restore` are called by all.
     """
 
-    def __init__(self, workdir: str | Path, *, keep: int = 2, metric: str = "", higher: bool = True):
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        keep: int = 2,
+        metric: str = "",
+        higher: bool = True,
+        record: Mapping[str, Any] = _NONE,
+    ):
         if keep < 1:
             raise ValueError(f"checkpoint.keep is {keep}; it must be ≥ 1")
         self._root = Path(workdir).absolute() / "checkpoints"
         self._keep, self._metric, self._higher = keep, metric, higher
+        self._record = dict(record)
+        self.longest = 0.0  # seconds that a save took
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._saving: Future | None = None
         self._failure: CheckpointError | None = None
@@ -80,16 +82,21 @@ class Checkpoints:
             with contextlib.suppress(CheckpointError):
                 self.close()
 
-    def save(self, step: int, tree: Any, metrics: Mapping[str, float] = _NONE, *, wait: bool = False) -> None:
+    def save(
+        self, step: int, tree: Any, metrics: Mapping[str, float] = _NONE, *,
+        log: Mapping[str, int] = _NONE, wait: bool = False,
+    ) -> None:  # fmt: skip
         """Copies `tree` to the host and writes it from a thread; `wait` returns once it is on the disk.
 
+        `log` is the mark of `metrics.jsonl`, which is on the disk before the checkpoint is.
         The arrays may be donated as soon as this returns. A second save waits for the first. A failure is raised by
         the next `poll`, `wait` or `close`, and leaves the checkpoints before it as they were.
         """
         if jax.process_index() == 0:
             self._settle()
-            arrays = on_host(named(tree))
-            self._saving = self._writer.submit(self._write, int(step), arrays, _numbers(metrics))
+            head = {"format": _FORMAT, "step": int(step), "metrics": _numbers(metrics)}
+            head |= {"run": self._record, "log": dict(log)}
+            self._saving = self._writer.submit(self._write, head, on_host(named(tree)))
         if wait:
             self.wait()
 
@@ -118,7 +125,12 @@ class Checkpoints:
         return self._steps()
 
     def _steps(self) -> list[int]:
-        return sorted({entry.step for entry in self._entries()})
+        return sorted({entry.step for entry in entries(self._root)})
+
+    def record(self, step: int) -> dict[str, Any]:
+        """What the checkpoint at a step says of the run that it is of; {} of releases whose checkpoints say nothing."""
+        found = max((entry for entry in entries(self._root) if entry.step == step), default=None)
+        return manifest_of(found.path).get("run", {}) if found else {}
 
     def best(self) -> int:
         """The step with the best `metric` of those kept (the first, where they tie); -1 if none has it."""
@@ -128,7 +140,7 @@ class Checkpoints:
     def _best(self) -> int:
         sign = 1 if self._higher else -1
         scored = []
-        for entry in self._entries():
+        for entry in entries(self._root):
             value = self._metrics_of(entry).get(self._metric, math.nan)
             if not math.isnan(value):
                 scored.append((sign * value, -entry.step))
@@ -158,13 +170,29 @@ class Checkpoints:
         tree = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
         return head["step"], tree, _floats(head["metrics"])
 
+    def log_at(self, step: int) -> dict[str, int]:
+        """The mark of `metrics.jsonl` that the checkpoint at a step keeps; {} where it keeps none."""
+        self._settle()
+        found = max((entry for entry in entries(self._root) if entry.step == step), default=None)
+        with contextlib.suppress(Damaged):  # it is told when it is restored
+            return manifest_of(found.path).get("log", {}) if found else {}
+        return {}
+
     def truncate(self, step: int) -> None:
         """Removes every checkpoint after `step`: the way back from a path that was given up."""
         self._settle()
         if jax.process_index() == 0:
-            for entry in self._entries():
+            for entry in entries(self._root):
                 if entry.step > step:
                     self._remove(entry.path)
+
+    def sweep(self) -> None:
+        """Removes what killed processes left half-written or half-removed; for the one that holds the workdir alone."""
+        if not self._swept and jax.process_index() == 0:
+            for path in self._root.iterdir() if self._root.is_dir() else ():
+                if path.name.endswith((_WRITING, _DELETING)):
+                    remove(path)
+            self._swept = True
 
     # Writing, in the thread.
 
@@ -178,23 +206,29 @@ class Checkpoints:
             elif error is not None:
                 raise error
 
-    def _write(self, step: int, arrays: dict[str, np.ndarray], metrics: dict[str, float | None]) -> None:
-        versions = []
+    def _write(self, head: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        step, versions, began = head["step"], [], time.monotonic()
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            versions = [entry.version for entry in self._entries() if entry.step == step]
+            if not self._root.is_dir():
+                self._root.mkdir(parents=True)
+                sync(self._root.parent)
+            self.sweep()
+            versions = [entry.version for entry in entries(self._root) if entry.step == step]
             path = self._root / (f"{step}-{max(versions) + 1}" if versions else f"{step}")
             beside = path.with_name(path.name + _WRITING)
             beside.mkdir()
             filled = {name: array for name, array in arrays.items() if array.size}  # orbax refuses empty arrays
             with _quiet(), _plain(beside) as directory:
                 _orbax().save(directory / _STATE, args=ocp.args.PyTreeSave(filled))
-            head = {"format": _FORMAT, "step": step, "metrics": metrics, "leaves": checksums(arrays)}
-            seal(beside, head)
+            if (lines := self._root.parent / "metrics.jsonl").exists():
+                sync(lines)
+                sync(lines.parent)
+            seal(beside, {**head, "leaves": checksums(arrays)})
             beside.rename(path)
-            self._metrics[path] = _floats(metrics)
+            sync(self._root)  # before an older one goes: a loss of power must not take both
+            self._metrics[path] = _floats(head["metrics"])
             self._prune()
+            self.longest = max(self.longest, time.monotonic() - began)
         except Exception as error:
             for path in self._root.glob(f"*{_WRITING}"):
                 shutil.rmtree(path, ignore_errors=True)
@@ -202,14 +236,14 @@ class Checkpoints:
             left = self._steps()
             rest = f"the checkpoint at step {left[-1]} is intact" if left else "there is no checkpoint yet"
             raise CheckpointError(
-                f"the checkpoint at step {step} could not be saved in {self._root}: {_reason(error)}; {rest}"
+                f"the checkpoint at step {step} could not be saved in {self._root}: {reason(error)}; {rest}"
             ) from error
 
     def _prune(self) -> None:
-        entries = sorted(self._entries())
-        newest = {entry.step: entry for entry in entries}
+        there = sorted(entries(self._root))
+        newest = {entry.step: entry for entry in there}
         kept = {*sorted(newest)[-self._keep :], self._best()}
-        for entry in entries:
+        for entry in there:
             if entry.step not in kept or newest[entry.step] != entry:
                 self._remove(entry.path)
 
@@ -217,29 +251,12 @@ class Checkpoints:
         """Renames first, so that a kill in the middle leaves no half of a checkpoint under its name."""
         doomed = path.with_name(path.name + _DELETING)
         path.rename(doomed)
-        shutil.rmtree(doomed)
+        remove(doomed)
         self._metrics.pop(path, None)
-
-    def _sweep(self) -> None:
-        """Removes what killed processes left half-written; only a writer may, for it alone holds the workdir."""
-        if not self._swept:
-            for path in self._root.iterdir():
-                if path.name.endswith((_WRITING, _DELETING)):
-                    shutil.rmtree(path)
-            self._swept = True
 
     # Reading.
 
-    def _entries(self) -> list[_Entry]:
-        found = []
-        if self._root.is_dir():
-            for path in self._root.iterdir():
-                match = _NAME.fullmatch(path.name)
-                if match and path.is_dir():
-                    found.append(_Entry(int(match[1]), int(match[2] or 0), path))
-        return found
-
-    def _metrics_of(self, entry: _Entry) -> Mapping[str, float]:
+    def _metrics_of(self, entry: Entry) -> Mapping[str, float]:
         if entry.path not in self._metrics:
             try:
                 self._metrics[entry.path] = _floats(manifest_of(entry.path)["metrics"])
@@ -249,27 +266,27 @@ class Checkpoints:
 
     def _find(self, like: dict[str, Any], step: int, without: Collection[str]):
         """(step, arrays, metrics) of the checkpoint to restore, or nothing where there never was one."""
-        entries = sorted(self._entries(), reverse=True)
+        tried = sorted(entries(self._root), reverse=True)
         if step >= 0:
-            entries = [entry for entry in entries if entry.step == step]
-            if not entries:
+            tried = [entry for entry in tried if entry.step == step]
+            if not tried:
                 held = ", ".join(map(str, self._steps())) or "none"
                 raise CheckpointError(f"there is no checkpoint at step {step} in {self._root}; it holds {held}")
-        for entry in entries:
+        for entry in tried:
             try:
                 manifest = manifest_of(entry.path)
                 self._check_fit(manifest, like, entry, without)
                 newer = {name: leaf for name, leaf in like.items() if _is_newer(name, manifest)}
                 return entry.step, self._arrays(entry, manifest) | on_host(newer), manifest["metrics"]
             except Damaged as damage:
-                if entry.path.is_dir():
+                if entry.path.exists():
                     self._set_aside(entry, str(damage))
                     continue
             except CheckpointError:
                 raise
             except Exception as error:  # every byte is as it was written: nothing is wrong with the checkpoint
-                if entry.path.is_dir():
-                    raise CheckpointError(f"{entry.path} can't be read: {_reason(error)}") from error
+                if entry.path.exists():
+                    raise CheckpointError(f"{entry.path} can't be read: {reason(error)}") from error
             return self._find(like, step, without)  # the process that trains has replaced it meanwhile
         damaged = sorted(path.name for path in self._root.glob("*.damaged*"))
         if step >= 0 or damaged:
@@ -280,11 +297,16 @@ class Checkpoints:
             )
         return None
 
-    def _check_fit(self, manifest: dict, like: dict[str, Any], entry: _Entry, without: Collection[str]) -> None:
+    def _check_fit(self, manifest: dict, like: dict[str, Any], entry: Entry, without: Collection[str]) -> None:
         if manifest["format"] > _FORMAT:
             raise CheckpointError(
                 f"{entry.path} was written by a newer cnnjax (format {manifest['format']}, this one reads up to "
                 f"{_FORMAT}); update cnnjax to restore it"
+            )
+        if manifest["step"] != entry.step:  # nothing is lost, so it is not set aside
+            raise CheckpointError(
+                f"{entry.path} holds the state of step {manifest['step']}: it was renamed, or is a copy\n"
+                f"rename it to {manifest['step']}, or move it out of {entry.path.parent}"
             )
         leaves = {name: leaf for name, leaf in manifest["leaves"].items() if name.partition("/")[0] not in without}
         saved = {name: (tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in leaves.items()}
@@ -296,7 +318,7 @@ class Checkpoints:
                 "restore it with the config it was trained with, or train in another workdir"
             )
 
-    def _arrays(self, entry: _Entry, manifest: dict) -> dict[str, np.ndarray]:
+    def _arrays(self, entry: Entry, manifest: dict) -> dict[str, np.ndarray]:
         leaves = manifest["leaves"]
         arrays = {name: np.zeros(leaf["shape"], jnp.dtype(leaf["dtype"])) for name, leaf in leaves.items()}
         filled = {name: 0 for name, array in arrays.items() if array.size}
@@ -311,7 +333,7 @@ class Checkpoints:
                 raise Damaged(f"{name} does not match its checksum")
         return arrays
 
-    def _set_aside(self, entry: _Entry, reason: str) -> None:
+    def _set_aside(self, entry: Entry, damage: str) -> None:
         name, count = entry.path.with_name(f"{entry.path.name}.damaged"), 1
         while name.exists():
             count += 1
@@ -320,8 +342,8 @@ class Checkpoints:
             entry.path.rename(name)
             where = f"set aside as {name.name}"
         except OSError as error:
-            where = f"left where it is ({_reason(error)})"
-        print(f"the checkpoint at step {entry.step} is damaged: {reason}; {where}", file=sys.stderr, flush=True)
+            where = f"left where it is ({reason(error)})"
+        print(f"the checkpoint at step {entry.step} is damaged: {damage}; {where}", file=sys.stderr, flush=True)
 
 
 def _orbax() -> ocp.Checkpointer:
@@ -342,18 +364,6 @@ def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
 
 def _floats(metrics: Mapping[str, float | None]) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in metrics.items()}
-
-
-def _reason(error: BaseException) -> str:
-    """The operating system's words, where they are anywhere in the error; else its first line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error) or type(error).__name__
-    for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO):
-        words = os.strerror(code)
-        if words in text:
-            return words
-    return text.splitlines()[0][:200]
 
 
 @contextlib.contextmanager

@@ -1,29 +1,69 @@
 """The one reader of `metrics.jsonl`, of runs that are finished, broken off, or being written. Needs no jax."""
 
-import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RESERVED", "curves_of", "is_number", "lines_of", "more_is_better", "parsed", "series_of", "split_of"]
+from cnnjax.runs._sealed import line_of, read_log
+from cnnjax.runs.json_files import read_status
+
+__all__ = [
+    "COUNTS",
+    "RESERVED",
+    "counted",
+    "curves_of",
+    "faults_of",
+    "is_number",
+    "lines_of",
+    "more_is_better",
+    "newest_lines",
+    "series_of",
+    "split_of",
+]
+
+COUNTS = ("measured", "examples")
+"""Of how many examples the metrics are, and how many there were, where some could not be read."""
 
 RESERVED = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
 """The words of a line that are no metrics."""
 
 
-def lines_of(workdir: str | Path, *, last: int = 0) -> list[dict[str, Any]]:
-    """The whole lines of a run in the order of writing, or the `last` few; what is torn is left out."""
+def counted(metrics: Mapping[str, Any]) -> str:
+    """How many of how many examples metrics are of, in words; "" where they are of all."""
+    return "measured {} of {}".format(*(metrics[name] for name in COUNTS)) if COUNTS[0] in metrics else ""
+
+
+def lines_of(workdir: str | Path) -> list[dict[str, Any]]:
+    """The whole lines of a run in the order of writing; `faults_of` says what else there is."""
     try:
         text = (Path(workdir) / "metrics.jsonl").read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return []
-    return parsed(text, last=last)
+    return [dict(entry.line) for entry in read_log(text).entries]
 
 
-def parsed(text: bytes, *, last: int = 0) -> list[dict[str, Any]]:
-    """The lines of a text, of its `last` few if so many are asked for, that are lines of a run."""
-    return [line for line in map(_line, text.splitlines()[-last:]) if line]
+def newest_lines(workdir: str | Path, count: int) -> list[dict[str, Any]]:
+    """The last few lines of a run that is being written."""
+    try:
+        text = (Path(workdir) / "metrics.jsonl").read_bytes()
+    except OSError:
+        return []
+    return [line for line in map(line_of, text.splitlines()[-count:]) if line]
+
+
+def faults_of(workdir: str | Path) -> list[str]:
+    """What is wrong with the `metrics.jsonl` and the `status.json` of a run, in words; [] where nothing is."""
+    status, path = read_status(workdir), Path(workdir) / "metrics.jsonl"
+    found = [f"{Path(workdir) / 'status.json'} is unreadable"] if status.get("status") == "unreadable" else []
+    least = status.get("lines", 0) if status.get("status") in ("complete", "pruned") else 0
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        text = b""
+    except OSError as error:
+        return [*found, f"{path} can't be read: {error.strerror}"]
+    return [*found, *(f"{path}: {fault}" for fault in read_log(text, least=least).faults)]
 
 
 def split_of(line: Mapping[str, Any]) -> str:
@@ -59,14 +99,5 @@ def more_is_better(metric: str, told: Mapping[str, bool]) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a number, and finite."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _line(text: bytes) -> dict[str, Any]:
-    """A line; {} where the text is none."""
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return {}
-    whole = isinstance(content, dict) and isinstance(content.get("step"), int) and "kind" in content
-    return content if whole else {}
+    kind = isinstance(value, int | float) and not isinstance(value, bool)
+    return kind and abs(value) <= sys.float_info.max  # also where a whole number is beyond all floats

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import subprocess
@@ -18,31 +19,35 @@ from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.fields import Facts
 from cnnjax.refusals import on_disk
-from cnnjax.runs.processes import by_first
-from cnnjax.runs.workdir import read_json, write_json
+from cnnjax.runs._changes import Changes, changes, flat, in_words, of_config, of_data, told
+from cnnjax.runs._entries import entries, records
+from cnnjax.runs.json_files import read_json
+from cnnjax.runs.processes import by_first, check_alike
+from cnnjax.runs.workdir import write_json
 
 __all__ = [
+    "OtherData",
     "check_same_run",
+    "changed_since",
+    "check_same_start",
     "facts_from_json",
     "facts_to_json",
     "origin_of",
     "record_facts",
+    "record_of",
     "recorded",
     "recorded_facts",
     "result_changes",
 ]
 
-_HARMLESS = (
-    "report.",
-    "checkpoint.",
-    "eval.",
-    "data.workers",
-    "data.resident",
-    "data.root",
-    "train.devices",
-    "train.parallel",
-)
+_OF_A_HOST = ("data.root", "data.workers")  # may differ between processes that train together
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy")
+
+
+class OtherData(ValueError):
+    """The data of a run are not those that it was begun with."""
+
+    exit_code = 3
 
 
 def recorded(workdir: str | Path) -> dict:
@@ -56,12 +61,14 @@ def recorded(workdir: str | Path) -> dict:
             shown = ", ".join(points[:3]) + ", …" * (len(points) > 3)
             hint = f"; it is a sweep, whose points are runs: {shown or 'none yet'}"
             hint += f"\nall of them in a table: sweep --workdir={workdir} --table"
+        elif entries(path.parent / "checkpoints"):
+            hint = ", but checkpoints; train again with its config, which is compared with theirs and written anew"
         raise ConfigError(f"{workdir} holds no run (no config.json){hint}")
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        return read_json(path, {"config": dict})
+    except ConfigError as error:
         raise ConfigError(
-            f"{path} is not JSON any more (line {error.lineno}); restore it or start in another workdir"
+            f"{error}, or delete it and train again with its config, which is compared with what the checkpoints say"
         ) from None
 
 
@@ -71,63 +78,119 @@ def origin_of(workdir: str | Path) -> dict[str, str]:
     return {name: story[name] for name in ("cnnjax", "commit") if name in story}
 
 
-def check_same_run(workdir: str | Path, config: Mapping, *, allow_changes: bool = False) -> str:
-    """Writes the config into a new workdir, or compares it with the one there; what has changed comes out as a line.
+def check_same_start(config: Mapping) -> None:
+    """Refuses, in all, processes that train together with another config, commit or versions, before any step."""
+    if jax.process_count() > 1:
+        options = flat(json.loads(sections.to_json(config)))
+        told = {key: value for key, value in options.items() if key not in _OF_A_HOST}
+        check_alike({**told, "commit": _commit(), "cnnjax": cnnjax.__version__, **_versions()})
 
-    Changes that can't touch the result (cadences, loggers, devices) are allowed and recorded, others refused. A run
-    that has saved nothing yet is begun anew. Of several processes the first does this for all.
+
+def record_of(config: Mapping, identity: Mapping) -> dict[str, Any]:
+    """What each checkpoint, and `config.json`, says of the run: config, data, release, commit, versions, devices.
+
+    `identity` tells its data from others (`Source.identity`).
     """
-    return by_first(lambda: _compared(workdir, config, allow_changes))
+    return {"config": json.loads(sections.to_json(config)), "dataset": dict(identity), **_origin()}
 
 
-def _compared(workdir: str | Path, config: Mapping, allow_changes: bool) -> str:
-    path = Path(workdir) / "config.json"
-    story = {"config": json.loads(sections.to_json(config)), **_origin()}
-    if not path.exists() or not any(Path(workdir, "checkpoints").glob("[0-9]*")):
+def check_same_run(workdir: str | Path, record: Mapping, *, allow_changes: bool = False) -> str:
+    """Writes the record of a run into a new workdir, or compares it with those there; what has changed is a line.
+
+    Compared are `config.json` and every checkpoint. Changes that cannot touch the result are allowed and recorded,
+    others refused. A run that has saved nothing yet is begun anew. Of several processes the first does this for all.
+    """
+    return by_first(lambda: _compared(Path(workdir), record, allow_changes))
+
+
+def _compared(workdir: Path, record: Mapping, allow_changes: bool) -> str:
+    path, root = workdir / "config.json", workdir / "checkpoints"
+    story = {**record, "command": sys.argv}
+    if not entries(root) and not any(root.glob("[0-9]*.damaged*")):
         write_json(path, story)
         return ""
-    before = recorded(workdir)
-    old, new = _flat(before["config"]), _flat(story["config"])
-    # an option that the release of that run did not know is not a change
-    changed = [key for key in new if key in old and old[key] != new[key]]
-    words = result_changes(before["config"], story["config"])
-    if words and not allow_changes:
+    saved, gone = records(root), not path.exists()
+    known = _known(workdir, saved)
+    past = known.get("before", [])
+    changed = changes(known, record)
+    for step in saved:
+        for name, (old, new) in changes(saved[step], record).items():
+            if not any(name in each and each[name] == old for each in past):  # else it was told when it came
+                changed.setdefault(name, (old, new))
+    if not allow_changes:
+        _refuse(workdir, changed, record["config"])
+    if changed or gone or "dataset" not in known:
+        past = [*past, {name: old for name, (old, _) in changed.items()}] if changed else past
+        write_json(path, {**story, **({"before": past} if past else {})})
+    words = [f"{name} changed: {told(name, *pair)}" for name, pair in changed.items()]
+    if gone:
+        by = f", after what the checkpoint at step {max(saved)} says" if known else ""
+        words.insert(0, f"config.json was gone; it is written anew{by}")
+    return "; ".join(words)
+
+
+def _known(workdir: Path, saved: Mapping[int, Mapping]) -> dict[str, Any]:
+    """What the workdir says of its run: `config.json`, or where that is gone the newest checkpoint."""
+    known = recorded(workdir) if (workdir / "config.json").exists() else dict(saved[max(saved)] if saved else {})
+    if "dataset" not in known and (facts := recorded_facts(workdir)):  # of an older release
+        known["dataset"] = {"counts": dict(facts[0].counts), "names": list(facts[0].names)}
+    return known
+
+
+def _refuse(workdir: Path, changed: Changes, config: Mapping) -> None:
+    """Refuses changes of the config or the data that touch the result."""
+    if words := in_words(of_config(changed, config)):
         raise ConfigError(
             f"{workdir} holds a run with another config: {words}\n"
             "use another --workdir, the old values, or --allow_changes to go on from its last checkpoint"
         )
-    if changed:
-        story["before"] = [*before.get("before", []), {key: old[key] for key in changed}]
-        write_json(path, story)
-    return "; ".join(f"{key} changed: {old[key]} → {new[key]}" for key in changed)
+    if words := in_words({name: pair for name, pair in changed.items() if of_data(name)}):
+        raise OtherData(
+            f"{workdir} holds a run on other data than are there now: {words}\n"
+            "bring them back as they were, use another --workdir, or --allow_changes to go on with these"
+        )
 
 
-def record_facts(workdir: str | Path, facts: Facts, *, selects: bool) -> str:
-    """Writes what is known of the data into `facts.json`; what has changed since it stood there comes out as a line.
+def changed_since(workdir: str | Path, record: Mapping, config: Mapping) -> Changes:
+    """What of a config touches the result and is new since a checkpoint with this record was saved: (old, new) by path.
 
-    With it a run is all that a network needs to be asked, without its data. `selects` says whether anything may be
-    selected by the eval split.
+    Older releases noted none, and put no changed number into a state: what they saved has the run's first ones.
     """
-    if jax.process_index():
-        return ""
+    now = json.loads(sections.to_json(config))
+    saved = record.get("config", {})
+    if not saved:
+        story = recorded(workdir)
+        saved = flat(story["config"])
+        for earlier in reversed(story.get("before", [])):
+            saved |= earlier
+    return of_config(changes({"config": saved}, {"config": now}), now)
+
+
+def record_facts(workdir: str | Path, facts: Facts, *, selects: bool) -> None:
+    """Writes what is known of the data into `facts.json`: with it a run needs no data to be asked.
+
+    `selects` says whether anything may be selected by the eval split.
+    """
     path, new = Path(workdir) / "facts.json", {"facts": facts_to_json(facts), "selects": selects}
-    old = read_json(path) if path.exists() else new
-    if old != new or not path.exists():
-        write_json(path, new)
-    words = ("input", "fields", "counts", "names", "extra")  # means may differ by rounding
-    changed = [word for word in words if old["facts"][word] != new["facts"][word]]
-    return f"the data have changed in their {', '.join(changed)}" if changed else ""
+    if jax.process_index() == 0:
+        try:
+            known = read_json(path)
+        except (OSError, ValueError):  # there is none yet, or none any more
+            known = None
+        if known != new:
+            write_json(path, new)
 
 
 def recorded_facts(workdir: str | Path) -> tuple[Facts, bool] | None:
     """(facts, selects) of `facts.json`; None where the release that trained the run did not write it."""
     try:
-        known = read_json(Path(workdir) / "facts.json")
+        known = read_json(Path(workdir) / "facts.json", {"facts": dict, "selects": bool})
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{workdir}/facts.json is not JSON any more (line {error.lineno}); restore it") from None
-    return facts_from_json(known["facts"]), known["selects"]
+    try:
+        return facts_from_json(known["facts"]), known["selects"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{workdir}/facts.json holds no facts as they were written; restore it from a copy") from None
 
 
 def facts_to_json(facts: Facts) -> dict[str, Any]:
@@ -149,21 +212,7 @@ def facts_from_json(known: Mapping[str, Any]) -> Facts:
 
 def result_changes(old: Mapping, new: Mapping) -> str:
     """The changes from one config to another that touch a run's result, in words; "" where there are none."""
-    old, new = _flat(old), _flat(new)
-    by_eval = new.get("train.patience") or "schedule.patience" in new  # then it matters when and how one looks
-    harmless = tuple(path for path in _HARMLESS if not (by_eval and path == "eval."))
-    metric = {"checkpoint.metric"} if by_eval else set()
-    changed = [key for key in new if key in old and old[key] != new[key]]
-    harmful = [key for key in changed if key in metric or not key.startswith(harmless)]
-    words = "; ".join(f"{key}: {old[key]} → {new[key]}" for key in harmful[:4])
-    return words + (f" and {len(harmful) - 4} more" if len(harmful) > 4 else "")
-
-
-def _flat(tree: Mapping, prefix: str = "") -> dict:
-    leaves = {}
-    for key, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return leaves
+    return in_words(of_config(changes({"config": old}, {"config": new}), new))
 
 
 def _origin() -> dict:
@@ -189,6 +238,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+@functools.cache
 def _commit() -> str:
     """The commit that the package runs from, with a + where files differ from it; "" outside a checkout."""
     try:

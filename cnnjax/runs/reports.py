@@ -18,12 +18,15 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from cnnjax.runs._loggers import Lines, TensorBoard, Terminal, Wandb
+from cnnjax.refusals import plain
+from cnnjax.runs._loggers import TensorBoard, Terminal, Wandb
+from cnnjax.runs._metrics_file import Lines
+from cnnjax.runs._sealed import LOST
 from cnnjax.runs.curves import draw_curves
-from cnnjax.runs.lines import RESERVED, split_of
+from cnnjax.runs.lines import RESERVED, counted, split_of
 from cnnjax.runs.pictures import draw_tables
 from cnnjax.runs.tables import readable, tabulate
-from cnnjax.runs.workdir import write_file
+from cnnjax.runs.workdir import WorkdirLocked, write_file
 
 __all__ = ["Report"]
 
@@ -54,7 +57,7 @@ class Report:
         self._workdir, self._total, self._metric = Path(workdir), total_steps, metric
         self._active = jax.process_index() == 0
         self._quiet = quiet or not self._active
-        self._lines = Lines(self._workdir / "metrics.jsonl" if self._active else Path(os.devnull))
+        self._lines = Lines(self._workdir / "metrics.jsonl" if self._active else Path(os.devnull), _warn)
         self._terminal = Terminal()
         self._others: list[Any] = []
         if self._active and tensorboard:
@@ -72,15 +75,25 @@ class Report:
     def __exit__(self, kind, error, trace):
         self.close()
 
-    def truncate(self, step: int) -> None:
-        """Drops the lines after `step`: on resuming and on rolling back, these steps come again."""
+    def truncate(self, step: int, mark: Mapping[str, int] = _NONE, *, known: int = 0) -> None:
+        """Drops the lines after `step`: on resuming and on rolling back, these steps come again.
+
+        What is lost of those up to the `mark` that a checkpoint keeps is said, and becomes an event. `known` is how
+        many there were at that step, where another file says so.
+        """
         if not self._active:
             return
-        self._guard(self._lines, lambda: self._lines.cut(step))
+        lost = self._guard(self._lines, lambda: self._lines.cut(step, mark, known=known))
         self._written = {_identity(line) for line in self._lines.read()}
         for logger in list(self._others):
             self._guard(logger, lambda logger=logger: logger.truncate(step))
         self._progress.back_to(step)
+        if lost:
+            self.event(step, LOST, lost)
+
+    def mark(self) -> dict[str, int]:
+        """What a checkpoint is to keep of the lines so far: their number, bytes and checksum."""
+        return (self._active and self._guard(self._lines, self._lines.mark)) or {}
 
     def start(self, step: int) -> None:
         """Notes that the steps from `step` on begin now; the clock of the time left starts."""
@@ -115,12 +128,14 @@ class Report:
     def eval(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
         """Reports the metrics of a whole split."""
         self._put({"step": step, "kind": "eval", "split": split}, metrics, {})
-        shown = "  ".join(f"{name} {readable(metrics[name])}" for name in self._shown(metrics))
+        words = [f"{name} {readable(metrics[name])}" for name in self._shown(metrics)]
+        shown = "  ".join(filter(None, [*words, counted(metrics)]))
         self._show("say", f"{split:<4} {step:>{len(str(self._total))}}/{self._total}  {shown}")
 
     def tables(self, split: str, tables: Mapping[str, np.ndarray]) -> None:
         """Writes the arrays of a split to `tables-<split>.npz`, whole or not at all, in place of those of before."""
         if self._active and tables:
+            self.mark()  # a workdir that was moved away is made anew
             self._guard(_Tables, lambda: _write(tables, self._workdir / f"tables-{split}.npz"))
 
     def picture(self, step: int, name: str, figure: Any) -> None:
@@ -209,13 +224,14 @@ class Report:
             return None
         try:
             return act()
+        except WorkdirLocked:
+            raise
         except Exception as error:
             if logger.name not in self._failed:
                 self._failed.add(logger.name)
                 reason = (getattr(error, "strerror", "") or str(error) or type(error).__name__).splitlines()[0]
                 later = "its lines wait in memory" if logger is self._lines else "training goes on without it"
-                with contextlib.suppress(OSError, ValueError):
-                    print(f"report: {logger.name} failed ({reason}); {later}", file=sys.stderr, flush=True)
+                _warn(f"report: {logger.name} failed ({reason}); {later}")
                 if logger is self._terminal:
                     _forsake_output()
                 elif logger is not self._lines:
@@ -308,6 +324,11 @@ class _Progress:
 
     def _training(self) -> float:
         return max(0.0, time.monotonic() - self._start - self._apart)
+
+
+def _warn(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(plain(text), file=sys.stderr, flush=True)
 
 
 def _write(tables: Mapping[str, np.ndarray], path: Path) -> None:

@@ -3,9 +3,7 @@
 Rows are told apart by what differs between them alone. Needs no jax.
 """
 
-import csv
 import dataclasses
-import io
 import math
 import re
 import statistics
@@ -13,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnjax.runs.lines import is_number
-from cnnjax.runs.tables import aligned
+from cnnjax.runs.tables import aligned, as_csv
 
 __all__ = [
     "FORMATS",
@@ -106,15 +104,13 @@ class Summary:
     def as_csv(self) -> str:
         """The table with whole paths and numbers, mean and deviation in columns of their own."""
         names = [word for name in self.metrics for word in (name, f"{name} deviation")]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*self.paths, *names, "n"])
+        rows = []
         for row in self.rows:
             found = [row.metrics.get(name) for name in self.metrics]
             numbers = [n for value in found for n in ((value.mean, value.deviation) if value else ("", ""))]
             numbers = ["" if number != number else number for number in numbers]
-            writer.writerow([*(row.options.get(path, "") for path in self.paths), *numbers, row.count])
-        return text.getvalue()
+            rows.append([*(row.options.get(path, "") for path in self.paths), *numbers, row.count])
+        return as_csv([*self.paths, *names, "n"], rows)
 
 
 FORMATS = {"csv": "as_csv", "markdown": "as_markdown", "latex": "as_latex"}

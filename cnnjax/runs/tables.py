@@ -1,11 +1,15 @@
 """Numbers as text, and arrays apart from them."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["aligned", "numbers_and_tables", "readable", "tabulate"]
+from cnnjax.refusals import plain
+
+__all__ = ["aligned", "as_csv", "numbers_and_tables", "readable", "tabulate"]
 
 
 def numbers_and_tables(found: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
@@ -37,9 +41,29 @@ def tabulate(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return aligned(["", *columns], list(rest), left=1)
 
 
+def as_csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as CSV; a text that a spreadsheet would take for a formula has an apostrophe before it, numbers stay."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([[_no_formula(cell) for cell in row] for row in (head, *rows)])
+    return text.getvalue()
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    cell = plain(cell)
+    if not cell.startswith(("=", "+", "-", "@", "\t")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
     """Cells in columns as wide as their texts, the first `left` flush left, the others right."""
-    cells = [head, *rows]
+    cells = [[plain(cell).replace("\n", "\\n") for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     pads = [str.ljust if number < left else str.rjust for number in range(len(head))]
     lines = ("  ".join(p(cell, w) for p, cell, w in zip(pads, line, widths, strict=True)) for line in cells)

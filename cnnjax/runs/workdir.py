@@ -21,6 +21,8 @@ from typing import Any
 import jax
 
 from cnnjax.refusals import on_disk
+from cnnjax.runs._disk import sync
+from cnnjax.runs.json_files import read_json
 from cnnjax.runs.processes import by_first
 
 __all__ = [
@@ -28,8 +30,6 @@ __all__ = [
     "WorkdirLocked",
     "hold",
     "keeps_errors",
-    "read_json",
-    "read_status",
     "record_error",
     "write_file",
     "write_json",
@@ -80,6 +80,7 @@ def write_file(path: str | Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+        sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)
@@ -89,12 +90,6 @@ def write_file(path: str | Path, content: bytes) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Writes `content` as JSON, whole or not at all; numbers that JSON doesn't know (NaN, infinities) become null."""
     write_file(path, json.dumps(_finite(content), indent=1, allow_nan=False).encode() + b"\n")
-
-
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file."""
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
 
 
 def write_status(workdir: str | Path, status: str, *, step: int = 0, detail: Mapping[str, Any] = _NONE) -> None:
@@ -111,14 +106,6 @@ def write_status(workdir: str | Path, status: str, *, step: int = 0, detail: Map
                 f"status.json can't be written: {error.strerror}; the status is {status} at step {step}",
                 file=sys.stderr,
             )
-
-
-def read_status(workdir: str | Path) -> dict[str, Any]:
-    """The content of `status.json`; empty where no run has written one."""
-    try:
-        return read_json(Path(workdir) / "status.json")
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
 
 
 def keeps_errors(workdir: str | Path) -> bool:

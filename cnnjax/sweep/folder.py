@@ -1,6 +1,5 @@
 """What a sweep's folder says of it: its points in `sweep.json`, how each pack trains in `packs/`."""
 
-import contextlib
 import hashlib
 import json
 import sys
@@ -10,9 +9,12 @@ from pathlib import Path
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.refusals import on_disk
+from cnnjax.runs.json_files import read_json
 from cnnjax.runs.provenance import result_changes
-from cnnjax.runs.workdir import read_json, write_json
+from cnnjax.runs.workdir import write_json
+from cnnjax.sweep.listing import listing
 from cnnjax.sweep.points import Run
+from cnnjax.train.parallel import STRATEGIES
 
 __all__ = ["note_strategy", "points_of", "read_folder", "strategy_of", "write_folder"]
 
@@ -22,8 +24,12 @@ def write_folder(workdir: str | Path, runs: Sequence[Run]) -> None:
     path = on_disk(workdir, "workdir") / "sweep.json"
     points = {run.name: _entry(run) for run in runs}
     before = {"points": [], "command": []}
-    with contextlib.suppress(OSError, ValueError):  # what can't be read is written anew
-        before |= read_json(path)
+    if path.exists():
+        try:
+            before = listing(workdir)
+        except ConfigError as error:
+            words = str(error).rpartition("; ")[0]
+            print(f"{words}; it is written anew, with the points of this call alone", file=sys.stderr)
     earlier = {point["name"]: point for point in before["points"]}
     for name, point in points.items():
         words = result_changes(earlier[name]["config"], point["config"]) if name in earlier else ""
@@ -40,20 +46,7 @@ def write_folder(workdir: str | Path, runs: Sequence[Run]) -> None:
 
 def read_folder(workdir: str | Path) -> list[Run]:
     """The points of a sweep as runs, in their order."""
-    path = on_disk(workdir, "workdir") / "sweep.json"
-    if not path.exists():
-        a_run = "; it holds a run, which train goes on with" if (path.parent / "config.json").exists() else ""
-        raise ConfigError(
-            f"{workdir} holds no sweep (no sweep.json){a_run}; give the --workdir of one, or --config to begin it"
-        )
-    try:
-        points = read_json(path)["points"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} can't be read ({error}); give --config to write it anew") from None
-    return [
-        Run(p["name"], p["overrides"], sections.from_json(json.dumps(p["config"])), Path(workdir) / p["name"])
-        for p in points
-    ]
+    return [_run(Path(workdir), point) for point in listing(workdir)["points"]]
 
 
 def points_of(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
@@ -65,7 +58,10 @@ def points_of(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
 def strategy_of(workdir: str | Path, runs: Sequence[Run], wanted: str) -> str:
     """The strategy by which these points have trained together, for going on takes the same again; else `wanted`."""
     path = _pack_file(workdir, runs)
-    return read_json(path)["strategy"] if path.exists() else wanted
+    try:
+        return sections.one_of(read_json(path, {"strategy": str})["strategy"], STRATEGIES, path=f"{path}: strategy")
+    except FileNotFoundError:
+        return wanted
 
 
 def note_strategy(workdir: str | Path, runs: Sequence[Run], strategy: str) -> None:
@@ -78,6 +74,14 @@ def note_strategy(workdir: str | Path, runs: Sequence[Run], strategy: str) -> No
 def _pack_file(workdir: str | Path, runs: Sequence[Run]) -> Path:
     names = "\n".join(run.name for run in runs)
     return Path(workdir) / "packs" / f"{hashlib.sha256(names.encode()).hexdigest()[:12]}.json"
+
+
+def _run(workdir: Path, point: dict) -> Run:
+    try:
+        config = sections.from_json(json.dumps(point["config"]))
+    except ConfigError as error:
+        raise ConfigError(f"{workdir}/sweep.json, point {point['name']}: {error}") from None
+    return Run(point["name"], point["overrides"], config, workdir / point["name"])
 
 
 def _entry(run: Run) -> dict:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cnnjax import config as sections
-from cnnjax.runs.lines import lines_of
+from cnnjax.runs.lines import is_number, newest_lines
 from cnnjax.runs.signals import PREEMPTED, Stop
 from cnnjax.runs.workdir import WorkdirLocked
 from cnnjax.sweep._command import NOTICE, bound, run_command
@@ -364,7 +364,8 @@ def _silence(unit: Unit, since: float, patience: float) -> float:
     newest, pauses = 0.0, []
     for run in unit.pack.runs:
         with contextlib.suppress(OSError):
-            at = [line["time"]["at"] for line in lines_of(run.workdir, last=20) if "at" in line.get("time", {})]
+            at = [line.get("time", {}).get("at") for line in newest_lines(run.workdir, 20)]
+            at = [moment for moment in at if is_number(moment)]
             pauses += [b - a for a, b in itertools.pairwise(at) if a >= since]
             newest = max([newest, *(moment for moment in at if moment >= since)])
     # before its first line it starts, reads its data and compiles

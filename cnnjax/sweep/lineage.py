@@ -26,7 +26,7 @@ def lineages(points: Mapping[str, Mapping[str, Any]], lines: Mapping[str, Sequen
         before = dict(paths)
         for name, line in copies:
             numbers = {path: value for path, value in line.items() if path in points[name] and is_number(value)}
-            paths[name] = [*before.get(line["source"], []), (step, numbers)]
+            paths[name] = [*before.get(str(line.get("source")), []), (step, numbers)]
     return {name: path for name, path in paths.items() if len(path) > 1}
 
 

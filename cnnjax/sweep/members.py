@@ -30,9 +30,9 @@ class PackMember(Member):
     def begin(self, fresh: State, step: int) -> State:
         """The state at a step that `reached` allows; the files are cut to fit."""
         self.recorder.checkpoints.truncate(step)
-        self.recorder.report.truncate(step)
+        self.recorder.cut(step)
         if step:
-            return self.recorder.checkpoints.restore(fresh, step)[1]
+            return self.with_changes(step, self.recorder.checkpoints.restore(fresh, step)[1], fresh)
         return with_initial_weights(self.prepared, fresh, self.recorder.report.note)
 
     def reached(self, fresh: State) -> list[int]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
+from cnnjax.runs.json_files import read_status
 from cnnjax.runs.tables import tabulate
-from cnnjax.runs.workdir import read_status
 from cnnjax.sweep.space import names_of
 
 __all__ = ["Pack", "Run", "packs_of", "preview", "resolved"]

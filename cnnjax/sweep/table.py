@@ -1,10 +1,6 @@
 """What came of a sweep, as rows: overrides, how far each point is, the last metrics of every split. Needs no jax."""
 
-import contextlib
-import csv
 import dataclasses
-import io
-import json
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,11 +9,12 @@ from typing import Any
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.refusals import on_disk
-from cnnjax.runs.lines import RESERVED, is_number, lines_of, more_is_better, split_of
+from cnnjax.runs.json_files import read_status
+from cnnjax.runs.lines import RESERVED, faults_of, is_number, lines_of, more_is_better, split_of
 from cnnjax.runs.summaries import Summary, as_latex, as_markdown, deviation_of, summed_up
-from cnnjax.runs.tables import aligned
+from cnnjax.runs.tables import aligned, as_csv
 from cnnjax.sweep.lineage import Lineage, described, lineages
+from cnnjax.sweep.listing import listing
 
 __all__ = ["Table", "table_of"]
 
@@ -29,7 +26,7 @@ class Table:
     """Rows of a sweep, the best first by `metric`; `varied` are the paths that the points override.
 
     Of a population a row has the numbers that its member ended with, in `path` those on the way to them, and `paths`
-    has the same by point: (step, numbers from there on).
+    has the same by point: (step, numbers from there on). `notes` say what is damaged in the files of points.
     """
 
     rows: tuple[Mapping[str, Any], ...]
@@ -37,6 +34,7 @@ class Table:
     metric: str
     higher: bool
     paths: Mapping[str, Lineage] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -61,11 +59,7 @@ class Table:
 
     def as_csv(self) -> str:
         """The table with all its columns as CSV."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows([[row.get(name, "") for name in self.columns] for row in self.rows])
-        return text.getvalue()
+        return as_csv(self.columns, [[row.get(name, "") for name in self.columns] for row in self.rows])
 
     def as_markdown(self) -> str:
         """The table for a README."""
@@ -103,16 +97,10 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
     and whether more of it is better, the runs say; of a loss less is better. Of anything else the most stands first; a
     minus before `sort` puts the least first.
     """
-    path = on_disk(workdir, "workdir") / "sweep.json"
-    if not path.exists():
-        a_run = "; it holds a run, which evaluate measures" if (path.parent / "config.json").exists() else ""
-        raise ConfigError(f"{workdir} holds no sweep (no sweep.json){a_run}; give the --workdir of one")
-    try:
-        points = json.loads(path.read_text())["points"]
-    except (ValueError, KeyError) as error:
-        raise ConfigError(f"{path} can't be read ({error}); give the sweep's --config again to write it anew") from None
+    points = listing(workdir)["points"]
     varied = tuple(dict.fromkeys(name for point in points for name in point["overrides"]))
-    statuses = [_status(Path(workdir) / point["name"]) for point in points]
+    statuses = [read_status(Path(workdir) / point["name"]) for point in points]
+    notes = [fault for point in points for fault in faults_of(Path(workdir) / point["name"])]
     lines = {point["name"]: lines_of(Path(workdir) / point["name"]) for point in points}
     paths = lineages({point["name"]: point["overrides"] for point in points}, lines)
     rows = [
@@ -127,13 +115,7 @@ def table_of(workdir: str | Path, *, sort: str = "", where: Sequence[str] = ()) 
     for condition in where:
         rows = [row for row in rows if _holds(row, condition, known)]
     rows.sort(key=lambda row: _order(row.get(metric), higher))
-    return Table(tuple(rows), varied, metric, higher, paths)
-
-
-def _status(workdir: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((workdir / "status.json").read_text())
-    return {}
+    return Table(tuple(rows), varied, metric, higher, paths, tuple(notes))
 
 
 def _row(point: Mapping, status: Mapping, lines: Sequence[Mapping], path: Lineage) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.runs.provenance import check_same_run, record_facts
+from cnnjax.runs.provenance import check_same_run, record_facts, record_of
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import WorkdirLocked, hold
 from cnnjax.sweep.decisions import LENIENT, Policy
@@ -46,7 +46,7 @@ def train_pack(
     """
     with contextlib.ExitStack() as stack:
         prepared = prepare(sections.change(pack.runs[0].config, {"train.devices": 1}))
-        members = []
+        members, told = [], {}
         for run in pack.runs:
             try:
                 stack.enter_context(hold(run.workdir))
@@ -54,10 +54,14 @@ def train_pack(
                 say(f"{error}; the others go on without it")
                 continue
             if not run.done:
-                check_same_run(run.workdir, run.config)
+                record = record_of(run.config, prepared.source.identity)
+                told.setdefault(check_same_run(run.workdir, record), []).append(run.name)
                 record_facts(run.workdir, prepared.facts, selects=prepared.selects)
             members.append(PackMember(run, prepared, say))
             stack.callback(members[-1].recorder.close)
+        for words, names in told.items():
+            if words:
+                say(f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {words}")
         states, step = _common_states(members, prepared)
         if all(member.idle for member in members):
             return strategy

@@ -1,5 +1,6 @@
 """Tasks that predict where points are."""
 
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -50,8 +51,7 @@ def pose(
     joints = facts.fields["points"][0][0]
     measured = measures(facts, reference)
 
-    def size_of(batch):
-        return batch[facts.input].shape[1:3]
+    size_of = functools.partial(_size, facts.input)
 
     def loss_of(outputs, batch):
         known = seen(batch)
@@ -80,6 +80,11 @@ def pose(
         summarize=measured.summary,
         metric="pck20",
     )
+
+
+def _size(word: str, batch: Mapping) -> tuple[int, int]:
+    """Height and width of the pictures of a batch."""
+    return batch[word].shape[1:3]
 
 
 def _stages(outputs, joints) -> Mapping[str, jax.Array]:

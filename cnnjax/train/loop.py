@@ -7,16 +7,18 @@ are not finite or after an evaluation, stands in `Callbacks`.
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.stream import orders
+from cnnjax.data.stream import orders, patiently
 from cnnjax.runs.checkpoints import CheckpointError
-from cnnjax.runs.processes import by_all
-from cnnjax.runs.provenance import check_same_run, record_facts
+from cnnjax.runs.processes import by_all, by_first, on_lost
+from cnnjax.runs.provenance import check_same_run, check_same_start, record_facts, record_of
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold
 from cnnjax.train.job import PreparedRun, prepare
@@ -25,6 +27,9 @@ from cnnjax.train.state import State
 from cnnjax.train.trained import Trained
 
 __all__ = ["Callbacks", "Diverged", "Preempted", "RollBack", "run", "save_members", "train_members"]
+
+
+_CLOCK = "train.minutes"  # who asks for the end, where no signal does
 
 
 class Preempted(Exception):
@@ -56,16 +61,19 @@ def run(
     it is told before anything compiles.
     """
     sections.validate(config)
+    check_same_start(config)
     with hold(workdir), Stop() as stop:
         prepared = by_all(lambda: prepare(config))
-        changes = check_same_run(workdir, config, allow_changes=allow_changes)
-        data = record_facts(workdir, prepared.facts, selects=prepared.selects)
+        record = record_of(config, prepared.source.identity)
+        changes = check_same_run(workdir, record, allow_changes=allow_changes)
+        record_facts(workdir, prepared.facts, selects=prepared.selects)
         member = Member(prepared, Path(workdir))
+        on_lost(member.recorder.broken_off)
         try:
             if story := describe(prepared, member.workdir):
                 member.note(story)
             pack = PackState(prepared, [member], "turns", shared=True)
-            step = _resume(pack, "; ".join(filter(None, (changes, data))))
+            step = _resume(pack, changes)
             with contextlib.closing(Feed([member], shared=True)) as feed:
                 (metrics,) = train_members(pack, feed, step, stop, RollBack())
             return Trained(prepared.config, Path(workdir), prepared, pack.states[0], metrics)
@@ -81,7 +89,7 @@ def _resume(pack: PackState, changes: str) -> int:
     """Puts a run where its newest usable checkpoint stands, cuts its report to fit, and gives the step."""
     (member,) = pack.members
     step, state = member.newest()
-    member.recorder.report.truncate(step)
+    member.recorder.cut(step)
     if step:
         member.note(f"resumed at step {step} of {pack.plan.steps}")
     if changes:
@@ -120,17 +128,20 @@ def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks:
     two dispatches at most.
     """
     plan = pack.plan
+    pack.clock.start(stop.began)
     for member in pack.active:
         member.recorder.report.start(step)
-    if step and _due(plan, step, plan.evaluate) and not _measured(pack, step):
-        _evaluate(pack, step, callbacks)  # it was stopped between a report and its evaluation
-    finished = _stopped_early(pack, step, [{}] * len(pack.members))
+    metrics: Sequence[Mapping] = [{}] * len(pack.members)
+    if step and _due(plan, step, plan.evaluate) and not _measured(pack, step):  # it was stopped before, or meanwhile
+        metrics = _looked_at(pack, step, stop, callbacks, [False] * len(pack.members))
+    finished = _stopped_early(pack, step, metrics, stop)
     first, before, began = True, None, time.perf_counter()
     while step < plan.steps and pack.active:
-        _stop_if_signalled(pack, step, stop)
+        _heed(pack, step, stop)
         _tell_failed_saves(pack)
         count = min(plan.dispatch, plan.next_stop(step) - step)
-        marker = pack.advance(feed.batches(pack.members, step + pack.skipped, count), count)
+        batches = feed.batches(pack.members, step + pack.skipped, count, _asking(pack, step, stop))
+        marker = pack.advance(batches, count)
         step += count
         if first:
             jax.block_until_ready(marker)
@@ -144,12 +155,12 @@ def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks:
             for member in pack.active:
                 member.recorder.report.live(step)
             continue
-        step = _at_stop(pack, step, began, callbacks, finished)
+        step = _at_stop(pack, step, began, stop, callbacks, finished)
         began = time.perf_counter()
-    return finished + _finish(pack, step, pack.active)
+    return finished + _finish(pack, step, pack.active, stop)
 
 
-def _at_stop(pack: PackState, step: int, began: float, callbacks: Callbacks, finished: list) -> int:
+def _at_stop(pack: PackState, step: int, began: float, stop: Stop, callbacks: Callbacks, finished: list) -> int:
     """What the host does at a cadence, while the clock of the training stands still; the step to go on from.
 
     The last metrics of members that end here go to `finished`.
@@ -168,16 +179,22 @@ def _at_stop(pack: PackState, step: int, began: float, callbacks: Callbacks, fin
                 member.recorder.train(step, state)
     if _due(plan, step, plan.report):
         pack.clear_sums()
-    metrics: Sequence[Mapping] = [{}] * len(pack.members)
+    metrics = _looked_at(pack, step, stop, callbacks, lost)
+    finished += _stopped_early(pack, step, metrics, stop)
+    callbacks.stopped(pack, step)
+    return step
+
+
+def _looked_at(pack: PackState, step: int, stop: Stop, callbacks: Callbacks, lost: Sequence[bool]) -> Sequence[Mapping]:
+    """Evaluates, decides and saves where this is due, but for members that are lost; their metrics come out."""
+    plan, metrics = pack.plan, [{}] * len(pack.members)
     if _due(plan, step, plan.evaluate):
-        metrics = _evaluate(pack, step, callbacks)
+        metrics = _evaluate(pack, step, stop, callbacks)
         if step < plan.steps:
             metrics, lost = callbacks.decided(pack, step, metrics, lost)
     if _due(plan, step, plan.save):
         save_members(pack, step, metrics, lost)
-    finished += _stopped_early(pack, step, metrics)
-    callbacks.stopped(pack, step)
-    return step
+    return metrics
 
 
 def _due(plan, step: int, every: int) -> bool:
@@ -188,11 +205,12 @@ def _measured(pack: PackState, step: int) -> bool:
     return all(member.recorder.report.has(step, member.recorder.measured) for member in pack.active)
 
 
-def _evaluate(pack: PackState, step: int, callbacks: Callbacks) -> list[dict[str, float]]:
+def _evaluate(pack: PackState, step: int, stop: Stop, callbacks: Callbacks) -> list[dict[str, float]]:
     """Every member's numbers on the eval split: of the averages where they are kept, and of the parameters."""
+    results = pack.evaluate(pack.prepared.source.eval, _asking(pack, step, stop))
     metrics = [
         {} if member.idle else member.recorder.evaluated(step, member.recorder.measured, found)
-        for member, found in zip(pack.members, pack.evaluate(pack.prepared.source.eval), strict=True)
+        for member, found in zip(pack.members, results, strict=True)
     ]
     pack.remember(step, metrics)
     callbacks.evaluated(pack, step, metrics)
@@ -206,9 +224,10 @@ def _evaluate(pack: PackState, step: int, callbacks: Callbacks) -> list[dict[str
 def save_members(pack: PackState, step: int, metrics: Sequence[Mapping], left_out: Sequence[bool]) -> None:
     """Saves every member that still moves and is not left out."""
     _tell_failed_saves(pack)
+    pack.clock.saved()
     for member, state, found, out in zip(pack.members, pack.trees(), metrics, left_out, strict=True):
         if not member.idle and not out:
-            member.recorder.checkpoints.save(step, state, found)
+            member.recorder.save(step, state, found)
 
 
 def _tell_failed_saves(pack: PackState) -> None:
@@ -220,26 +239,56 @@ def _tell_failed_saves(pack: PackState) -> None:
             member.note(str(error))
 
 
-def _stop_if_signalled(pack: PackState, step: int, stop: Stop) -> None:
-    """Saves and stops where a signal asked any process for it; several are asked together, at stops alone."""
-    plan = pack.plan
+def _heed(pack: PackState, step: int, stop: Stop) -> None:
+    """Stops where a signal asked any process for it, or the clock; saves in between where that is due.
+
+    Several processes are asked together, at stops alone.
+    """
+    plan, clock = pack.plan, pack.clock
     if jax.process_count() > 1 and step != plan.next_stop(step - 1):
         return
-    if not stop.anywhere():
-        return
-    left_out = [  # what is saved, and what is frozen: its last checkpoint is the one to go back to
-        not member.idle and (int(state.streak) >= plan.nonfinite or step in member.recorder.checkpoints.steps())
+    if clock.is_up(max((member.recorder.checkpoints.longest for member in pack.active), default=0.0)):
+        stop.wanted, stop.name = True, _CLOCK
+    _stop_if_signalled(pack, step, stop)
+    if clock.saves and by_first(clock.save_is_due):
+        save_members(pack, step, [{}] * len(pack.members), _saved_or_frozen(pack, step))
+
+
+def _stop_if_signalled(pack: PackState, step: int, stop: Stop) -> None:
+    """Stops where any process is asked to."""
+    if stop.anywhere():
+        _stop(pack, step, stop)
+
+
+def _saved_or_frozen(pack: PackState, step: int) -> list[bool]:
+    """Which members there is no use in saving; of one that is frozen, the last checkpoint is the one to go back to."""
+    return [
+        not member.idle and (int(state.streak) >= pack.plan.nonfinite or step in member.recorder.checkpoints.steps())
         for member, state in zip(pack.members, pack.light(), strict=True)
     ]
-    save_members(pack, step, [{}] * len(pack.members), left_out)
+
+
+def _stop(pack: PackState, step: int, stop: Stop) -> NoReturn:
+    """Saves what is to be saved, and ends."""
+    save_members(pack, step, [{}] * len(pack.members), _saved_or_frozen(pack, step))
+    steps = pack.plan.steps
     for member in pack.active:
         member.recorder.checkpoints.wait()
-        member.recorder.status("interrupted", step, {"steps": plan.steps})
+        member.recorder.status("interrupted", step, {"steps": steps})
     saved = "the state is saved" if len(pack.members) == 1 else "all members are saved"
-    raise Preempted(f"stopped by a signal at step {step} of {plan.steps}; {saved}")
+    by = f"its {pack.clock.minutes:g} minutes (train.minutes)" if stop.name == _CLOCK else "a signal"
+    raise Preempted(f"stopped by {by} at step {step} of {steps}; {saved}")
 
 
-def _stopped_early(pack: PackState, step: int, metrics: Sequence[Mapping]) -> list[Mapping]:
+def _asking(pack: PackState, step: int, stop: Stop) -> Callable[[], None]:
+    """What is called while data are waited for and between batches of an evaluation: it heeds a signal.
+
+    Of several processes none may stop alone: they do so together at the next stop.
+    """
+    return patiently if jax.process_count() > 1 else partial(_stop_if_signalled, pack, step, stop)
+
+
+def _stopped_early(pack: PackState, step: int, metrics: Sequence[Mapping], stop: Stop) -> list[Mapping]:
     """Ends the members whose patience is at its end before the last step; their last metrics come out."""
     if step >= pack.plan.steps or not any(member.recorder.watch.patience for member in pack.active):
         return []
@@ -253,19 +302,19 @@ def _stopped_early(pack: PackState, step: int, metrics: Sequence[Mapping]) -> li
             member.note(f"stopped at step {step}: {watch.patience} evaluations without a better {watch.metric}")
     saved = [m not in ended or step in m.recorder.checkpoints.steps() for m in pack.members]
     save_members(pack, step, metrics, saved)
-    found = _finish(pack, step, ended)
+    found = _finish(pack, step, ended, stop)
     for member in ended:
         member.idle = True
     return found
 
 
-def _finish(pack: PackState, step: int, members: Sequence[Member]) -> list[Mapping]:
+def _finish(pack: PackState, step: int, members: Sequence[Member], stop: Stop) -> list[Mapping]:
     """The last measures of these members, their last saves, the pictures, and the words at the end."""
     for member in members:
         member.recorder.checkpoints.wait()
     wanted = members and pack.prepared.config["eval"]["test"]
     if wanted and not all(member.recorder.report.has(step, "test") for member in members):
-        found = pack.evaluate(pack.prepared.source.test, raw=False)
+        found = pack.evaluate(pack.prepared.source.test, _asking(pack, step, stop), raw=False)
         for member, each in zip(pack.members, found, strict=True):
             if member in members:
                 member.recorder.evaluated(step, "test", each)
@@ -291,7 +340,7 @@ class RollBack(Callbacks):
             report.event(good, "diverged", detail)
             member.recorder.status("diverged", good, {"tripped": tripped, "rollbacks": rollbacks})
             raise Diverged(story + _advice(state, good, rollbacks))
-        report.truncate(good)
+        member.recorder.cut(good)
         report.event(good, "rolled back", detail)
         member.note(f"{story}rolled back to step {good} and going on past them")
         counters = {"skipped": before + tripped - good, "rollbacks": rollbacks, "bad": bad, "streak": 0}
@@ -313,6 +362,8 @@ def _advice(state: State, good: int, rollbacks: int) -> str:
     lr = state.hparams.get("optimizer.lr", 0.0)
     lower = f"lower optimizer.lr ({float(lr):g})" if float(lr) else "change the optimizer"
     times = "for the second time" if rollbacks == 2 else f"{rollbacks} times now"
+    again = "; --allow_changes goes on from there" if good else ""
     return (
-        f"{times}; the last good state is that of step {good}\n{lower}, set optimizer.clip, or look at those examples"
+        f"{times}; the last good state is that of step {good}\n"
+        f"{lower}, set optimizer.clip, or look at those examples{again}"
     )

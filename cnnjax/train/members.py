@@ -9,8 +9,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from cnnjax.data.stream import Stream
-from cnnjax.runs.processes import by_all
+from cnnjax.data.stream import Stream, patiently
+from cnnjax.runs.processes import by_all, by_first
+from cnnjax.runs.provenance import changed_since
+from cnnjax.train.clock import Clock
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.parallel import Layout, MemberLayout
@@ -45,8 +47,22 @@ class Member:
         fresh = self.prepared.layout.replicate(self.prepared.start())
         step, state, _ = self.recorder.checkpoints.restore(fresh)
         if state is fresh:
-            state = by_all(lambda: with_initial_weights(self.prepared, fresh, self.note))
-        return step, state
+            return step, by_all(lambda: with_initial_weights(self.prepared, fresh, self.note))
+        return step, self.with_changes(step, state, fresh)
+
+    def with_changes(self, step: int, state: State, fresh: State) -> State:
+        """A state restored from the checkpoint at a step, with those numbers of the config that were changed since.
+
+        What a population gave it stays. A config that was changed where it matters has all its roll-backs before it.
+        """
+        record = by_first(lambda: self.recorder.checkpoints.record(step))
+        if not record:
+            self.note(
+                f"the checkpoint at step {step} is of an older release: its config and data are taken to be these"
+            )
+        changed = by_first(lambda: changed_since(self.workdir, record, self.prepared.config))
+        numbers = {path: fresh.hparams[path] for path in changed if path in fresh.hparams}
+        return state.replace(hparams={**state.hparams, **numbers}, rollbacks=fresh.rollbacks) if changed else state
 
 
 class PackState:
@@ -54,6 +70,7 @@ class PackState:
 
     def __init__(self, prepared: PreparedRun, members: Sequence[Member], strategy: str, *, shared: bool):
         self.prepared, self.plan, self.strategy, self.shared = prepared, prepared.plan, strategy, shared
+        self.clock = Clock(prepared.config)
         self._stores: dict[int, dict] = {}
         self.states = None
         self._compile(members)
@@ -121,18 +138,21 @@ class PackState:
         self.states, marker = self._step(self.states, self.store(self.prepared.source.train), shared, np.int32(count))
         return marker
 
-    def evaluate(self, split, *, raw: bool = True) -> list[dict]:
-        """Every member's metrics on a split: of the averages where they are kept, and, if `raw`, of the parameters."""
-        averaged = self._evaluated(split, lambda s: s.ema) if self.plan.ema else [{}] * len(self.members)
+    def evaluate(self, split, waiting: Callable[[], None], *, raw: bool = True) -> list[dict]:
+        """Every member's metrics on a split: of the averages where they are kept, and, if `raw`, of the parameters.
+
+        `waiting` is called between the batches; it may raise.
+        """
+        averaged = self._evaluated(split, lambda s: s.ema, waiting) if self.plan.ema else [{}] * len(self.members)
         if self.plan.ema and not raw:
             return averaged
-        plain = self._evaluated(split, lambda s: {"params": s.params, "model_state": s.model_state})
+        plain = self._evaluated(split, lambda s: {"params": s.params, "model_state": s.model_state}, waiting)
         return [with_raw(*both) for both in zip(plain, averaged, strict=True)]
 
-    def _evaluated(self, split, variables: Callable) -> list[dict]:
+    def _evaluated(self, split, variables: Callable, waiting: Callable[[], None]) -> list[dict]:
         variables = self.side.each(variables, self.states)
         hparams, store = self.side.each(lambda s: s.hparams, self.states), self.store(split)
-        totals = self.prepared.totals(split, lambda batch: self._measure(variables, hparams, store, batch))
+        totals = self.prepared.totals(split, lambda batch: self._measure(variables, hparams, store, batch), waiting)
         return [self.prepared.metrics(state, *found) for state, found in zip(self.light(), totals, strict=True)]
 
 
@@ -147,9 +167,15 @@ class Feed:
                 records = "" if jax.process_index() else str(member.workdir / "bad_records.jsonl")
                 self._streams[seed] = member.prepared.batches(member.prepared.source.train, records)
 
-    def batches(self, members: Sequence[Member], position: int, count: int) -> Mapping | list:
-        """The next `count` batches from a position of the streams on: those of all, or a list of each member's own."""
-        found = {seed: self._padded(stream.batches(position, count)) for seed, stream in self._streams.items()}
+    def batches(
+        self, members: Sequence[Member], position: int, count: int, waiting: Callable[[], None] = patiently
+    ) -> Mapping | list:
+        """The next `count` batches from a position of the streams on: those of all, or a list of each member's own.
+
+        `waiting` is called while they are waited for; it may raise.
+        """
+        streams = self._streams.items()
+        found = {seed: self._padded(stream.batches(position, count, waiting)) for seed, stream in streams}
         return next(iter(found.values())) if self._shared else [found[_order(member)] for member in members]
 
     def _padded(self, batches: Mapping) -> dict:

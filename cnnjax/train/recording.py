@@ -1,5 +1,6 @@
 """What a run leaves in its workdir, whoever trains it: lines, tables, checkpoints, its last word."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.runs.checkpoints import Checkpoints
+from cnnjax.runs.json_files import read_status
+from cnnjax.runs.lines import COUNTS
 from cnnjax.runs.processes import by_first
+from cnnjax.runs.provenance import record_of
 from cnnjax.runs.reports import Report
 from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.runs.workdir import write_status
@@ -32,7 +36,10 @@ class Recorder:
         self.measured = "eval" if prepared.selects else "test"
         self.watch = watch_of(prepared.config, self.task, selects=prepared.selects)
         best = {"metric": self.watch.metric, "higher": self.watch.higher}
-        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], **best)
+        record = record_of(prepared.config, prepared.source.identity)
+        self.checkpoints = Checkpoints(workdir, keep=settings["keep"], record=record, **best)
+        with contextlib.suppress(OSError):  # the next save meets it too, and tells
+            self.checkpoints.sweep()
         self.hooks = Hooks(report["hooks"])
         self.report = Report(
             workdir,
@@ -62,10 +69,30 @@ class Recorder:
         self.report.eval(step, split, numbers)
         return numbers
 
+    def save(self, step: int, state: State, metrics: Mapping[str, float]) -> None:
+        """Saves a state, with the mark of the lines so far."""
+        self.checkpoints.save(step, state, metrics, log=self.report.mark())
+
+    def cut(self, step: int) -> None:
+        """Drops the lines after the checkpoint from which the run goes on, and says what damage has taken of them."""
+        if jax.process_index():
+            return
+        status = read_status(self.workdir)
+        known = status.get("lines", 0) if status.get("step") == step else 0
+        self.report.truncate(step, self.checkpoints.log_at(step), known=known)
+
     def status(self, status: str, step: int, detail: Mapping[str, Any]) -> None:
         """Writes how far the run is, with the headline metric, whether more of it is better, and details."""
         headline = {"metric": self.task.metric, "higher": self.task.higher}
+        if status in ("complete", "pruned"):  # then no checkpoint behind the last line knows of it
+            headline["lines"] = self.report.mark().get("lines", 0)
         write_status(self.workdir, status, step=step, detail=headline | detail)
+
+    def broken_off(self, reason: str) -> None:
+        """The last word of a run that nothing can save any more: it goes on from its newest checkpoint."""
+        names = [path.name.partition("-")[0] for path in (self.workdir / "checkpoints").glob("[0-9]*")]
+        saved = [int(name) for name in names if name.isdigit()]  # others are being written
+        self.status("interrupted", max(saved, default=0), {"steps": self.plan.steps, "reason": reason})
 
     def complete(self, step: int) -> dict[str, Mapping]:
         """The last metrics of every split, once the last step is saved; the workdir says that it is complete."""
@@ -85,4 +112,5 @@ class Recorder:
 def with_raw(metrics: Mapping[str, Any], averaged: Mapping[str, Any]) -> dict[str, Any]:
     """What is found of the averages, where they are kept, with the numbers of the parameters themselves beside it."""
     numbers, _ = numbers_and_tables(metrics)
-    return {**averaged, **{f"raw_{name}": value for name, value in numbers.items()}} if averaged else dict(metrics)
+    raw = {f"raw_{name}": value for name, value in numbers.items() if name not in COUNTS}
+    return {**averaged, **raw} if averaged else dict(metrics)

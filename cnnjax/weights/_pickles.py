@@ -1,7 +1,8 @@
 """A reader of pickles that knows nothing but tensors and dicts of them.
 
 It walks over the opcodes and never imports, looks up or calls what a file names: the dozen names that PyTorch writes
-for tensors are known by their text, any other is refused.
+for tensors are known by their text, any other is refused. What it does is bounded by the number of opcodes: no value is
+compared, hashed or shown that might stand for many (a tuple of a tuple twice, sixty times over).
 """
 
 import dataclasses
@@ -9,7 +10,12 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-__all__ = ["RefusedError", "Storage", "Tensor", "loaded"]
+__all__ = ["LONGEST", "Pickles", "RefusedError", "Storage", "Tensor"]
+
+LONGEST = 2**26  # bytes of the pickles of a file
+_MOST = 1_000_000  # opcodes of them, in half a second; a tensor takes 30, a moment of an optimizer as many
+_RANK = 64  # dimensions that NumPy knows
+_LARGEST = 2**63
 
 
 class RefusedError(ValueError):
@@ -48,40 +54,53 @@ _DICT = "collections.OrderedDict"
 _KINDS = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 _STORAGES = {f"torch.{kind}Storage": kind for kind in _KINDS}
 _KNOWN = {*_TENSORS, _PARAMETER, _DICT, *_STORAGES}
-_MARK = object()
 
 
-def loaded(file: BinaryIO) -> Any:
-    """The value of the next pickle in a file: numbers, text, lists, tuples, dicts and `Tensor`s."""
-    machine = _Machine()
-    try:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name == "STOP":
-                return machine.pop()
-            machine.step(opcode.name, argument)
-    except RefusedError:
-        raise
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise RefusedError(f"the file is damaged or no weights: {error}") from None
-    raise RefusedError("the file is damaged: it ends in the middle")
+class Pickles:
+    """The pickles that stand in a file one after the other, which share a number of opcodes."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.left = file, _MOST
+
+    def next(self) -> Any:
+        """The value of the next one: numbers, text, lists, tuples, dicts and `Tensor`s."""
+        machine = _Machine(self)
+        try:
+            for opcode, argument, _ in pickletools.genops(self.file):
+                if opcode.name == "STOP":
+                    return machine.pop()
+                self.spend(1)
+                machine.step(opcode.name, argument)
+        except RefusedError:
+            raise
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise RefusedError(f"the file is damaged or no weights: {error}") from None
+        raise RefusedError("the file is damaged: it ends in the middle")
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise RefusedError(f"the file has more than {_MOST:,} pickle opcodes; save the state dict alone")
 
 
 class _Machine:
-    """The stack machine of pickles, as far as dicts of tensors need it."""
+    """The stack machine of pickles, as far as dicts of tensors need it; `outer` holds the stacks below the marks."""
 
-    def __init__(self):
-        self.stack, self.memo = [], {}
+    def __init__(self, pickles: Pickles):
+        self.stack, self.outer, self.memo, self.pickles = [], [], {}, pickles
 
-    def pop(self):
-        value = self.stack.pop()
-        if value is _MARK:
-            raise RefusedError("the file is damaged: a mark where a value should stand")
-        return value
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        return self.stack.pop()
+
+    def mark(self, _) -> None:
+        self.outer.append(self.stack)
+        self.stack = []
 
     def pop_marked(self) -> list:
-        at = len(self.stack) - 1 - self.stack[::-1].index(_MARK)
-        values = self.stack[at + 1 :]
-        del self.stack[at:]
+        values, self.stack = self.stack, self.outer.pop()
         return values
 
     def step(self, name: str, argument: Any) -> None:
@@ -101,13 +120,25 @@ class _Machine:
 
     def stack_name(self, _) -> None:
         name, module = self.pop(), self.pop()
+        if not (isinstance(name, str) and isinstance(module, str)):
+            raise RefusedError("the file names something by what is no text")
         self.name(f"{module}.{name}")
 
     def reduce(self, _) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, _Name):
             raise RefusedError("the file calls something that is no function")
-        self.stack.append(_called(function.text, arguments))
+        if function.text == _DICT and isinstance(arguments, tuple):
+            self.stack.append(self.dict_of(*arguments[:1]))
+        else:
+            self.stack.append(_called(function.text, arguments))
+
+    def dict_of(self, pairs: Any = ()) -> dict:
+        """As Python 2 wrote an OrderedDict: of a list of pairs, which may be one that was used before."""
+        self.pickles.spend(len(pairs))
+        if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list | tuple) for pair in pairs):
+            raise RefusedError(f"the file calls {_DICT} with something else than pairs")
+        return {_key(key): value for key, value in pairs}
 
     def build(self, _) -> None:
         self.pop()  # the metadata of a state dict
@@ -119,11 +150,11 @@ class _Machine:
 
     def set_items(self, _) -> None:
         pairs = self.pop_marked()
-        self._dict().update(zip(pairs[::2], pairs[1::2], strict=True))
+        self._dict().update(_paired(pairs))
 
     def set_item(self, _) -> None:
         value, key = self.pop(), self.pop()
-        self._dict()[key] = value
+        self._dict()[_key(key)] = value
 
     def _dict(self) -> dict:
         if not isinstance(self.stack[-1], dict):
@@ -144,29 +175,47 @@ class _Machine:
         return self.stack[-1]
 
     def tuple_of(self, count: int) -> None:
-        values = tuple(self.pop() for _ in range(count))[::-1]
-        self.stack.append(values)
+        self.stack.append(tuple(self.pop() for _ in range(count))[::-1])
+
+    def memorize(self, at: int) -> None:
+        if not 0 <= at < 2**32:
+            raise RefusedError("the file is damaged: it remembers a value by a number of more than 32 bits")
+        self.memo[at] = self.stack[-1]
+
+
+def _paired(values: list) -> dict:
+    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
+
+
+def _key(value: Any) -> Any:
+    """A key of a dict: text, or a number. Python hashes a tuple anew each time, and numbers from 2⁶¹ - 1 on alike."""
+    if isinstance(value, str | bytes) or (isinstance(value, int | float) and abs(value) < 2**61 - 1):
+        return value
+    raise RefusedError(f"a key of a dict is of type {type(value).__name__}, or too large; names and numbers are read")
 
 
 def _called(function: str, arguments: Any) -> Any:
     if not isinstance(arguments, tuple):
         raise RefusedError(f"the file calls {function} without a tuple of arguments")
-    if function == _DICT:
-        return dict(*arguments[:1])
     if function == _PARAMETER and isinstance(arguments[0], Tensor):
         return arguments[0]
     if function in _TENSORS and isinstance(arguments[0], Storage):
         storage, offset, size, stride = arguments[:4]
+        if not (isinstance(size, list | tuple) and isinstance(stride, list | tuple)):
+            raise RefusedError("a tensor's size and stride are no tuples")
         numbers = (offset, *size, *stride)
-        if len(size) != len(stride) or not all(isinstance(n, int) and n >= 0 for n in numbers):
-            raise RefusedError(f"a tensor has offset {offset}, size {size} and stride {stride}")
+        if len(size) != len(stride) or not all(isinstance(n, int) and 0 <= n < _LARGEST for n in numbers):
+            raise RefusedError("a tensor's offset, size and stride are no whole numbers that belong together")
+        if len(size) > _RANK:
+            raise RefusedError(f"a tensor has {len(size):,} dimensions; at most {_RANK} are read")
         return Tensor(storage, offset, tuple(size), tuple(stride))
     raise RefusedError(f"the file calls {function} with arguments that make no tensor")
 
 
 def _storage(description: Any) -> Storage:
     tag, kind, key, _, count = description[:5]
-    if tag != "storage" or not isinstance(kind, _Name) or kind.text not in _STORAGES or not isinstance(count, int):
+    known = isinstance(kind, _Name) and kind.text in _STORAGES and isinstance(key, str | int)
+    if tag != "storage" or not known or not (isinstance(count, int) and 0 <= count < _LARGEST):
         raise RefusedError("the file refers to something outside that is no storage of numbers")
     if len(description) > 5 and description[5] is not None:
         raise RefusedError("the file holds views of storages in a form older than PyTorch 0.4")
@@ -180,7 +229,6 @@ _CONSTANTS: dict[str, Callable] = {
     "EMPTY_DICT": dict,
     "EMPTY_LIST": list,
     "EMPTY_TUPLE": tuple,
-    "MARK": lambda: _MARK,
 }
 _VALUES = frozenset(
     (
@@ -213,15 +261,16 @@ _ACTIONS: dict[str, Callable] = {
     "SETITEMS": _Machine.set_items,
     "APPEND": _Machine.append,
     "APPENDS": _Machine.append_all,
-    "TUPLE": lambda m, _: m.stack.append(tuple(m.pop_marked())),
+    "TUPLE": lambda m, _: m.push(tuple(m.pop_marked())),
     "TUPLE1": lambda m, _: m.tuple_of(1),
     "TUPLE2": lambda m, _: m.tuple_of(2),
     "TUPLE3": lambda m, _: m.tuple_of(3),
-    "LIST": lambda m, _: m.stack.append(m.pop_marked()),
-    "DICT": lambda m, _: m.stack.append((lambda p: dict(zip(p[::2], p[1::2], strict=True)))(m.pop_marked())),
-    "POP": lambda m, _: m.stack.pop(),
+    "LIST": lambda m, _: m.push(m.pop_marked()),
+    "DICT": lambda m, _: m.push(_paired(m.pop_marked())),
+    "MARK": _Machine.mark,
+    "POP": lambda m, _: m.stack.pop() if m.stack else m.pop_marked(),
     "POP_MARK": lambda m, _: m.pop_marked(),
-    "MEMOIZE": lambda m, _: m.memo.__setitem__(len(m.memo), m.stack[-1]),
-    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "PUT"), lambda m, at: m.memo.__setitem__(int(at), m.stack[-1])),
+    "MEMOIZE": lambda m, _: m.memorize(len(m.memo)),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "PUT"), lambda m, at: m.memorize(int(at))),
     **dict.fromkeys(("BINGET", "LONG_BINGET", "GET"), lambda m, at: m.stack.append(m.memo[int(at)])),
 }

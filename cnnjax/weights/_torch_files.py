@@ -11,11 +11,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from cnnjax.weights._pickles import RefusedError, Storage, Tensor, loaded
+from cnnjax.archives import opened
+from cnnjax.weights._pickles import LONGEST, Pickles, RefusedError, Storage, Tensor
 
 __all__ = ["MAGIC", "read_archive", "read_legacy"]
 
 MAGIC = 0x1950A86A20F9469CFC6C
+_MOST = 100_000  # tensors of a file, in less than a second
 _HOLDERS = ("state_dict", "model_state_dict", "model", "model_ema", "net", "params")
 _DTYPES = {
     "Float": np.float32,
@@ -34,7 +36,7 @@ _DTYPES = {
 def read_archive(path: Path) -> dict[str, np.ndarray]:
     """The state dict that `torch.save` of PyTorch 1.6 and later put into a file."""
     stored = {}
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         names = {info.filename: info for info in archive.infolist()}
         roots = [name.removesuffix("data.pkl") for name in names if f"/{name}".endswith("/data.pkl")]
         if len(roots) != 1:
@@ -42,6 +44,8 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
         root = roots[0]
         if any(info.compress_type != zipfile.ZIP_STORED for info in names.values()):
             raise RefusedError(f"{path} is a compressed archive; PyTorch writes none")
+        if names[f"{root}data.pkl"].file_size > LONGEST:
+            raise RefusedError(f"{path} has a data.pkl of more than {LONGEST:,} bytes; save the state dict alone")
         order = archive.read(f"{root}byteorder").decode().strip() if f"{root}byteorder" in names else "little"
 
         def numbers(storage: Storage) -> np.ndarray:
@@ -52,16 +56,21 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
                 stored[storage] = _numbers(archive.read(name), storage, order)
             return stored[storage]
 
-        return _state_dict(loaded(io.BytesIO(archive.read(f"{root}data.pkl"))), numbers, path)
+        return _state_dict(Pickles(io.BytesIO(archive.read(f"{root}data.pkl"))).next(), numbers, path)
 
 
 def read_legacy(path: Path) -> dict[str, np.ndarray]:
     """The state dict that `torch.save` before PyTorch 1.6 put into a file."""
     with path.open("rb") as file:
-        if loaded(file) != MAGIC or loaded(file) != 1001:
+        head = io.BytesIO(file.read(LONGEST))
+        pickles = Pickles(head)
+        if pickles.next() != MAGIC or pickles.next() != 1001:
             raise RefusedError(f"{path} is a pickle, but not one of PyTorch's files of weights")
-        order = "little" if loaded(file).get("little_endian", True) else "big"
-        value, keys = loaded(file), loaded(file)
+        order = "little" if pickles.next().get("little_endian", True) else "big"
+        value, keys = pickles.next(), pickles.next()
+        if not isinstance(keys, list) or not all(isinstance(key, str | int) for key in keys):
+            raise RefusedError(f"{path} lists its storages by something else than names")
+        file.seek(head.tell())
         counted = {tensor.storage.key: tensor.storage for tensor in _tensors(value)}
         stored, size = {}, path.stat().st_size
         for key in keys:
@@ -121,6 +130,8 @@ def _state_dict(value: Any, numbers: Callable[[Storage], np.ndarray], path: Path
         seen.add(id(part))
         holders = [part[holder] for holder in _HOLDERS if isinstance(part.get(holder), dict)]
         tensors = {str(name): tensor for name, tensor in part.items() if isinstance(tensor, Tensor)}
+        if len(tensors) > _MOST:
+            raise RefusedError(f"{path} has {len(tensors):,} tensors; at most {_MOST:,} are read")
         if tensors and not holders:
             return {name: _array(tensor, numbers) for name, tensor in tensors.items()}
         bare = bare or tensors

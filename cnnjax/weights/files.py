@@ -5,7 +5,6 @@ import io
 import json
 import math
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
+from cnnjax.archives import ArchiveError, arrays_in, opened
 from cnnjax.refusals import on_disk
 from cnnjax.weights._pickles import RefusedError
 from cnnjax.weights._torch_files import read_archive, read_legacy
@@ -34,7 +34,9 @@ _SAFE = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
-_LONGEST_HEADER = 100_000_000
+_LONGEST_HEADER = 2**23  # bytes, in a second of a processor at worst; a tensor takes a hundred
+_LONGEST_NAME = 1000  # letters, all of them printable: names are shown where they do not fit
+_RANK = 64  # dimensions that NumPy knows
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
@@ -52,14 +54,24 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         start = file.read(9)
     try:
         tensors = _read(path, start)
-    except RefusedError as error:
-        raise error if str(path) in str(error) else RefusedError(f"{path}: {error}") from None
+    except (RefusedError, ArchiveError) as error:
+        story = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise RefusedError(_in_a_line(story)) from None
     except Exception as error:  # zipfile, zlib, struct and NumPy each stumble over broken bytes in ways of their own
-        raise RefusedError(f"{path} is damaged or was cut short: {error}") from None
+        raise RefusedError(_in_a_line(f"{path} is damaged or was cut short: {error}")) from None
+    for name in tensors:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise RefusedError(_in_a_line(f"{path} has a tensor with a name of {len(name):,} letters: {name}"))
     for prefix in _WRAPPERS:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
+
+
+def _in_a_line(story: str) -> str:
+    """What is said of a file, whose names may be of any length and hold anything."""
+    cut = story if len(story) <= 600 else f"{story[:599]}…"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in cut)
 
 
 def _read(path: Path, start: bytes) -> dict[str, np.ndarray]:
@@ -101,6 +113,8 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], *, metadat
         offset += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > _LONGEST_HEADER:
+        raise ValueError(f"names and notes take {len(text):,} bytes; at most {_LONGEST_HEADER:,} are read back")
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder; give the file to write", str(target))
@@ -122,19 +136,13 @@ def _plain(value: np.ndarray) -> np.ndarray:
 
 
 def _from_zip(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         names = archive.namelist()
-    if len(set(names)) < len(names):
-        raise RefusedError(f"{path} has an entry twice")
     if any(name.endswith("data.pkl") for name in names):
         return read_archive(path)
     if not all(name.endswith(".npy") for name in names):
         raise RefusedError(f"{path} is an archive, but neither NumPy's nor PyTorch's")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except ValueError as error:
-        raise RefusedError(f"{path} can't be read: {error}") from None
+    found = arrays_in(path)
     return {name: _number(name, value) for name, value in found.items() if value.dtype.kind not in "US"}  # notes
 
 
@@ -167,8 +175,10 @@ def _from_safetensors(path: Path) -> dict[str, np.ndarray]:
 def _header(path: Path, file: BinaryIO) -> tuple[dict, int]:
     """The header of a safetensors file, and how many bytes it has."""
     size, length = path.stat().st_size, int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+    if size < 8 or length > size - 8:
         raise RefusedError(f"{path} is no file of weights: neither safetensors, .npz nor PyTorch's")
+    if length > _LONGEST_HEADER:
+        raise RefusedError(f"{path} has a header of {length:,} bytes; at most {_LONGEST_HEADER:,} are read")
     try:
         header = json.loads(file.read(length), object_pairs_hook=_once)
         if not isinstance(header, dict):
@@ -203,7 +213,7 @@ def _entry(name: str, value: dict, size: int) -> tuple:
     shape = tuple(value["shape"])
     if value["dtype"] not in _SAFE:
         raise RefusedError(f"{name} is {value['dtype']}; read are {', '.join(_SAFE)}")
-    whole = all(isinstance(n, int) and n >= 0 for n in (*shape, start, stop))
+    whole = len(shape) <= _RANK and all(isinstance(n, int) and 0 <= n < 2**63 for n in (*shape, start, stop))
     if not whole or stop > size or stop - start != math.prod(shape) * np.dtype(_SAFE[value["dtype"]]).itemsize:
         span = f"bytes {start} to {stop} of {size}"
         raise RefusedError(f"{name} of shape {shape} is said to lie in {span}; was it cut short?")

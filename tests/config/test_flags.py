@@ -254,6 +254,11 @@ def test_the_config_of_another_run_is_a_config_too(tmp_path):
     assert load("--config.optimizer.name=sgd", path=str(file)).optimizer.momentum == 0.9
     file.write_text("{")
     assert "is not JSON" in refused(path=str(file))
+    file.write_text("[" * 100_000)
+    assert "is not JSON: maximum recursion depth exceeded" in refused(path=str(file))
+    with open(file, "wb") as sparse:
+        sparse.truncate(2**36)
+    assert refused(path=str(file)) == f"--config={file} has more than 4,194,304 letters; that is no run's config"
     file.write_text("{}")
     assert "data is missing from the config" in refused(path=str(file))
 

@@ -88,6 +88,16 @@ def test_a_prepared_set_is_read_with_its_names(tmp_path):
     check(source, 16)
 
 
+def test_a_set_is_told_from_others_by_its_files(tmp_path):
+    write(tmp_path)
+    write(tmp_path / "more", splits=(("train", 21), ("test", 5)))
+    examples = [
+        tfds(set="spots", root=str(root)).identity["examples"] for root in (tmp_path, tmp_path, tmp_path / "more")
+    ]
+    assert examples[0] == examples[1] != examples[2]
+    assert len(examples[0]["train"]) == 8
+
+
 def test_a_large_set_is_read_by_worker_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "_SMALL", 0)
     write(tmp_path)

@@ -197,6 +197,21 @@ def test_a_png_called_jpg_is_read(tmp_path):
     assert folder(root=str(tmp_path)).test.read(np.array([0]))["image"].max() == 0
 
 
+def test_a_named_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path, streamed):
+    classes(tmp_path)
+    os.mkfifo(tmp_path / "ant" / "pipe.png")  # is not even listed
+    for place in ("ant/03.png", "bee/05.png"):  # for training, and for the test
+        (tmp_path / place).unlink()
+        (tmp_path / place).symlink_to(tmp_path / "ant" / "pipe.png")
+    source = folder(root=str(tmp_path), size=8)
+    with Stream(source.train, batch=16, workers=1) as stream:
+        assert (stream.batches(0)["valid"] == 1).all()
+    assert [batch["valid"].sum() for batch in passes(source.test, 4, workers=0)] == [3]
+    words = "ValueError: it is no regular file but a pipe, a device or a directory"
+    assert (source.train.bad, source.test.bad) == ({"ant/03.png": words}, {"bee/05.png": words})
+    assert folder(root=str(tmp_path)).facts.shape == (8, 8, 3)
+
+
 def test_a_replacement_brings_its_own_label_and_may_be_broken_too(tmp_path, streamed):
     classes(tmp_path / "train", 3)
     classes(tmp_path / "test", 3)
@@ -334,3 +349,35 @@ def test_a_folder_smaller_than_a_batch_is_refused(tmp_path):
     classes(tmp_path)
     with pytest.raises(DataError, match="batch is 32, but the training set has 16 examples; lower train"):
         check(folder(root=str(tmp_path)), 32)
+
+
+def listed(tmp_path):
+    """A folder with a broken picture, and the stream that lists it in a file."""
+    classes(tmp_path, 20)
+    (tmp_path / "ant" / "04.png").write_bytes(b"x")
+    source, log = folder(root=str(tmp_path), size=8), tmp_path / "bad_records.jsonl"
+    return log, lambda: Stream(source.train, batch=20, workers=0, bad_records=str(log))
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"record": "a.png", "rea', b"\xff\xff", b"[1]", b'"text"', b"3", b'{"record": []}', b"[" * 100_000]
+)
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_of_broken_files_that_is_torn_is_passed_over_and_said_and_spoils_no_other(line, end, tmp_path, capsys):
+    log, stream = listed(tmp_path)
+    log.write_bytes(b'{"record": "before.png", "reason": "empty"}\n' + line + end)
+    with stream() as batches:
+        batches.batches(0, 2)
+    assert capsys.readouterr().err == f"{log}: a line is no record, and passed over\n"
+    first, torn, last = log.read_bytes().split(b"\n")[:-1]
+    assert [json.loads(each)["record"] for each in (first, last)] == ["before.png", "ant/04.png"]
+    assert torn == line
+
+
+def test_a_directory_in_the_place_of_the_list_of_broken_files_stops_nothing(tmp_path, capsys):
+    log, stream = listed(tmp_path)
+    log.mkdir()
+    with stream() as batches:
+        batches.batches(0, 2)
+        assert list(batches.split.bad) == ["ant/04.png"]
+    assert capsys.readouterr().err == f"{log}: Is a directory; what is broken is listed no more\n"

@@ -86,7 +86,7 @@ def test_every_entry_is_a_documented_function_of_keywords_whose_defaults_a_confi
         assert parameter.kind is parameter.KEYWORD_ONLY
         if parameter.name != "outputs":
             assert parameter.default is not None
-            held = config[parameter.name]  # of a net's name the section of that net
+            held = config[parameter.name]  # a net's name is filled in as a section of its own
             assert (held.name if isinstance(held, ConfigDict) else held) == parameter.default
 
 

@@ -294,6 +294,18 @@ def test_an_unknown_backbone_is_an_error_with_the_nearest_one():
         models.unet(outputs=2, backbone="resnet43")
 
 
+def test_an_fcn_scores_every_map_from_its_finest_stride_on():
+    net = models.fcn(outputs=3, backbone="resnet18", finest=8)
+    sizes = {name: shape for name, shape in shapes(net, (107, 118, 3)).items() if name.startswith("score")}
+    assert {name.split("/")[0] for name in sizes} == {"score2", "score3", "score4"}
+    out = jax.eval_shape(net.apply, abstract_variables(net, (107, 118, 3)), jnp.zeros((1, 107, 118, 3)))
+    assert out.shape == (1, 107, 118, 3)
+    with pytest.raises(ValueError, match=r"finest is 64; the coarsest map of resnet18 has a stride of 32"):
+        models.fcn(outputs=3, finest=64)
+    with pytest.raises(ValueError, match=r"backbone is ''; give a net whose features lie in the image plane"):
+        models.fcn(outputs=3, backbone="")
+
+
 # GAN
 
 

@@ -12,19 +12,23 @@ from cnnjax.layers import Activation, Initializer, Norm
 from cnnjax.ops.pooling import PoolKind
 from tests.models.variants import ENTRIES, SLOW_TINY, TINY, abstract_variables, filled, quickly, tiny
 
-FAMILIES = {entry.__code__.co_name: entry for entry in ENTRIES.values()}  # a variant shares its family's code
+# a variant shares its family's code; what stands on a backbone leaves such options to it
+FAMILIES = {
+    entry.__code__.co_name: entry
+    for entry in ENTRIES.values()
+    if not getattr(inspect.signature(entry).parameters.get("backbone"), "default", "")
+}
 NORMS, ACTIVATIONS, POOLS, INITS = map(get_args, (Norm, Activation, PoolKind, Initializer))
 WORDS = {"norm": NORMS, "activation": ACTIVATIONS, "pool": POOLS, "init": INITS}
 ALL = {**TINY, **SLOW_TINY}
 
-# lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp and dcgan pool nothing; what is beyond the
-# backbones of heatmaps pools nothing, what is beyond those of deeppose are a few dense layers
+# lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp and dcgan pool nothing
 PLAIN = {
-    "norm": {"lenet5_1998", "deeppose"},
-    "norm_group": {"lenet5_1998", "deeppose"},
-    "momentum": {"lenet5_1998", "deeppose"},
+    "norm": {"lenet5_1998"},
+    "norm_group": {"lenet5_1998"},
+    "momentum": {"lenet5_1998"},
     "activation": {"lenet5_1998"},
-    "pool": {"lenet5_1998", "mlp", "dcgan", "heatmaps", "deeppose"},
+    "pool": {"lenet5_1998", "mlp", "dcgan"},
     "init": set(),
     "dropout": {"lenet5_1998", "dcgan", "whitened_cnn"},
 }

@@ -90,6 +90,7 @@ TINY = {
     "resnet": ("resnet", {"blocks": (1, 2), "width": 4, "drop_path": 0.1}, (32, 32, 3)),
     "densenet": ("densenet", {"blocks": (2, 2), "growth": 4, "stem": "cifar", "stem_width": 8}, (8, 8, 3)),
     "unet": ("unet", {"width": 4, "depth": 2}, (12, 12, 3)),
+    "fcn": ("fcn", {"backbone": "lenet5", "finest": 1, "dropout": 0.1}, (28, 28, 1)),
     "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2, "window": 3}, (16, 16, 3)),
     "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
     "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),

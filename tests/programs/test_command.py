@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
 
-from cnnjax.programs import command
+from cnnjax.config import ConfigError
+from cnnjax.programs import command, process
 
 ROOT = Path(__file__).parents[2]
 TOLD = """
@@ -120,3 +122,9 @@ def test_a_network_that_stands_in_the_folder_is_found_by_the_script_too(script, 
     done = started(str(script), "train", *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"width": 3' in done.stdout
+
+
+def test_escape_sequences_in_a_name_that_an_error_tells_are_shown(capsys):
+    error = ConfigError("--workdir=\x1b[2Jruns is a file\ngive a directory")
+    assert process._explained(error, flags.FlagValues()) == 2
+    assert capsys.readouterr().err == "--workdir=\\x1b[2Jruns is a file\ngive a directory\n"

@@ -172,6 +172,15 @@ def test_another_config_in_the_workdir_is_refused_with_the_ways_out(run, trained
     assert "--allow_changes" in err
 
 
+def test_a_run_whose_minutes_are_over_ends_with_75_and_the_command_that_goes_on(run, tmp_path):
+    command = f"train {SHORT} --workdir={tmp_path} --config.train.minutes=1e-9"
+    code, _, err = run(command)
+    assert code == 75
+    stopped, resume = err.splitlines()
+    assert stopped == "stopped by its 1e-09 minutes (train.minutes) at step 1 of 4; the state is saved"
+    assert resume == f"resume: {process.command(*command.split())}"
+
+
 def test_a_trained_network_is_measured_on_any_split(run, trained):
     code, out, err = run(f"evaluate --workdir={trained}")
     assert code == 0, err

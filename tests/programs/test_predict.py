@@ -12,6 +12,7 @@ from cnnjax import models, weights
 from cnnjax.config import ConfigError
 from cnnjax.data import Facts
 from cnnjax.programs import _asking, _served, predict, process
+from tests import hostile
 
 MODEL = "--model=resnet20"
 
@@ -155,3 +156,38 @@ def test_help_is_a_page():
     lines = predict.__doc__.strip().splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 110
+
+
+@pytest.fixture
+def of_floats():
+    """What reads the arrays of files for a net that was trained on pictures of floats."""
+    facts = Facts("image", (4, 4, 1), 2, mean=(0.5,), std=(0.2,))
+    return _served.Served(None, {}, None, None, facts, np.dtype(np.float32), {}, 0, "")
+
+
+def test_pictures_of_another_range_than_the_training_had_are_refused_by_example(of_floats, tmp_path):
+    """Bytes as floats were answered without a word, with what a net says of a white wall."""
+    image = np.random.default_rng(0).random((3, 4, 4, 1))
+    np.savez(tmp_path / "a.npz", image=image)
+    assert of_floats.arrays(tmp_path / "a.npz")["image"].dtype == np.float32
+    image[1, 2, 2] = 254
+    np.savez(tmp_path / "a.npz", image=image)
+    with pytest.raises(ValueError, match=r"example 1 has image 254\.0; floats go from 0 to 1: divide by the largest"):
+        of_floats.arrays(tmp_path / "a.npz")
+    image[1, 2, 2] = np.nan
+    np.savez(tmp_path / "a.npz", image=image)
+    with pytest.raises(ValueError, match="example 1 has values of image that are not finite"):
+        of_floats.arrays(tmp_path / "a.npz")
+
+
+def test_what_is_asked_about_is_read_within_bounds(of_floats, tmp_path):
+    path = hostile.bomb_of_zeros(tmp_path / "a.npz", "image", 260)
+    with hostile.bounded(), pytest.raises(ValueError, match=r"it would unpack to 260 MiB, 1,0\d\d times its size"):
+        of_floats.arrays(path)
+    with open(tmp_path / "names.txt", "wb") as file:
+        file.truncate(2**36)
+    with (
+        hostile.bounded(),
+        pytest.raises(ConfigError, match=r"names\.txt has more than 16,777,216 letters; give a name"),
+    ):
+        _served._named(str(tmp_path / "names.txt"), 10)

@@ -1,6 +1,7 @@
 """What is said of a training before it begins, and by a dry run."""
 
 import jax
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -62,6 +63,20 @@ def test_classes_and_broken_files_are_told_by_name(tmp_path):
     assert told[0].startswith("data      image 8×8×1, 14 classes;")
     assert told[1] == f"          {', '.join(names[:12])} and 2 more"
     assert told[3] == "          1 record that can't be used is passed over: kind03/2.png"
+
+
+def test_a_channel_that_never_changes_is_told_with_the_data(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
+    image[..., 1] = 7
+    np.savez(tmp_path / "a.npz", image=image, label=np.arange(40) % 10)
+    flags = ["--config.data.name=arrays", f"--config.data.path={tmp_path}/a.npz", "--config.augment.train="]
+    flags += ["--config.augment.eval=", "--config.train.batch=8", "--config.train.devices=1"]
+    told = _preview.announced(prepare(load("digits:mlp", flags)), "runs/a").splitlines()
+    assert told[3] == "          channel 1 of image never changes in the training set"
+    image[..., 0] = 0
+    np.savez(tmp_path / "a.npz", image=image, label=np.arange(40) % 10)
+    told = _preview.announced(prepare(load("digits:mlp", flags)), "runs/a").splitlines()
+    assert told[3] == "          channels 0, 1 of image never change in the training set"
 
 
 def test_a_net_whose_multiplies_cannot_be_counted_is_told_by_its_parameters(monkeypatch):

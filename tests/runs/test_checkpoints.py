@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -186,10 +187,16 @@ def flip(path, draw):
     path.write_bytes(content)
 
 
+def put_a_directory_there(path, draw):
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES = {
     "flipped bit": flip,
     "truncated": lambda path, draw: os.truncate(path, draw.randrange(path.stat().st_size)),
     "deleted": lambda path, draw: path.unlink(),
+    "a directory": put_a_directory_there,
 }
 
 
@@ -312,11 +319,69 @@ def test_only_numbers_can_be_saved(tmp_path):
         checkpoints.save(1, {"name": "resnet"})
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_save(two):
+@pytest.mark.parametrize("at", ["start", "save"])
+def test_what_a_killed_process_left_is_removed_before_anything_else(two, at):
     for name in ("3.writing", "1.deleting"):
         (two / "checkpoints" / name / "state").mkdir(parents=True)
+    (two / "checkpoints" / "0.deleting").write_text("a file that was no checkpoint")
     with Checkpoints(two) as checkpoints:
         assert checkpoints.restore(state())[0] == 2
-        checkpoints.save(3, state(3))
-        assert checkpoints.steps() == [2, 3]
-    assert sorted(os.listdir(two / "checkpoints")) == ["2", "3"]
+        if at == "start":
+            checkpoints.sweep()
+            assert sorted(os.listdir(two / "checkpoints")) == ["1", "2"]
+            checkpoints.truncate(0)  # to where one lay that was half removed
+            assert os.listdir(two / "checkpoints") == []
+        else:
+            checkpoints.save(3, state(3), wait=True)
+            assert sorted(os.listdir(two / "checkpoints")) == ["2", "3"]
+
+
+def test_a_file_in_the_place_of_a_checkpoint_is_set_aside(two, capsys):
+    shutil.rmtree(two / "checkpoints" / "2")
+    (two / "checkpoints" / "2").write_text("no directory")
+    assert Checkpoints(two).restore(state())[0] == 1
+    assert "the checkpoint at step 2 is damaged: manifest.json is missing; set aside as 2.damaged" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_renamed_checkpoint_is_not_taken_at_its_word(two):
+    held = two / "checkpoints"
+    (held / "2").rename(held / "9")
+    for step in (-1, 9):
+        with pytest.raises(CheckpointError, match=r"checkpoints/9 holds the state of step 2: .*\nrename it to 2, or"):
+            Checkpoints(two).restore(state(), step)
+    assert Checkpoints(two).restore(state(), 1)[0] == 1
+    (held / "9").rename(held / "2")
+    assert Checkpoints(two).restore(state())[0] == 2, "nothing is lost"
+
+
+def test_a_checkpoint_says_what_run_it_is_of(two):
+    with Checkpoints(two, record={"config": {"seed": 3}}) as checkpoints:
+        checkpoints.save(3, state(3), wait=True)
+        assert checkpoints.record(3) == {"config": {"seed": 3}}
+    assert Checkpoints(two).record(2) == Checkpoints(two).record(9) == {}
+
+
+def test_all_of_a_checkpoint_is_on_the_disk_before_an_older_one_goes(tmp_path, monkeypatch):
+    done, fsync, rename = [], os.fsync, Path.rename
+
+    def synced(file):
+        fsync(file)
+        done.append(Path(os.readlink(f"/proc/self/fd/{file}")))
+
+    def renamed(path, target):
+        done.append((path.name, Path(target).name))
+        return rename(path, target)
+
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(1, state(1), wait=True)
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(Path, "rename", renamed)
+        checkpoints.save(2, state(2), wait=True)
+    root = tmp_path / "checkpoints"
+    there, gone = done.index(("2.writing", "2")), done.index(("1", "1.deleting"))
+    wanted = {root / "2.writing" / path.relative_to(root / "2") for path in [root / "2", *(root / "2").rglob("*")]}
+    assert len(wanted) > 8
+    assert wanted <= set(done[:there]), "every file and directory, before it bears its name"
+    assert root in done[there:gone], "and its name, before the older one goes"

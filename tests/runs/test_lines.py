@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from cnnjax.runs.lines import curves_of, is_number, lines_of, parsed, series_of, split_of
+from cnnjax.runs.lines import curves_of, is_number, lines_of, newest_lines, series_of, split_of
 
 TRAIN = {"step": 4, "kind": "train", "loss": 2.0, "accuracy": None}
 EVAL = {"step": 8, "kind": "eval", "split": "test", "loss": 1.0, "accuracy": 0.5}
@@ -19,8 +19,7 @@ def test_what_is_torn_or_no_line_of_a_run_is_left_out(tmp_path):
     )
     (tmp_path / "metrics.jsonl").write_text(text)
     assert lines_of(tmp_path) == [TRAIN, EVAL, EVENT]
-    assert lines_of(tmp_path, last=2) == [EVENT]
-    assert parsed(b"\xff\n" + whole[0].encode()) == [TRAIN]
+    assert newest_lines(tmp_path, 2) == [EVENT]
     assert lines_of(tmp_path / "nowhere") == []
 
 

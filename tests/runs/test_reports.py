@@ -81,6 +81,7 @@ def test_every_report_is_a_line_with_all_that_varies_under_time(tmp_path):
     first, second, third = written(tmp_path)
     assert timeless([first]) == [{"step": 10, "kind": "train", "epoch": 2.0, "loss": 0.1, "accuracy": 0.25}]
     assert first["time"].pop("at") > 0
+    assert (first["time"].pop("line"), len(first["time"].pop("crc32"))) == (1, 8)
     # two of the ten steps were done while compiling
     assert first["time"] == {
         "examples_per_second": 1024.0,
@@ -300,6 +301,13 @@ def test_on_a_terminal_the_line_lives_in_place(tmp_path, monkeypatch):
     assert "eval 20/40  loss 0.1000  accuracy 0.4000\r\n" in frames
     assert shown.endswith("\r\n")
     assert shown.count("\n") == 3
+
+
+def test_escape_sequences_in_what_a_report_is_told_are_shown_and_not_obeyed(tmp_path, capsys):
+    with Report(tmp_path, total_steps=40) as report:
+        report.note("12 examples of \x1b[2J\x1b]0;owned\x07cat")
+        train(report, 0, 10)
+    assert capsys.readouterr().out.splitlines()[0] == r"12 examples of \x1b[2J\x1b]0;owned\x07cat"
 
 
 def test_a_quiet_report_says_nothing(tmp_path, capsys):

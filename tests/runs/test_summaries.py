@@ -1,8 +1,11 @@
 """The table of a paper: seeds together, rows told by what differs."""
 
 import csv
+import io
 
+from cnnjax.refusals import plain
 from cnnjax.runs.summaries import short_names, summed_up
+from cnnjax.runs.tables import aligned, as_csv
 
 RUNS = [
     (
@@ -60,3 +63,29 @@ def test_a_name_is_as_short_as_tells_it_from_the_others():
     assert short_names(paths) == ["optimizer.lr", "head.lr", "model", "backbone", "batch"]
     escaped = summed_up([({"a.x_y": 1e-5, "b.x_y": k}, {"loss": 1.0}) for k in range(2)], ["loss"]).as_latex()
     assert escaped.splitlines()[2:5] == [r"x\_y & loss & n \\", r"\midrule", r"0 & 1.0000 & 1 \\"]
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted_and_numbers_stay():
+    formulas = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "-"]
+    harmless = ["a=b", "lr=0.1,seed=2", "", "-1.5", "+3e-05", "-0", "-inf", "'=1", "\\r=1"]
+    numbers = [-1.5, -3, 0.1, None]
+    text = as_csv(["=head", "value"], [[cell, -1] for cell in formulas + harmless])
+    head, *rows = csv.reader(io.StringIO(text, newline=""))
+    assert head == ["'=head", "value"]
+    assert [row[0] for row in rows] == [f"'{cell}" for cell in formulas] + harmless
+    assert as_csv(["n"], [[number] for number in numbers]) == 'n\n-1.5\n-3\n0.1\n""\n'
+
+
+def test_names_that_begin_like_formulas_are_quoted_in_tables_for_papers():
+    table = summed_up([({"model.name": name}, {"loss": -1.5}) for name in ("=HYPERLINK(1)", "mlp")], ["loss"])
+    _, *rows = csv.reader(table.as_csv().splitlines())
+    assert [row[:2] for row in rows] == [["'=HYPERLINK(1)", "-1.5"], ["mlp", "-1.5"]]
+
+
+def test_escape_sequences_in_names_are_shown_and_not_obeyed():
+    assert plain("\x1b[31mred\x1b]0;title\x07 \x9b2J a\rb \u202egnp \udcff\x7f") == (
+        "\\x1b[31mred\\x1b]0;title\\x07 \\x9b2J a\\rb \\u202egnp \\udcff\\x7f"
+    )
+    assert plain("± mean – 3 × é\n\tend") == "± mean – 3 × é\n\tend"
+    table = aligned(["name", "n"], [["\x1b[2Jcat", "1"], ["two\nlines", "2"]], left=1)
+    assert table.splitlines() == ["name        n", "\\x1b[2Jcat  1", "two\\nlines  2"]

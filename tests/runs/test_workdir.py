@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from cnnjax.runs.json_files import read_json, read_status
 from cnnjax.runs.workdir import (
     WorkdirError,
     WorkdirLocked,
     hold,
-    read_json,
-    read_status,
     record_error,
     write_json,
     write_status,

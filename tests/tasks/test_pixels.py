@@ -3,6 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
+from skimage.metrics import adapted_rand_error
+from sklearn.metrics import f1_score, jaccard_score
 
 from cnnjax.data import Facts
 from cnnjax.tasks import segmentation
@@ -27,7 +30,7 @@ def metrics(outputs, fields):
 def test_a_perfect_predictor_has_an_overlap_of_one_for_every_class():
     segments = scene()
     found = metrics(9.0 * jnp.eye(3)[segments], batch(segments))
-    assert found == {"miou": 1.0, "pixel_accuracy": 1.0, "iou_0": 1.0, "iou_1": 1.0, "iou_2": 1.0}
+    assert found == {"miou": 1.0, "dice": 1.0, "pixel_accuracy": 1.0, "iou_0": 1.0, "iou_1": 1.0, "iou_2": 1.0}
 
 
 def test_overlap_is_that_of_plain_counting():
@@ -61,6 +64,80 @@ def test_outputs_smaller_than_the_scene_are_compared_with_its_centre():
     assert found["pixel_accuracy"] == 1.0
     with pytest.raises(ValueError, match=r"output \(6, 6\) is larger than the segments \(4, 4\)"):
         metrics(jnp.zeros((2, 6, 6, 3)), batch(scene()))
+
+
+def measured(guess, fields, **options):
+    """All that an evaluation says of guesses (B, H, W), and the table."""
+    task, outputs = segmentation(FACTS, **options), 9.0 * jnp.eye(3)[guess]
+    return task.summarize(
+        task.tally(outputs, fields), {k: np.asarray(v) for k, v in task.rows(outputs, fields).items()}
+    )
+
+
+def patches(seed, size=(3, 40, 30)):
+    """Scenes of smooth patches of three classes."""
+    noise = scipy.ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(*size, 3)), (0, 3, 3, 0))
+    return noise.argmax(-1)
+
+
+def test_overlaps_by_class_and_by_image_are_scikit_learns():
+    segments, guess = patches(0), patches(1)
+    segments[0][segments[0] == 2] = guess[0][guess[0] == 2] = 0  # a class that one image has not
+    found = measured(guess, batch(segments))
+    assert found["dice"] == pytest.approx(f1_score(segments.ravel(), guess.ravel(), average="macro"))
+    each = [jaccard_score(a.ravel(), b.ravel(), average="macro") for a, b in zip(segments, guess, strict=True)]
+    assert found["miou_image"] == pytest.approx(np.mean(each))
+
+
+def test_boundary_iou_is_that_of_the_inner_bands():
+    segments, guess = patches(2), patches(3)
+    width, both, either = 1, np.zeros(3), np.zeros(3)  # 0.02 · 50
+    for truth, other in zip(segments, guess, strict=True):
+        for k in range(3):
+            bands = [
+                each & ~scipy.ndimage.binary_erosion(each, np.ones((3, 3)), width) for each in (truth == k, other == k)
+            ]
+            both[k] += (bands[0] & bands[1]).sum()
+            either[k] += (bands[0] | bands[1]).sum()
+    assert measured(guess, batch(segments))["boundary_iou"] == pytest.approx(np.mean(both / either))
+
+
+def test_the_rand_error_of_connected_parts_is_scikit_images_mean_over_images():
+    segments, guess = patches(4), patches(5)
+    each = []
+    for truth, other in zip(segments, guess, strict=True):
+        parts = [scipy.ndimage.label(labels == 1)[0] for labels in (truth, other)]
+        each.append(adapted_rand_error(*parts)[0])
+    assert measured(guess, batch(segments), cells=1)["rand_error"] == pytest.approx(np.mean(each), abs=1e-6)
+    assert measured(segments, batch(segments), cells=1)["rand_error"] == 0.0
+
+
+def test_pixels_between_two_things_count_more():
+    facts = Facts(
+        shape=(24, 24, 1), fields={"instances": ((24, 24), np.int32)}, extra={"segment_names": ("outside", "inside")}
+    )
+    instances = np.zeros((1, 24, 24), np.int32)
+    instances[0, 4:20, 3:10], instances[0, 4:20, 13:21], instances[0, 2, 12] = 1, 2, 255
+    segments = (instances % 255 > 0).astype(np.int32)
+    distances = [scipy.ndimage.distance_transform_edt(instances[0] != number) for number in (1, 2)]
+    expected = 1 + 10 * np.exp(-((distances[0] + distances[1]) ** 2) / 50)
+    task, logits = segmentation(facts, border=10.0), jnp.zeros((1, 24, 24, 2))
+    fields = {**batch(segments), "instances": jnp.asarray(instances)}
+    losses, weights, _ = task.loss(lambda *a, **k: (logits, {}), {}, fields, None)
+    assert weights[0] == 576
+    assert losses[0] == pytest.approx(np.log(2) * expected.sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"border": 10.0}, "task.border is 10, but the data has no instances to find borders between; set it to 0"),
+        ({"cells": 3}, "task.cells is 3; the classes of segments go from 0 to 2: 0, 1, 2"),
+    ],
+)
+def test_what_the_data_has_not_is_said(options, said):
+    with pytest.raises(ValueError, match=said):
+        segmentation(FACTS, **options)
 
 
 @pytest.mark.proofs

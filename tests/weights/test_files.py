@@ -114,7 +114,7 @@ def test_a_pickle_that_calls_something_is_refused_and_does_not_run(tmp_path, pro
 )
 def test_damaged_and_strange_pickles_are_refused(text):
     with pytest.raises(_pickles.RefusedError):
-        _pickles.loaded(io.BytesIO(text))
+        _pickles.Pickles(io.BytesIO(text)).next()
 
 
 def test_ordinary_values_are_read_as_pickle_reads_them():
@@ -125,7 +125,7 @@ def test_ordinary_values_are_read_as_pickle_reads_them():
         "self": {},
     }
     for protocol in (2, 3, 4, 5):
-        assert _pickles.loaded(io.BytesIO(pickle.dumps(value, protocol=protocol))) == value
+        assert _pickles.Pickles(io.BytesIO(pickle.dumps(value, protocol=protocol))).next() == value
 
 
 def rebuilt(storage_size, offset, size, stride, key="0"):
@@ -251,7 +251,7 @@ def test_a_file_that_was_cut_short_or_has_other_bytes_is_refused_in_a_line_that_
 
 def test_an_npz_with_objects_in_it_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", w=np.array([Trap(tmp_path / "sprung")], dtype=object))
-    with pytest.raises(weights.RefusedError, match="can't be read"):
+    with pytest.raises(weights.RefusedError, match=r"a.npz: w.npy holds pickled Python objects, which are"):
         weights.read(tmp_path / "a.npz")
     assert not (tmp_path / "sprung").exists()
 
