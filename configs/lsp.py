@@ -19,6 +19,6 @@ def get_config(variant: str = "heatmaps"):
         ),
         optimizer=section("optimizers", "adamw", lr=1e-3, decay=0.05),
         schedule=section("schedules", "cosine", warmup_steps=50),
-        train={"steps": 600, "batch": 16, "init": "torchvision", "init_into": "backbone"},
-        eval={"steps": 600},
+        train={"steps": 400, "batch": 16, "init": "torchvision", "init_into": "backbone"},
+        eval={"steps": 400},
     )
