@@ -8,7 +8,7 @@ import pytest
 
 from cnnjax.config import ConfigError
 from experiments.benchmarks import breakdown, convolution, steps, timing
-from experiments.benchmarks.networks import LINEN, NETS, OURS, check
+from experiments.benchmarks.networks import NETS, OURS, check, linen
 
 WEIGHTS = {"lenet5": 61706, "resnet18_cifar": 11173962}  # as counted by hand and in the literature
 
@@ -18,7 +18,7 @@ WEIGHTS = {"lenet5": 61706, "resnet18_cifar": 11173962}  # as counted by hand an
 def test_a_network_has_the_same_weights_in_every_kit(name):
     build, _, shape, _, _ = NETS[name]
     counts = []
-    for kit in (OURS, LINEN):
+    for kit in (OURS, linen()):
         variables = jax.eval_shape(build(kit).init, jax.random.key(0), jnp.zeros((2, *shape)))
         counts.append(sum(leaf.size for leaf in jax.tree.leaves(variables["params"])))
     assert counts[0] == counts[1] == WEIGHTS.get(name, counts[0])
