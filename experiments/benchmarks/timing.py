@@ -194,6 +194,9 @@ def table(header: list[str], rows: list[list]) -> str:
 
 
 def write(path: str, found: dict) -> None:
+    """Writes what was found; a file of before is there until the new one is whole."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(found, indent=1) + "\n")
+    whole = target.with_name(f"{target.name}.part")
+    whole.write_text(json.dumps(found, indent=1) + "\n")
+    whole.replace(target)

@@ -81,6 +81,17 @@ def test_networks_that_the_benchmarks_do_not_know_are_told(names, words):
         check(names)
 
 
+def test_a_network_is_measured_in_any_batch_and_in_bfloat16_keeps_its_parameters_wide():
+    check(["lenet5:2", "resnet50:2"])
+    step, state, batch = steps.step_of("lenet5:2", OURS, "bfloat16")
+    assert batch[0].shape == (2, 28, 28, 1)
+    after = jax.eval_shape(step, state, *batch)
+    assert {leaf.dtype for leaf in jax.tree.leaves(after[0])} == {jnp.dtype("float32")}
+    traced = str(jax.make_jaxpr(step)(state, *batch))
+    assert "bf16[2,28,28,6]" in traced
+    assert timing.precision_of("auto") == "float32"  # on a CPU
+
+
 def test_hostile_arguments_of_benchmarks_are_told(tmp_path):
     with pytest.raises(ConfigError, match="whole numbers"):
         timing.counts(["4", "0"], "throughput")

@@ -62,15 +62,18 @@ def main(argv: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):  # what is known is printed, and nothing is left behind
         signal.signal(number, _stop)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch wants a share
-    began, found = time.monotonic(), {"parts": {}}
+    began, found, whole = time.monotonic(), {"parts": {}}, False
     with contextlib.suppress(_Stopped), tempfile.TemporaryDirectory() as folder:
         if FLAGS.tiny:  # its processes compile some programs again, and what calls oneDNN can't be kept
             cached = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
             for name, value in {**cached, "CNNJAX_ONEDNN": "0"}.items():
                 os.environ.setdefault(name, value)
         supervised({name: PARTS[name] for name in FLAGS.parts}, _command, FLAGS.budget, lambda now: _keep(now, found))
+        whole = True
     print(as_table(found["parts"]))
     print(f"{time.monotonic() - began:.0f} of {FLAGS.budget:.0f} s")
+    if not whole:
+        sys.exit(75)
 
 
 class _Stopped(BaseException):

@@ -11,10 +11,11 @@ import numpy as np
 import cnnjax
 from cnnjax import config as sections
 from cnnjax.train.loop import Preempted
+from cnnjax.train.trained import Trained
 from experiments.benchmarks.accelerator.figures import Told
 
 _HOOK = "experiments.benchmarks.accelerator.resumption:interrupt"
-_stop_at = -1
+_INTERRUPTED = "resumed"  # the workdir of the run that is
 
 
 def resuming(told: Told, *, tiny: bool, peer: str) -> None:
@@ -28,15 +29,16 @@ def exactly(told: Told, *, tiny: bool, peer: str) -> None:
     _differences(told, tiny, everywhere=True)
 
 
-def interrupt(step: int, trained: object, metrics: dict) -> dict:
-    """A hook of a run: asks this process to stop at a step, as a cluster does."""
-    if step == _stop_at:
+def interrupt(step: int, trained: Trained, metrics: dict) -> dict:
+    """A hook of a run: asks this process to stop at the first evaluation of one of them, as a cluster does."""
+    once = trained.workdir.with_name("interrupted")
+    if trained.workdir.name == _INTERRUPTED and not once.exists():
+        once.touch()
         signal.raise_signal(signal.SIGTERM)
     return {}
 
 
 def _differences(told: Told, tiny: bool, *, everywhere: bool) -> None:
-    global _stop_at
     steps = 8 if tiny else 64
     name = "digits:mlp" if tiny else "digits"
     flags = [f"--config.train.{word}" for word in (f"steps={steps}", "epochs=0", "batch=64", "devices=1")]
@@ -45,13 +47,11 @@ def _differences(told: Told, tiny: bool, *, everywhere: bool) -> None:
     config = sections.load(name, flags)
     with tempfile.TemporaryDirectory() as folder:
         whole, again = (_weights(cnnjax.run(config, Path(folder, word))) for word in ("whole", "again"))
-        _stop_at = steps // 2
         try:
-            cnnjax.run(config, Path(folder, "resumed"))
-        except Preempted:
-            told("stopped by a signal at step", _stop_at)
-        _stop_at = -1
-        resumed = _weights(cnnjax.run(config, Path(folder, "resumed")))
+            cnnjax.run(config, Path(folder, _INTERRUPTED))
+        except Preempted as stop:
+            told("stopped", str(stop).partition("; ")[0])
+        resumed = _weights(cnnjax.run(config, Path(folder, _INTERRUPTED)))
     bound = {"at_most": 0.0, "everywhere": True} if everywhere else {}
     told(f"two whole runs of {steps} steps differ by", _apart(whole, again), "of the norm", **bound)
     told("a resumed one from a whole one by", _apart(whole, resumed), "of the norm", **bound)
