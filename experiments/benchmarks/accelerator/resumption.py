@@ -50,7 +50,7 @@ def _differences(told: Told, tiny: bool, *, everywhere: bool) -> None:
         try:
             cnnjax.run(config, Path(folder, _INTERRUPTED))
         except Preempted as stop:
-            told("stopped", str(stop).partition("; ")[0])
+            told("interrupted", str(stop).partition("; ")[0])
         resumed = _weights(cnnjax.run(config, Path(folder, _INTERRUPTED)))
     bound = {"at_most": 0.0, "everywhere": True} if everywhere else {}
     told(f"two whole runs of {steps} steps differ by", _apart(whole, again), "of the norm", **bound)
