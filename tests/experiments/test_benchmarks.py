@@ -63,6 +63,18 @@ def test_a_call_of_the_library_lasts_until_its_result_is_read():
     assert breakdown.lengthened(spans, calls)[0]["call"] == [(3.0, 5.0)]
 
 
+def test_calls_of_a_cards_libraries_are_convolutions_and_products():
+    text = """
+      %conv.1 = (bf16[8,8]{1,0}, u8[0]{0}) custom-call(%x, %w), custom_call_target="__cudnn$convForward"
+      %gemm.1 = (bf16[8,8]{1,0}, s8[64]{0}) custom-call(%x, %w), custom_call_target="__cublas$gemm"
+      %gemm_fusion = bf16[8,8]{1,0} fusion(%x, %w), kind=kCustom, backend_config={"kind":"__triton_gemm"}
+      %input_reduce_fusion = f32[8]{0} fusion(%x), kind=kInput
+      %loop_add_fusion = bf16[8,8]{1,0} fusion(%x), kind=kLoop
+    """
+    kinds = list(breakdown.kinds_of(text).values())
+    assert kinds == ["convolutions", "products", "products", "reductions", "elementwise"]
+
+
 def test_an_operation_on_two_cores_counts_once():
     assert breakdown.union([(3.0, 4.0), (0.0, 1.0), (0.5, 2.0)]) == 3.0
 
