@@ -32,7 +32,7 @@ def inputs(told: Told, *, tiny: bool, peer: str) -> None:
 
 
 def _evaluation(told: Told, tiny: bool) -> None:
-    small = ("--config.data.name=digits", "--config.model.widths=8,8,8", "--config.train.batch=200")
+    small = ("--config.data.name=digits", "--config.model.widths=8", "--config.train.batch=200")
     for views in ("mirror,shifts",) if tiny else ("mirror,shifts", ""):
         flags = (*(small if tiny else ()), f"--config.eval.views={views}", "--config.train.devices=1")
         prepared = prepare(sections.load("cifar10", flags))

@@ -14,7 +14,7 @@ from experiments.benchmarks.accelerator.figures import Told
 
 SEEDS = 25
 _SMALL = (
-    *("--config.data.name=digits", "--config.model.widths=8,8,8", "--config.train.batch=200"),
+    *("--config.data.name=digits", "--config.model.widths=8", "--config.train.batch=200"),
     *("--config.train.epochs=0", "--config.train.steps=4", "--config.train.dispatch=2"),
 )
 
