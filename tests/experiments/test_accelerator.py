@@ -116,7 +116,15 @@ def tiny(tmp_path_factory):
 
 
 def _words(path):
-    return [sys.executable, "-m", "experiments.benchmarks.accelerator", "--tiny", "--peer=", f"--json={path}"]
+    return [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.accelerator",
+        "--tiny",
+        "--budget=1500",
+        "--peer=",
+        f"--json={path}",
+    ]
 
 
 def _environment():
