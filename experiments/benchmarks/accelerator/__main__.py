@@ -10,6 +10,7 @@ that has PyTorch and torchvision (auto: this one, where it has them).
 """
 
 import contextlib
+import dataclasses
 import importlib
 import importlib.util
 import os
@@ -69,7 +70,7 @@ def main(argv: list[str]) -> None:
             for name, value in {**cached, "CNNJAX_ONEDNN": "0"}.items():
                 os.environ.setdefault(name, value)
         slack = 5 if FLAGS.tiny else 1  # a busy machine may take its time over what measures nothing
-        parts = {name: PARTS[name]._replace(limit=slack * PARTS[name].limit) for name in FLAGS.parts}
+        parts = {name: dataclasses.replace(PARTS[name], limit=slack * PARTS[name].limit) for name in FLAGS.parts}
         supervised(parts, _command, FLAGS.budget, lambda now: _keep(now, found))
         whole = True
     print(as_table(found["parts"]))

@@ -4,6 +4,7 @@ A part that fails says why and the next goes on; one that is over its limit, or 
 memory, a crash of a library), ends that process, and the parts behind it get another.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 __all__ = ["Part", "supervised"]
 
@@ -21,14 +21,15 @@ _POLL = 0.1
 _START = 60.0  # seconds that a process may take until its first part begins
 
 
-class Part(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Part:
     """What is measured: its title, the function that does so, the seconds that it may take, and with whom it shares."""
 
     title: str
     function: str
     limit: float
     process: str
-    environment: Mapping[str, str] = {}
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def supervised(
