@@ -1,6 +1,6 @@
 """Joints of people doing sports, by heat maps or a cascade on a backbone that has seen ImageNet.
 
-python -m tests.data.leeds DIR runs/lsp    DIR holds joints.mat and images/ of the Leeds sports poses, here the first 400
+python -m tests.data.leeds DIR runs/lsp    DIR has joints.mat and images/ of the Leeds sports poses, the first 400
 python -m experiments.train --config=configs/lsp.py:VARIANT --config.data.root=runs/lsp --workdir=runs/VARIANT
 on two cores of an AMD EPYC that were shared with many others, jax 0.12.0.1, commits 14c8f91 and 3c38936 with this file,
 n = 1: 80 photographs never seen, of 400; PCK of the torso, OKS with one tolerance for all joints. MobileNet v2 began
