@@ -91,6 +91,26 @@ def has_effects(equation: Any) -> bool:
     return bool(equation.effects)
 
 
+# JAX: processes that train together (runs/processes.py). How they join is documented, not what they then share.
+
+
+def coordination_client() -> Any:
+    """This process' client of the coordination service: a store of texts by key, and barriers."""
+    from jax._src.distributed import global_state
+
+    return global_state.client
+
+
+def cluster() -> tuple[str | None, int | None, int | None, Any]:
+    """(coordinator's address, processes, this one's number, its devices) as `jax.distributed` finds them; None: not."""
+    import os
+
+    from jax._src.clusters import ClusterEnv
+
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    return ClusterEnv.auto_detect_unset_distributed_params(address, None, None, None, None, 300)
+
+
 # JAX: keys in checkpoints (runs/_leaves.py).
 
 

@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,39 @@ def test_the_installed_versions_are_those_that_the_project_allows():
     for asked in map(Requirement, importlib.metadata.requires("cnnjax") or ()):
         if asked.name in ("jax", "tensorflow-datasets", "tensorboardX") and not asked.marker:
             assert asked.specifier.contains(importlib.metadata.version(asked.name)), asked
+
+
+TOGETHER = """
+import socket, jax
+from cnnjax import _versions
+
+assert _versions.coordination_client() is None
+with socket.socket() as free:
+    free.bind(("localhost", 0))
+    port = free.getsockname()[1]
+jax.distributed.initialize(f"localhost:{port}", 1, 0)
+client = _versions.coordination_client()
+client.key_value_set("beat", "1")
+client.key_value_set("beat", "2", allow_overwrite=True)
+client.key_value_set("words/b", "c")
+client.wait_at_barrier("all", 1000)
+calls = [client.key_value_increment("calls", 1) for _ in range(2)]
+print(client.blocking_key_value_get("beat", 1000), client.key_value_dir_get("words/"), calls[1] - calls[0])
+"""
+
+
+def test_the_coordination_service_keeps_texts_by_key_and_holds_processes_until_all_are_there():
+    done = subprocess.run([sys.executable, "-c", TOGETHER], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["2 [('words/b', 'c')] 1"], done.stderr
+
+
+def test_a_cluster_is_told_by_its_variables(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("SLURM", "OMPI", "KUBERNETES", "JAX_COORD")):
+            monkeypatch.delenv(name)
+    assert _versions.cluster() == (None, None, None, None)
+    step = {"JOB_ID": "7", "STEP_NODELIST": "host[1-2]", "NTASKS": "2", "PROCID": "1", "LOCALID": "0"}
+    for name, value in step.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    address, processes, process, devices = _versions.cluster()
+    assert (address.partition(":")[0], processes, process, devices) == ("host1", 2, 1, [0])

@@ -1,7 +1,7 @@
 """What of a picture can be seen before it is decoded: whether it would take more than a file of its size is worth."""
 
 import os
-import pathlib
+import stat
 
 from PIL import Image
 
@@ -17,9 +17,19 @@ _BYTES = {"I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
 
 def file_bytes(path):
     """The bytes of a file that may be a picture; ValueError where there are more than any picture has."""
-    if (size := os.path.getsize(path)) > _LONGEST:
-        raise ValueError(f"the file has {size / 2**30:.1f} GiB; at most {_LONGEST >> 30} GiB is read")
-    return pathlib.Path(path).read_bytes()
+    with regular(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > _LONGEST:
+            raise ValueError(f"the file has {size / 2**30:.1f} GiB; at most {_LONGEST >> 30} GiB is read")
+        return file.read()
+
+
+def regular(path):
+    """A file open for reading; a pipe or a device is refused, for it may be waited for without end."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("it is no regular file but a pipe, a device or a directory")
+    return file
 
 
 def refuse_bombs(image, data):

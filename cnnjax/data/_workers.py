@@ -5,6 +5,7 @@ script again, which costs seconds where it imports jax and fails where it has no
 ends when its socket closes, so none outlives a main process that was killed.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -13,14 +14,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from multiprocessing.connection import Connection
 
 import numpy as np
 
-from cnnjax.data.source import DataError, examples, within_budget
+from cnnjax.data.source import DataError, examples, record, within_budget
 
+_SLOW = 10.0  # seconds of reading after which a word is due; then after twice as many, and so on
+_LOOK = 0.5  # seconds between two looks at what is waited for
 _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[2])
@@ -42,8 +46,7 @@ class Workers:
         self.split, self.width = split, max(count, 1)
         self._idle = queue.SimpleQueue()
         pickled = _pickled(split) if count else b""
-        members = [_Worker(pickled) for _ in range(count)] or [_Here(split)]
-        self.processes = [member.process.pid for member in members if count]
+        self._members = members = [_Worker(pickled) for _ in range(count)] or [_Here(split)]
         for member in members:
             self._idle.put(member)
         self._threads = ThreadPoolExecutor(self.width, thread_name_prefix="cnnjax-data")
@@ -58,6 +61,29 @@ class Workers:
     def close(self):
         self._end()
 
+    @property
+    def processes(self):
+        """Their numbers."""
+        return [member.process.pid for member in self._members if isinstance(member, _Worker)]
+
+    def results(self, futures, waiting):
+        """What the futures give, in order; `waiting` is called now and then until all is there, and may raise."""
+        while wait(futures, timeout=_LOOK).not_done:
+            waiting()
+            for member in self._members:
+                self._tell_slow(member)
+        return [future.result() for future in futures]
+
+    def _tell_slow(self, member):
+        indices, since, patience = member.reading
+        if len(indices) and (seconds := time.monotonic() - since) > patience:
+            member.reading = indices, since, 2 * patience
+            cure = "" if isinstance(member, _Here) else "; once it is killed, another reads them"
+            _say(
+                f"{member} has been reading {len(indices)} examples from {record(self.split, indices[0])} on "
+                f"for {seconds:.0f} s: is the disk there?{cure}"
+            )
+
     def submit(self, indices):
         """Futures that together give the rows, in order; each result is (fields, found)."""
         parts = np.array_split(indices, min(self.width, len(indices)))
@@ -66,9 +92,11 @@ class Workers:
 
 def _ask(idle, indices):
     member = idle.get()
+    member.reading = indices, time.monotonic(), _SLOW
     try:
         return member.read(indices)
     finally:
+        member.reading = _NOTHING
         idle.put(member)  # a dead one too: whoever waits for it must hear so
 
 
@@ -76,16 +104,26 @@ def _end(members, threads):
     threads.shutdown(wait=False, cancel_futures=True)
     for member in members:
         member.kill()
-    threads.shutdown(wait=True)
+    threads.shutdown(wait=all(member.reading is _NOTHING or isinstance(member, _Worker) for member in members))
     for member in members:
         member.close()
+
+
+_NOTHING = ((), 0.0, _SLOW)  # what is read, since when, and after how many seconds a word is due
+
+
+def _say(words):
+    print(words, file=sys.stderr, flush=True)
 
 
 class _Here:
     """Reads in this process."""
 
     def __init__(self, split):
-        self.split = split
+        self.split, self.reading = split, _NOTHING
+
+    def __str__(self):
+        return "a data thread (data.workers=0)"
 
     def read(self, indices):
         try:
@@ -103,10 +141,17 @@ class _Here:
 
 
 class _Worker:
-    """One process and our end of its socket."""
+    """One process and our end of its socket; where it dies, another reads the same examples once more."""
 
     def __init__(self, pickled):
-        self._split = pickled
+        self._pickled, self.reading, self._ended = pickled, _NOTHING, False
+        self._start()
+
+    def __str__(self):
+        return f"data worker {self.process.pid}"
+
+    def _start(self):
+        self._split = self._pickled
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
@@ -119,33 +164,52 @@ class _Worker:
 
     def read(self, indices):
         try:
-            if self._split:
-                self._line.send_bytes(self._split)
-                self._split = b""
-            self._line.send(indices)
-            kind, *answer = self._line.recv()
+            return self._asked(indices)
         except (EOFError, OSError) as error:
-            raise DataError(self._obituary(indices)) from error
+            died = self._obituary(indices)
+            if self._ended:
+                raise DataError(died) from error
+        _say(f"{died}: another one reads them")
+        self._line.close()
+        self._start()
+        if self._ended:
+            self.process.kill()
+        try:
+            return self._asked(indices)
+        except (EOFError, OSError) as error:
+            raise DataError(
+                f"{self._obituary(indices)}, as one did before it; "
+                f"fewer data.workers need less memory, data.workers=0 reads in the main process"
+            ) from error
+
+    def _asked(self, indices):
+        if self._split:
+            self._line.send_bytes(self._split)
+            self._split = b""
+        self._line.send(indices)
+        while not self._line.poll(_LOOK):
+            if self._ended:  # and can't even be killed: it waits for a disk
+                raise EOFError
+        kind, *answer = self._line.recv()
         if kind == "read":
             return tuple(answer)
         raise DataError(answer[0])
 
     def _obituary(self, indices):
         try:
-            code = self.process.wait(timeout=5)
+            code = self.process.wait(timeout=0 if self._ended else 5)
         except subprocess.TimeoutExpired:
             code = "unknown"
         cause = "killed, perhaps for want of memory" if code == -signal.SIGKILL else f"exit code {code}"
-        return (
-            f"a data worker process died ({cause}) while reading {len(indices)} examples from {indices[0]} on; "
-            f"fewer data.workers need less memory, data.workers=0 reads in the main process"
-        )
+        return f"a data worker process died ({cause}) while reading {len(indices)} examples from {indices[0]} on"
 
     def kill(self):
+        self._ended = True
         self.process.kill()
 
     def close(self):
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)
         self._line.close()
 
 
@@ -161,7 +225,8 @@ def _pickled(split):
 
 def serve(descriptor):
     """A worker's life: a split, then indices, each answered by their rows, until the socket closes."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # these go to the whole group; the main process decides when to end
+    # these go to the whole job; the main process decides when to end
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     line = Connection(descriptor)
     try:
@@ -212,11 +277,10 @@ class Ledger:
         self._written = self._recorded() if self.path else set()
         self._keep(dict(getattr(split, "bad", {})))
 
-    def collect(self, futures):
-        """The fields of all these rows, joined in order."""
+    def collect(self, results):
+        """The fields of all these rows, each (fields, found), joined in order."""
         parts = []
-        for future in futures:
-            fields, found = future.result()
+        for fields, found in results:
             self._keep(found)
             parts.append(fields)
         return parts[0] if len(parts) == 1 else {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Count, FilePath
-from cnnjax.data._bearable import file_bytes
+from cnnjax.data._bearable import file_bytes, regular
 from cnnjax.data._listing import ENDINGS, classes_of, labelled, split_directories
 from cnnjax.data._pictures import (
     Budget,
@@ -138,7 +138,7 @@ def _agree(splits):
         for index in range(len(split)):
             name = split.name(index)
             try:
-                with open(os.path.join(split.base, name), "rb") as file, opened(file) as image:
+                with regular(os.path.join(split.base, name)) as file, opened(file) as image:
                     size = upright_size(image)
             except Exception as error:  # whatever a decoder stumbles over in a damaged file
                 split.bad[name] = reason(error)

@@ -94,10 +94,11 @@ class Source:
 class Memory:
     """A split held as arrays, small enough to sit on the device: `arrays` maps batch fields to (N, ...).
 
-    `origin` is the split that they were read from, where there is one.
+    `origin` is the split that they were read from, where there is one; `left_out` examples of that are not among them:
+    they can't be read.
     """
 
-    resident = True
+    resident, left_out = True, 0
     origin: Split | None = None
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
@@ -122,6 +123,7 @@ class Part:
     def __init__(self, split: Split, indices: np.ndarray):
         self.split, self.indices = split, np.asarray(indices)
         self.in_memory = split.resident or getattr(split, "in_memory", False)
+        self.left_out = getattr(split, "left_out", 0)
         self.bad, self.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
 
     def __len__(self):

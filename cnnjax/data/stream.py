@@ -11,9 +11,13 @@ from cnnjax.data._balanced import Balanced
 from cnnjax.data._workers import Ledger, Workers
 from cnnjax.data.source import Memory, Split, shuffled
 
-__all__ = ["Stream", "into_memory", "order", "orders", "passes"]
+__all__ = ["Stream", "into_memory", "order", "orders", "passes", "patiently"]
 
 _permutation = lru_cache(maxsize=4)(shuffled)
+
+
+def patiently() -> None:
+    """What is done while data are waited for: nothing."""
 
 
 def order(count: int, batch: int, step: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -81,10 +85,11 @@ class Stream:
         index, epoch = self.order(step)
         return {"index": self._mine(index), "epoch": self._mine(epoch), "valid": self._mine(np.ones(self.batch, "f4"))}
 
-    def batches(self, step: int, count: int = 1) -> dict[str, np.ndarray]:
+    def batches(self, step: int, count: int = 1, waiting: Callable[[], None] = patiently) -> dict[str, np.ndarray]:
         """Fields of the batches of steps step … step + count - 1, stacked: (count, batch, ...) of this host's part.
 
-        Always index, epoch and valid; where the stream is not resident the decoded fields too.
+        Always index, epoch and valid; where the stream is not resident the decoded fields too. While they are not there
+        yet, `waiting` is called twice a second; it may raise.
         """
         if self.resident:
             return _stacked([self.indices(t) for t in range(step, step + count)])
@@ -94,7 +99,7 @@ class Stream:
         for t in range(step + len(self._coming), step + count + self.ahead):
             batch = self.indices(t)
             self._coming.append((t, batch, self._workers.submit(batch["index"].reshape(-1))))
-        return _stacked([self._arrived(*self._coming.popleft()) for _ in range(count)])
+        return _stacked([self._arrived(*self._coming.popleft(), waiting) for _ in range(count)])
 
     def close(self) -> None:
         """Stops the worker processes."""
@@ -107,9 +112,9 @@ class Stream:
         values = values.reshape(max(self.accumulate, 1), hosts, -1)[:, p]
         return values if self.accumulate else values[0]
 
-    def _arrived(self, step, batch, futures):
+    def _arrived(self, step, batch, futures, waiting):
         shape = batch["index"].shape
-        fields = self._ledger.collect(futures)
+        fields = self._ledger.collect(self._workers.results(futures, waiting))
         fields = {name: value.reshape(*shape, *value.shape[1:]) for name, value in fields.items()}
         valid = batch["valid"] * fields.pop("valid", np.float32(1))
         return {**fields, **batch, "valid": valid}
@@ -124,10 +129,11 @@ def passes(
     workers: int = -1,
     ahead: int = 3,
     bad_records: str = "",
+    waiting: Callable[[], None] = patiently,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Iterates over the batches of one pass in which every example is valid exactly once, host p of P's slice of each.
 
-    The last batch is filled up with examples of valid 0. Fields are as from `Stream`.
+    The last batch is filled up with examples of valid 0. Fields, and `waiting`, are as from `Stream`.
     """
     _divide(batch, part[1], "eval.batch")
     ledger = Ledger(split, bad_records)
@@ -137,14 +143,18 @@ def passes(
         return
     with Workers(split, workers) as pool:
         coming = deque()
+
+        def arrived(fields, back, futures):
+            return _passed(ledger, fields, back, pool.results(futures, waiting))
+
         for first in range(0, len(split), batch):
             fields = _pass(split, batch, first, part)
             rows, back = np.unique(fields["index"], return_inverse=True)
             coming.append((fields, back, pool.submit(rows)))
             if len(coming) > ahead:
-                yield _passed(ledger, *coming.popleft())
+                yield arrived(*coming.popleft())
         while coming:
-            yield _passed(ledger, *coming.popleft())
+            yield arrived(*coming.popleft())
 
 
 def into_memory(split: Split, *, workers: int = -1, bad_records: str = "") -> Memory:
@@ -157,7 +167,7 @@ def into_memory(split: Split, *, workers: int = -1, bad_records: str = "") -> Me
     fields = {name: np.concatenate([batch[name] for batch in kept]) for name in kept[0]}
     loaded = Memory({name: rows for name, rows in fields.items() if name not in ("index", "epoch", "valid")})
     loaded.bad, loaded.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
-    loaded.origin = split
+    loaded.origin, loaded.left_out = split, len(split) - len(loaded)
     return loaded
 
 
@@ -168,8 +178,8 @@ def _pass(split, batch, first, part):
     return {"index": index, "epoch": np.zeros(width, np.int32), "valid": (place < len(split)).astype(np.float32)}
 
 
-def _passed(ledger, fields, back, futures):
-    read = {name: value[back] for name, value in ledger.collect(futures).items()}
+def _passed(ledger, fields, back, results):
+    read = {name: value[back] for name, value in ledger.collect(results).items()}
     valid = fields["valid"] * read.pop("valid", np.float32(1))
     return {**read, **fields, "valid": valid}
 

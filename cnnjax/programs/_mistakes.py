@@ -11,6 +11,7 @@ from cnnjax.analysis import calibration_error, most_confused, per_class
 from cnnjax.data.source import Facts, Split, record
 from cnnjax.programs._drawing import name_of
 from cnnjax.refusals import ConfigError
+from cnnjax.runs.lines import COUNTS, counted
 from cnnjax.runs.tables import aligned, as_csv, readable, tabulate
 from cnnjax.train.examples import Examined
 
@@ -62,10 +63,14 @@ def number(value) -> float | int | None:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def text(split: str, found: Examined, said: Mapping, step: int) -> str:
-    """All that is said of a split, for a terminal."""
-    numbers = {name: value for name, value in found.metrics.items() if not name.startswith("iou_") or not said}
+def text(split: str, found: Examined, said: Mapping, step: int, bad: Mapping[str, str]) -> str:
+    """All that is said of a split, for a terminal; `bad` are its files that can't be read."""
+    left_out = [name for name in found.metrics if name in COUNTS or (said and name.startswith("iou_"))]
+    numbers = {name: value for name, value in found.metrics.items() if name not in left_out}
     blocks = [tabulate({split: {"step": step, **numbers}})]
+    if words := counted(found.metrics):
+        names = ", ".join(sorted(bad)[:_NAMED]) + ", …" * (len(bad) > _NAMED)
+        blocks.append(f"{words}; what can't be read: {names}" if bad else words)
     if "per_class" in said:
         blocks += [_classes(said["per_class"], said["confused"]), _pairs(said["confused"])]
     if "calibration" in said:

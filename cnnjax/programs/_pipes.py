@@ -4,6 +4,9 @@ import contextlib
 import os
 import select
 import sys
+from typing import TextIO
+
+from cnnjax.refusals import plain
 
 _SIGPIPE = 141  # the exit code that shells give a process which that signal ended
 
@@ -19,12 +22,26 @@ def reader_gone() -> bool:
     return any(event & select.POLLERR for _, event in pipe.poll(0))
 
 
+def complain(text: str) -> None:
+    """Prints for whoever still reads."""
+    with contextlib.suppress(OSError):
+        print(plain(text), file=sys.stderr, flush=True)
+
+
 def printed(code: int) -> int:
     """The exit code once all is printed: `code`, or 141 in place of 0 where nobody reads any more."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
-    if reader_gone():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+    gone = reader_gone()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a pipe without a reader, a terminal that was closed
+            _forsake(stream)
+    if gone or reader_gone():
+        _forsake(sys.stdout)
         code = code or _SIGPIPE
-    sys.stderr.flush()
     return code
+
+
+def _forsake(stream: TextIO) -> None:
+    """Python writes once more as it ends; nobody is there to read it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import cnnjax
+from cnnjax.programs import _interrupts
 from cnnjax.programs._pipes import printed
 from cnnjax.refusals import suggestion
 
@@ -25,6 +26,7 @@ def programs() -> dict[str, str]:
 
 def run(name: str) -> NoReturn:
     """Runs a program with the process' arguments, and ends the process with its exit code."""
+    _interrupts.heed()
     from cnnjax.programs import process
 
     program = importlib.import_module(f"cnnjax.programs.{name}")

@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
         more = {"worst": worst} if worst else {}
         print(json.dumps({"step": step, **found.metrics, **said, **more}))
         return
-    print(_mistakes.text(FLAGS.split, found, said, step))
+    print(_mistakes.text(FLAGS.split, found, said, step, getattr(part, "bad", {})))
     if worst:
         print(f"\n{_mistakes.listed(worst)}")
     for path, what in ((FLAGS.output, "every example is in"), (FLAGS.out, "the worst are drawn in")):

@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import sysconfig
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,10 @@ from absl import flags, logging
 
 import cnnjax
 from cnnjax.config import ConfigError
-from cnnjax.programs._pipes import printed, reader_gone
+from cnnjax.programs import _interrupts
+from cnnjax.programs._pipes import complain, printed, reader_gone
 from cnnjax.programs._unknown_flags import hint
-from cnnjax.refusals import on_disk, plain
+from cnnjax.refusals import on_disk
 
 __all__ = ["command", "connect", "define_devices", "exit_code", "expect_gpus", "program_of", "read", "start"]
 
@@ -39,6 +41,7 @@ def define_devices(values: flags.FlagValues) -> None:
     flags.DEFINE_string("coordinator", "", "host:port of process 0, or auto on clusters", flag_values=values)
     flags.DEFINE_integer("processes", 0, "processes that train together", 0, flag_values=values)
     flags.DEFINE_integer("process", 0, "which of them this is", 0, flag_values=values)
+    flags.DEFINE_float("heartbeat", 60, "seconds after which one that is not heard of is lost", 1, flag_values=values)
 
 
 def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagValues) -> NoReturn:
@@ -52,12 +55,17 @@ def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagVa
     logging.set_verbosity(logging.ERROR)
     try:
         program(argv)
-        code = 0
+        code, words = 0, ""
     except (Exception, KeyboardInterrupt) as error:
-        code = 0 if isinstance(error, BrokenPipeError) and reader_gone() else _explained(error, values)
+        gone = isinstance(error, BrokenPipeError) and reader_gone()
+        code, words = (0, "") if gone else (_explained(error, values), str(error))
     code = printed(code)
-    if code and _many_processes():
-        os._exit(code)  # the others would be waited for, and they wait for this one
+    if _many_processes():
+        from cnnjax.runs import processes
+
+        processes.end(code, words)
+    if code and (_many_processes() or _still_reading()):
+        os._exit(code)  # the others, or a disk, would be waited for, and the others wait for this one
     sys.exit(code)
 
 
@@ -74,6 +82,7 @@ def _on_large_pages() -> None:
     """
     if not _way() or sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ or platform.libc_ver()[0] != "glibc":
         return
+    _interrupts.hold_back()
     os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": _ALLOCATOR})
 
 
@@ -119,15 +128,17 @@ def connect(values: flags.FlagValues) -> None:
 
     if values.devices:
         jax.config.update("jax_num_cpu_devices", values.devices)
+    from cnnjax.runs import processes
+
     if values.coordinator == "auto":
-        _join_cluster()
+        _join_cluster(values.heartbeat)
     elif values.coordinator:
         if not values.processes or values.process >= values.processes:
             raise ConfigError(
                 f"--process={values.process} of --processes={values.processes}: with --coordinator, "
                 "give the number of processes, and which one this is, from 0"
             )
-        jax.distributed.initialize(values.coordinator, values.processes, values.process)
+        processes.join(values.coordinator, values.processes, values.process, patience=values.heartbeat)
     elif values.processes:
         raise ConfigError(f"--processes={values.processes} needs --coordinator=host:port of process 0")
 
@@ -151,9 +162,9 @@ def expect_gpus(count: int) -> None:
     )
 
 
-def _join_cluster() -> None:
+def _join_cluster(heartbeat: float) -> None:
     """Joins the processes that a cluster has started together, as JAX finds out by itself; says what it lacks."""
-    import jax
+    from cnnjax.runs import processes
 
     kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
     if kubernetes and not importlib.util.find_spec("kubernetes"):
@@ -161,7 +172,7 @@ def _join_cluster() -> None:
             "--coordinator=auto on Kubernetes: the package that asks the cluster is missing: pip install 'cnnjax[k8s]'"
         )
     try:
-        jax.distributed.initialize()
+        processes.join_cluster(patience=heartbeat)
     except Exception as error:
         if kubernetes:
             raise ConfigError(f"--coordinator=auto on Kubernetes: {_lack_on_kubernetes(error)}") from error
@@ -234,10 +245,14 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
     What is no refusal is kept whole in the error.log of the run that it befell.
     """
     code = exit_code(error)
+    if _many_processes():
+        from cnnjax.runs import processes
+
+        processes.settle(error)
     workdir = Path(getattr(values, "workdir", "")) if values.is_parsed() else Path()
     story = ""
     if code == 1 and (missing := _missing_devices()):
-        print(missing, file=sys.stderr)
+        complain(missing)
         return ConfigError.exit_code
     if code not in _REFUSALS and workdir != Path():
         from cnnjax.runs.workdir import keeps_errors, record_error
@@ -245,28 +260,24 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
         if keeps_errors(workdir):
             story = f"; the whole story is in {record_error(workdir, error)}"
     if code == 75:
-        _tell(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}")
+        complain(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}")
     elif code == 6:
         lower = "lower train.batch, raise optimizer.accumulate, or make the model smaller"
-        _tell(f"out of memory{story}\n{lower}")
+        complain(f"out of memory{story}\n{lower}")
     elif code == 1:
         if not story:
-            traceback.print_exception(error)
+            complain("".join(traceback.format_exception(error)).rstrip())
         line = (str(error).strip().splitlines() or [""])[0]
         own = _own_frame(error)
-        _tell(f"{type(error).__name__}: {line[:200]}{story}")
+        complain(f"{type(error).__name__}: {line[:200]}{story}")
         if own:
-            _tell(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}")
+            complain(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}")
     else:
         first, *rest = str(error).split("\n")
         own = _own_frame(error) if code == 2 else None
         where = f" ({_shown(own.filename)}, line {own.lineno})" if own else ""
-        _tell("\n".join([f"{first}{where}", *rest]))
+        complain("\n".join([f"{first}{where}", *rest]))
     return code
-
-
-def _tell(text: str) -> None:
-    print(plain(text), file=sys.stderr)
 
 
 def _missing_devices() -> str:
@@ -320,6 +331,11 @@ def exit_code(error: BaseException) -> int:
 def program_of(word: str) -> str:
     """The program's name, of the first word of a command that a run has recorded: `…/train.py` or `cnnjax train`."""
     return Path(word).stem.rpartition(" ")[2]
+
+
+def _still_reading() -> bool:
+    """Whether a thread of this process waits for data, perhaps of a disk that does not answer."""
+    return any(thread.name.startswith("cnnjax-data") for thread in threading.enumerate())
 
 
 def _many_processes() -> bool:

@@ -30,6 +30,7 @@ Devices (all that JAX sees are used; config.train.devices takes fewer)
   --coordinator=HOST:PORT --processes=N --process=I
                              N processes train together; auto as coordinator on Slurm, TPU pods and
                              Kubernetes (extra k8s). Each reads the data under the same path; the first writes
+  --heartbeat=60             seconds after which a process that is not heard of is lost, and all others end
 
 Exit codes
   0 done · 2 config or usage · 3 data · 4 diverged · 5 checkpoint unusable · 6 out of memory

@@ -9,7 +9,9 @@ from cnnjax.runs._sealed import line_of, read_log
 from cnnjax.runs.json_files import read_status
 
 __all__ = [
+    "COUNTS",
     "RESERVED",
+    "counted",
     "curves_of",
     "faults_of",
     "is_number",
@@ -20,8 +22,16 @@ __all__ = [
     "split_of",
 ]
 
+COUNTS = ("measured", "examples")
+"""Of how many examples the metrics are, and how many there were, where some could not be read."""
+
 RESERVED = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
 """The words of a line that are no metrics."""
+
+
+def counted(metrics: Mapping[str, Any]) -> str:
+    """How many of how many examples metrics are of, in words; "" where they are of all."""
+    return "measured {} of {}".format(*(metrics[name] for name in COUNTS)) if COUNTS[0] in metrics else ""
 
 
 def lines_of(workdir: str | Path) -> list[dict[str, Any]]:

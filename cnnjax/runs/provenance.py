@@ -22,13 +22,14 @@ from cnnjax.refusals import on_disk
 from cnnjax.runs._changes import Changes, changes, flat, in_words, of_config, of_data, told
 from cnnjax.runs._entries import entries, records
 from cnnjax.runs.json_files import read_json
-from cnnjax.runs.processes import by_first
+from cnnjax.runs.processes import by_first, check_alike
 from cnnjax.runs.workdir import write_json
 
 __all__ = [
     "OtherData",
     "check_same_run",
     "changed_since",
+    "check_same_start",
     "facts_from_json",
     "facts_to_json",
     "origin_of",
@@ -39,6 +40,7 @@ __all__ = [
     "result_changes",
 ]
 
+_OF_A_HOST = ("data.root", "data.workers")  # may differ between processes that train together
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy")
 
 
@@ -74,6 +76,14 @@ def origin_of(workdir: str | Path) -> dict[str, str]:
     """The release and the commit that trained the run of a workdir; {} where there is none."""
     story = recorded(workdir) if Path(workdir, "config.json").exists() else {}
     return {name: story[name] for name in ("cnnjax", "commit") if name in story}
+
+
+def check_same_start(config: Mapping) -> None:
+    """Refuses, in all, processes that train together with another config, commit or versions, before any step."""
+    if jax.process_count() > 1:
+        options = flat(json.loads(sections.to_json(config)))
+        told = {key: value for key, value in options.items() if key not in _OF_A_HOST}
+        check_alike({**told, "commit": _commit(), "cnnjax": cnnjax.__version__, **_versions()})
 
 
 def record_of(config: Mapping, identity: Mapping) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from cnnjax.runs._loggers import TensorBoard, Terminal, Wandb
 from cnnjax.runs._metrics_file import Lines
 from cnnjax.runs._sealed import LOST
 from cnnjax.runs.curves import draw_curves
-from cnnjax.runs.lines import RESERVED, split_of
+from cnnjax.runs.lines import RESERVED, counted, split_of
 from cnnjax.runs.pictures import draw_tables
 from cnnjax.runs.tables import readable, tabulate
 from cnnjax.runs.workdir import WorkdirLocked, write_file
@@ -128,7 +128,8 @@ class Report:
     def eval(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
         """Reports the metrics of a whole split."""
         self._put({"step": step, "kind": "eval", "split": split}, metrics, {})
-        shown = "  ".join(f"{name} {readable(metrics[name])}" for name in self._shown(metrics))
+        words = [f"{name} {readable(metrics[name])}" for name in self._shown(metrics)]
+        shown = "  ".join(filter(None, [*words, counted(metrics)]))
         self._show("say", f"{split:<4} {step:>{len(str(self._total))}}/{self._total}  {shown}")
 
     def tables(self, split: str, tables: Mapping[str, np.ndarray]) -> None:

@@ -1,4 +1,7 @@
-"""Stopping when asked: the first SIGTERM or Ctrl-C ends the run at the next step, the second at once."""
+"""Stopping when asked: the first SIGTERM, Ctrl-C or the like ends the run at the next step, the second at once.
+
+The like are SIGHUP (a terminal that is closed), SIGUSR1 and SIGUSR2 (what schedulers send before time is up).
+"""
 
 import contextlib
 import os
@@ -17,7 +20,8 @@ __all__ = ["PREEMPTED", "Stop"]
 PREEMPTED = 75
 """Exit code of a run that was asked to stop: it is saved, and the same command resumes it."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_ASKED = (signal.SIGTERM, signal.SIGINT)  # heeded even where whoever started the process ignores them
 _ECHO = 0.2  # seconds within which a second signal is the echo of the first: `timeout` and job managers send two
 
 
@@ -42,7 +46,8 @@ class Stop:
         self._read, self._write = socket.socketpair()
         self._write.setblocking(False)
         self._wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, lambda number, frame: self._note(number)) for number in _SIGNALS}
+        heeded = [n for n in _SIGNALS if n in _ASKED or signal.getsignal(n) is not signal.SIG_IGN]  # as nohup does
+        self._before = {number: signal.signal(number, lambda number, frame: self._note(number)) for number in heeded}
         me = weakref.ref(self)  # a hook can't be taken back, so it must not keep this alive
         os.register_at_fork(after_in_child=lambda: me() and me()._forget())
         self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
@@ -81,7 +86,7 @@ class Stop:
     def _watch(self) -> None:
         while received := self._read.recv(64):
             for number in received:
-                if number in _SIGNALS:
+                if number in self._before:
                     self._count(number)
 
     def _count(self, number: int) -> None:

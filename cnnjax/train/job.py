@@ -13,8 +13,10 @@ from cnnjax import config as sections
 from cnnjax.augment.pipeline import black_and_white
 from cnnjax.config import ConfigError
 from cnnjax.data.source import DataError, Facts, Source, check
-from cnnjax.data.stream import Stream, orders, passes
+from cnnjax.data.stream import Stream, orders, passes, patiently
 from cnnjax.ops import single_use_options
+from cnnjax.runs.lines import COUNTS
+from cnnjax.runs.processes import of_all
 from cnnjax.tasks.contract import Task, once
 from cnnjax.train._contract import check_answers, check_call, check_outputs, explained, metrics_of
 from cnnjax.train._sources import refuse_others, source_of
@@ -87,10 +89,15 @@ class PreparedRun:
         (found,) = self.totals(split, lambda batch: measured([variables], [state.hparams], store, batch))
         return self.metrics(state, *found)
 
-    def totals(self, split, measured: Callable) -> list[tuple[dict, dict]]:
-        """Each member's (sums, rows) over a split, of which `measured(batch)` gives those of one batch."""
-        totals, rows = [], []
-        for batch in self.passes(split):
+    def totals(self, split, measured: Callable, waiting: Callable[[], None] = patiently) -> list[tuple[dict, dict]]:
+        """Each member's (sums, rows) over a split, of which `measured(batch)` gives those of one batch.
+
+        `waiting` is called after each batch, and while one is waited for; it may raise.
+        """
+        totals, rows, count = [], [], 0
+        for batch in self.passes(split, waiting):
+            waiting()
+            count += int(batch["valid"].sum())
             for k, (sums, found) in enumerate(measured(batch)):
                 sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
                 if k == len(totals):
@@ -99,17 +106,23 @@ class PreparedRun:
                 else:
                     totals[k] = jax.tree.map(np.add, totals[k], sums)
                 rows[k] += [found] if found else []
-        return [(sums, valid_rows(found)) for sums, found in zip(totals, rows, strict=True)]
+        counts = {"measured": of_all(count), "examples": len(split) + getattr(split, "left_out", 0)}
+        return [(sums | counts, valid_rows(found)) for sums, found in zip(totals, rows, strict=True)]
 
-    def passes(self, split) -> Iterator[dict]:
+    def passes(self, split, waiting: Callable[[], None] = patiently) -> Iterator[dict]:
         """The batches of one pass over a split, this process's part of them, every example valid once."""
         part = (jax.process_index(), jax.process_count())
-        return passes(split, self.plan.eval_batch, part, workers=self.config["data"]["workers"])
+        return passes(split, self.plan.eval_batch, part, workers=self.config["data"]["workers"], waiting=waiting)
 
     def metrics(self, state: State, sums: Mapping, rows: Mapping) -> dict[str, Any]:
-        """Metrics and tables from sums and rows: the loss, then what the task makes of its own."""
+        """Metrics and tables from sums and rows: the loss, then what the task makes of its own.
+
+        Where a file can't be read, also of how many examples they are, and how many there were.
+        """
         task = self.program.parts({path: float(value) for path, value in state.hparams.items()}).task
-        return {"loss": float(sums["loss"] / max(sums["weight"], 1e-30)), **task.summarize(sums["task"], rows)}
+        found = {"loss": float(sums["loss"] / max(sums["weight"], 1e-30)), **task.summarize(sums["task"], rows)}
+        counts = {name: sums[name] for name in COUNTS if name in sums}
+        return found | counts if len(set(counts.values())) > 1 else found
 
     def check(self) -> None:
         """Refuses, before anything compiles, data, task and network that do not fit together.

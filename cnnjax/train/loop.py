@@ -7,6 +7,7 @@ are not finite or after an evaluation, stands in `Callbacks`.
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,10 +15,10 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.data.stream import orders
+from cnnjax.data.stream import orders, patiently
 from cnnjax.runs.checkpoints import CheckpointError
-from cnnjax.runs.processes import by_all, by_first
-from cnnjax.runs.provenance import check_same_run, record_facts, record_of
+from cnnjax.runs.processes import by_all, by_first, on_lost
+from cnnjax.runs.provenance import check_same_run, check_same_start, record_facts, record_of
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import hold
 from cnnjax.train.job import PreparedRun, prepare
@@ -60,12 +61,14 @@ def run(
     it is told before anything compiles.
     """
     sections.validate(config)
+    check_same_start(config)
     with hold(workdir), Stop() as stop:
         prepared = by_all(lambda: prepare(config))
         record = record_of(config, prepared.source.identity)
         changes = check_same_run(workdir, record, allow_changes=allow_changes)
         record_facts(workdir, prepared.facts, selects=prepared.selects)
         member = Member(prepared, Path(workdir))
+        on_lost(member.recorder.broken_off)
         try:
             if story := describe(prepared, member.workdir):
                 member.note(story)
@@ -128,15 +131,17 @@ def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks:
     pack.clock.start(stop.began)
     for member in pack.active:
         member.recorder.report.start(step)
-    if step and _due(plan, step, plan.evaluate) and not _measured(pack, step):
-        _evaluate(pack, step, callbacks)  # it was stopped between a report and its evaluation
-    finished = _stopped_early(pack, step, [{}] * len(pack.members))
+    metrics: Sequence[Mapping] = [{}] * len(pack.members)
+    if step and _due(plan, step, plan.evaluate) and not _measured(pack, step):  # it was stopped before, or meanwhile
+        metrics = _looked_at(pack, step, stop, callbacks, [False] * len(pack.members))
+    finished = _stopped_early(pack, step, metrics, stop)
     first, before, began = True, None, time.perf_counter()
     while step < plan.steps and pack.active:
         _heed(pack, step, stop)
         _tell_failed_saves(pack)
         count = min(plan.dispatch, plan.next_stop(step) - step)
-        marker = pack.advance(feed.batches(pack.members, step + pack.skipped, count), count)
+        batches = feed.batches(pack.members, step + pack.skipped, count, _asking(pack, step, stop))
+        marker = pack.advance(batches, count)
         step += count
         if first:
             jax.block_until_ready(marker)
@@ -150,12 +155,12 @@ def train_members(pack: PackState, feed: Feed, step: int, stop: Stop, callbacks:
             for member in pack.active:
                 member.recorder.report.live(step)
             continue
-        step = _at_stop(pack, step, began, callbacks, finished)
+        step = _at_stop(pack, step, began, stop, callbacks, finished)
         began = time.perf_counter()
-    return finished + _finish(pack, step, pack.active)
+    return finished + _finish(pack, step, pack.active, stop)
 
 
-def _at_stop(pack: PackState, step: int, began: float, callbacks: Callbacks, finished: list) -> int:
+def _at_stop(pack: PackState, step: int, began: float, stop: Stop, callbacks: Callbacks, finished: list) -> int:
     """What the host does at a cadence, while the clock of the training stands still; the step to go on from.
 
     The last metrics of members that end here go to `finished`.
@@ -174,16 +179,22 @@ def _at_stop(pack: PackState, step: int, began: float, callbacks: Callbacks, fin
                 member.recorder.train(step, state)
     if _due(plan, step, plan.report):
         pack.clear_sums()
-    metrics: Sequence[Mapping] = [{}] * len(pack.members)
+    metrics = _looked_at(pack, step, stop, callbacks, lost)
+    finished += _stopped_early(pack, step, metrics, stop)
+    callbacks.stopped(pack, step)
+    return step
+
+
+def _looked_at(pack: PackState, step: int, stop: Stop, callbacks: Callbacks, lost: Sequence[bool]) -> Sequence[Mapping]:
+    """Evaluates, decides and saves where this is due, but for members that are lost; their metrics come out."""
+    plan, metrics = pack.plan, [{}] * len(pack.members)
     if _due(plan, step, plan.evaluate):
-        metrics = _evaluate(pack, step, callbacks)
+        metrics = _evaluate(pack, step, stop, callbacks)
         if step < plan.steps:
             metrics, lost = callbacks.decided(pack, step, metrics, lost)
     if _due(plan, step, plan.save):
         save_members(pack, step, metrics, lost)
-    finished += _stopped_early(pack, step, metrics)
-    callbacks.stopped(pack, step)
-    return step
+    return metrics
 
 
 def _due(plan, step: int, every: int) -> bool:
@@ -194,11 +205,12 @@ def _measured(pack: PackState, step: int) -> bool:
     return all(member.recorder.report.has(step, member.recorder.measured) for member in pack.active)
 
 
-def _evaluate(pack: PackState, step: int, callbacks: Callbacks) -> list[dict[str, float]]:
+def _evaluate(pack: PackState, step: int, stop: Stop, callbacks: Callbacks) -> list[dict[str, float]]:
     """Every member's numbers on the eval split: of the averages where they are kept, and of the parameters."""
+    results = pack.evaluate(pack.prepared.source.eval, _asking(pack, step, stop))
     metrics = [
         {} if member.idle else member.recorder.evaluated(step, member.recorder.measured, found)
-        for member, found in zip(pack.members, pack.evaluate(pack.prepared.source.eval), strict=True)
+        for member, found in zip(pack.members, results, strict=True)
     ]
     pack.remember(step, metrics)
     callbacks.evaluated(pack, step, metrics)
@@ -263,7 +275,20 @@ def _stop(pack: PackState, step: int, stop: Stop) -> NoReturn:
     raise Preempted(f"stopped by {by} at step {step} of {steps}; {saved}")
 
 
-def _stopped_early(pack: PackState, step: int, metrics: Sequence[Mapping]) -> list[Mapping]:
+def _stop_if_signalled(pack: PackState, step: int, stop: Stop) -> None:
+    if stop.wanted:
+        _stop(pack, step, stop)
+
+
+def _asking(pack: PackState, step: int, stop: Stop) -> Callable[[], None]:
+    """What is called while data are waited for and between batches of an evaluation: it heeds a signal.
+
+    Of several processes none may stop alone: they do so together at the next stop.
+    """
+    return patiently if jax.process_count() > 1 else partial(_stop_if_signalled, pack, step, stop)
+
+
+def _stopped_early(pack: PackState, step: int, metrics: Sequence[Mapping], stop: Stop) -> list[Mapping]:
     """Ends the members whose patience is at its end before the last step; their last metrics come out."""
     if step >= pack.plan.steps or not any(member.recorder.watch.patience for member in pack.active):
         return []
@@ -277,19 +302,19 @@ def _stopped_early(pack: PackState, step: int, metrics: Sequence[Mapping]) -> li
             member.note(f"stopped at step {step}: {watch.patience} evaluations without a better {watch.metric}")
     saved = [m not in ended or step in m.recorder.checkpoints.steps() for m in pack.members]
     save_members(pack, step, metrics, saved)
-    found = _finish(pack, step, ended)
+    found = _finish(pack, step, ended, stop)
     for member in ended:
         member.idle = True
     return found
 
 
-def _finish(pack: PackState, step: int, members: Sequence[Member]) -> list[Mapping]:
+def _finish(pack: PackState, step: int, members: Sequence[Member], stop: Stop) -> list[Mapping]:
     """The last measures of these members, their last saves, the pictures, and the words at the end."""
     for member in members:
         member.recorder.checkpoints.wait()
     wanted = members and pack.prepared.config["eval"]["test"]
     if wanted and not all(member.recorder.report.has(step, "test") for member in members):
-        found = pack.evaluate(pack.prepared.source.test, raw=False)
+        found = pack.evaluate(pack.prepared.source.test, _asking(pack, step, stop), raw=False)
         for member, each in zip(pack.members, found, strict=True):
             if member in members:
                 member.recorder.evaluated(step, "test", each)

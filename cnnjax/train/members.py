@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from cnnjax.data.stream import Stream
+from cnnjax.data.stream import Stream, patiently
 from cnnjax.runs.processes import by_all, by_first
 from cnnjax.runs.provenance import changed_since
 from cnnjax.train.clock import Clock
@@ -138,18 +138,21 @@ class PackState:
         self.states, marker = self._step(self.states, self.store(self.prepared.source.train), shared, np.int32(count))
         return marker
 
-    def evaluate(self, split, *, raw: bool = True) -> list[dict]:
-        """Every member's metrics on a split: of the averages where they are kept, and, if `raw`, of the parameters."""
-        averaged = self._evaluated(split, lambda s: s.ema) if self.plan.ema else [{}] * len(self.members)
+    def evaluate(self, split, waiting: Callable[[], None], *, raw: bool = True) -> list[dict]:
+        """Every member's metrics on a split: of the averages where they are kept, and, if `raw`, of the parameters.
+
+        `waiting` is called between the batches; it may raise.
+        """
+        averaged = self._evaluated(split, lambda s: s.ema, waiting) if self.plan.ema else [{}] * len(self.members)
         if self.plan.ema and not raw:
             return averaged
-        plain = self._evaluated(split, lambda s: {"params": s.params, "model_state": s.model_state})
+        plain = self._evaluated(split, lambda s: {"params": s.params, "model_state": s.model_state}, waiting)
         return [with_raw(*both) for both in zip(plain, averaged, strict=True)]
 
-    def _evaluated(self, split, variables: Callable) -> list[dict]:
+    def _evaluated(self, split, variables: Callable, waiting: Callable[[], None]) -> list[dict]:
         variables = self.side.each(variables, self.states)
         hparams, store = self.side.each(lambda s: s.hparams, self.states), self.store(split)
-        totals = self.prepared.totals(split, lambda batch: self._measure(variables, hparams, store, batch))
+        totals = self.prepared.totals(split, lambda batch: self._measure(variables, hparams, store, batch), waiting)
         return [self.prepared.metrics(state, *found) for state, found in zip(self.light(), totals, strict=True)]
 
 
@@ -164,9 +167,15 @@ class Feed:
                 records = "" if jax.process_index() else str(member.workdir / "bad_records.jsonl")
                 self._streams[seed] = member.prepared.batches(member.prepared.source.train, records)
 
-    def batches(self, members: Sequence[Member], position: int, count: int) -> Mapping | list:
-        """The next `count` batches from a position of the streams on: those of all, or a list of each member's own."""
-        found = {seed: self._padded(stream.batches(position, count)) for seed, stream in self._streams.items()}
+    def batches(
+        self, members: Sequence[Member], position: int, count: int, waiting: Callable[[], None] = patiently
+    ) -> Mapping | list:
+        """The next `count` batches from a position of the streams on: those of all, or a list of each member's own.
+
+        `waiting` is called while they are waited for; it may raise.
+        """
+        streams = self._streams.items()
+        found = {seed: self._padded(stream.batches(position, count, waiting)) for seed, stream in streams}
         return next(iter(found.values())) if self._shared else [found[_order(member)] for member in members]
 
     def _padded(self, batches: Mapping) -> dict:

@@ -11,6 +11,7 @@ import numpy as np
 from cnnjax import config as sections
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.json_files import read_status
+from cnnjax.runs.lines import COUNTS
 from cnnjax.runs.processes import by_first
 from cnnjax.runs.provenance import record_of
 from cnnjax.runs.reports import Report
@@ -87,6 +88,12 @@ class Recorder:
             headline["lines"] = self.report.mark().get("lines", 0)
         write_status(self.workdir, status, step=step, detail=headline | detail)
 
+    def broken_off(self, reason: str) -> None:
+        """The last word of a run that nothing can save any more: it goes on from its newest checkpoint."""
+        names = [path.name.partition("-")[0] for path in (self.workdir / "checkpoints").glob("[0-9]*")]
+        saved = [int(name) for name in names if name.isdigit()]  # others are being written
+        self.status("interrupted", max(saved, default=0), {"steps": self.plan.steps, "reason": reason})
+
     def complete(self, step: int) -> dict[str, Mapping]:
         """The last metrics of every split, once the last step is saved; the workdir says that it is complete."""
         metrics = by_first(lambda: {split: self.report.last(split) for split in ("train", "eval", "test")})
@@ -105,4 +112,5 @@ class Recorder:
 def with_raw(metrics: Mapping[str, Any], averaged: Mapping[str, Any]) -> dict[str, Any]:
     """What is found of the averages, where they are kept, with the numbers of the parameters themselves beside it."""
     numbers, _ = numbers_and_tables(metrics)
-    return {**averaged, **{f"raw_{name}": value for name, value in numbers.items()}} if averaged else dict(metrics)
+    raw = {f"raw_{name}": value for name, value in numbers.items() if name not in COUNTS}
+    return {**averaged, **raw} if averaged else dict(metrics)

@@ -197,6 +197,21 @@ def test_a_png_called_jpg_is_read(tmp_path):
     assert folder(root=str(tmp_path)).test.read(np.array([0]))["image"].max() == 0
 
 
+def test_a_named_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path, streamed):
+    classes(tmp_path)
+    os.mkfifo(tmp_path / "ant" / "pipe.png")  # is not even listed
+    for place in ("ant/03.png", "bee/05.png"):  # for training, and for the test
+        (tmp_path / place).unlink()
+        (tmp_path / place).symlink_to(tmp_path / "ant" / "pipe.png")
+    source = folder(root=str(tmp_path), size=8)
+    with Stream(source.train, batch=16, workers=1) as stream:
+        assert (stream.batches(0)["valid"] == 1).all()
+    assert [batch["valid"].sum() for batch in passes(source.test, 4, workers=0)] == [3]
+    words = "ValueError: it is no regular file but a pipe, a device or a directory"
+    assert (source.train.bad, source.test.bad) == ({"ant/03.png": words}, {"bee/05.png": words})
+    assert folder(root=str(tmp_path)).facts.shape == (8, 8, 3)
+
+
 def test_a_replacement_brings_its_own_label_and_may_be_broken_too(tmp_path, streamed):
     classes(tmp_path / "train", 3)
     classes(tmp_path / "test", 3)

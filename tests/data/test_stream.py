@@ -146,19 +146,71 @@ def test_evaluation_by_worker_processes_is_the_same(numbers):
             np.testing.assert_array_equal(one[field], other[field])
 
 
-def test_a_worker_that_dies_is_reported_at_once(numbers):
-    with Stream(numbers(40, dies_at=7), batch=10, workers=2) as stream, pytest.raises(DataError) as died:
-        stream.batches(0, 4)
-    assert "a data worker process died (exit code 41) while reading" in str(died.value)
-    assert "data.workers=0" in str(died.value)
-
-
-def test_a_worker_that_is_killed_is_reported(numbers):
-    with Stream(numbers(40, slow=0.2), batch=10, workers=1) as stream:
+def test_a_worker_that_dies_of_its_examples_is_reported_once_another_has_died_of_them(numbers, capfd):
+    split = numbers(40, dies_at=7)
+    with Stream(split, batch=40, ahead=1, workers=1) as stream, pytest.raises(DataError) as died:
         stream.batches(0)
-        os.kill(_children(stream)[0], signal.SIGKILL)
-        with pytest.raises(DataError, match="killed, perhaps for want of memory"):
-            stream.batches(1, 9)
+    assert "a data worker process died (exit code 41) while reading" in str(died.value)
+    assert ", as one did before it; fewer data.workers need less memory, data.workers=0" in str(died.value)
+    assert capfd.readouterr().err.count(" on: another one reads them\n") == 1
+
+
+def test_a_worker_that_is_killed_is_replaced_by_one_that_goes_on_with_the_same_examples(numbers, capfd):
+    undisturbed = Stream(numbers(40), batch=10, workers=0).batches(0, 10)
+    with Stream(numbers(40, slow=0.1), batch=10, workers=1) as stream:
+        first = stream.batches(0)
+        (killed,) = _children(stream)
+        os.kill(killed, signal.SIGKILL)
+        rest = stream.batches(1, 9)
+        (other,) = _children(stream)
+    assert other != killed
+    for field, whole in undisturbed.items():
+        np.testing.assert_array_equal(np.concatenate([first[field], rest[field]]), whole)
+    said = capfd.readouterr().err
+    assert "a data worker process died (killed, perhaps for want of memory) while reading 10 examples from " in said
+
+
+def test_a_worker_that_hangs_is_named_with_its_examples_and_another_reads_them_once_it_is_killed(
+    numbers, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr("cnnjax.data._workers._SLOW", 0.6)
+    monkeypatch.setattr("cnnjax.data._workers._NOTHING", ((), 0.0, 0.6))
+    stall = tmp_path / "stalled"
+    stall.touch()
+    asked = []
+    with Stream(numbers(40, stalls_at=7, while_there=str(stall)), batch=40, workers=1) as stream:
+        (hanging,) = _children(stream)
+
+        def waiting():
+            asked.append(time.monotonic())
+            if len(asked) == 4:
+                stall.unlink()
+                os.kill(hanging, signal.SIGKILL)
+
+        batch = stream.batches(0, waiting=waiting)
+        assert _children(stream) != [hanging]
+    np.testing.assert_array_equal(batch["image"][0, :, 0], order(40, 40, 0)[0])
+    said, first = capfd.readouterr().err, order(40, 40, 0)[0][0]
+    assert f"data worker {hanging} has been reading 40 examples from example {first} on for 1 s" in said
+    assert len(asked) >= 4
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_whoever_waits_for_examples_may_leave(workers, numbers, tmp_path):
+    stall = tmp_path / "stalled"
+    stall.touch()
+    began = time.monotonic()
+
+    def leave():
+        raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Stream(numbers(40, stalls_at=7, while_there=str(stall)), batch=40, workers=workers) as stream,
+    ):
+        stream.batches(0, waiting=leave)
+    assert time.monotonic() - began < 6
+    stall.unlink()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -100,7 +100,7 @@ def test_of_places_each_class_has_its_overlap_and_the_worst_pictures_stand_besid
     overlaps = {f"iou_{row['class']}": row["iou"] for row in said["per_class"]}
     assert {name: value for name, value in found.metrics.items() if name.startswith("iou_")} == pytest.approx(overlaps)
     assert found.rows["right"].mean() == pytest.approx(found.metrics["pixel_accuracy"], rel=1e-5)
-    words = _mistakes.text("test", found, said, 0)
+    words = _mistakes.text("test", found, said, 0, {})
     assert "iou_" not in words
     assert " iou " in words
     worst = _mistakes.entries(found, scenes.facts, scenes.source.test, found.worst(2))

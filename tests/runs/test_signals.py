@@ -13,7 +13,7 @@ from cnnjax.runs.signals import PREEMPTED, Stop
 from tests.processes import python
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_the_first_signal_is_a_wish(number, capfd):
     before = signal.getsignal(number)
     with Stop() as stop:
@@ -28,6 +28,18 @@ def test_the_first_signal_is_a_wish(number, capfd):
     assert signal.set_wakeup_fd(-1) == -1
     assert not [thread for thread in threading.enumerate() if thread.name == "signals"]
     assert f"{number.name}: stopping after this step, with a checkpoint" in capfd.readouterr().err
+
+
+def test_what_whoever_started_the_process_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.05)
+            assert not stop.wanted
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 WAITING = """

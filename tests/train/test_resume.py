@@ -12,6 +12,8 @@ import pytest
 
 import cnnjax
 from cnnjax.config import section
+from cnnjax.runs.checkpoints import Checkpoints
+from cnnjax.train.job import PreparedRun
 from cnnjax.train.loop import Preempted
 from tests.trainings import eventful, lines, same
 
@@ -50,11 +52,11 @@ class StopAt:
 
         original = Stream.batches
 
-        def batches(stream, t, count=1):
+        def batches(stream, t, *more):
             if t == step - 1:
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(0.01)
-            return original(stream, t, count)
+            return original(stream, t, *more)
 
         monkeypatch.setattr(Stream, "batches", batches)
 
@@ -71,6 +73,30 @@ def test_a_run_stopped_at_any_step_and_resumed_is_the_same_bit_for_bit(step, str
     assert lines(tmp_path) == straight[1]
 
 
+@pytest.mark.parametrize("at", [8, STEPS])
+def test_a_signal_during_an_evaluation_stops_it_and_the_run_goes_on_with_it(at, straight, tmp_path, monkeypatch):
+    original, seen = PreparedRun.passes, []
+
+    def passes(prepared, split, waiting):
+        seen.append(split)
+        for batch in original(prepared, split, waiting):
+            if len(seen) == 2 * at // 8:  # each evaluation goes over a split twice: averages, then parameters
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PreparedRun, "passes", passes)
+        with pytest.raises(Preempted, match=f"at step {at} of {STEPS}"):
+            cnnjax.run(config(checkpoint__steps=4), tmp_path)
+    assert not [line for line in lines(tmp_path) if line["step"] == at and line["kind"] == "eval"]
+    resumed = cnnjax.run(config(checkpoint__steps=4), tmp_path)
+    same(resumed.state, straight[0].state)
+    assert lines(tmp_path) == straight[1]
+    with Checkpoints(tmp_path, metric="accuracy") as kept:
+        assert kept.restore(resumed.state, STEPS)[2]["accuracy"] == resumed.metrics["eval"]["accuracy"]
+
+
 def test_a_complete_run_called_again_trains_nothing_and_keeps_its_lines(straight):
     workdir, before = straight[0].workdir, straight[1]
     same(cnnjax.run(config(), workdir).state, straight[0].state)
@@ -84,10 +110,10 @@ def test_lines_that_are_taken_from_under_a_run_are_there_at_its_end_and_lost_one
 
     original, path = Stream.batches, tmp_path / "metrics.jsonl"
 
-    def batches(stream, t, count=1):
+    def batches(stream, t, *more):
         if t == 13:
             path.unlink()
-        return original(stream, t, count)
+        return original(stream, t, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Stream, "batches", batches)
@@ -110,10 +136,10 @@ def test_a_workdir_that_is_moved_under_its_run_is_made_anew_and_the_run_ends_as_
 
     original, workdir = Stream.batches, tmp_path / "run"
 
-    def batches(stream, t, count=1):
+    def batches(stream, t, *more):
         if t == 13:
             workdir.rename(tmp_path / "elsewhere")
-        return original(stream, t, count)
+        return original(stream, t, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Stream, "batches", batches)
