@@ -119,7 +119,7 @@ def implementation_of(dtype: Any) -> str:
     return dtype._impl.name
 
 
-# tensorflow-datasets (data/catalogue.py): records as they lie on disk, decoded by workers of our own.
+# tensorflow-datasets (data/_records.py): records as they lie on disk, decoded by workers of our own.
 
 
 def raw_records(builder: Any, split: str) -> Any:

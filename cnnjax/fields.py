@@ -230,6 +230,7 @@ WORDS = {
     "probabilities": Word({("sizes", "L"): "shares per place", ("classes",): "distribution"}, False, _probabilities),
     "segments": Word({("sizes",): "per place"}, True, _segments),
     "present": Word({("N",): "beside rows"}, False, _switch),
+    "ignored": Word({("N",): "beside rows"}, False, _switch),
     "boxes": Word({("N", 4): "boxes"}, False, _boxes),
     "classes": Word({("N",): "beside rows"}, True, _classes),
     "scores": Word({("N",): "beside rows"}),

@@ -46,12 +46,12 @@ def _library(request, monkeypatch):
 
 @pytest.fixture(scope="session")
 def real():
-    """A function from a file's name to its place in CNNJAX_TEST_DATA; where that has it not, the test is skipped."""
+    """A function from a file's name to its place in CNNJAX_DATA; where that has it not, the test is skipped."""
 
     def found(name):
-        path = Path(os.environ.get("CNNJAX_TEST_DATA", ROOT / "no such folder")) / name
+        path = Path(os.environ.get("CNNJAX_DATA", ROOT / "no such folder")) / name
         if not path.exists():
-            pytest.skip(f"CNNJAX_TEST_DATA names no folder with {name}")
+            pytest.skip(f"CNNJAX_DATA names no folder with {name}")
         return path
 
     return found

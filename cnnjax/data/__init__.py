@@ -1,10 +1,12 @@
 """Data sets: sources with their splits and facts, and the order in which their examples are seen."""
 
+from cnnjax.data.annotated import *
 from cnnjax.data.birdseye import *
 from cnnjax.data.catalogue import *
 from cnnjax.data.embedded import *
 from cnnjax.data.folders import *
 from cnnjax.data.in_memory import *
+from cnnjax.data.masked import *
 from cnnjax.data.placing import *
 from cnnjax.data.printed import *
 from cnnjax.data.source import *

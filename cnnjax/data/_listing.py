@@ -129,6 +129,15 @@ def _files(base: str, inner: str) -> Iterator[str]:
                 yield f"{inner}/{entry.name}"
 
 
+def listed(file: str) -> list[str]:
+    """The first word of every line of a text file that is not empty."""
+    try:
+        with open(file, encoding="utf-8") as lines:
+            return [line.split()[0] for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} is no list of names that can be read: {error}") from None
+
+
 def few(names: Sequence[str]) -> str:
     """Up to eight of the names, in words."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

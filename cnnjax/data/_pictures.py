@@ -13,7 +13,7 @@ from cnnjax.annotations import Bounds
 from cnnjax.data._bearable import refuse_bombs
 from cnnjax.data._png16 import deep_png, is_deep
 from cnnjax.data.placing import Placing, carry, inverted, unread
-from cnnjax.data.source import NOTHING, DataError, assemble, refuse_empty, within_budget
+from cnnjax.data.source import BESIDE, NOTHING, DataError, assemble, refuse_empty, within_budget
 from cnnjax.data.stream import into_memory
 
 Fit = Literal["crop", "pad", "squash"]
@@ -72,8 +72,15 @@ class Pictures:
         part = copy.copy(self)
         part.rows, part.train = self.rows[indices], train
         names = {part.name(index) for index in range(len(part))} if self.bad else ()
-        part.bad = {name: reason for name, reason in self.bad.items() if name in names}
+        part.bad = {name: reason for name, reason in self.bad.items() if name.partition(BESIDE)[0] in names}
         return part
+
+    def window(self, place):
+        """(y0, x0, y1, x1) in whole pixels of the file as it is seen: what is cut out of it; () for all of it."""
+        return ()
+
+    def vet(self, place, words, size):
+        """Raises a ValueError, without the file's name, for labels that one of this size (height, width) can't have."""
 
     def read(self, indices):
         with strictly():
@@ -101,6 +108,7 @@ class Pictures:
 
     def _carried(self, index, words, placing):
         try:
+            self.vet(self.rows[index], words, placing.file)
             return carry(words, inverted(placing))
         except ValueError as error:
             raise DataError(f"{self.name(index)} has {error}") from None
@@ -113,7 +121,8 @@ class Pictures:
         try:
             if isinstance(data, Exception):
                 raise data
-            read, placing = picture(data, shape=self.shape, depth=self.depth, fit=self.fit)
+            window = self.window(self.rows[index])
+            read, placing = picture(data, shape=self.shape, depth=self.depth, fit=self.fit, window=window)
             out[...] = read if self.depth == 8 else read.astype(np.float32) / 65535
         except MemoryError:
             raise
@@ -168,30 +177,40 @@ def opened(file):
         raise ValueError("no JPEG, PNG, WebP, BMP, TIFF or GIF, or one with a damaged header") from None
 
 
+def upright(samples, orientation):
+    """(H, W, …) turned as an EXIF orientation says."""
+    return _UPRIGHT.get(orientation, lambda a: a)(samples)
+
+
+def orientation_of(image):
+    """The EXIF orientation of an opened image, 1 where it has none."""
+    return image.getexif().get(_ORIENTATION, 1)
+
+
 def upright_size(image):
     """(height, width) of an opened image as it is seen."""
     width, height = image.size
     if image.format == "TIFF":  # whose size Pillow has turned already
         width, height = image.tag_v2[256], image.tag_v2[257]
-    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    turned = orientation_of(image) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 
-def picture(data, *, shape, depth, fit):
+def picture(data, *, shape, depth, fit, window=()):
     """(H, W, C) uint8, or uint16 for depth 16, of an image file's bytes, and its Placing in the file.
 
-    `fit` "" demands the size to be right already.
+    `fit` "" demands the size to be right already. Of a `window` (y0, x0, y1, x1) that part is read that there is.
     """
     image = opened(io.BytesIO(data))
     refuse_bombs(image, data)
     (width, height), halved = image.size, None
-    if fit and image.format != "PNG":  # the decoder's own halving, as long as twice the size asked for remains
+    if fit and not window and image.format != "PNG":
+        # the decoder's own halving, as long as twice the size asked for remains
         halved = image.draft(image.mode, (2 * max(shape[:2]),) * 2)
     image.load()
     samples = _samples(image, data)
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    samples = _UPRIGHT.get(orientation, lambda a: a)(samples)
-    samples = _opaque(samples)
+    orientation = orientation_of(image)
+    samples = _opaque(upright(samples, orientation))
     samples = _in_depth(_in_channels(samples, min(samples.shape[2], shape[2])), depth)
     samples = _in_channels(samples, shape[2])  # grey is repeated last
     size = samples.shape[:2]
@@ -199,12 +218,23 @@ def picture(data, *, shape, depth, fit):
     if halved:
         scale = height / halved[1][3], width / halved[1][2]
         decoded = _placed((height, width), scale, size, orientation)
+    if window:
+        samples, decoded = _cut(samples, window)
+        size = decoded.size
     if size == shape[:2]:
         return samples, decoded
     if not fit:
         raise Mixed(f"{size[0]}×{size[1]} pixels, the others {shape[0]}×{shape[1]}")
     samples, placing = fitted(samples, shape[:2], fit)
     return samples, _within(placing, decoded)
+
+
+def _cut(samples, window):
+    """The part of a picture in a window, and its Placing there."""
+    size = samples.shape[:2]
+    top, left = (min(max(low, 0), length - 1) for low, length in zip(window[:2], size, strict=True))
+    part = samples[top : max(window[2], top + 1), left : max(window[3], left + 1)]
+    return part, Placing((1.0, 1.0), (float(top), float(left)), part.shape[:2], size)
 
 
 def _placed(stored, scale, size, orientation):

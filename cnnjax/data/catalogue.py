@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cnnjax import _versions
-from cnnjax.annotations import Count, FilePath, Text
+from cnnjax.annotations import AtLeastOne, Count, FilePath, Text
 from cnnjax.data._official import OFFICIAL, official
-from cnnjax.data._pictures import Budget, Depth, Fit, Pictures, source_of, vet
+from cnnjax.data._pictures import Budget, Depth, Fit, source_of, vet
+from cnnjax.data._planes import table_of
+from cnnjax.data._records import Records, features_of, information
 from cnnjax.data.in_memory import from_arrays
 from cnnjax.data.source import DataError, Source, every_fifth
 from cnnjax.refusals import on_disk, refuse_misfits
@@ -29,6 +29,10 @@ def tfds(
     test: Text = "",
     image: Text = "",
     label: Text = "",
+    boxes: Text = "",
+    masks: Text = "",
+    colors: FilePath = "",
+    most: AtLeastOne = 100,
     size: Count = 0,
     width: Count = 0,
     fit: Fit = "crop",
@@ -36,32 +40,35 @@ def tfds(
     budget: Budget = -1,
     holdout: Count = 0,
 ) -> Source:
-    """The prepared image set `set` ("cifar10", "imagenette/160px-v2:1.0.0"), as uint8 images and labels.
+    """The prepared set `set` ("cifar10", "imagenette/160px-v2:1.0.0"), as uint8 images and labels, boxes or masks.
 
     `root` is where it was prepared ("": CNNJAX_DATA, TFDS_DATA_DIR or ~/tensorflow_datasets). Empty split names mean
     test, or validation where there is no test (ImageNet: set test=validation, its test has no labels), or every fifth
     example; eval is validation where test is another. `image` and `label` name features where the set does not say.
-    The options from `size` on are those of `folder`.
+    `boxes` (`objects` of coco, voc and bccd) gives boxes, classes, present and ignored of `most` rows, `masks`
+    (`segmentation_mask`) gives segments, named by a file `colors` as in the entry masks; a set without a single class
+    gives what it has of these unasked. The options from `size` on are those of `folder`.
     """
     refuse_misfits(tfds, locals(), path="data.")
     vet(size, width)
     directory = _prepared(set, root)
-    info = _information(directory)
-    features = _features(info, image, label)
-    shape = _shape(info.name, info.features[features[0]].shape, size, width)
+    info = information(directory)
+    features, names = features_of(info, image, label, boxes, masks)
+    table = table_of(colors, colors) if colors else ()
+    shape = _shape(info.name, info.features[features.image].shape, size, width)
     test = test or next((name for name in ("test", "validation") if name in info.splits), "")
     eval = eval or ("validation" if "validation" in info.splits and test != "validation" else test)
-    options = {"shape": shape, "depth": depth, "fit": fit if size else "", "budget": budget}
-    names = tuple(info.features[features[1]].names)
+    options = {"shape": shape, "depth": depth, "fit": fit if size else "", "budget": budget, "most": most}
     splits = {
-        name: Records(directory, name, features, _count(info, name), len(names), train=name == train, **options)
+        name: Records(directory, name, features, _count(info, name), names, train=name == train, table=table, **options)
         for name in (train, eval, test)
         if name
     }
     if not test:
         eval = test = "every fifth"
         splits[train], splits[test] = every_fifth(splits[train])
-    return source_of(splits[train], splits[eval], splits[test], holdout=holdout, names=names)
+    extra = {"segment_names": table.names} if table else {}
+    return source_of(splits[train], splits[eval], splits[test], holdout=holdout, names=names, extra=extra)
 
 
 def mnist(*, root: FilePath = "", holdout: Count = 0) -> Source:
@@ -118,85 +125,6 @@ def _wanted(name, base, missing):
     )
 
 
-class Records(Pictures):
-    """One split of a prepared set; files are opened in the process that reads them."""
-
-    def __init__(
-        self, directory: str | os.PathLike, split: str, features: tuple[str, str], count: int, classes: int, **options
-    ):
-        super().__init__(count, **options)
-        self.directory, self.split, self.features, self.classes = str(directory), split, features, classes
-        self._records = ()
-
-    def __getstate__(self):
-        return {**self.__dict__, "_records": ()}
-
-    def called(self, place: int) -> str:
-        return f"{self.directory} {self.split}[{place}]"
-
-    def encoded(self, places: Sequence[int]) -> list[tuple]:
-        if not self._records:
-            self._records = _information(self.directory).as_data_source(self.split)
-        rows = []
-        for place, record in zip(places, self._fetched([int(place) for place in places]), strict=True):
-            try:
-                data, kind = self._taken(record)
-            except Exception as error:  # whatever a damaged record does to its parser
-                data, kind = error, 0
-            if not 0 <= kind < self.classes:
-                raise DataError(
-                    f"{self.called(place)} has label {kind}; labels go from 0 to {self.classes - 1}. "
-                    f"A split without labels is no test set: set data.test to another"
-                )
-            rows.append((data, {"label": np.int32(kind)}))
-        return rows
-
-    def listing(self) -> Iterator[bytes]:
-        """Names and sizes of the set's files, the split, and which of its records these are."""
-        with os.scandir(self.directory) as files:
-            held = sorted((file.name, file.stat().st_size) for file in files if ".array_record" in file.name)
-        yield f"{held} {self.split}".encode(errors="surrogateescape")
-        yield self.rows.astype(np.int64).tobytes()
-
-    def _fetched(self, places):
-        """Serialized records, together; one at a time where a file is damaged, and errors for those that are lost."""
-        try:
-            return self._records.__getitems__(places)
-        except Exception as error:
-            if len(places) == 1:
-                return [error]
-            return [record for place in places for record in self._fetched([place])]
-
-    def _taken(self, record):
-        """The image's bytes and the label: what tensorflow-datasets makes of a record costs as much as decoding it."""
-        if isinstance(record, Exception):
-            raise record
-        fields = _versions.fields_of_record(record)
-        images, labels = fields[self.features[0]].bytes_list.value, fields[self.features[1]].int64_list.value
-        if (len(images), len(labels)) != (1, 1):
-            raise ValueError(f"no single {' and '.join(self.features)} in the record")
-        return images[0], labels[0]
-
-
-class _Information:
-    """What is known of a prepared set, and its records."""
-
-    def __init__(self, builder):
-        self.name, self.features, self.splits = builder.info.full_name, builder.info.features, builder.info.splits
-        self.keys = builder.info.supervised_keys or ()
-        self._builder = builder
-
-    def as_data_source(self, split):
-        """The records of a split as they lie on disk, serialized."""
-        return _versions.raw_records(self._builder, split)
-
-
-def _information(directory):
-    import tensorflow_datasets
-
-    return _Information(tensorflow_datasets.builder_from_directory(directory))
-
-
 def _base(root):
     said = {"data.root": root, **{name: os.environ.get(name, "") for name in ("CNNJAX_DATA", "TFDS_DATA_DIR")}}
     name = next((name for name in said if said[name]), "")
@@ -243,24 +171,6 @@ def _command(name, base):
         'pip install tensorflow importlib_resources pillow && python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', data_dir='{base}', file_format='array_record').download_and_prepare()\""
     )
-
-
-def _features(info, image, label):
-    """Names of the image feature and of the class feature."""
-    kinds = {name: type(feature).__name__ for name, feature in info.features.items()}
-    found = []
-    for wanted, kind, place in ((image, "Image", 0), (label, "ClassLabel", 1)):
-        option = ("image", "label")[place]
-        choices = [name for name, its in kinds.items() if its == kind]
-        said = info.keys[place] if len(info.keys) == 2 else ""
-        name = wanted or (said if said in choices else choices[0] if len(choices) == 1 else "")
-        if name not in choices:
-            raise DataError(
-                f"{info.name}: data.{option} is {wanted!r}; it must name a feature of kind {kind}: "
-                f"{', '.join(choices) or 'this set has none'}"
-            )
-        found.append(name)
-    return tuple(found)
 
 
 def _shape(name, shape, size, width):

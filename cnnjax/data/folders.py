@@ -1,31 +1,18 @@
 """Image files on disk, one directory per class."""
 
-import contextlib
 import os
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Count, FilePath
-from cnnjax.data._bearable import file_bytes, regular
+from cnnjax.data._bearable import file_bytes
+from cnnjax.data._files import OnDisk, directory, joined
 from cnnjax.data._listing import ENDINGS, classes_of, labelled, split_directories
-from cnnjax.data._pictures import (
-    Budget,
-    Depth,
-    Fit,
-    Pictures,
-    opened,
-    picture,
-    reason,
-    source_of,
-    strictly,
-    upright_size,
-    vet,
-)
+from cnnjax.data._pictures import Budget, Depth, Fit, picture, reason, strictly, vet
 from cnnjax.data.placing import Placing
-from cnnjax.data.source import DataError, Source, every_fifth, within_budget
+from cnnjax.data.source import Source
 from cnnjax.refusals import refuse_misfits
 
 __all__ = ["ENDINGS", "folder", "pictures"]
@@ -53,26 +40,16 @@ def folder(
     """
     refuse_misfits(folder, locals(), path="data.")
     vet(size, width)
-    if not root:
-        raise DataError("data.root is empty; name the directory, --config.data.root=DIR")
-    base = str(pathlib.Path(root).expanduser())
-    if not os.path.isdir(base):
-        raise DataError(f"data.root is {root}; there is no such directory")
+    base = directory(root)
     found = split_directories(base)
     names = classes_of(found["train"])
     shape = (size, width or size, channels)
     options = {"shape": shape, "depth": depth, "fit": fit if size else "", "budget": budget}
     splits = {
-        split: Files(base, *labelled(base, directory, names), train=split == "train", **options)
-        for split, directory in found.items()
+        split: Files(base, *labelled(base, where, names), train=split == "train", **options)
+        for split, where in found.items()
     }
-    if not size:
-        with strictly():
-            _agree(splits.values())
-    if len(splits) == 1:
-        splits["train"], splits["test"] = every_fifth(splits["train"])
-    test = splits.get("test", splits.get("eval"))
-    return source_of(splits["train"], splits.get("eval", test), test, holdout=holdout, names=names)
+    return joined(splits, size=size, holdout=holdout, names=names)
 
 
 def pictures(
@@ -100,57 +77,15 @@ def pictures(
     return (whole if depth == 8 else whole.astype(np.float32) / 65535), [placing for _, placing in read], bad
 
 
-class Files(Pictures):
-    """Image files and their labels."""
+class Files(OnDisk):
+    """Image files and their classes."""
 
     def __init__(self, base: str | os.PathLike, paths: list[str], labels: Sequence[int], **options):
-        super().__init__(len(paths), **options)
-        self.base, self.paths, self.labels = str(base), paths, np.asarray(labels, np.int32)
+        super().__init__(base, paths, **options)
+        self.labels = np.asarray(labels, np.int32)
 
-    def called(self, place: int) -> str:
-        return self.paths[place]
+    def words(self, place: int) -> dict[str, np.ndarray]:
+        return {"label": self.labels[place]}
 
     def classes(self) -> np.ndarray:
         return self.labels[self.rows]
-
-    def encoded(self, places: Sequence[int]) -> list[tuple]:
-        return [(self._bytes(place), {"label": self.labels[place]}) for place in places]
-
-    def listing(self) -> Iterator[bytes]:
-        """Names and sizes of its files, in order: of 100,000 in half a second."""
-        for place in self.rows:
-            path, size = self.paths[place], -1
-            with contextlib.suppress(OSError):
-                size = os.stat(os.path.join(self.base, path)).st_size
-            yield f"{path}\0{size}\n".encode(errors="surrogateescape")
-
-    def _bytes(self, place):
-        try:
-            return file_bytes(os.path.join(self.base, self.paths[place])) or ValueError("the file is empty")
-        except (OSError, ValueError) as error:
-            return error
-
-
-def _agree(splits):
-    """Gives all splits the one shape that their files' headers state; DataError where they differ."""
-    first = ()
-    for split in splits:
-        for index in range(len(split)):
-            name = split.name(index)
-            try:
-                with regular(os.path.join(split.base, name)) as file, opened(file) as image:
-                    size = upright_size(image)
-            except Exception as error:  # whatever a decoder stumbles over in a damaged file
-                split.bad[name] = reason(error)
-                within_budget(split)
-                continue
-            first = first or (name, size)
-            if size != first[1]:
-                raise DataError(
-                    f"the images differ in size: {first[0]} has {first[1][0]}×{first[1][1]} pixels, "
-                    f"{name} has {size[0]}×{size[1]}; set data.size, and data.fit=crop, pad or squash"
-                )
-    if not first:
-        raise DataError("not one of the files can be read")
-    for split in splits:
-        split.shape = (*first[1], split.shape[2])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnjax.carrying import carried, nowhere, placed, plane_sizes
+from cnnjax.fields import IGNORE
 
 __all__ = ["Placing", "carry", "inverted"]
 
@@ -43,14 +44,25 @@ def carry(words: Mapping[str, np.ndarray], placing: Placing) -> dict[str, np.nda
     """The words of one picture in the pixels of the file in which it lies; of one read from a file, with `inverted`.
 
     Classes of places (…, H, W) are read at the nearest place: 255, or 0 of masks, where there is none. Points outside
-    are invisible, boxes and corners are no longer present where nearly nothing of them is left, boxes are cut.
+    are invisible, boxes and corners are no longer present where nearly nothing of them is left, boxes are cut; what is
+    still seen of such in `instances` becomes 255.
     """
     one = _one(words)
     for word, size in plane_sizes(one).items():
         if size != tuple(placing.size):
             has, wants = ("×".join(map(str, lengths)) for lengths in (size, placing.size))
             raise ValueError(f"{word} of {has} places for a picture of {wants} pixels")
-    return _alone(words, carried(one, inverted(placing).matrix[None, :2], placing.file))
+    return _alone(words, _without_gone(one, carried(one, inverted(placing).matrix[None, :2], placing.file)))
+
+
+def _without_gone(before, one):
+    """The words with what is left of rows that are no longer present taken out of `instances`."""
+    if "instances" in one and "present" in one:
+        gone = (one["present"][0] == 0) & (before.get("present", np.ones_like(one["present"]))[0] > 0)
+        if gone.any():
+            things = one["instances"]
+            one["instances"] = np.where(np.isin(things, 1 + np.flatnonzero(gone)), things.dtype.type(IGNORE), things)
+    return one
 
 
 def unread(words: Mapping[str, np.ndarray], size: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 NOTHING = MappingProxyType({})
+BESIDE = ": "  # in the name of a bad record, between its file and what alone of it is passed over
 _PROBE = 256  # examples of a split that is not in memory from which its statistics are estimated
 _TOGETHER = 16  # of these that are read together
 _AT_ONCE = 2**20  # numbers that are added up together
@@ -166,11 +167,11 @@ def labels_of(split: Split) -> np.ndarray:
 
 
 def within_budget(split: Split) -> None:
-    """Raises DataError where more of a split's files are broken than its budget allows."""
+    """Raises DataError where more of a split's records are bad than its budget allows."""
     if len(split.bad) > split.budget:
         name, reason = next(iter(split.bad.items()))
         raise DataError(
-            f"{len(split.bad)} files cannot be read, data.budget allows {split.budget}; the first is {name}: {reason}"
+            f"{len(split.bad)} records cannot be used, data.budget allows {split.budget}; the first is {name}: {reason}"
         )
 
 
@@ -270,7 +271,10 @@ def assemble(
     extra = dict(extra)
     if "segments" in probe and "segment_names" not in extra:
         if not train.resident:
-            raise DataError("a set that is streamed can't be counted: give extra={'segment_names': (…)}, one for each")
+            raise DataError(
+                "a set that is streamed can't be counted: give extra={'segment_names': (…)}, one for each; "
+                "of mask files, data.colors"
+            )
         extra["segment_names"] = numbered(probe["segments"], "segments", train)
     mean, std = statistics(seen)
     counts = {"train": len(train), "eval": len(eval), "test": len(test)}

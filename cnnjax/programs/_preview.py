@@ -53,7 +53,7 @@ def _data(prepared: PreparedRun) -> str:
         lines.append(f"          {channels} never change{'s' * (len(flat) == 1)} in the training set")
     bad = {name for split in (source.train, source.eval, source.test) for name in getattr(split, "bad", {})}
     if bad:
-        files = f"{len(bad)} files that can't be read are" if len(bad) > 1 else "1 file that can't be read is"
+        files = f"{len(bad)} records that can't be used are" if len(bad) > 1 else "1 record that can't be used is"
         lines.append(f"          {files} passed over: {_few(sorted(bad), 3)}")
     return "\n".join(lines)
 

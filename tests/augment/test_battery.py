@@ -86,6 +86,7 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
     "boxes": (3, 4),
     "classes": (3,),
     "present": (3,),
+    "ignored": (3,),
     "scores": (3,),
     "corners": (3, 4, 2),
     "heights": (3, 2),
@@ -170,8 +171,8 @@ def test_labels_of_the_wrong_shape_and_words_of_ones_own_are_refused_where_somet
 
 def test_mixing_refuses_what_it_cannot_mix():
     refusing = {
-        "mixup": {"segments", "tokens", *PLACED, "classes", "present", "scores", "heights", "visible"},
-        "cutmix": {"tokens", "series", *PLACED, "classes", "present", "scores", "heights", "visible"},
+        "mixup": {"segments", "tokens", *PLACED, "classes", "present", "ignored", "scores", "heights", "visible"},
+        "cutmix": {"tokens", "series", *PLACED, "classes", "present", "ignored", "scores", "heights", "visible"},
     }
     refusing["mix"] = refusing["mixup"] | refusing["cutmix"]
     for name, words in refusing.items():

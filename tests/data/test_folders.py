@@ -250,7 +250,7 @@ def test_more_broken_files_than_the_budget_stop_the_run(tmp_path):
     assert len(folder(root=str(tmp_path), size=8).train) == 16
     with pytest.raises(DataError) as refused:
         folder(root=str(tmp_path), size=8, budget=1)
-    assert str(refused.value).startswith("2 files cannot be read, data.budget allows 1; the first is ant/01.png:")
+    assert str(refused.value).startswith("2 records cannot be used, data.budget allows 1; the first is ant/01.png:")
 
 
 def test_worker_processes_report_broken_files_and_keep_to_the_budget(tmp_path):
@@ -268,7 +268,7 @@ def test_worker_processes_report_broken_files_and_keep_to_the_budget(tmp_path):
         with Stream(files(12), batch=8, workers=2, bad_records=str(log)) as stream:
             stream.batches(0, 5)
         assert len(log.read_text().splitlines()) == 12
-    with Stream(files(11), batch=8, workers=2) as stream, pytest.raises(DataError, match="cannot be read, data"):
+    with Stream(files(11), batch=8, workers=2) as stream, pytest.raises(DataError, match="cannot be used, data"):
         stream.batches(0, 5)
 
 

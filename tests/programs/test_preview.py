@@ -62,7 +62,7 @@ def test_classes_and_broken_files_are_told_by_name(tmp_path):
     told = _preview.announced(prepared, "runs/a").splitlines()
     assert told[0].startswith("data      image 8×8×1, 14 classes;")
     assert told[1] == f"          {', '.join(names[:12])} and 2 more"
-    assert told[3] == "          1 file that can't be read is passed over: kind03/2.png"
+    assert told[3] == "          1 record that can't be used is passed over: kind03/2.png"
 
 
 def test_a_channel_that_never_changes_is_told_with_the_data(tmp_path):

@@ -158,6 +158,21 @@ def test_each_kind_of_word_is_explained_and_drawn_in_its_colour():
     assert sorted(labels) == sorted(legend)
 
 
+def test_boxes_that_are_ignored_are_dotted():
+    facts = Facts("image", (40, 40, 3), 2, names=("cat", "dog"))
+    drawn = []
+    for ignored in (0, 1):
+        panel = Figure(figsize=(4, 4)).add_axes((0, 0, 1, 1))
+        words = {
+            "image": np.zeros((40, 40, 3)),
+            "boxes": np.float32([[5, 5, 35, 35]]),
+            "ignored": np.float32([ignored]),
+        }
+        _drawing.draw(panel, words, facts)
+        drawn.append([patch.get_linestyle() for patch in panel.patches])
+    assert drawn == [["-"], [":"]]
+
+
 def test_names_of_boxes_that_stand_alone_are_written_beside_them_and_overlap_nowhere():
     facts = Facts("image", (200, 200, 3), 2, names=("cat", "dog"))
     boxes = np.float32([[50, 50, 150, 150], [52, 52, 152, 152], [0, 0, 30, 30], [180, 150, 200, 200]])

@@ -1,0 +1,493 @@
+"""Pictures with one's own boxes, masks and joints: every box where it is, and what can't be used by file and id."""
+
+import os
+import pathlib
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnjax.data import DataError, check, coco, points, voc
+from cnnjax.data import _pictures as pictures
+from tests.data.labelled import BOXES, OBJECT, POSES, SIZE, as_coco, as_table, as_voc, block, moved, save, table_line
+
+REAL = pathlib.Path(os.environ.get("CNNJAX_DATA") or "/nowhere")
+
+
+def everything(split):
+    return split.read(np.arange(len(split)))
+
+
+def refused(make, **options):
+    def use():
+        source = make(**options)
+        check(source, 1)
+        everything(source.train)
+
+    with pytest.raises(DataError) as error:
+        use()
+    assert error.value.exit_code == 3
+    assert len(str(error.value).splitlines()) <= 3
+    return str(error.value)
+
+
+def test_cocos_boxes_lie_on_their_blocks_and_crowds_are_ignored(tmp_path):
+    as_coco(tmp_path, "train2017", range(6))
+    as_coco(tmp_path, "val2017", range(3))
+    source = coco(root=str(tmp_path), most=5)
+    assert source.facts.counts == {"train": 6, "eval": 3, "test": 3}
+    assert source.facts.names == ("cat", "dog"), "by category id, gaps closed"
+    fields = everything(source.train)
+    assert {name: value.shape[1:] for name, value in fields.items()} == {
+        "image": (24, 40, 3), "boxes": (5, 4), "classes": (5,), "present": (5,), "ignored": (5,),
+    }  # fmt: skip
+    np.testing.assert_array_equal(fields["present"], [[1, 1, 0, 0, 0]] * 6)
+    np.testing.assert_array_equal(fields["classes"][:, :2], [[0, 1]] * 6)
+    np.testing.assert_array_equal(fields["ignored"][:, 1], [0, 1] * 3)
+    assert not fields["ignored"][:, [0, 2, 3, 4]].any()
+    for number in range(6):
+        for row, value in ((0, 200), (1, 100)):
+            y0, x0, y1, x1 = fields["boxes"][number, row].astype(int)
+            assert (fields["image"][number, y0:y1, x0:x1] == value).all()
+            assert (fields["image"][number] == value).sum() == 3 * (y1 - y0) * (x1 - x0)
+    check(source, 4)
+
+
+def test_cocos_polygons_and_run_lengths_become_instances(tmp_path):
+    as_coco(tmp_path)
+    fields = everything(coco(root=str(tmp_path), masks=True, most=3).train)
+    instances = np.select([fields["image"][..., 0] == 200, fields["image"][..., 0] == 100], [1, 2], 0)
+    np.testing.assert_array_equal(fields["instances"], instances)
+
+
+def test_of_two_things_at_a_pixel_the_smaller_one_is_seen_and_crowds_lie_below(tmp_path):
+    def overlap(content):
+        for annotation in content["annotations"]:
+            crowd = annotation["iscrowd"]
+            x0, y0, x1, y1 = (0, 0, 4, 4) if crowd else (0, 0, 20, 20) if annotation["id"] % 10 else (0, 0, 10, 10)
+            polygon = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+            annotation |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "segmentation": polygon}
+
+    as_coco(tmp_path, change=overlap, numbers=range(10))
+    fields = everything(coco(root=str(tmp_path), masks=True, most=3).train)
+    crowd = fields["ignored"][:, 1] == 1
+    assert (fields["instances"][:, 2, 2] == 1).all()
+    np.testing.assert_array_equal(fields["instances"][:, 15, 15], np.where(crowd, 0, 2))
+
+
+def test_cocos_people_are_cut_out_with_their_joints(tmp_path):
+    as_coco(tmp_path, numbers=range(10))
+    source = coco(root=str(tmp_path), points=True, size=32, width=48)
+    assert source.facts.counts == {"train": 8, "eval": 2, "test": 2}, "one example a row that has keypoints"
+    extra = source.facts.extra
+    assert extra["point_names"] == ("nose", "left_eye", "right_eye")
+    assert (extra["mirror"], extra["skeleton"]) == ((0, 2, 1), ((0, 1), (0, 2)))
+    fields = everything(source.test)
+    assert fields["points"].shape == (2, 3, 2)
+    assert fields["visible"].all()
+    assert fields["present"].tolist() == [[1], [1]]
+    y0, x0, y1, x1 = fields["boxes"][0, 0]
+    assert 0.7 < max((y1 - y0) / 32, (x1 - x0) / 48) <= 0.85, "1.25 times as large as the box"
+    wanted = np.float32([[(y - 3) / 6, (x - 4) / 8] for y, x in np.add(POSES[0], 0.5)])
+    np.testing.assert_allclose((fields["points"][0] + 0.5 - [y0, x0]) / [y1 - y0, x1 - x0], wanted, atol=1e-5)
+
+
+def test_one_file_serves_all_splits_and_pictures_may_lie_beside_it(tmp_path):
+    as_coco(tmp_path, "all", range(10), images="annotations")
+    source = coco(root=str(tmp_path), annotations="annotations/instances_all.json")
+    assert source.facts.counts == {"train": 8, "eval": 2, "test": 2}
+    np.testing.assert_array_equal(everything(source.test)["boxes"][:, 0, 1], [4, 9])
+    for split, number in (("train", 4), ("valid", 2)):
+        as_coco(tmp_path / "exported", split, range(number), images=split)
+        (tmp_path / "exported" / split / "_annotations.coco.json").write_bytes(
+            (tmp_path / "exported" / "annotations" / f"instances_{split}.json").read_bytes()
+        )
+    source = coco(root=str(tmp_path / "exported"), annotations="{split}/_annotations.coco.json")
+    assert source.facts.counts == {"train": 4, "eval": 2, "test": 2}
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash", "crop"])
+def test_boxes_and_instances_follow_what_fit_and_exif_make_of_the_picture(tmp_path, fit):
+    as_coco(tmp_path, numbers=range(5))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.rot90(block(1))  # what a viewer turns back
+    save(stored, tmp_path / "train" / "001.png", exif=exif)
+    source = coco(root=str(tmp_path), size=48, width=48, fit=fit, masks=True, most=2)
+    check(source, 1)
+    for fields in (everything(source.train), everything(source.test)):
+        for image, boxes, present, instances in zip(
+            fields["image"], fields["boxes"], fields["present"], fields["instances"], strict=True
+        ):
+            for row, value in ((0, 200), (1, 100)):
+                if present[row]:
+                    y0, x0, y1, x1 = np.rint(boxes[row]).astype(int)
+                    inner = image[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1, 0]
+                    assert np.abs(inner.astype(int) - value).max() < 10
+                    for y, x in ((y0 - 2, x0 + 1), (y1 + 1, x0 + 1), (y0 + 1, x0 - 2), (y0 + 1, x1 + 1)):
+                        assert not (0 <= y < 48 and 0 <= x < 48) or image[y, x, 0] < 20
+                    assert (instances[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] == row + 1).all()
+                    assert (instances == row + 1).sum() == pytest.approx((y1 - y0) * (x1 - x0), rel=0.15)
+
+
+def test_what_a_crop_cuts_away_but_for_a_sliver_is_no_row_and_its_pixels_are_of_nobody(tmp_path):
+    def aside(content):
+        for annotation in content["annotations"][::2]:
+            annotation |= {"bbox": [0, 4, 8.7, 8], "segmentation": [[0, 4, 8.7, 4, 8.7, 12, 0, 12]]}
+
+    as_coco(tmp_path, numbers=range(5), change=aside)
+    source = coco(root=str(tmp_path), size=24, fit="crop", masks=True, most=2)  # columns 8 to 32 stay
+    check(source, 1)
+    fields = everything(source.train)
+    assert not fields["present"][:, 0].any()
+    assert (fields["instances"][:, 4:12, 0] == 255).all()
+    assert set(np.unique(fields["instances"])) == {0, 2, 255}
+
+
+def annotation(number=3, **changes):
+    def change(content):
+        content["annotations"][number] |= changes
+
+    return change
+
+
+def without(key, number=3):
+    def change(content):
+        content["annotations"][number].pop(key)
+
+    return change
+
+
+def turned(content):
+    content["images"][1] |= {"width": SIZE[0], "height": SIZE[1]}
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] != 101]
+
+
+FILE = "annotations/instances_train.json: train/001.png, annotation 11,"
+SPOILT = [
+    (annotation(bbox=[4, 3, -8, 6]), {}, f"{FILE} has the box y0 x0 y1 x1 [3 4 9 -4]; it is inside out"),
+    (
+        annotation(bbox=[4, 3, 37, 6]),
+        {},
+        f"{FILE} has the box y0 x0 y1 x1 [3 4 9 41]; it must lie in the picture of 24×40",
+    ),
+    (annotation(bbox=[-2, 3, 8, 6]), {}, f"{FILE} has the box y0 x0 y1 x1 [3 -2 9 6]; it must lie in the picture"),
+    (
+        annotation(bbox=[4, 3, float("nan"), 6]),
+        {},
+        f"{FILE} has a box of y0 x0 y1 x1 [3 4 9 nan]; it must be four numbers",
+    ),
+    (annotation(bbox=[4, 3]), {}, "annotation 11, has the bbox [4, 3]; it must be four numbers x y width height"),
+    (without("bbox"), {}, "annotation 11, has the bbox None"),
+    (annotation(category_id=5), {}, "annotation 11, has category_id 5; the categories are 3, 7"),
+    (annotation(image_id=5), {}, "annotations/instances_train.json: annotation 11 has image_id 5, which no image has"),
+    (
+        without("segmentation"),
+        {"masks": True},
+        "annotation 11, has no segmentation; give it one, or set data.masks=false",
+    ),
+    (annotation(segmentation=[[1, 2, 3, 4]]), {"masks": True}, f"{FILE} has a polygon that is not three or more pairs"),
+    (
+        annotation(segmentation={"size": [24, 41], "counts": [984]}),
+        {"masks": True},
+        f"{FILE} has a mask of 24×41 pixels",
+    ),
+    (
+        annotation(segmentation={"size": [24, 40], "counts": "x"}),
+        {"masks": True},
+        f"{FILE} has a text that holds no run",
+    ),
+    (
+        lambda c: c["images"][1].update(width=41),
+        {},
+        "train/001.png has 24×40 pixels, but annotations/instances_train.json",
+    ),
+    (turned, {"size": 8}, "train/001.png has 24×40 pixels (as it is seen, turned by its EXIF), but annotations/"),
+    (
+        lambda c: c["images"][1].pop("width"),
+        {"masks": True},
+        "says no height and width of train/001.png, which its masks",
+    ),
+    (lambda c: c["images"][1].update(id=100), {}, "annotations/instances_train.json: two images have the same id"),
+    (
+        lambda c: c["categories"][1].update(id=7),
+        {},
+        "annotations/instances_train.json: two categories have the same id",
+    ),
+    (lambda c: c.pop("categories"), {}, "annotations/instances_train.json has no list of categories"),
+    (lambda c: c["categories"][1].pop("keypoints"), {"points": True, "size": 8}, "has 0 categories with keypoints"),
+    (
+        annotation(2, keypoints=[1, 2, 2]),
+        {"points": True, "size": 8},
+        "annotation 10, has 3 numbers of keypoints, not 9",
+    ),
+    (
+        annotation(2, keypoints=[1, 2, 2, 41, 2, 2, 1, 1, 1]),
+        {"points": True, "size": 8},
+        "annotation 10, keypoint 2, at x 41, y 2;",
+    ),
+    (lambda c: None, {"points": True}, "data.points is true, and people differ in size; set data.size"),
+    (lambda c: None, {"most": 1}, "train/000.png has 2 boxes, more than data.most=1; set data.most=2"),
+    (lambda c: None, {"annotations": "a_{split}.json"}, "it has annotations/instances_train.json"),
+    (lambda c: None, {"annotations": "a.json"}, "has no a.json; it has annotations/instances_train.json"),
+    (
+        lambda c: c["images"][0].update(file_name="no.png") or c.update(images=c["images"][:1], annotations=[]),
+        {},
+        "names 'no.png', which is in none of these folders",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "options", "text"), SPOILT)
+def test_what_coco_files_can_not_mean_is_refused_by_file_and_id(tmp_path, change, options, text):
+    as_coco(tmp_path, change=change)
+    assert text in refused(coco, root=str(tmp_path), **options)
+
+
+def test_a_category_of_another_name_in_another_split_is_refused(tmp_path):
+    as_coco(tmp_path)
+    as_coco(tmp_path, "val", change=lambda content: content["categories"][0].update(name="wolf"))
+    text = refused(coco, root=str(tmp_path))
+    assert text == "annotations/instances_val.json: category 7 is 'wolf', in training 'dog'"
+
+
+def test_a_box_of_no_area_is_passed_over_by_name_and_within_the_budget(tmp_path):
+    def flat(content):
+        for row in content["annotations"][1:6:2]:
+            row["bbox"][2] = 0
+
+    as_coco(tmp_path, change=flat)
+    source = coco(root=str(tmp_path))
+    bad = {**source.train.bad, **source.test.bad}
+    assert list(bad) == [f"train/00{number}.png: annotation {10 * number + 1}" for number in (1, 2, 0)]
+    assert bad["train/001.png: annotation 11"] == "the box y0 x0 y1 x1 [10 21 22 21] has no area"
+    assert everything(source.train)["present"].sum(1).tolist() == [1, 1, 2, 2]
+    text = refused(coco, root=str(tmp_path), budget=2)
+    assert text.startswith("3 records cannot be used, data.budget allows 2; the first is train/000.png: annotation 1:")
+
+
+def test_a_picture_that_is_broken_stands_aside_with_its_boxes(tmp_path, monkeypatch):
+    as_coco(tmp_path, numbers=range(6))
+    as_coco(tmp_path, "val", range(3))
+    (tmp_path / "train" / "002.png").write_bytes(b"x")
+    (tmp_path / "val" / "001.png").write_bytes(b"x")
+    monkeypatch.setattr(pictures, "_SMALL", 0)
+    source = coco(root=str(tmp_path), size=24, masks=True)
+    fields = everything(source.train)
+    np.testing.assert_array_equal(fields["boxes"][2], fields["boxes"][3])
+    assert list(source.train.bad) == ["train/002.png"]
+    fields = everything(source.eval)
+    assert fields["valid"].tolist() == [1, 0, 1]
+    assert not fields["present"][1].any()
+
+
+def test_vocs_boxes_lie_on_their_blocks_and_difficult_ones_are_ignored(tmp_path):
+    as_voc(
+        tmp_path / "VOCdevkit" / "VOC2007", lists={"train": range(6), "val": (6, 7), "test": (8, 9), "cat_train": ()}
+    )
+    source = voc(root=str(tmp_path), most=3)
+    assert source.facts.counts == {"train": 6, "eval": 2, "test": 2}
+    assert source.facts.names == ("cat", "dog")
+    fields = everything(source.train)
+    np.testing.assert_array_equal(fields["ignored"], [[0, number % 2, 0] for number in range(6)])
+    for number in range(6):
+        np.testing.assert_array_equal(fields["boxes"][number, :2], [moved(box, number) for box in BOXES])
+
+
+def test_voc_without_lists_or_with_trainval_alone_is_split_all_the_same(tmp_path):
+    as_voc(tmp_path)
+    assert voc(root=str(tmp_path)).facts.counts == {"train": 8, "eval": 2, "test": 2}
+    as_voc(tmp_path, lists={"trainval": range(7), "test": range(7, 10)})
+    assert voc(root=str(tmp_path)).facts.counts == {"train": 7, "eval": 3, "test": 3}
+
+
+def test_pixels_may_count_from_0_and_boxes_that_begin_there_are_else_passed_over(tmp_path):
+    early = OBJECT.format(kind="cat", difficult=0, y0=3, x0=0, y1=9, x1=12)
+    as_voc(tmp_path, more=lambda number: early * (number == 4))
+    source = voc(root=str(tmp_path))
+    assert everything(source.train)["present"].sum() == 16
+    assert source.train.bad == {
+        "JPEGImages/000004.png: object 1": "a box that begins at 0 where pixels count from 1 on; "
+        "set data.first=0 where they count from 0"
+    }
+    fields = everything(voc(root=str(tmp_path), first=0).train)
+    assert fields["present"].sum() == 17
+    assert fields["boxes"][3, 0].tolist() == [3, 0, 9, 12]
+
+
+def test_vocs_boxes_of_no_area_are_passed_over_and_a_broken_file_with_its_picture(tmp_path):
+    flat = OBJECT.format(kind="cat", difficult=0, y0=5, x0=7, y1=5, x1=7)
+    as_voc(tmp_path, more=lambda number: flat * (number == 1))
+    (tmp_path / "Annotations" / "000002.xml").write_text("<annotation>")
+    (tmp_path / "JPEGImages" / "000003.png").unlink()
+    source = voc(root=str(tmp_path), size=24)
+    assert set(source.train.bad) == {
+        "JPEGImages/000001.png: object 1",
+        "JPEGImages/000002.png",
+        "JPEGImages/000003.jpg",
+    }
+    assert "000002.xml: ParseError" in source.train.bad["JPEGImages/000002.png"]
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "text"),
+    [
+        (
+            {"y0": 9, "x0": 5, "y1": 3, "x1": 9},
+            {},
+            "000001.xml: JPEGImages/000001.png, object 1, has the box y0 x0 y1 x1",
+        ),
+        ({"y0": 3, "x0": 5, "y1": 9, "x1": 41}, {}, "[2 4 9 41]; it must lie in the picture of 24×40 pixels"),
+        ({"y0": 3, "x0": 5, "y1": 9, "x1": "w"}, {}, "000001.xml: object 1 has bndbox/xmax 'w'; it must be a number"),
+        ({"kind": "owl"}, {}, "000009.xml: object 1 is a 'owl', which the training set lacks: cat, dog"),
+        ({"kind": " "}, {}, "000009.xml: object 1 has no name"),
+        ({}, {"most": 2}, "JPEGImages/000001.png has 3 boxes, more than data.most=2; set data.most=3"),
+    ],
+)
+def test_what_voc_files_can_not_mean_is_refused_by_file_and_object(tmp_path, more, options, text):
+    where = 9 if "kind" in more else 1
+    thing = OBJECT.format(**{"kind": "cat", "difficult": 0, "y0": 3, "x0": 5, "y1": 9, "x1": 9} | more)
+    as_voc(tmp_path, more=lambda number: thing * (number == where), lists={"train": range(9), "val": (9,)})
+    assert text in refused(voc, root=str(tmp_path), **options)
+
+
+def test_boxes_outside_a_picture_whose_file_says_no_size_are_found_as_it_is_read(tmp_path):
+    thing = OBJECT.format(kind="cat", difficult=0, y0=3, x0=5, y1=9, x1=41)
+    as_voc(tmp_path, more=lambda number: thing * (number == 1), size=())
+    text = refused(voc, root=str(tmp_path))
+    assert text.startswith("JPEGImages/000001.png has object 1 with the box y0 x0 y1 x1 [2 4 9 41]; it must lie in")
+
+
+def test_folders_that_are_no_voc_are_refused(tmp_path):
+    assert "a folder with Annotations/ and JPEGImages/ is needed, and it has none" in refused(voc, root=str(tmp_path))
+    as_voc(tmp_path / "a")
+    as_voc(tmp_path / "b")
+    assert "and it has several: " in refused(voc, root=str(tmp_path))
+    shutil.rmtree(tmp_path / "a" / "JPEGImages")
+    assert "has Annotations/ but no JPEGImages/" in refused(voc, root=str(tmp_path / "a"))
+
+
+def test_a_table_of_points_gives_them_with_their_order_in_a_mirror(tmp_path):
+    for number in range(10):
+        save(block(number), tmp_path / "images" / f"{number:03}.png")
+    as_table(tmp_path, [table_line(number, number % 2) for number in range(9, -1, -1)])
+    (tmp_path / "skeleton.txt").write_text("nose left_eye\nnose, right_eye\n")
+    source = points(root=str(tmp_path))
+    assert source.facts.counts == {"train": 8, "eval": 2, "test": 2}
+    assert source.facts.extra == {
+        "point_names": ("nose", "left_eye", "right_eye"), "mirror": (0, 2, 1), "skeleton": ((0, 1), (0, 2)),
+    }  # fmt: skip
+    fields = everything(source.train)
+    np.testing.assert_array_equal(fields["points"][0], np.add(POSES[0], [0, 1]))
+    np.testing.assert_array_equal(fields["visible"][:, 2], [1, 0, 1, 0, 0, 1, 0, 1])
+    fields = everything(points(root=str(tmp_path), size=32, around=2.0).train)
+    seen = fields["points"][0][fields["visible"][0] > 0]
+    assert 32 / (np.ptp(seen[:, 1]) / 4) == pytest.approx(2 * 5, abs=1), "twice as many pixels as their box is wide"
+
+
+def test_the_splits_of_a_table_are_a_column_or_tables_of_their_own(tmp_path):
+    for number in range(4):
+        for folder in (tmp_path, tmp_path / "more" / "train", tmp_path / "more" / "val"):
+            save(block(number), folder / "images" / f"{number:03}.png")
+    header = "file,split,a_x,a_y"
+    as_table(tmp_path, [f"images/00{i}.png,{s},1,2" for i, s in enumerate(("train", "val", "train", "test"))], header)
+    source = points(root=str(tmp_path))
+    assert source.facts.counts == {"train": 2, "eval": 1, "test": 1}
+    assert "mirror" not in source.facts.extra, "nobody knows it"
+    for split in ("train", "val"):
+        as_table(tmp_path / "more" / split, [table_line(number) for number in range(3)])
+    assert points(root=str(tmp_path / "more")).facts.counts == {"train": 3, "eval": 3, "test": 3}
+
+
+def test_the_order_in_a_mirror_may_be_written_down(tmp_path):
+    save(block(0), tmp_path / "images" / "000.png")
+    as_table(tmp_path, [f"images/000.png,{'1,2,' * 3}1" for _ in range(6)],
+             "file,tip_x,tip_y,a_x,a_y,b_x,b_y,b_visible")  # fmt: skip
+    (tmp_path / "mirror.txt").write_text("a b\n")
+    assert points(root=str(tmp_path)).facts.extra["mirror"] == (0, 2, 1)
+    (tmp_path / "mirror.txt").write_text("a c\n")
+    assert "has the line 'a c'; a line is two of the points tip, a, b" in refused(points, root=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("lines", "header", "text"),
+    [
+        (["a.png,1,2"], "file,a_x,b_y", "points.csv lacks a_y; its columns are file, NAME_x, NAME_y"),
+        (["a.png,1,2"], "name,a_x,a_y", "points.csv has name, a_x, a_y; its columns are file, NAME_x"),
+        (["a.png,1,2,3"], "file,a_x,a_y,angle", "points.csv has file, a_x, a_y, angle; its columns are file"),
+        ([], "file,a_x,a_y", "points.csv has no rows"),
+        (["a.png,1,w"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1, w (visible 1); it must be numbers"),
+        (["a.png,1,"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1,  (visible 1); it must be numbers"),
+        (["a.png,1,nan"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1, nan (visible 1); it must be numbers"),
+        ([",1,2"], "file,a_x,a_y", "points.csv, line 2, no file, names no picture"),
+        (["a.png,tset,1,2"], "file,split,a_x,a_y", "points.csv, line 2, a.png, has the split 'tset'; it must be train"),
+        (
+            ["a.png,train,1,2", "a.png,,1,2"],
+            "file,split,a_x,a_y",
+            "the column split must say train, val or test in every",
+        ),
+        (
+            ["a.png,1,2"] * 5 + ["a.png,41,2"] * 5,
+            "file,a_x,a_y",
+            "a.png has a at x 41, y 2; visible points",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_by_line(tmp_path, lines, header, text):
+    save(block(0), tmp_path / "a.png")
+    as_table(tmp_path, lines, header)
+    assert text in refused(points, root=str(tmp_path))
+
+
+def real(name):
+    """A set of real pictures, where this machine has it."""
+    if not (REAL / name).is_dir():
+        pytest.skip(f"CNNJAX_DATA names no folder that has {name}/")
+    return REAL / name
+
+
+@pytest.mark.proofs
+def test_the_blood_cells_of_bccd_are_read_whole_but_for_two_boxes_of_no_area(tmp_path):
+    with zipfile.ZipFile(real("bccd") / "BCCD_Dataset-1.0.zip") as archive:
+        archive.extractall(tmp_path)
+    source = voc(root=str(tmp_path), size=96, width=128, most=30)
+    assert source.facts.counts == {"train": 205, "eval": 87, "test": 72}
+    assert source.facts.names == ("Platelets", "RBC", "WBC")
+    splits = (source.train, source.eval, source.test)
+    bad = [name for split in splits for name in split.bad]
+    assert bad == ["JPEGImages/BloodImage_00343.jpg: object 4", "JPEGImages/BloodImage_00338.jpg: object 13"]
+    classes = np.concatenate([split.arrays["classes"][split.arrays["present"] > 0] for split in splits])
+    assert np.bincount(classes).tolist() == [361, 4153, 372]
+    check(source, 32)
+
+
+@pytest.mark.proofs
+def test_the_joints_of_lsp_are_read_from_a_table(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    joints = scipy_io.loadmat(real("lsp_ext400") / "joints.mat")["joints"].transpose(2, 0, 1)
+    sides = [f"{side}_{joint}" for side, order in (("right", (2, 1, 0)), ("left", (0, 1, 2)))
+             for joint in [("hip", "knee", "ankle")[i] for i in order]]  # fmt: skip
+    arms = [f"{side}_{joint}" for side, order in (("right", (2, 1, 0)), ("left", (0, 1, 2)))
+            for joint in [("shoulder", "elbow", "wrist")[i] for i in order]]  # fmt: skip
+    names = [*sides, *arms, "neck", "head_top"]
+    files = sorted((real("lsp_ext400") / "images").iterdir())
+    (tmp_path / "images").symlink_to(real("lsp_ext400") / "images")
+    header = ",".join(["file", *(name + end for name in names for end in ("_x", "_y", "_visible"))])
+    lines = [
+        ",".join([f"images/{file.name}", *(str(n) for n in joints[row].ravel())]) for row, file in enumerate(files)
+    ]
+    as_table(tmp_path, lines, header)
+    text = refused(points, root=str(tmp_path), size=96, around=1.3)
+    assert text.startswith("images/im00024.jpg has "), "one joint that is marked lies 0.7 pixels above its picture"
+    row = [file.name for file in files].index("im00024.jpg")
+    joints[row, joints[row, :, 1] < -1, 2] = 0
+    lines[row] = ",".join([f"images/{files[row].name}", *(str(n) for n in joints[row].ravel())])
+    as_table(tmp_path, lines, header)
+    source = points(root=str(tmp_path), size=96, around=1.3)
+    assert source.facts.counts == {"train": 320, "eval": 80, "test": 80}
+    assert source.facts.extra["mirror"] == (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13)
+    visible = sum(int(split.arrays["visible"].sum()) for split in (source.train, source.test))
+    assert visible == 4865
+    check(source, 32)
