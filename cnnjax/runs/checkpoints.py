@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cnnjax.refusals import plain
 from cnnjax.runs._disk import reason, remove, sync
 from cnnjax.runs._entries import Entry, entries
 from cnnjax.runs._leaves import broadcast, checksums, describe, difference, named, on_host, placed
@@ -343,7 +344,7 @@ class Checkpoints:
             where = f"set aside as {name.name}"
         except OSError as error:
             where = f"left where it is ({reason(error)})"
-        print(f"the checkpoint at step {entry.step} is damaged: {damage}; {where}", file=sys.stderr, flush=True)
+        print(plain(f"the checkpoint at step {entry.step} is damaged: {damage}; {where}"), file=sys.stderr, flush=True)
 
 
 def _orbax() -> ocp.Checkpointer:

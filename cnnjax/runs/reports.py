@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from cnnjax.archives import ArchiveError, arrays_in
 from cnnjax.refusals import plain
 from cnnjax.runs._loggers import TensorBoard, Terminal, Wandb
 from cnnjax.runs._metrics_file import Lines
@@ -338,8 +339,11 @@ def _write(tables: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def _draw(path: Path, names: Sequence[str]) -> None:
-    with np.load(path) as tables:
-        draw_tables(dict(tables), path.with_suffix(".png"), names=names)
+    try:
+        tables = arrays_in(path)
+    except (ArchiveError, OSError) as error:
+        raise ArchiveError(f"{path} can't be drawn: {getattr(error, 'strerror', None) or error}") from None
+    draw_tables(tables, path.with_suffix(".png"), names=names)
 
 
 def _identity(line: Mapping[str, Any]) -> tuple:
