@@ -2,7 +2,9 @@
 
 import errno
 import json
+import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,17 @@ def check_files(directory: Path, manifest: dict[str, Any]) -> None:
             raise Damaged(f"{name} has {found[0]} bytes instead of {size}")
         if found[1] != crc:
             raise Damaged(f"{name} does not match its checksum")
+
+
+def numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON has them, which knows no NaN and no infinity."""
+    plain = {name: float(value) for name, value in metrics.items()}
+    return {name: value if math.isfinite(value) else None for name, value in plain.items()}
+
+
+def floats(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """The metrics that `numbers` gave."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def _print(path: Path) -> list[int]:

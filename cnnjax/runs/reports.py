@@ -335,7 +335,10 @@ def _warn(text: str) -> None:
 def _write(tables: Mapping[str, np.ndarray], path: Path) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **tables)
-    write_file(path, content.getvalue())
+    try:
+        write_file(path, content.getvalue())
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: {error.strerror}") from error
 
 
 def _draw(path: Path, names: Sequence[str]) -> None:

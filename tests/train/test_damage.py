@@ -101,7 +101,7 @@ def meaning(workdir: Path) -> dict:
     """What the files of a workdir say, but for what a clock says."""
     said = {name: read_json(workdir / name) for name in ("config.json", "facts.json", "status.json")}
     said["status.json"].pop("at")
-    said |= {path.name: arrays_in(path) for path in workdir.glob("tables-*.npz")}
+    said |= {path.name: arrays_in(path) for path in workdir.glob("tables-*.npz") if path.is_file()}
     said |= {path.name: np.asarray(Image.open(path)).shape for path in workdir.glob("*.png")}
     said["bad_records.jsonl"] = (workdir / "bad_records.jsonl").read_text()
     said["checkpoints"] = sorted(path.name for path in (workdir / "checkpoints").iterdir())
