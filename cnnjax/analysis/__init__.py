@@ -2,5 +2,6 @@
 
 from cnnjax.analysis.calibration import *
 from cnnjax.analysis.counting import *
+from cnnjax.analysis.footprint import *
 from cnnjax.analysis.mistakes import *
 from cnnjax.analysis.receptive import *

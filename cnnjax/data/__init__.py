@@ -9,6 +9,7 @@ from cnnjax.data.in_memory import *
 from cnnjax.data.masked import *
 from cnnjax.data.placing import *
 from cnnjax.data.printed import *
+from cnnjax.data.skeletons import *
 from cnnjax.data.source import *
 from cnnjax.data.stream import *
 from cnnjax.data.synthetic import *

@@ -15,14 +15,6 @@ _WIDE, _TALL = 322, 323  # a TIFF's tiles
 _BYTES = {"I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
 
 
-def file_bytes(path):
-    """The bytes of a file that may be a picture; ValueError where there are more than any picture has."""
-    with regular(path) as file:
-        if (size := os.fstat(file.fileno()).st_size) > _LONGEST:
-            raise ValueError(f"the file has {size / 2**30:.1f} GiB; at most {_LONGEST >> 30} GiB is read")
-        return file.read()
-
-
 def regular(path):
     """A file open for reading; a pipe or a device is refused, for it may be waited for without end."""
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
@@ -30,6 +22,14 @@ def regular(path):
         file.close()
         raise ValueError("it is no regular file but a pipe, a device or a directory")
     return file
+
+
+def file_bytes(path):
+    """The bytes of a file that may be a picture; ValueError where there are more than any picture has."""
+    with regular(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > _LONGEST:
+            raise ValueError(f"the file has {size / 2**30:.1f} GiB; at most {_LONGEST >> 30} GiB is read")
+        return file.read()
 
 
 def refuse_bombs(image, data):

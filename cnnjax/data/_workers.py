@@ -334,11 +334,8 @@ def _recorded_name(line):
     """The name of the broken file that a line lists; "" where it is no such line, or not as it was written."""
     try:
         told = json.loads(line)
-        name, reason = told["record"], told["reason"]
-        whole = isinstance(name, str) and told in (
-            json.loads(_sealed(name, reason)),
-            {"record": name, "reason": reason},
-        )
+        name, plainly = told["record"], {"record": told["record"], "reason": told["reason"]}
+        whole = isinstance(name, str) and told in (plainly, json.loads(_sealed(**plainly)))
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return ""
     return name if whole else ""  # earlier releases wrote no checksum

@@ -95,8 +95,7 @@ class Source:
 class Memory:
     """A split held as arrays, small enough to sit on the device: `arrays` maps batch fields to (N, ...).
 
-    `origin` is the split that they were read from, where there is one; `left_out` examples of that are not among them:
-    they can't be read.
+    `origin` is the split that they were read from, where there is one; `left_out` of its examples can't be read.
     """
 
     resident, left_out = True, 0

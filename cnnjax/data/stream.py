@@ -167,7 +167,8 @@ def into_memory(split: Split, *, workers: int = -1, bad_records: str = "") -> Me
     fields = {name: np.concatenate([batch[name] for batch in kept]) for name in kept[0]}
     loaded = Memory({name: rows for name, rows in fields.items() if name not in ("index", "epoch", "valid")})
     loaded.bad, loaded.budget = getattr(split, "bad", {}), getattr(split, "budget", 0)
-    loaded.origin, loaded.left_out = split, len(split) - len(loaded)
+    loaded.origin = split
+    loaded.left_out = len(split) - len(loaded)
     return loaded
 
 

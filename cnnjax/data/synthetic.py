@@ -4,9 +4,10 @@ from typing import Annotated
 
 import numpy as np
 
-from cnnjax.annotations import Bounds, Count
+from cnnjax.annotations import Bounds, Count, Static
 from cnnjax.data.source import Memory, Source, assemble
-from cnnjax.refusals import refuse_misfits
+from cnnjax.fields import IGNORE, SEEN
+from cnnjax.refusals import ConfigError, refuse_misfits
 
 __all__ = ["shapes"]
 
@@ -21,21 +22,35 @@ def shapes(
     size: Annotated[int, Bounds(16, 4096)] = 64,
     classes: Annotated[int, Bounds(2, len(KINDS))] = 4,
     objects: Annotated[int, Bounds(1, 64)] = 1,
+    fewest: Count = 0,
+    radius: Static[Annotated[float, Bounds(0.02, 0.5)]] = 0.16,
+    spread: Static[Annotated[float, Bounds(0, 0.48)]] = 0.12,
     turn: Annotated[int, Bounds(0, 180)] = 180,
     clutter: Annotated[int, Bounds(0, 1024)] = 12,
     noise: Annotated[int, Bounds(0, 127)] = 16,
+    boxes: bool = False,
     world: int = 0,
     holdout: Count = 0,
 ) -> Source:
-    """Scenes (size, size, 3) of `objects` shapes of random colours on clutter, to classify and to segment.
+    """Scenes (size, size, 3) of `objects` shapes of random colours on clutter, to classify, to segment and to find.
 
-    They are turned by up to `turn` degrees either way; later ones lie on earlier ones. `segments` is 0 for background
-    and 1 + kind for a shape. `label` is the kind of the shape of which most is seen. `clutter` counts the lines and
-    specks behind, `noise` is the greatest change of a pixel in grey levels. Scene i is a function of `world`, the
-    split and i: a smaller set is the start of a larger.
+    They are turned by up to `turn` degrees either way; later ones lie on earlier ones. Their radius is `radius` to
+    `radius + spread` of the side; where `fewest` is given their number is drawn from there up to `objects`. `segments`
+    is 0 for background and 1 + kind for a shape. `label` is the kind of the shape of which most is seen. `clutter`
+    counts the lines and specks behind, `noise` is the greatest change of a pixel in grey levels. Scene i is a function
+    of `world`, the split and i: a smaller set is the start of a larger.
+
+    With `boxes` there are `boxes`, `classes`, `present` and `instances` too, a row for each shape from the lowest to
+    the highest. A box is that of the pixels that are seen, as in COCO: what another shape hides does not count. A shape
+    of which less than a tenth is seen is not present, and its pixels are 255 in `instances`.
     """
     refuse_misfits(shapes, locals(), path="data.")
+    if fewest > objects:
+        raise ConfigError(f"data.fewest is {fewest}; it must be at most data.objects, {objects}")
+    if radius + spread > 0.5:
+        raise ConfigError(f"data.radius + data.spread is {radius + spread:g}; it must be at most 0.5, half of the side")
     options = {"size": size, "classes": classes, "objects": objects, "turn": turn, "clutter": clutter, "noise": noise}
+    options |= {"fewest": fewest, "radius": radius, "spread": spread, "boxes": boxes}
     splits = [_split(world, number, count, options) for number, count in enumerate((train, test))]
     names = KINDS[:classes]
     extra = {"segment_names": ("background", *names)}
@@ -43,19 +58,32 @@ def shapes(
 
 
 def _split(world, number, count, options):
-    size = options["size"]
-    image = np.empty((count, size, size, 3), np.uint8)
-    segments = np.empty((count, size, size), np.int32)
-    label = np.empty(count, np.int32)
+    arrays = {}
     for index in range(count):
-        image[index], segments[index], label[index] = scene(world, number, index, **options)
-    return Memory({"image": image, "segments": segments, "label": label})
+        for name, value in scene(world, number, index, **options).items():
+            if not index:
+                arrays[name] = np.empty((count, *value.shape), value.dtype)
+            arrays[name][index] = value
+    return Memory(arrays)
 
 
 def scene(
-    world: int, split: int, index: int, *, size: int, classes: int, objects: int, turn: int, clutter: int, noise: int
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Image (size, size, 3) uint8, segments (size, size) and label of one scene."""
+    world: int,
+    split: int,
+    index: int,
+    *,
+    size: int,
+    classes: int,
+    objects: int,
+    fewest: int,
+    radius: float,
+    spread: float,
+    turn: int,
+    clutter: int,
+    noise: int,
+    boxes: bool,
+) -> dict[str, np.ndarray]:
+    """The fields of one scene: image (size, size, 3) uint8, segments (size, size), label, and the rows of boxes."""
     pieces = 1 + clutter + objects
     numbers = np.random.Philox(key=np.array([world % 2**64, split << 40 | index], np.uint64))
     draws = (numbers.random_raw(pieces * _PER_PIECE) >> 11).reshape(pieces, _PER_PIECE) / 2.0**53
@@ -64,16 +92,36 @@ def scene(
         rows, columns, inside = _clutter(draw, size)
         image[rows, columns][inside] = 40 + 176 * draw[5:8]
     segments = np.zeros((size, size), np.int32)
-    for number, draw in enumerate(draws[1 + clutter :]):
+    instances, drawn = np.zeros((size, size), np.uint8), []
+    some = fewest + int(draws[0, 4] * (objects - fewest + 1)) if fewest else objects
+    for number, draw in enumerate(draws[1 + clutter :][:some]):
         kind = index % classes if number == 0 else int(draw[0] * classes)
-        rows, columns, inside = _shape(KINDS[kind], draw, size, turn)
+        rows, columns, inside = _shape(KINDS[kind], draw, size, radius + spread * draw[1], turn)
         image[rows, columns][inside] = _paint(draw[5:8], middle)
         segments[rows, columns][inside] = 1 + kind
+        if boxes:
+            instances[rows, columns][inside] = 1 + number
+            drawn.append((kind, inside.sum()))
     if noise:
         grains = numbers.random_raw(-(-image.size // 8)).view(np.uint8)[: image.size].reshape(image.shape)
         image += grains.astype(np.int64) % (2 * noise + 1) - noise
     label = np.bincount(segments.ravel(), minlength=classes + 1)[1:].argmax()
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8), segments, label
+    found = {"image": np.clip(np.rint(image), 0, 255).astype(np.uint8), "segments": segments, "label": np.int32(label)}
+    return found | (_rows(instances, drawn, objects) if boxes else {})
+
+
+def _rows(instances, drawn, objects):
+    """Boxes (N, 4) of what is seen of the shapes drawn, their classes, whether they are there, and instances."""
+    boxes, classes, present = np.zeros((objects, 4), np.float32), np.zeros(objects, np.int32), np.zeros(objects, "f4")
+    for number, (kind, whole) in enumerate(drawn):
+        seen = instances == 1 + number
+        if seen.sum() < max(1, SEEN * whole):
+            instances[seen] = IGNORE
+            continue
+        rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
+        boxes[number] = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+        classes[number], present[number] = kind, 1
+    return {"boxes": boxes, "classes": classes, "present": present, "instances": instances}
 
 
 def _background(draw, size):
@@ -115,9 +163,9 @@ def _clutter(draw, size):
     return rows, columns, np.maximum(np.abs(u), np.abs(v)) < length / np.sqrt(2)
 
 
-def _shape(kind, draw, size, turn):
-    """Where a shape lies: wholly in the scene, its radius 0.16 to 0.28 of the side."""
-    radius = size * (0.16 + 0.12 * draw[1])
+def _shape(kind, draw, size, radius, turn):
+    """Where a shape lies: wholly in the scene, its radius a share of the side."""
+    radius = size * radius
     centre = radius + draw[2:4] * (size - 2 * radius)
     rows, columns, y, x = _window(centre, radius, size)
     v, u = _turned(y / radius, x / radius, np.deg2rad(turn * (2 * draw[4] - 1)))

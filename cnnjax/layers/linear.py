@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from cnnjax import ops
 from cnnjax.layers._parameters import parameter
 from cnnjax.layers.initializers import Initializer, initializer
+from cnnjax.ops.dtypes import shifted
 from cnnjax.ops.shapes import PaddingName
 
 __all__ = ["Conv", "ConvTranspose", "Dense"]
@@ -68,7 +69,7 @@ class Conv(nn.Module):
             fan_in = inputs
             for size in window:
                 fan_in *= size
-            y = y + _bias(self, self.bias_init, self.features, fan_in).astype(y.dtype)
+            y = shifted(y, _bias(self, self.bias_init, self.features, fan_in))
         return y
 
 
@@ -107,7 +108,7 @@ class ConvTranspose(nn.Module):
             groups=self.groups,
         )
         if self.bias:
-            y = y + parameter(self, "bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
+            y = shifted(y, parameter(self, "bias", nn.initializers.zeros, (self.features,)))
         return y
 
 
@@ -125,5 +126,5 @@ class Dense(nn.Module):
         kernel = parameter(self, "kernel", initializer(self.kernel_init), (x.shape[-1], self.features))
         y = jnp.dot(x, kernel.astype(x.dtype))
         if self.bias:
-            y = y + _bias(self, self.bias_init, self.features, x.shape[-1]).astype(y.dtype)
+            y = shifted(y, _bias(self, self.bias_init, self.features, x.shape[-1]))
         return y

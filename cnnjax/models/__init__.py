@@ -4,6 +4,7 @@ from cnnjax.models.alexnets import *
 from cnnjax.models.convnets import *
 from cnnjax.models.convnexts import *
 from cnnjax.models.densenets import *
+from cnnjax.models.detectors import *
 from cnnjax.models.efficientnets import *
 from cnnjax.models.fcns import *
 from cnnjax.models.gans import *
@@ -12,6 +13,7 @@ from cnnjax.models.inceptions import *
 from cnnjax.models.lenets import *
 from cnnjax.models.mlps import *
 from cnnjax.models.mobilenets import *
+from cnnjax.models.poses import *
 from cnnjax.models.resnets import *
 from cnnjax.models.series import *
 from cnnjax.models.unets import *

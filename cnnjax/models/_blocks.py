@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax.layers import Conv, Style, activation
+from cnnjax.ops.dtypes import widened
 
 __all__ = ["ConvNorm", "SqueezeExcite"]
 
@@ -48,4 +49,5 @@ class SqueezeExcite(nn.Module):
     def __call__(self, x):
         s = jnp.mean(x, tuple(range(1, x.ndim - 1)), keepdims=True)
         s = activation(self.act)(Conv(self.squeezed, 1, kernel_init=self.kernel_init, name="reduce")(s))
-        return x * activation(self.gate)(Conv(x.shape[-1], 1, kernel_init=self.kernel_init, name="expand")(s))
+        gate = activation(self.gate)(Conv(x.shape[-1], 1, kernel_init=self.kernel_init, name="expand")(s))
+        return (widened(x) * gate).astype(x.dtype)  # its gradient is a sum over the map

@@ -10,6 +10,7 @@ from cnnjax.layers import Activation, Dense, Dropout, DropPath, Initializer, Nor
 from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
 from cnnjax.models._stages import run
+from cnnjax.ops.dtypes import widened
 from cnnjax.ops.pooling import PoolKind
 
 
@@ -64,7 +65,7 @@ class Block(nn.Module):
         y = style.activate(Dense(4 * self.features, kernel_init=style.init, name="expand")(y))
         y = Dense(self.features, kernel_init=style.init, name="project")(y)
         gain = self.param("gain", nn.initializers.constant(self.layer_scale), (self.features,), jnp.float32)
-        return x + DropPath(self.drop_path, name="drop_path")(y * gain.astype(y.dtype), train)
+        return x + DropPath(self.drop_path, name="drop_path")((widened(y) * gain).astype(y.dtype), train)
 
 
 class Stage(nn.Module):

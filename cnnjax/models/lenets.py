@@ -9,6 +9,7 @@ from cnnjax.annotations import AtLeastOne, Count, Rate
 from cnnjax.layers import Activation, Conv, Dense, Dropout, Initializer, Norm, Style, activation, initializer, pooling
 from cnnjax.models._bitmaps import digit_bitmaps
 from cnnjax.models._network import Network, whole
+from cnnjax.ops.dtypes import affine, shifted, widened
 from cnnjax.ops.pooling import PoolKind
 
 __all__ = ["lenet5", "lenet5_1998"]
@@ -114,9 +115,9 @@ class Subsampling(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        scale = self.param("scale", nn.initializers.constant(0.25), (x.shape[-1],), jnp.float32).astype(x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32).astype(x.dtype)
-        return 4 * ops.avg_pool(x, 2) * scale + bias
+        scale = self.param("scale", nn.initializers.constant(0.25), (x.shape[-1],), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        return affine(ops.avg_pool(x, 2), 4 * scale, bias)
 
 
 class SparseConv(nn.Module):
@@ -136,7 +137,7 @@ class SparseConv(nn.Module):
         planes = self.param("kernel", start, (5, 5, len(reads)), jnp.float32)
         kernel = jnp.zeros((5, 5, 6, len(_TABLE)), x.dtype).at[:, :, reads, gives].set(planes.astype(x.dtype))
         bias = self.param("bias", nn.initializers.zeros, (len(_TABLE),), jnp.float32)
-        return ops.conv(x, kernel) + bias.astype(x.dtype)
+        return shifted(ops.conv(x, kernel), bias)
 
 
 class LeNet1998(Network):
@@ -171,5 +172,5 @@ class LeNet1998(Network):
         x = activation("scaled_tanh")(self.f6(ops.flat(x)))
         if not self.outputs:
             return x
-        codes = digit_bitmaps()[: self.outputs].astype(x.dtype)
-        return -jnp.sum(jnp.square(x[:, None] - codes), -1)
+        codes = digit_bitmaps()[: self.outputs]
+        return -jnp.sum(jnp.square(widened(x)[:, None] - codes), -1).astype(x.dtype)

@@ -101,7 +101,8 @@ class WhitenedCNN(Network):
     def prepare(self, variables, images):
         """The variables with the whitening kernel of these images (B, H, W, C), as the net reads them."""
         patches = _patches(images.astype(jnp.float32), self.window)
-        values, vectors = jnp.linalg.eigh(patches.T @ patches / len(patches))
+        moments = jnp.matmul(patches.T, patches, precision="highest")  # TF32 would blur the smallest eigenvalues
+        values, vectors = jnp.linalg.eigh(moments / len(patches))
         filters = vectors[:, ::-1] / jnp.sqrt(values[::-1] + self.jitter)
         kernel = jnp.concatenate([filters, -filters], 1).reshape(self.window, self.window, images.shape[-1], -1)
         params = {**variables["params"], "whiten": {**variables["params"]["whiten"], "kernel": kernel}}

@@ -6,6 +6,7 @@ from cnnjax.ops.compilation import *
 from cnnjax.ops.convolution import *
 from cnnjax.ops.losses import *
 from cnnjax.ops.normalization import *
+from cnnjax.ops.points import *
 from cnnjax.ops.pooling import *
 from cnnjax.ops.randomness import *
 from cnnjax.ops.regions import *

@@ -14,3 +14,16 @@ def floating(x: jax.Array) -> jax.Array:
 def widened(x: jax.Array) -> jax.Array:
     """x (…) in float32 at least, for sums that bfloat16 would lose."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def affine(x: jax.Array, scale: jax.Array | float, bias: jax.Array | float) -> jax.Array:
+    """x (…, C) · scale (C,) + bias (C,), rounded once: the gradients of both are then sums in float32 at least.
+
+    Where an accelerator adds in bfloat16 the sum over a large map would else stand still at 256 times what it adds.
+    """
+    return (widened(x) * scale + bias).astype(x.dtype)
+
+
+def shifted(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """x (…, C) + bias (C,), rounded once, as in `affine`."""
+    return (widened(x) + bias).astype(x.dtype)

@@ -9,6 +9,8 @@ from cnnjax.ops.dtypes import widened
 __all__ = [
     "dice_loss",
     "focal_cross_entropy",
+    "focal_sigmoid_cross_entropy",
+    "huber_loss",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
     "squared_error",
@@ -62,6 +64,31 @@ def sigmoid_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     _same("targets", targets, logits)
     logits = widened(logits)
     return optax.sigmoid_binary_cross_entropy(logits, targets)
+
+
+def focal_sigmoid_cross_entropy(
+    logits: jax.Array,
+    targets: jax.Array,
+    *,
+    gamma: jax.Array | float = 2.0,
+    positive: jax.Array | float = 1.0,
+    negative: jax.Array | float = 1.0,
+) -> jax.Array:
+    """Binary cross-entropies, shaped like `logits`, times |target − probability|^gamma, in float32.
+
+    Of targets 0 and 1 it is the focal loss (Lin 2017), of those between the quality focal loss (Li 2020). What is a
+    target counts `positive` times, the rest `negative` times; the paper's alpha of 0.25 is 0.25 and 0.75.
+    """
+    each = sigmoid_cross_entropy(logits, targets)
+    # a certain answer has a distance of 0, whose powers below 1 have no slope
+    distance = jnp.maximum(jnp.abs(targets - jax.nn.sigmoid(widened(logits))), 1e-7)
+    return each * jnp.exp(gamma * jnp.log(distance)) * (positive * targets + negative * (1 - targets))
+
+
+def huber_loss(predictions: jax.Array, targets: jax.Array, *, delta: jax.Array | float = 1.0) -> jax.Array:
+    """Half the squared differences up to `delta`, beyond it straight on; shaped like `predictions` (Huber 1964)."""
+    _same("targets", targets, predictions)
+    return optax.huber_loss(predictions, targets, delta=delta)
 
 
 def squared_error(predictions: jax.Array, targets: jax.Array) -> jax.Array:

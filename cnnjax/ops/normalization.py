@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.ops import axes
-from cnnjax.ops.dtypes import floating, widened
+from cnnjax.ops.dtypes import affine, floating, widened
 from cnnjax.ops.shapes import divisor, rank
 
 __all__ = [
@@ -38,7 +38,7 @@ def batch_statistics(x: jax.Array, *, group: int = 0) -> tuple[jax.Array, jax.Ar
     if group < 0 or (group and whole % group):
         raise ValueError(f"group is {group}; it must be 0 or divide the global batch of {whole} examples")
     part = math.gcd(batch, group) if group else batch
-    rows = widened(x.reshape(batch // part, part, *x.shape[1:]))
+    rows = x.reshape(batch // part, part, *x.shape[1:])
     mean, variance = _moments(rows)
     if group == 0:
         middle = axes.mean(mean)
@@ -56,12 +56,12 @@ def _moments(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     gradient needs no sum over the features as that of two passes does.
     """
     few = rows[(slice(None), slice(0, 1), *(slice(None, None, -(-size // 4)) for size in rows.shape[2:-1]))]
-    point = lax.stop_gradient(jnp.mean(few, tuple(range(1, rows.ndim - 1))))
+    point = lax.stop_gradient(jnp.mean(widened(few), tuple(range(1, rows.ndim - 1))))
 
     @jax.vmap
-    @jax.checkpoint  # distances are computed again in the backward pass, not written out
+    @jax.checkpoint  # distances are computed again in the backward pass, not written out, nor rows in float32
     def from_point(rows, point):
-        return _sums(rows - point)
+        return _sums(widened(rows) - point)
 
     away, squares = (value / math.prod(rows.shape[1:-1]) for value in from_point(rows, point))
     return point + away, jnp.maximum(squares - jnp.square(away), 0)
@@ -123,11 +123,11 @@ def batch_norm(
     factor = scale * lax.rsqrt(variance + eps)
     offset = bias - mean * factor
     if factor.ndim < 2:
-        return x * factor.astype(x.dtype) + offset.astype(x.dtype)
+        return affine(x, factor, offset)
     if x.shape[0] % factor.shape[0]:
         raise ValueError(f"mean has shape {mean.shape}: its rows must divide the {x.shape[0]} examples of x {x.shape}")
     rows = x.reshape(factor.shape[0], -1, x.shape[-1])
-    return (rows * factor[:, None].astype(x.dtype) + offset[:, None].astype(x.dtype)).reshape(x.shape)
+    return affine(rows, factor[:, None], offset[:, None]).reshape(x.shape)
 
 
 def layer_norm(

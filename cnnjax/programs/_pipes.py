@@ -6,8 +6,6 @@ import select
 import sys
 from typing import TextIO
 
-from cnnjax.refusals import plain
-
 _SIGPIPE = 141  # the exit code that shells give a process which that signal ended
 
 
@@ -25,7 +23,7 @@ def reader_gone() -> bool:
 def complain(text: str) -> None:
     """Prints for whoever still reads."""
     with contextlib.suppress(OSError):
-        print(plain(text), file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
 
 
 def printed(code: int) -> int:

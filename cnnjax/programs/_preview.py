@@ -1,6 +1,5 @@
 """What a run would be, without running it: `--dry_run`; and, in short, what it is, before it begins."""
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.analysis import cost
+from cnnjax.analysis import cost, footprint_bytes
 from cnnjax.augment.pipeline import FLAT
 from cnnjax.programs._idle import idle_accelerator
 from cnnjax.train.initial_weights import with_initial_weights
@@ -99,17 +98,8 @@ def _beginning(prepared: PreparedRun) -> list[str]:
 
 def _memory(prepared: PreparedRun, values: int) -> str:
     """What a device holds; `values` are the numbers that the network's layers give for one example."""
-    state = prepared.outline()
-    share = math.ceil(prepared.plan.batch / prepared.plan.devices / prepared.plan.accumulate)
-    width = {"bfloat16": 2, "float64": 8}.get(prepared.plan.precision, 4)
-    parts = {
-        "parameters": _bytes(state.params),
-        "optimizer": _bytes(state.opt_state),
-        "averages": _bytes(state.ema),
-        "data": _split_bytes(prepared),
-        "activations, about": values * share * width,
-    }
-    words = " · ".join(f"{name} {_readable(size)}" for name, size in parts.items() if size)
+    held = footprint_bytes(prepared, values)
+    words = " · ".join(f"{name} {_readable(size)}" for name, size in held.items() if size)
     return f"memory    on each device: {words}"
 
 
@@ -133,18 +123,6 @@ def _schedule(prepared: PreparedRun) -> str:
     factors = {step: float(factor(np.int32(step))) for step in marks}
     lr = hparams.get("optimizer.lr", 1.0)
     return "schedule  lr " + ", ".join(f"{lr * factor:.3g} at {step:,}" for step, factor in factors.items())
-
-
-def _bytes(tree) -> int:
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _split_bytes(prepared: PreparedRun) -> int:
-    """What the training split takes on the device, where it sits there."""
-    if not prepared.source.train.resident:
-        return 0
-    example = prepared.source.train.read(np.zeros(1, int))
-    return sum(np.asarray(value).nbytes for value in example.values()) * len(prepared.source.train)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -22,7 +22,7 @@ from cnnjax.config import ConfigError
 from cnnjax.programs import _interrupts
 from cnnjax.programs._pipes import complain, printed, reader_gone
 from cnnjax.programs._unknown_flags import hint
-from cnnjax.refusals import on_disk
+from cnnjax.refusals import on_disk, plain
 
 __all__ = ["command", "connect", "define_devices", "exit_code", "expect_gpus", "program_of", "read", "start"]
 
@@ -260,24 +260,28 @@ def _explained(error: BaseException, values: flags.FlagValues) -> int:
         if keeps_errors(workdir):
             story = f"; the whole story is in {record_error(workdir, error)}"
     if code == 75:
-        complain(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}")
+        _tell(f"{error or 'stopped'}\nresume: {command(program_of(sys.argv[0]))}")
     elif code == 6:
         lower = "lower train.batch, raise optimizer.accumulate, or make the model smaller"
-        complain(f"out of memory{story}\n{lower}")
+        _tell(f"out of memory{story}\n{lower}")
     elif code == 1:
         if not story:
             complain("".join(traceback.format_exception(error)).rstrip())
         line = (str(error).strip().splitlines() or [""])[0]
         own = _own_frame(error)
-        complain(f"{type(error).__name__}: {line[:200]}{story}")
+        _tell(f"{type(error).__name__}: {line[:200]}{story}")
         if own:
-            complain(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}")
+            _tell(f"{_shown(own.filename)}, line {own.lineno}, in {own.name}: {own.line}")
     else:
         first, *rest = str(error).split("\n")
         own = _own_frame(error) if code == 2 else None
         where = f" ({_shown(own.filename)}, line {own.lineno})" if own else ""
-        complain("\n".join([f"{first}{where}", *rest]))
+        _tell("\n".join([f"{first}{where}", *rest]))
     return code
+
+
+def _tell(text: str) -> None:
+    complain(plain(text))
 
 
 def _missing_devices() -> str:

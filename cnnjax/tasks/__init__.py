@@ -1,6 +1,8 @@
 """What is predicted, and how it is scored: one file per kind of thing."""
 
+from cnnjax.tasks.boxes import *
 from cnnjax.tasks.contract import *
 from cnnjax.tasks.images import *
 from cnnjax.tasks.labels import *
 from cnnjax.tasks.pixels import *
+from cnnjax.tasks.points import *

@@ -26,7 +26,11 @@ _UNTRACED = (
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
 )
-_KINDS = {2: "one row an example, as resnet18 gives", 4: "a map, as unet gives"}  # by the axes of an output
+_KINDS = {  # by the axes of an output
+    2: "one row an example, as resnet18 gives",
+    3: "one row a place, as detector gives",
+    4: "a map, as unet gives",
+}
 
 
 @contextlib.contextmanager
@@ -69,7 +73,7 @@ def check_outputs(config: Mapping, task: Task, outputs: Outputs, batch: int) -> 
             _refuse(config, f"gives {what}", f"an array, or a dict with {', '.join(map(repr, asked))}")
         shape, where = (batch, *given[name].shape[1:]), f"{name} " if name != "main" else ""
         rank = task.rank if name == "main" and task.rank else len(shape)
-        middle = shape[1:-1] if rank == len(shape) else ("h", "w")[: rank - 2]
+        middle = shape[1:-1] if rank == len(shape) else ("places",) if rank == 3 else ("h", "w")[: rank - 2]
         # of a task without a rank nobody knows where its outputs stand: a forecast may be (B, steps, channels)
         found = shape[-1:] if task.rank else (*shape[1:], math.prod(shape[1:]))
         if len(shape) != rank or count not in found:

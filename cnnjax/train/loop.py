@@ -249,10 +249,15 @@ def _heed(pack: PackState, step: int, stop: Stop) -> None:
         return
     if clock.is_up(max((member.recorder.checkpoints.longest for member in pack.active), default=0.0)):
         stop.wanted, stop.name = True, _CLOCK
-    if stop.anywhere():
-        _stop(pack, step, stop)
+    _stop_if_signalled(pack, step, stop)
     if clock.saves and by_first(clock.save_is_due):
         save_members(pack, step, [{}] * len(pack.members), _saved_or_frozen(pack, step))
+
+
+def _stop_if_signalled(pack: PackState, step: int, stop: Stop) -> None:
+    """Stops where any process is asked to."""
+    if stop.anywhere():
+        _stop(pack, step, stop)
 
 
 def _saved_or_frozen(pack: PackState, step: int) -> list[bool]:
@@ -273,11 +278,6 @@ def _stop(pack: PackState, step: int, stop: Stop) -> NoReturn:
     saved = "the state is saved" if len(pack.members) == 1 else "all members are saved"
     by = f"its {pack.clock.minutes:g} minutes (train.minutes)" if stop.name == _CLOCK else "a signal"
     raise Preempted(f"stopped by {by} at step {step} of {steps}; {saved}")
-
-
-def _stop_if_signalled(pack: PackState, step: int, stop: Stop) -> None:
-    if stop.wanted:
-        _stop(pack, step, stop)
 
 
 def _asking(pack: PackState, step: int, stop: Stop) -> Callable[[], None]:

@@ -30,7 +30,8 @@ from experiments.benchmarks.networks import NETS, OURS, ZOO, check
 from experiments.benchmarks.steps import step_of
 
 FLAGS = timing.common_flags()
-flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, entry:batch for others of the zoo", flag_values=FLAGS)
+flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, name:batch for another batch", flag_values=FLAGS)
+timing.define_precision(FLAGS)
 flags.DEFINE_integer("largest", 0, "list so many of the longest operations too", 0, flag_values=FLAGS)
 
 _KINDS = ("convolutions", "products", "loops", "reductions", "elementwise", "copies")
@@ -52,9 +53,9 @@ def kinds_of(text: str) -> dict[str, str]:
 def _kind(name: str, opcode: str, line: str) -> str:
     if "/while/body/" in line:
         return "loops"
-    if "__onednn$convolution" in line or opcode == "convolution":
+    if any(target in line for target in ("__onednn$convolution", "__cudnn$conv")) or opcode == "convolution":
         return "convolutions"
-    if "__onednn$matmul" in line or opcode == "dot":
+    if any(target in line for target in ("__onednn$matmul", "__cublas$", "__triton_gemm")) or opcode == "dot":
         return "products"
     words = set(name.partition(".")[0].split("_")) - {"fusion", "wrapped", "bitcast"}
     if words & {"reduce", "reduce-window", "ynn"}:  # reductions are all that is left to YNNPACK
@@ -113,14 +114,17 @@ def union(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def spans_of(folder: str) -> dict[str, list[tuple[float, float]]]:
-    """When each operation ran on any thread, in ms, from the trace in a folder."""
+    """When each operation ran on any thread or stream, in ms, from the trace in a folder."""
     (path,) = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
     spans = collections.defaultdict(list)
-    for plane in ProfileData.from_file(path).planes:
+    planes = list(ProfileData.from_file(path).planes)
+    cards = [plane for plane in planes if plane.name.startswith("/device:")]
+    for plane in cards or planes:
         for line in plane.lines:
             for event in line.events:
                 start = event.start_ns / 1e6
-                name = event.name.partition("__onednn")[0]  # a call of the library has its target's name behind its own
+                # a kernel has a name of its own; a call of oneDNN has its target's name behind the operation's
+                name = dict(event.stats).get("hlo_op", event.name) if cards else event.name.partition("__onednn")[0]
                 spans[name].append((start, start + event.duration_ns / 1e6))
     return spans
 
@@ -168,12 +172,13 @@ def main(argv: list[str]) -> None:
     process.read(FLAGS, argv)
     check(FLAGS.nets)
     timing.pin(FLAGS.threads)
-    result = {"machine": timing.machine(), "nets": {}}
+    precision = timing.precision_of(FLAGS.precision)
+    result = {"machine": timing.machine(), "precision": precision, "nets": {}}
     rows = []
     for name in FLAGS.nets:
-        before = timing.peak()
-        found = breakdown(*step_of(name, OURS), FLAGS.steps)
-        found["peak"] = max(before, timing.peak())  # of a machine that others share: the better moment
+        before = timing.peak(precision)
+        found = breakdown(*step_of(name, OURS, precision), FLAGS.steps)
+        found["peak"] = max(before, timing.peak(precision))  # of a machine that others share: the better moment
         kinds = found["kinds"]
         floor = 1e3 * found["gflop"] / found["peak"]
         times = (found["ms"], floor, *(kinds[kind] for kind in (*_KINDS, "waiting")))

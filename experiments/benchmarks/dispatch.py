@@ -1,34 +1,34 @@
 """Steps per dispatch: what a training step costs alone and inside the loop of one dispatch, on this machine's backend.
 
-  python -m experiments.benchmarks.dispatch [--model=lenet5,resnet20] [--counts=1,4,16] [--rounds=5]
+  python -m experiments.benchmarks.dispatch [--models=lenet5,resnet20] [--counts=1,4,16] [--rounds=5] [--precision=auto]
 
-Prints a table of milliseconds a step (medians of interleaved rounds) and writes
-experiments/benchmarks/results/dispatch_<backend>.json. `train/plan.py` holds what follows from it.
+Prints a table of milliseconds a step (medians of interleaved rounds on the embedded digits). `train/plan.py` holds what
+follows from it.
 """
 
-import datetime
-import json
 import statistics
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from cnnjax.config import augmentation, experiment, section
+from cnnjax.config import augmentation, entries, experiment, one_of, section
+from cnnjax.programs import process
 from cnnjax.runs.tables import tabulate
 from cnnjax.train.job import prepare
+from experiments.benchmarks import timing
 
-MODELS = flags.DEFINE_list("model", ["lenet5", "resnet20"], "networks on the embedded digits")
-COUNTS = flags.DEFINE_list("counts", ["1", "4", "16"], "steps per dispatch")
-ROUNDS = flags.DEFINE_integer("rounds", 5, "interleaved rounds", 1)
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("models", ["lenet5", "resnet20"], "networks on the embedded digits", flag_values=FLAGS)
+flags.DEFINE_list("counts", ["1", "4", "16"], "steps per dispatch", flag_values=FLAGS)
+flags.DEFINE_integer("rounds", 5, "interleaved rounds", 1, flag_values=FLAGS)
+flags.DEFINE_string("json", "", "file for the result", flag_values=FLAGS)
+timing.define_precision(FLAGS)
 
-_STEPS = 16  # that every round times of each
 
-
-def timer(model: str, count: int):
-    """A function that trains 16 steps, `count` a dispatch, and gives the milliseconds a step."""
+def timer(model: str, count: int, *, steps: int = 16, precision: str = "auto"):
+    """A function that trains so many steps, `count` a dispatch, and gives the milliseconds a step."""
     prepared = prepare(
         experiment(
             data=section("data", "digits"),
@@ -37,9 +37,9 @@ def timer(model: str, count: int):
             augment=augmentation(train=("shift", "normalize"), eval=("normalize",)),
             optimizer=section("optimizers", "sgd"),
             schedule=section("schedules", "constant"),
-            train={"steps": _STEPS, "batch": 64, "dispatch": count, "devices": 1},
-            report={"steps": _STEPS},
-            eval={"steps": _STEPS},
+            train={"steps": steps, "batch": 64, "dispatch": count, "devices": 1, "precision": precision},
+            report={"steps": steps},
+            eval={"steps": steps},
         )
     )
     store, stream = prepared.store(prepared.source.train), prepared.batches(prepared.source.train)
@@ -48,37 +48,38 @@ def timer(model: str, count: int):
     def run():
         nonlocal state
         marker, start = 0, time.perf_counter()
-        for t in range(0, _STEPS, count):
+        for t in range(0, steps, count):
             batches = prepared.layout.share(stream.batches(t, count), 2)
             state, marker = prepared.step(state, store, batches, np.int32(count))
         jax.block_until_ready(marker)
-        return 1e3 * (time.perf_counter() - start) / _STEPS
+        return 1e3 * (time.perf_counter() - start) / steps
 
     run()
     return run
 
 
-def main(argv):
+def measured(models: list[str], counts: list[int], rounds: int, precision: str = "auto") -> dict[str, dict[str, float]]:
+    """Milliseconds a step by model and steps per dispatch; all counts take the same number of steps a round."""
+    rows, steps = {}, max(16, *counts)
+    for model in models:
+        timers = {count: timer(model, count, steps=steps // count * count, precision=precision) for count in counts}
+        found = [{count: run() for count, run in timers.items()} for _ in range(rounds)]
+        rows[model] = {f"{count} a dispatch": statistics.median(r[count] for r in found) for count in timers}
+    return rows
+
+
+def main(argv: list[str]) -> None:
     """Measures, prints and writes."""
-    rows = {}
-    for model in MODELS.value:
-        timers = {int(count): timer(model, int(count)) for count in COUNTS.value}
-        rounds = [{count: run() for count, run in timers.items()} for _ in range(ROUNDS.value)]
-        rows[model] = {f"{count} a dispatch": statistics.median(r[count] for r in rounds) for count in timers}
+    process.read(FLAGS, argv)
+    for model in FLAGS.models:
+        one_of(model, entries("models"), path="--models")
+    rows = measured(FLAGS.models, timing.counts(FLAGS.counts, "counts"), FLAGS.rounds, FLAGS.precision)
     print(tabulate(rows))
-    device = jax.devices()[0]
-    found = {
-        "what": "milliseconds a training step, batch 64, by steps per dispatch",
-        "device": f"{device.platform}: {device.device_kind}",
-        "jax": jax.__version__,
-        "date": datetime.date.today().isoformat(),
-        "rows": rows,
-    }
-    path = Path(__file__).parent / "results" / f"dispatch_{device.platform}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"written to {path}")
+    what = "milliseconds a training step, batch 64, by steps per dispatch"
+    if FLAGS.json:
+        precision = timing.precision_of(FLAGS.precision)
+        timing.write(FLAGS.json, {"what": what, "machine": timing.machine(), "precision": precision, "rows": rows})
 
 
 if __name__ == "__main__":
-    app.run(main)
+    process.start(main, __doc__, FLAGS)

@@ -16,10 +16,11 @@ from cnnjax.config import ConfigError, entries, one_of
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-    """What a network is made of: `conv` and `up` give modules, `norm` is called (name, x), the pools (x, window)."""
+    """What a network is made of: `conv`, `up`, `dense` give modules, `norm` is called (name, x), pools (x, window)."""
 
     conv: Callable
     up: Callable
+    dense: Callable
     norm: Callable
     max_pool: Callable
     avg_pool: Callable
@@ -30,6 +31,7 @@ OURS = Kit(
         features, window, stride, padding, dilation, bias=bias, name=name
     ),
     up=lambda features, name: layers.ConvTranspose(features, 2, 2, name=name),
+    dense=lambda features, name: layers.Dense(features, name=name),
     norm=lambda name, x: layers.BatchNorm(name=name)(x, True),
     max_pool=lambda x, window: ops.max_pool(x, window),
     avg_pool=lambda x, window: ops.avg_pool(x, window),
@@ -45,25 +47,29 @@ class _LinenConv(nn.Module):
     padding: int
     dilation: int
     bias: bool
+    dtype: str
 
     @nn.compact
     def __call__(self, x):
         n = x.ndim - 2
         return nn.Conv(
             self.features, (self.window,) * n, (self.stride,) * n, ((self.padding,) * 2,) * n,
-            kernel_dilation=(self.dilation,) * n, use_bias=self.bias, name="conv",
+            kernel_dilation=(self.dilation,) * n, use_bias=self.bias, dtype=self.dtype, name="conv",
         )(x)  # fmt: skip
 
 
-LINEN = Kit(
-    conv=lambda features, window, stride=1, padding=0, dilation=1, bias=True, name="": _LinenConv(
-        features, window, stride, padding, dilation, bias, name=name
-    ),
-    up=lambda features, name: nn.ConvTranspose(features, (2, 2), (2, 2), padding="VALID", name=name),
-    norm=lambda name, x: nn.BatchNorm(use_running_average=False, momentum=0.9, name=name)(x),
-    max_pool=lambda x, window: nn.max_pool(x, (window,) * (x.ndim - 2), (window,) * (x.ndim - 2)),
-    avg_pool=lambda x, window: nn.avg_pool(x, (window,) * (x.ndim - 2), (window,) * (x.ndim - 2)),
-)
+def linen(dtype: str = "float32") -> Kit:
+    """Plain Flax linen, computing in a dtype."""
+    return Kit(
+        conv=lambda features, window, stride=1, padding=0, dilation=1, bias=True, name="": _LinenConv(
+            features, window, stride, padding, dilation, bias, dtype, name=name
+        ),
+        up=lambda features, name: nn.ConvTranspose(features, (2, 2), (2, 2), padding="VALID", dtype=dtype, name=name),
+        dense=lambda features, name: nn.Dense(features, dtype=dtype, name=name),
+        norm=lambda name, x: nn.BatchNorm(use_running_average=False, momentum=0.9, dtype=dtype, name=name)(x),
+        max_pool=lambda x, window: nn.max_pool(x, (window,) * (x.ndim - 2), (window,) * (x.ndim - 2)),
+        avg_pool=lambda x, window: nn.avg_pool(x, (window,) * (x.ndim - 2), (window,) * (x.ndim - 2)),
+    )
 
 
 class LeNet5(nn.Module):
@@ -76,8 +82,8 @@ class LeNet5(nn.Module):
         x = kit.avg_pool(nn.sigmoid(kit.conv(16, 5, name="c3")(x)), 2)
         x = x.reshape(x.shape[0], -1)
         for i, features in enumerate((120, 84)):
-            x = nn.sigmoid(nn.Dense(features, name=f"dense{i}")(x))
-        return nn.Dense(10, name="head")(x)
+            x = nn.sigmoid(kit.dense(features, name=f"dense{i}")(x))
+        return kit.dense(10, name="head")(x)
 
 
 class ResNet18(nn.Module):
@@ -102,7 +108,7 @@ class ResNet18(nn.Module):
             for block in range(2):
                 stride = 2 if stage and not block else 1
                 x = self._residual(x, 64 * 2**stage, stride, f"stage{stage}_block{block}")
-        return nn.Dense(10, name="head")(jnp.mean(x, (1, 2)))
+        return kit.dense(10, name="head")(jnp.mean(x, (1, 2)))
 
 
 class UNet(nn.Module):
@@ -140,7 +146,7 @@ class TDNN(nn.Module):
         for i, (window, dilation) in enumerate(((5, 1), (3, 2), (3, 3), (1, 1))):
             x = self.kit.conv(256, window, dilation=dilation, name=f"conv{i}")(x)
             x = nn.relu(self.kit.norm(f"norm{i}", x))
-        return nn.Dense(10, name="head")(jnp.mean(x, 1))
+        return self.kit.dense(10, name="head")(jnp.mean(x, 1))
 
 
 class C3D(nn.Module):
@@ -153,7 +159,7 @@ class C3D(nn.Module):
         for i, features in enumerate((32, 64, 128)):
             x = self.kit.conv(features, 3, padding=1, bias=False, name=f"conv{i}")(x)
             x = self.kit.max_pool(nn.relu(self.kit.norm(f"norm{i}", x)), 2)
-        return nn.Dense(10, name="head")(jnp.mean(x, (1, 2, 3)))
+        return self.kit.dense(10, name="head")(jnp.mean(x, (1, 2, 3)))
 
 
 NETS = {  # name: (network, batch, shape of one example, classes, a label for each pixel)
@@ -179,10 +185,10 @@ def check(names: list[str]) -> None:
     """Raises a ConfigError for the first name that `network` does not know."""
     for name in names:
         entry, colon, batch = name.partition(":")
-        one_of(entry, entries("models") if colon else (*NETS, *ZOO), path="--nets")
+        one_of(entry, (*NETS, *ZOO, *(entries("models") if colon else ())), path="--nets")
         if colon and not (batch.isdecimal() and int(batch)):
             raise ConfigError(f"--nets has {name!r}; what follows the colon is a batch, as in {entry}:2")
-        if colon and not _classifies(getattr(models, entry)(outputs=1000)):
+        if colon and entry not in NETS and not _classifies(getattr(models, entry)(outputs=1000)):
             raise ConfigError(f"--nets has {name!r}; {entry} does not give one class for a picture of 224²")
 
 
@@ -198,11 +204,11 @@ def _classifies(net: nn.Module) -> bool:
 def network(name: str, kit: Kit):
     """(net, batch, shape of an example, classes, a label for each pixel, options of init, options of apply).
 
-    Of the two tables above, or `entry:batch` for any other network of the zoo that reads pictures of 224².
+    Of the two tables above, `name:batch` in another batch, or any other network of the zoo that reads 224².
     """
-    if name in NETS:
-        build, batch, shape, classes, dense = NETS[name]
-        return build(kit), batch, shape, classes, dense, {}, {}
     entry, colon, batch = name.partition(":")
+    if entry in NETS:
+        build, usual, shape, classes, dense = NETS[entry]
+        return build(kit), int(batch or usual), shape, classes, dense, {}, {}
     build, batch, shape = (getattr(models, entry), int(batch), _IMAGENET) if colon else ZOO[name]
     return build(outputs=1000), batch, shape, 1000, False, {"train": False}, {"train": True}

@@ -1,6 +1,7 @@
 """Times one training step of each network: cnnjax, plain Flax linen, and PyTorch's modes, in one run, in turns.
 
     python -m experiments.benchmarks.steps --peer=.venv-torch/bin/python --json=experiments/benchmarks/steps.json
+    python -m experiments.benchmarks.steps --peer=python --nets=resnet50:256 --modes=compile_cl --precision=bfloat16
 
 Beside the step alone, the same step four times inside a scan, and eight LeNets as members of one vmapped program.
 On a machine that others use, `--threads=1` and the processor times are what can be compared. What its host gave to
@@ -19,20 +20,24 @@ from cnnjax import ops
 from cnnjax.config import ConfigError, one_of
 from cnnjax.programs import process
 from experiments.benchmarks import timing
-from experiments.benchmarks.networks import LINEN, NETS, OURS, ZOO, check, network
+from experiments.benchmarks.networks import NETS, OURS, ZOO, check, linen, network
 
 MODES = ["eager", "eager_cl", "compile", "compile_cl"]
 
 FLAGS = timing.common_flags()
-flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, entry:batch for others of the zoo", flag_values=FLAGS)
+flags.DEFINE_list("nets", [*NETS, *ZOO], "networks to measure, name:batch for another batch", flag_values=FLAGS)
+timing.define_precision(FLAGS)
 flags.DEFINE_string("peer", "", "Python of an environment with PyTorch; empty: without that peer", flag_values=FLAGS)
 flags.DEFINE_list("modes", MODES, "modes of the peer; cl: channels last", flag_values=FLAGS)
 flags.DEFINE_boolean("scan", True, "measure the step inside a scan as well", flag_values=FLAGS)
 flags.DEFINE_integer("members", 8, "LeNets to train as one program; 0 = none", flag_values=FLAGS)
 
 
-def step_of(name: str, kit):
-    """(step, state, batch) of a network: forward, loss, backward, SGD with momentum in float32, train mode."""
+def step_of(name: str, kit, precision: str = "float32"):
+    """(step, state, batch) of a network: forward, loss, backward, SGD with momentum, train mode.
+
+    Activations and kernels are in a precision; parameters, loss and update in float32.
+    """
     net, batch, shape, classes, dense, first, later = network(name, kit)
     x = jax.random.normal(jax.random.key(0), (batch, *shape))
     label = jax.random.randint(jax.random.key(1), (batch, *shape[:-1]) if dense else (batch,), 0, classes)
@@ -47,7 +52,8 @@ def step_of(name: str, kit):
 
         def loss(params):
             variables = {"params": params, "batch_stats": stats}
-            outputs, new = net.apply(variables, x, mutable=["batch_stats"], rngs={"noise": noise}, **later)
+            inputs = x.astype(precision)
+            outputs, new = net.apply(variables, inputs, mutable=["batch_stats"], rngs={"noise": noise}, **later)
             return jnp.mean(ops.softmax_cross_entropy(outputs, label)), new.get("batch_stats", {})
 
         (_, stats_after), gradients = jax.value_and_grad(loss, has_aux=True)(params)
@@ -71,10 +77,12 @@ def compiled(step, state, batch, options):
 
 
 def contestants(name, peer):
+    precision = timing.precision_of(FLAGS.precision)
     options = ops.compiler_options(jax.default_backend())
-    step, state, batch = step_of(name, OURS)
+    step, state, batch = step_of(name, OURS, precision)
     found = {"cnnjax": compiled(step, state, batch, options)}
-    if FLAGS.scan and name in NETS:
+    net = name.partition(":")[0]
+    if FLAGS.scan and net in NETS:
 
         def four(state, *batches):
             return jax.lax.scan(lambda state, batch: (step(state, *batch), ()), state, batches)[0]
@@ -84,12 +92,12 @@ def contestants(name, peer):
             jnp.stack([part] * 4) for part in batch[1:]
         )
         found["cnnjax, scan of 4"] = compiled(four, state, batches, options)
-    if FLAGS.members and name == "lenet5":
+    if FLAGS.members and net == "lenet5":
         states = jax.tree.map(lambda a: jnp.stack([a] * FLAGS.members), state)
         many = jax.vmap(step, (0, None, None))
         found[f"cnnjax, {FLAGS.members} members"] = compiled(many, states, batch, options)
-    if name in NETS:
-        found["linen"] = compiled(*step_of(name, LINEN), {})
+    if net in NETS:
+        found["linen"] = compiled(*step_of(name, linen(precision), precision), {})
     for mode in FLAGS.modes if peer else ():
         found[f"torch {mode}"] = lambda count, mode=mode: peer.ask(name, mode, count) or []
     return found
@@ -108,14 +116,16 @@ def main(argv: list[str]) -> None:
     check(FLAGS.nets)
     for mode in FLAGS.modes:
         one_of(mode, MODES, path="--modes")
-    alone = [name for name in FLAGS.nets if ":" in name]
+    alone = [name for name in FLAGS.nets if name.partition(":")[0] not in (*NETS, *ZOO)]
     if FLAGS.peer and alone:
         raise ConfigError(f"--nets has {alone[0]!r}, which the peer has not; leave --peer out")
     timing.pin(FLAGS.threads)
-    peer = timing.Peer(FLAGS.peer, "torch_peer.py") if FLAGS.peer else None
+    precision = timing.precision_of(FLAGS.precision)
+    peer = timing.Peer(FLAGS.peer, "torch_peer.py", precision) if FLAGS.peer else None
     kind = "processor" if FLAGS.threads == 1 else "wall"
     versions = peer.versions if peer else {}
     rows, result = [], {"machine": timing.machine(), "peer": versions, "compared": kind, "nets": {}}
+    result["precision"] = precision
     for name in FLAGS.nets:
         each = contestants(name, peer)
         found = timing.interleaved(each, FLAGS.rounds, FLAGS.steps)

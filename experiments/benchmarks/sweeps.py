@@ -11,8 +11,8 @@ step has run: importing, reading the data, compiling.
                              that of their mean)
   --pack=auto                how the pack trains
   --throughput=1,4,16        instead: members times steps a second for packs of so many members, by every strategy,
-                             and for a process each, as many at once as there are cores
-  --epochs=5  --batch=128
+                             and on CPUs for a process each, as many at once as there are cores
+  --epochs=5  --batch=128  --precision=auto
 """
 
 import json
@@ -30,7 +30,7 @@ from cnnjax.config import augmentation, experiment, section
 from cnnjax.programs import process
 from cnnjax.runs.lines import lines_of
 from cnnjax.sweep.space import cross, grid, seeds
-from experiments.benchmarks.timing import counts, machine, table, write
+from experiments.benchmarks.timing import counts, define_precision, machine, table, write
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_float("epochs", 5.0, "epochs", 0.0, flag_values=FLAGS)
@@ -38,6 +38,7 @@ flags.DEFINE_integer("batch", 128, "batch", 1, flag_values=FLAGS)
 flags.DEFINE_integer("points", 16, "points", 1, flag_values=FLAGS)
 flags.DEFINE_integer("alone", 16, "points trained alone", 1, flag_values=FLAGS)
 flags.DEFINE_string("pack", "auto", "strategy", flag_values=FLAGS)
+define_precision(FLAGS)
 flags.DEFINE_list("throughput", [], "members of a pack", flag_values=FLAGS)
 flags.DEFINE_string("json", "", "file for the result", flag_values=FLAGS)
 
@@ -89,34 +90,44 @@ def _throughput(counts: list[int]) -> dict:
     import jax
 
     from cnnjax.train.job import prepare
-    from cnnjax.train.members import PackState
     from cnnjax.train.parallel import STRATEGIES
 
-    prepared = prepare(sections.change(get_config(), {"train.batch": FLAGS.batch}))
-    initial, numbers = prepared.initial(), sections.numeric(prepared.config)
+    changes = {"train.batch": FLAGS.batch, "train.precision": FLAGS.precision}
+    prepared = prepare(sections.change(get_config(), changes))
     speeds: dict[int, dict[str, float]] = {}
-    with prepared.batches(prepared.source.train) as stream:
-        batches, count = stream.batches(0, prepared.plan.dispatch), prepared.plan.dispatch
-        for members in counts:
-            states = [jax.device_get(initial(k, numbers)) for k in range(members)]
-            speeds[members] = {}
-            for strategy in (strategy for strategy in STRATEGIES if strategy != "devices" or len(jax.devices()) > 1):
-                pack_state = PackState(prepared, [()] * members, strategy, shared=True)
-                pack_state.begin(states)
-                jax.block_until_ready(pack_state.advance(batches, count))
-                began, done = time.perf_counter(), 0
-                while done < 3 or time.perf_counter() - began < 2.0:
-                    jax.block_until_ready(pack_state.advance(batches, count))
-                    done += 1
-                speeds[members][strategy] = members * done * count / (time.perf_counter() - began)
+    for members in counts:
+        strategies = (strategy for strategy in STRATEGIES if strategy != "devices" or len(jax.devices()) > 1)
+        speeds[members] = {strategy: speed(prepared, members, strategy) for strategy in strategies}
+        if jax.default_backend() == "cpu":  # several processes do not share an accelerator
             speeds[members]["processes"] = _apart(members)
     return {"speeds": speeds, "batch": FLAGS.batch, "data": prepared.config["data"]["name"], "machine": machine()}
+
+
+def speed(prepared, members: int, strategy: str, seconds: float = 2.0) -> float:
+    """Steps of members a second of a pack of so many, on one order of the data, measured for so long at least."""
+    import jax
+
+    from cnnjax.train.members import PackState
+
+    initial, numbers, count = prepared.initial(), sections.numeric(prepared.config), prepared.plan.dispatch
+    pack_state = PackState(prepared, [()] * members, strategy, shared=True)
+    pack_state.begin([jax.device_get(initial(k, numbers)) for k in range(members)])
+    with prepared.batches(prepared.source.train) as stream:
+        batches = stream.batches(0, count)
+    jax.block_until_ready(pack_state.advance(batches, count))
+    began, done, before = time.perf_counter(), 0, None
+    while done < 3 or time.perf_counter() - began < seconds:
+        marker = pack_state.advance(batches, count)
+        jax.block_until_ready(before)  # as training does: the next dispatch is there before this one is done
+        before, done = marker, done + 1
+    jax.block_until_ready(before)
+    return members * done * count / (time.perf_counter() - began)
 
 
 def _apart(members: int) -> float:
     """Steps a second of so many processes together, as many at once as there are cores, between metric lines."""
     changes = {"train.batch": FLAGS.batch, "train.epochs": 0.0, "train.steps": 600, "eval.epochs": 0.0}
-    changes |= {"eval.steps": 600, "report.steps": 100, "eval.test": False}
+    changes |= {"train.precision": FLAGS.precision, "eval.steps": 600, "report.steps": 100, "eval.test": False}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "point.json")
         file.write_text(sections.to_json(sections.change(get_config(), changes)))
@@ -137,7 +148,7 @@ def _measured(folder: Path) -> dict:
     from cnnjax.sweep.folder import write_folder
     from cnnjax.sweep.points import resolved
 
-    changes = {"train.epochs": FLAGS.epochs, "train.batch": FLAGS.batch}
+    changes = {"train.epochs": FLAGS.epochs, "train.batch": FLAGS.batch, "train.precision": FLAGS.precision}
     config = sections.change(get_config(), changes)
     together = resolved(config, sweep()[: FLAGS.points], folder / "sweep")
     single = resolved(config, sweep()[: FLAGS.points], folder / "alone")

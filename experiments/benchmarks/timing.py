@@ -30,6 +30,17 @@ def common_flags() -> flags.FlagValues:
     return values
 
 
+def define_precision(values: flags.FlagValues) -> None:
+    """Defines the flag that says what activations and kernels are."""
+    words, help_ = ["auto", "float32", "bfloat16"], "of activations and kernels; auto: as training's, by the backend"
+    flags.DEFINE_enum("precision", "auto", words, help_, flag_values=values)
+
+
+def precision_of(word: str) -> str:
+    """The precision that a word of the flag stands for on this backend."""
+    return {"auto": "float32" if jax.default_backend() == "cpu" else "bfloat16"}.get(word, word)
+
+
 PACKAGES = ("cnnjax", "jax", "jaxlib", "flax", "numpy", "optax")
 
 
@@ -49,22 +60,32 @@ def counts(words: list[str], flag: str) -> list[int]:
 
 
 def timed(f: Callable, count: int) -> list[list[float]]:
-    """[wall, processor] milliseconds of each of `count` calls; processor time counts this process alone."""
-    rows = []
-    for _ in range(count):
+    """[wall, processor] milliseconds of each of `count` calls; processor time counts this process alone.
+
+    An accelerator is given all of them before it is waited for, as in training: one row, of the mean call.
+    """
+    rows, together = [], 1 if jax.default_backend() == "cpu" else count
+    for _ in range(count // together):
         wall, processor = time.perf_counter(), time.process_time()
-        jax.block_until_ready(f())
-        rows.append([1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)])
+        for _ in range(together):
+            found = f()
+        jax.block_until_ready(found)
+        times = time.perf_counter() - wall, time.process_time() - processor
+        rows.append([1e3 * each / together for each in times])
     return rows
 
 
-def peak(side: int = 1024) -> float:
-    """GFLOP a second that float32 multiplies reach here, now.
+def peak(precision: str = "float32", side: int = 0) -> float:
+    """GFLOP a second that multiplies reach here, now.
 
     The better of a product of two matrices and of a 3×3 convolution, each in its fastest of nine runs: what does the
-    products is not the fastest that there is for every size.
+    products is not the fastest that there is for every size. Random numbers: ones cost less power, and run faster.
     """
-    matrix, images, kernel = jnp.ones((side, side)), jnp.ones((64, 8, 8, 256)), jnp.ones((3, 3, 256, 256))
+    few = jax.default_backend() == "cpu"
+    side = side or (1024 if few else 8192)
+    shapes = ((side, side), (64, 8, 8, 256) if few else (256, 28, 28, 256), (3, 3, 256, 256))
+    keys = jax.random.split(jax.random.key(0), 3)
+    matrix, images, kernel = (jax.random.normal(k, shape, precision) for k, shape in zip(keys, shapes, strict=True))
     cases = (
         (jnp.matmul, (matrix, matrix), 2 * side**3),
         (functools.partial(ops.conv, padding=1), (images, kernel), 2 * images.size * kernel.size // 256),
@@ -96,12 +117,19 @@ class Peer:
         self.versions = json.loads(line)
 
     def ask(self, *words: object) -> object:
-        question = " ".join(map(str, words))
-        self._process.stdin.write(f"{question}\n")
+        self.begin(*words)
+        return self.answer()
+
+    def begin(self, *words: object) -> None:
+        """Asks without waiting: the peer compiles while this process does."""
+        self._question = " ".join(map(str, words))
+        self._process.stdin.write(f"{self._question}\n")
         self._process.stdin.flush()
+
+    def answer(self) -> object:
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the peer stopped at {question}; its last words are above")
+            raise RuntimeError(f"the peer stopped at {self._question}; its last words are above")
         return json.loads(line)
 
     def close(self) -> None:
@@ -154,7 +182,8 @@ def machine() -> dict:
             versions[name] = "not installed"
     return {
         "processor": model, "cores": len(os.sched_getaffinity(0)), "load": [round(x, 2) for x in os.getloadavg()],
-        "platform": jax.default_backend(), "python": platform.python_version(), "versions": versions,
+        "platform": jax.default_backend(), "device": jax.devices()[0].device_kind,
+        "python": platform.python_version(), "versions": versions,
     }  # fmt: skip
 
 
@@ -165,6 +194,9 @@ def table(header: list[str], rows: list[list]) -> str:
 
 
 def write(path: str, found: dict) -> None:
+    """Writes what was found; a file of before is there until the new one is whole."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(found, indent=1) + "\n")
+    whole = target.with_name(f"{target.name}.part")
+    whole.write_text(json.dumps(found, indent=1) + "\n")
+    whole.replace(target)

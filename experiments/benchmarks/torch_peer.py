@@ -2,10 +2,15 @@
 
 It runs in an environment of its own (README.md says how to make it) and answers on standard output, so that its
 steps can stand between those of the others: a line `net mode steps` on standard input gives a line of JSON with the
-wall and processor milliseconds of each step, or null where the net has no such mode. Every step is forward, loss,
-backward and SGD with momentum in float32, train mode.
+wall and processor milliseconds of each step, or null where the net has no such mode. The net may be `net:batch`; the
+line `forget` frees the memory of all. Every step is forward, loss, backward and SGD with momentum, train mode.
+
+On a GPU, where there is one, cuDNN chooses its algorithms by trying them, products of float32 are TF32 as JAX's are,
+and the steps of a line are waited for together, as training does. The argument `bfloat16` turns autocast on.
 """
 
+import contextlib
+import gc
 import json
 import sys
 import time
@@ -14,11 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# torchvision's wheel is built for CUDA: beside a CPU build of PyTorch its import looks for these two in vain
-_OPERATORS = torch.library.Library("torchvision", "DEF")
-for _name in ("nms", "qnms"):
-    _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-from torchvision import models  # noqa: E402
+if not torch.version.cuda:
+    # torchvision's wheel is built for CUDA: beside a CPU build of PyTorch its import looks for these two in vain
+    _OPERATORS = torch.library.Library("torchvision", "DEF")
+    for _name in ("nms", "qnms"):
+        _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from torchvision import models
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+PRECISION = sys.argv[1] if len(sys.argv) > 1 else "float32"
 
 
 def lenet5():
@@ -112,43 +121,73 @@ NETS = {  # name: (constructor, batch, shape of one example, classes, a label fo
 
 def prepare(name, mode):
     """A function that makes one step; none where the net has no channels-last layout."""
-    build, batch, shape, classes, dense = NETS[name]
+    entry, _, other = name.partition(":")
+    build, batch, shape, classes, dense = NETS[entry]
+    batch = int(other or batch)
     torch.manual_seed(0)
-    net, x = build().train(), torch.randn(batch, *shape)
-    y = torch.randint(0, classes, (batch, *shape[1:]) if dense else (batch,))
+    net, x = build().train().to(DEVICE), torch.randn(batch, *shape, device=DEVICE)
+    y = torch.randint(0, classes, (batch, *shape[1:]) if dense else (batch,), device=DEVICE)
     if mode.endswith("_cl"):
         layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
         if layout is None:
             return None
         net, x = net.to(memory_format=layout), x.to(memory_format=layout)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
-    forward = torch.compile(net) if mode.startswith("compile") else net
+    forward = torch.compile(net, dynamic=False) if mode.startswith("compile") else net
+    half = PRECISION == "bfloat16"
 
     def step():
         optimizer.zero_grad()
-        F.cross_entropy(forward(x), y).backward()
+        with torch.autocast(DEVICE, torch.bfloat16) if half else contextlib.nullcontext():
+            loss = F.cross_entropy(forward(x), y)
+        loss.backward()
         optimizer.step()
 
     return step
 
 
+def timed(step, count):
+    """Milliseconds [wall, processor] of each of `count` steps; on a GPU one row, of the mean of all."""
+    rows, together = [], count if DEVICE == "cuda" else 1
+    for _ in range(count // together if count else 0):
+        wall, processor = time.perf_counter(), time.process_time()
+        for _ in range(together):
+            step()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+        times = time.perf_counter() - wall, time.process_time() - processor
+        rows.append([1e3 * each / together for each in times])
+    return rows
+
+
+def forget():
+    """Gives back the memory of nets that nobody holds any more."""
+    gc.collect()
+    if DEVICE == "cuda":
+        torch.cuda.empty_cache()
+
+
 def serve(lines):
     steps = {}
     for line in lines:
+        if line.strip() == "forget":
+            steps = {}
+            forget()
+            print("null", flush=True)
+            continue
         name, mode, count = line.split()
         if (name, mode) not in steps:
             steps = {key: value for key, value in steps.items() if key[0] == name}  # one net in memory at a time
+            forget()
             step = steps[name, mode] = prepare(name, mode)
-            for _ in range(2 if step else 0):
-                step()
-        step, rows = steps[name, mode], []
-        for _ in range(int(count) if step else 0):
-            wall, processor = time.perf_counter(), time.process_time()
-            step()
-            rows.append([1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)])
-        print(json.dumps(rows or None), flush=True)
+            timed(step, 3 if step else 0)  # compiles, and on a GPU tries algorithms
+        step = steps[name, mode]
+        print(json.dumps(timed(step, int(count)) if step else None), flush=True)
 
 
 if __name__ == "__main__":
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    versions = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": DEVICE}
+    print(json.dumps(versions | {"precision": PRECISION}), flush=True)
     serve(sys.stdin)

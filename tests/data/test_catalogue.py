@@ -16,6 +16,7 @@ from cnnjax.data import DataError, Stream, check, cifar10, fashion_mnist, mnist,
 from cnnjax.data import _pictures as pictures
 from cnnjax.data._official import OFFICIAL
 from cnnjax.refusals import ConfigError
+from tests.processes import python
 
 _REAL = os.environ.get("CNNJAX_DATA", "")
 
@@ -236,7 +237,7 @@ def test_wrong_options_are_said(tmp_path, options, text):
 def official(directory, mean=33):
     """Files as MNIST was published, of eight images each."""
     directory.mkdir(parents=True)
-    images = np.full((8, 28, 28), mean, np.uint8)
+    images = np.full((8, 28, 28), mean, np.uint8) + np.uint8([[3], [-3 % 256]] * 14)
     for prefix, pack in (("train", True), ("t10k", False)):
         for name, array in (("images-idx3", images), ("labels-idx1", np.arange(8, dtype=np.uint8))):
             data = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
@@ -336,3 +337,26 @@ def test_the_real_sets_have_the_known_statistics(entry, counts, mean, std):
     np.testing.assert_allclose(source.facts.mean, mean, atol=6e-5)
     np.testing.assert_allclose(source.facts.std, std, atol=6e-5)
     assert np.bincount(source.test.arrays["label"]).min() > 890
+
+
+WITHOUT = """
+import sys
+for name in ("tensorflow_datasets", "array_record", "importlib_resources"):
+    sys.modules[name] = None
+import cnnjax
+from cnnjax import config
+
+flags = [f"--config.data.{word}" for word in ("name=mnist", "root=" + sys.argv[1])]
+flags += [f"--config.train.{word}" for word in ("steps=2", "epochs=0", "batch=4", "devices=1")]
+trained = cnnjax.run(config.load("digits:mlp", flags), sys.argv[2])
+print(len(trained.source.train))
+"""
+
+
+@pytest.mark.doors
+def test_official_files_train_where_the_catalogues_readers_are_not_installed(tmp_path):
+    official(tmp_path / "mnist")
+    process = python(WITHOUT, tmp_path, tmp_path / "run")
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert out.splitlines()[-1] == str(len(mnist(root=str(tmp_path)).train))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cnnjax.data import _pictures as pictures
-from cnnjax.data import digits, folder, from_arrays
+from cnnjax.data import digits, folder, from_arrays, masks, points
 from cnnjax.data.source import Memory, Part, Source
 from cnnjax.data.stream import into_memory
 
@@ -103,3 +103,22 @@ def test_a_split_that_can_say_nothing_of_its_examples_says_so():
     examples = Source(Own(), test, test, facts).identity["examples"]
     assert examples["train"] == ""
     assert examples["eval"] == examples["test"] != ""
+
+
+@pytest.mark.parametrize("what", ["a point moved", "a mask exchanged"])
+def test_labels_that_are_no_classes_belong_to_what_a_set_is(tmp_path, what):
+    draw = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    table = ["file,nose_x,nose_y"]
+    for number in range(10):
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / f"images/{number}.png")
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / f"masks/{number}.png")
+        table.append(f"images/{number}.png,{number % 7},3")
+    (tmp_path / "points.csv").write_text("\n".join(table))
+    read = {"a point moved": points, "a mask exchanged": masks}[what]
+    before = read(root=str(tmp_path), size=8).identity
+    assert read(root=str(tmp_path), size=8).identity == before
+    (tmp_path / "points.csv").write_text("\n".join(table).replace("9.png,2,3", "9.png,2,4"))
+    Image.fromarray(np.ones((8, 8), np.uint8)).save(tmp_path / "masks/9.png")
+    assert read(root=str(tmp_path), size=8).identity["examples"] != before["examples"]

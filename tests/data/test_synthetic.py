@@ -62,6 +62,61 @@ def test_upright_shapes_are_not_turned():
         assert (np.ptp(rows) + 1) * (np.ptp(columns) + 1) == len(rows), "an upright square fills its box"
 
 
+SEVERAL = {"objects": 6, "fewest": 1, "radius": 1 / 12, "spread": 1 / 8, "size": 96}
+
+
+def test_boxes_and_instances_say_what_is_seen_of_every_shape():
+    source = shapes(train=48, test=4, boxes=True, **SEVERAL)
+    fields, gone = source.train.arrays, 0
+    for segments, instances, boxes, classes, present in zip(
+        *(fields[name] for name in ("segments", "instances", "boxes", "classes", "present")), strict=True
+    ):
+        for row in range(6):
+            y, x = np.nonzero(instances == 1 + row)
+            assert len(y) == 0 or present[row]
+            if present[row]:
+                np.testing.assert_array_equal(boxes[row], [y.min(), x.min(), y.max() + 1, x.max() + 1])
+                assert set(segments[y, x]) == {1 + classes[row]}
+        gone += (instances == 255).any()
+        np.testing.assert_array_equal(instances > 0, segments > 0)
+    assert gone, "of some shapes less than a tenth is seen: they are not there, and count nowhere"
+    check(source, 48)
+
+
+def test_the_number_of_shapes_is_drawn_where_fewest_is_given_and_their_sizes_as_asked():
+    fields = shapes(train=200, test=2, boxes=True, clutter=0, **SEVERAL).train.arrays
+    there = np.bincount(fields["present"].sum(1).astype(int), minlength=7)
+    assert there[0] == 0
+    assert (there[1:] > 15).all()
+    alone = fields["present"].sum(1) == 1
+    sides = (fields["boxes"][alone, 0, 2:] - fields["boxes"][alone, 0, :2]).max(1)
+    assert sides.min() >= 10
+    assert sides.max() <= 41
+
+
+def test_what_is_not_asked_for_changes_no_pixel_and_is_not_there():
+    plain, boxed = (shapes(train=6, test=2, objects=3, boxes=boxes).train.arrays for boxes in (False, True))
+    assert set(boxed) - set(plain) == {"boxes", "classes", "present", "instances"}
+    for name, values in plain.items():
+        np.testing.assert_array_equal(values, boxed[name])
+    # as it was before there were boxes: the sum of all pixels of these six scenes, and of their classes
+    assert plain["image"].astype(int).sum() == 8_718_064
+    assert plain["segments"].sum() == 14_055
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"fewest": 3, "objects": 2}, "data.fewest is 3; it must be at most data.objects, 2"),
+        ({"radius": 0.4, "spread": 0.2}, "data.radius + data.spread is 0.6; it must be at most 0.5, half of the side"),
+    ],
+)
+def test_options_that_do_not_fit_each_other_are_refused(options, text):
+    with pytest.raises(ConfigError) as refused:
+        shapes(**options)
+    assert str(refused.value) == text
+
+
 @pytest.mark.parametrize(
     ("option", "value", "text"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from cnnjax.config import ConfigError
 from experiments.benchmarks import breakdown, convolution, steps, timing
-from experiments.benchmarks.networks import LINEN, NETS, OURS, check
+from experiments.benchmarks.networks import NETS, OURS, check, linen
 
 WEIGHTS = {"lenet5": 61706, "resnet18_cifar": 11173962}  # as counted by hand and in the literature
 
@@ -18,7 +18,7 @@ WEIGHTS = {"lenet5": 61706, "resnet18_cifar": 11173962}  # as counted by hand an
 def test_a_network_has_the_same_weights_in_every_kit(name):
     build, _, shape, _, _ = NETS[name]
     counts = []
-    for kit in (OURS, LINEN):
+    for kit in (OURS, linen()):
         variables = jax.eval_shape(build(kit).init, jax.random.key(0), jnp.zeros((2, *shape)))
         counts.append(sum(leaf.size for leaf in jax.tree.leaves(variables["params"])))
     assert counts[0] == counts[1] == WEIGHTS.get(name, counts[0])
@@ -63,6 +63,18 @@ def test_a_call_of_the_library_lasts_until_its_result_is_read():
     assert breakdown.lengthened(spans, calls)[0]["call"] == [(3.0, 5.0)]
 
 
+def test_calls_of_a_cards_libraries_are_convolutions_and_products():
+    text = """
+      %conv.1 = (bf16[8,8]{1,0}, u8[0]{0}) custom-call(%x, %w), custom_call_target="__cudnn$convForward"
+      %gemm.1 = (bf16[8,8]{1,0}, s8[64]{0}) custom-call(%x, %w), custom_call_target="__cublas$gemm"
+      %gemm_fusion = bf16[8,8]{1,0} fusion(%x, %w), kind=kCustom, backend_config={"kind":"__triton_gemm"}
+      %input_reduce_fusion = f32[8]{0} fusion(%x), kind=kInput
+      %loop_add_fusion = bf16[8,8]{1,0} fusion(%x), kind=kLoop
+    """
+    kinds = list(breakdown.kinds_of(text).values())
+    assert kinds == ["convolutions", "products", "products", "reductions", "elementwise"]
+
+
 def test_an_operation_on_two_cores_counts_once():
     assert breakdown.union([(3.0, 4.0), (0.0, 1.0), (0.5, 2.0)]) == 3.0
 
@@ -79,6 +91,17 @@ def test_an_operation_on_two_cores_counts_once():
 def test_networks_that_the_benchmarks_do_not_know_are_told(names, words):
     with pytest.raises(ConfigError, match=words):
         check(names)
+
+
+def test_a_network_is_measured_in_any_batch_and_in_bfloat16_keeps_its_parameters_wide():
+    check(["lenet5:2", "resnet50:2"])
+    step, state, batch = steps.step_of("lenet5:2", OURS, "bfloat16")
+    assert batch[0].shape == (2, 28, 28, 1)
+    after = jax.eval_shape(step, state, *batch)
+    assert {leaf.dtype for leaf in jax.tree.leaves(after[0])} == {jnp.dtype("float32")}
+    traced = str(jax.make_jaxpr(step)(state, *batch))
+    assert "bf16[2,28,28,6]" in traced
+    assert timing.precision_of("auto") == "float32"  # on a CPU
 
 
 def test_hostile_arguments_of_benchmarks_are_told(tmp_path):

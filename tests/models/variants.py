@@ -77,6 +77,8 @@ def outputs_of(name: str) -> int:
     return 1 if name == "dcgan" else 10
 
 
+_TINIEST = ENTRIES["resnet"](outputs=0, blocks=(1, 1, 1), width=4, stem="cifar", norm="none")
+
 # one small net a family: entry, options that shrink it, shape of an example
 TINY = {
     "mlp": ("mlp", {"hidden": (8, 6)}, (6, 6, 1)),
@@ -91,11 +93,19 @@ TINY = {
     "densenet": ("densenet", {"blocks": (2, 2), "growth": 4, "stem": "cifar", "stem_width": 8}, (8, 8, 3)),
     "unet": ("unet", {"width": 4, "depth": 2}, (12, 12, 3)),
     "fcn": ("fcn", {"backbone": "lenet5", "finest": 1, "dropout": 0.1}, (28, 28, 1)),
+    "localizer": ("localizer", {"width": 4, "level": 2, "backbone": _TINIEST}, (16, 16, 3)),
+    "detector": (
+        "detector",
+        {"width": 4, "depth": 1, "masks": 3, "levels": (2, 4, 8), "backbone": _TINIEST},
+        (16, 16, 3),
+    ),
     "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2, "window": 3}, (16, 16, 3)),
     "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
     "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
+    "heatmaps": ("heatmaps", {"backbone": "lenet5", "width": 4, "stride": 2}, (28, 28, 1)),
+    "deeppose": ("deeppose", {"backbone": "lenet5", "stages": 2, "crop": 16, "hidden": (8,)}, (28, 28, 1)),
 }
 # whose compilation takes longer than a quick test may
 SLOW_TINY = {

@@ -8,9 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.layers import BatchNorm, Conv, Dense, Dropout
+from cnnjax.models import detector, localizer, resnet
 from cnnjax.ops import avg_pool
 
-__all__ = ["around", "autoencoder", "cascade", "causal", "dense", "frames", "glance", "stages", "vector", "words"]
+__all__ = [
+    "around",
+    "at_places",
+    "autoencoder",
+    "cascade",
+    "causal",
+    "dense",
+    "frames",
+    "glance",
+    "in_one_box",
+    "stages",
+    "vector",
+    "words",
+]
 
 
 def vector(*, outputs: int, width: int = 8, dropout: float = 0.1) -> nn.Module:
@@ -48,6 +62,17 @@ class Maps(nn.Module):
         if isinstance(self.outputs, int):
             return Conv(self.outputs, 1, name="head")(x)
         return {name: Conv(size, 1, name=name)(x) for name, size in self.outputs.items()}
+
+
+def at_places(*, outputs: int, width: int = 4) -> nn.Module:
+    """A class, a box and a mask at each of the places (B, 36, …) of a map at stride 4."""
+    backbone = resnet(outputs=0, blocks=(1, 1, 1), width=width, stem="cifar")
+    return detector(outputs=outputs, backbone=backbone, levels=(4,), width=8, depth=1, masks=4)
+
+
+def in_one_box(*, outputs: int, width: int = 4) -> nn.Module:
+    """A class (B, K) and a box (B, 1, 4), told at the places of a map at stride 4."""
+    return localizer(outputs=outputs, backbone=resnet(outputs=0, blocks=(1, 1, 1), width=width, stem="cifar"), level=4)
 
 
 def stages(*, outputs: int, width: int = 8, count: int = 2) -> nn.Module:

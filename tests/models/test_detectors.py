@@ -1,0 +1,92 @@
+"""Detectors: any backbone, any strides, places in pixels, boxes that move with what they see."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax import config, models
+from cnnjax.models._pyramids import spread
+from tests.models.variants import abstract_variables, filled, flat, quickly
+
+
+def tiny(**options):
+    backbone = models.resnet(outputs=0, blocks=(1, 1, 1), width=4, stem="cifar")
+    return models.detector(**{"outputs": 3, "backbone": backbone, "levels": (2, 4), "width": 8, "depth": 1, **options})
+
+
+@pytest.mark.parametrize("backbone", ["vgg11_bn", "lenet5", "unet"])
+@pytest.mark.parametrize("net", ["detector", "localizer"])
+def test_any_backbone_finds_things_whatever_its_strides(net, backbone):
+    strides = getattr(models, backbone)(outputs=0).strides
+    options = {"levels": strides[1:]} if net == "detector" else {"level": strides[1]}
+    net, example = getattr(models, net)(outputs=3, backbone=backbone, width=4, **options), (53, 61, 3)
+    variables = abstract_variables(net, example)
+    out = jax.eval_shape(net.apply, variables, jnp.zeros((2, *example)))
+    assert out["boxes"].shape[::2] == (2, 4)
+    assert "head" not in variables["params"]["pyramid"]["backbone"]
+    if "places" in out:
+        maps = jax.eval_shape(
+            lambda v, x: list(net.apply(v, x, method="features").values()), variables, jnp.zeros((2, *example))
+        )
+        assert out["places"].shape == (2, sum(y.shape[1] * y.shape[2] for y in maps), 3)
+        assert len(maps) == len(net.strides)
+
+
+def test_levels_beyond_the_backbones_coarsest_are_made_by_halving():
+    net = tiny(levels=(2, 16))
+    image = jnp.zeros((1, 32, 32, 3))
+    maps = jax.eval_shape(
+        lambda v: list(net.apply(v, image, method="features").values()), abstract_variables(net, (32, 32, 3))
+    )
+    assert [y.shape[1:3] for y in maps] == [(16, 16), (2, 2)]
+
+
+def test_places_lie_in_the_middle_of_what_they_stand_for():
+    np.testing.assert_array_equal(spread((8, 8), (2, 2), 4), [[2, 2, 4], [2, 6, 4], [6, 2, 4], [6, 6, 4]])
+    np.testing.assert_array_equal(spread((7, 4), (2, 1), 4)[:, 0], [2, 6])  # the last reaches over the edge
+    np.testing.assert_array_equal(spread((12, 4), (2, 1), 4)[:, 0], [4, 8])  # a map that pads nothing shows the middle
+
+
+def test_boxes_move_with_what_they_see():
+    net = tiny(
+        levels=(4,),
+        norm="none",
+        backbone=models.resnet(outputs=0, blocks=(1, 1, 1), width=4, stem="cifar", norm="none"),
+    )
+    x = jnp.zeros((1, 64, 64, 3)).at[:, 24:32, 24:32].set(jax.random.normal(jax.random.key(0), (1, 8, 8, 3)))
+    variables = filled(net, (64, 64, 3))
+    both = quickly(jax.vmap(net.apply, (None, 0)), variables, x[None].repeat(2, 0))
+    one, moved = (
+        jax.tree.map(lambda leaf, i=i: leaf[i, 0], both(variables, jnp.stack([x, jnp.roll(x, 8, 1)]))) for i in (0, 1)
+    )
+    inside = [row * 16 + column for row in range(5, 9) for column in range(5, 9)]
+    there = [place + 32 for place in inside]  # two rows of places further down
+    np.testing.assert_allclose(
+        moved["boxes"][np.array(there)], one["boxes"][np.array(inside)] + np.float32([8, 0, 8, 0]), rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_allclose(moved["main"][np.array(there)], one["main"][np.array(inside)], rtol=1e-3, atol=1e-3)
+
+
+def test_places_keep_their_pixels_in_half_precision():
+    net, large = tiny(levels=(2,)), jax.ShapeDtypeStruct((1, 64, 1200, 3), jnp.bfloat16)
+    out = jax.eval_shape(net.apply, abstract_variables(net, (64, 1200, 3)), large)
+    assert out["main"].dtype == jnp.bfloat16
+    assert out["places"].dtype == out["boxes"].dtype == jnp.float32
+
+
+def test_masks_add_prototypes_at_half_the_finest_stride_and_nothing_else():
+    plain, with_masks = (flat(abstract_variables(tiny(masks=count), (16, 16, 3))["params"]) for count in (0, 5))
+    assert {path.split("/")[0] for path in set(with_masks) - set(plain)} == {"prototypes", "mask_head"}
+    out = jax.eval_shape(
+        lambda key, x: tiny(masks=5).init_with_output(key, x)[0], jax.random.key(0), jnp.zeros((2, 16, 16, 3))
+    )
+    assert out["prototypes"].shape == (2, 16, 16, 5)
+    assert out["coefficients"].shape == (2, 8 * 8 + 4 * 4, 5)
+
+
+def test_a_backbone_may_be_a_section_of_the_config():
+    section = config.section("models", "detector", width=4, backbone=config.section("models", "resnet18", width=8))
+    net = config.call("models", section, outputs=2)
+    kernel = flat(abstract_variables(net, (64, 64, 3))["params"])["pyramid/backbone/stem/conv/kernel"]
+    assert kernel.shape == (7, 7, 3, 8)

@@ -1,0 +1,258 @@
+"""Boxes: which place answers for which row, what is ignored, masks and their overlaps, one box a picture."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax.config import ConfigError
+from cnnjax.data import from_arrays, shapes
+from cnnjax.models._pyramids import spread
+from cnnjax.tasks import detection, localization
+from cnnjax.tasks._assigning import Truth, assigned, truth_of
+from cnnjax.tasks._dense import box_losses
+from cnnjax.train._contract import check_outputs
+
+SOURCE = shapes(train=2, test=2, size=32, objects=3, boxes=True)
+FACTS = SOURCE.facts
+PLACES = spread((32, 32), (8, 8), 4)
+
+
+def outputs(boxes, logits, batch=1):
+    """Outputs of the same boxes (P, 4) and logits (P, K) for each of a batch."""
+    several = {"main": logits, "boxes": boxes, "places": PLACES}
+    return {name: jnp.broadcast_to(value, (batch, *value.shape)) for name, value in several.items()}
+
+
+def truth(boxes, classes=(), ignored=()):
+    boxes = jnp.float32([boxes])
+    rows = boxes.shape[1]
+    classes = jnp.int32([classes or [0] * rows])
+    aside = jnp.zeros((1, rows), bool) if not ignored else jnp.array([ignored]) > 0
+    return Truth(boxes, classes, ~aside, aside)
+
+
+def around(places, side):
+    return jnp.concatenate([places[:, :2] - side / 2, places[:, :2] + side / 2], -1)
+
+
+def test_a_box_is_answered_for_by_the_places_inside_that_fit_it_best():
+    there = truth([[4, 4, 24, 24], [20, 20, 32, 32]])
+    found = outputs(around(PLACES, 16.0), jnp.zeros((64, 4)))
+    answers = jax.tree.map(np.asarray, assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], there))
+    for row, (y0, x0, y1, x1) in enumerate([(4, 4, 24, 24), (20, 20, 32, 32)]):
+        mine = (answers.owner[0] == row) & (answers.share[0] > 0)
+        y, x = np.asarray(PLACES)[mine, :2].T
+        assert 1 <= mine.sum() <= 10
+        assert ((y > y0) & (y < y1) & (x > x0) & (x < x1)).all()
+    best = np.asarray(PLACES)[answers.places[0, 0, 0], :2]
+    np.testing.assert_array_equal(best, [14, 14])
+    # the best place learns how well its box fits, here 16² of 20²
+    assert answers.share[0, answers.places[0, 0, 0]] == pytest.approx(256 / 400)
+    assert answers.share[0].max() <= 1
+
+
+def test_among_places_that_fit_alike_the_one_that_says_the_class_answers():
+    there, logits = truth([[0, 0, 32, 32]], [2]), jnp.full((64, 4), -5.0).at[27, 2].set(2.0).at[28, 1].set(4.0)
+    same = jnp.broadcast_to(jnp.float32([2, 2, 30, 30]), (64, 4))
+    found = outputs(same, logits)
+    answers = assigned(jax.nn.sigmoid(logits)[None], found["boxes"], found["places"], there)
+    assert int(answers.places[0, 0, 0]) == 27
+
+
+def test_a_box_smaller_than_the_gaps_between_places_has_one_too():
+    there = truth([[3.5, 3.5, 4.5, 4.5], [16.1, 9.0, 16.4, 9.2]])
+    found = outputs(around(PLACES, 4.0), jnp.zeros((64, 4)))
+    answers = assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], there)
+    assert {0, 1} <= set(np.asarray(answers.owner)[np.asarray(answers.share) > 0].tolist())
+
+
+def lost(there, found):
+    answers = assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], there)
+    return box_losses(found, there, answers, gamma=0.0, overlap=1.0)
+
+
+def test_what_is_ignored_is_neither_to_be_found_nor_a_fault():
+    boxes, quiet = around(PLACES, 8.0), jnp.full((64, 4), -8.0)
+    inside = np.asarray((PLACES[:, :2] > 16).all(-1))
+    loud = jnp.where(inside[:, None], 3.0, quiet)
+    aside, nothing = truth([[16, 16, 32, 32]], ignored=[1]), truth([[0, 0, 0, 0]], ignored=[1])
+    nothing = nothing._replace(ignored=jnp.zeros((1, 1), bool))
+    calm, weights = lost(aside, outputs(boxes, quiet))
+    assert lost(aside, outputs(boxes, loud))[0] == pytest.approx(calm), "a box there costs nothing"
+    assert lost(nothing, outputs(boxes, loud))[0] > 30 + calm[0], "elsewhere it does"
+    assert float(weights[0]) == 0
+
+
+def test_a_row_inside_one_to_ignore_is_found_all_the_same():
+    both = truth([[16, 16, 32, 32], [20, 20, 28, 28]], ignored=[1, 0])
+    found = outputs(around(PLACES, 8.0), jnp.zeros((64, 4)))
+    answers = assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], both)
+    mine = np.asarray(answers.share[0]) > 0
+    assert mine.any()
+    assert (np.asarray(answers.owner)[0, mine] == 1).all()
+    assert (np.asarray(answers.counts)[0, mine] == 1).all()
+
+
+def perfect_masks():
+    """A batch of scenes, and outputs whose prototypes are its instances, each row found at a place of its own."""
+    batch = {name: jnp.asarray(value) for name, value in SOURCE.train.arrays.items()}
+    batch["valid"] = jnp.ones(2)
+    rows = batch["boxes"].shape[1]
+    cells = jnp.clip((batch["boxes"][..., :2] + batch["boxes"][..., 2:]) // 8, 0, 7).astype(int)
+    near = jnp.where(batch["present"] > 0, cells[..., 0] * 8 + cells[..., 1], jnp.arange(rows))
+    assert all(len(set(each)) == rows for each in near.tolist())
+    each = jnp.arange(2)[:, None]
+    logits = (
+        jnp.full((2, 64, 4), -12.0)
+        .at[each, near]
+        .set(jnp.where(jax.nn.one_hot(batch["classes"], 4) * batch["present"][..., None] > 0, 8.0, -12.0))
+    )
+    masks = jnp.stack([batch["instances"] == 1 + row for row in range(rows)], -1)
+    found = {
+        "main": logits,
+        "boxes": jnp.zeros((2, 64, 4)).at[each, near].set(batch["boxes"]),
+        "places": jnp.broadcast_to(PLACES, (2, *PLACES.shape)),
+        "coefficients": jnp.zeros((2, 64, rows)).at[each, near].set(jnp.eye(rows)),
+        "prototypes": jnp.where(masks, 9.0, -9.0),
+    }
+    return batch, found
+
+
+def scores(task, batch, found):
+    rows = {name: np.asarray(value) for name, value in task.rows(found, batch).items()}
+    return task.summarize(task.tally(found, batch), rows), rows
+
+
+def test_masks_that_are_right_score_1_and_their_rows_are_overlaps_not_masks():
+    batch, found = perfect_masks()
+    task = detection(FACTS)
+    measured, rows = scores(task, batch, found)
+    assert measured["ap"] == measured["mask_ap"] == measured["dsb"] == 1
+    assert measured["precision"].shape == measured["mask_precision"].shape == (4, 101)
+    assert max(value[0].size for value in rows.values()) <= 100 * 4
+    words = task.predict(found, batch)
+    assert words["masks"].shape == (2, 100, 32, 32)
+    there = np.asarray(words["present"])[0] > 0
+    order = np.asarray(words["classes"])[0][there]
+    assert sorted(order) == sorted(np.asarray(batch["classes"])[0][np.asarray(batch["present"])[0] > 0])
+
+
+def test_masks_half_as_large_are_found_at_low_overlaps_alone():
+    batch, found = perfect_masks()
+    columns = jnp.arange(32)[None, None, :, None]
+    left = columns < (
+        batch["boxes"][:, None, None, :, 1] + 0.62 * (batch["boxes"][..., 3] - batch["boxes"][..., 1])[:, None, None]
+    )
+    found["prototypes"] = jnp.where(left, found["prototypes"], -9.0)
+    measured, _ = scores(detection(FACTS), batch, found)
+    assert measured["ap"] == 1
+    assert 0 < measured["mask_ap"] < 0.7
+    assert measured["mask_ap50"] > measured["mask_ap75"]
+
+
+def test_pixels_that_count_nowhere_count_in_no_mask():
+    batch, found = perfect_masks()
+    unknown = {**batch, "instances": jnp.where(jnp.arange(32) < 16, batch["instances"].astype(jnp.int32), 255)}
+    found["prototypes"] = jnp.where((jnp.arange(32) < 16)[:, None], found["prototypes"], 9.0)
+    _, rows = scores(detection(FACTS), unknown, found)
+    areas = [(np.asarray(unknown["instances"]) == 1 + row).sum((1, 2)) for row in range(3)]
+    np.testing.assert_array_equal(rows["true_areas"], np.stack(areas, -1))
+    for picture in range(2):
+        for row in range(3):
+            assert rows["shared"][picture, :, row].max() == rows["true_areas"][picture, row]
+
+
+def test_training_pulls_masks_to_instances():
+    batch, found = perfect_masks()
+    task = detection(FACTS)
+
+    def total(prototypes):
+        def net(params, batch, key):
+            return {**found, "prototypes": prototypes}, {}
+
+        return task.loss(net, {}, batch, jax.random.key(0))[0].sum()
+
+    right, wrong = total(found["prototypes"]), total(-found["prototypes"])
+    assert right < 0.1 * wrong
+    slope = jax.grad(total)(jnp.zeros_like(found["prototypes"]))
+    inside = np.asarray(batch["instances"] == 1)
+    assert np.asarray(slope)[inside][:, 0].sum() < 0, "where a row is, its prototype rises"
+
+
+def test_a_net_with_masks_needs_instances_and_a_net_without_boxes_is_refused():
+    arrays = {name: SOURCE.train.arrays[name] for name in ("image", "boxes", "classes", "present")}
+    without = from_arrays(arrays, arrays, names=FACTS.names).facts
+    batch, found = perfect_masks()
+    with pytest.raises(ValueError, match=r"model\.masks is more than 0, but the data has no instances"):
+        detection(without).rows(found, batch)
+    with pytest.raises(
+        ValueError, match=r"the net gives an array \(2, 64, 4\); detection needs main \(B, P, K\), boxes"
+    ):
+        detection(FACTS).predict(found["main"], batch)
+    with pytest.raises(
+        ValueError, match=r"localization needs main \(B, K\), boxes \(B, 1, 4\); choose .* such as localizer"
+    ):
+        localization(FACTS).tally(jnp.zeros((2, 4)), batch)
+    bare = dataclasses.replace(FACTS, fields={"image": FACTS.fields["image"]})
+    with pytest.raises(
+        ValueError, match=r"task\.name is 'detection', which needs boxes, classes and names .* has image\n"
+    ):
+        detection(bare)
+    with pytest.raises(ValueError, match=r"task\.threshold is 2"):
+        detection(FACTS, threshold=2.0)
+
+
+def test_a_net_of_one_row_an_example_is_refused_with_one_that_gives_places():
+    config = {"model": {"name": "resnet18"}, "task": {"name": "detection"}}
+    with pytest.raises(ConfigError) as refused:
+        check_outputs(config, detection(FACTS), jnp.zeros((1, 4)), 16)
+    assert str(refused.value) == (
+        "model.name is 'resnet18', which gives (16, 4); detection needs (16, places, 4)\n"
+        "it must be one row a place, as detector gives; choose another model.name or task.name"
+    )
+
+
+def test_of_a_picture_with_several_boxes_the_first_that_is_there_is_located_or_another_of_its_class():
+    batch = {
+        "boxes": jnp.float32([[[0, 0, 9, 9], [0, 0, 10, 10], [20, 20, 30, 30]]] * 4),
+        "classes": jnp.int32([[3, 1, 1], [3, 1, 2], [3, 1, 1], [3, 1, 1]]),
+        "present": jnp.float32([[0, 1, 1], [0, 1, 1], [0, 1, 1], [0, 0, 0]]),
+        "label": jnp.int32([1, 1, 1, 2]),
+        "valid": jnp.ones(4),
+    }
+    found = {
+        "main": 9 * jax.nn.one_hot(jnp.array([1, 1, 0, 2]), 4),
+        "boxes": jnp.float32([[[20, 20, 30, 25]], [[20, 20, 30, 30]], [[0, 0, 10, 10]], [[0, 0, 1, 1]]]),
+    }
+    task = localization(FACTS)
+    measured = task.summarize(task.tally(found, batch), {})
+    assert measured == pytest.approx({"accuracy": 3 / 4, "located": 1 / 3, "iou": (0.5 + 0 + 1) / 3})
+    words = task.predict(found, batch)
+    assert words["boxes"].shape == (4, 1, 4)
+    net = lambda params, batch, key: (found, {})  # noqa: E731
+    value, weights, _ = task.loss(net, {}, batch, jax.random.key(0))
+    assert float(value[3]) == pytest.approx(0, abs=1e-2), "a picture without a box is classified alone"
+    assert float(weights.sum()) == 4
+
+
+def test_what_is_ignored_is_no_truth_of_a_batch():
+    batch = {"boxes": np.zeros((1, 3, 4)), "classes": np.zeros((1, 3), int), "present": np.float32([[1, 1, 0]])}
+    known = truth_of(jax.tree.map(jnp.asarray, {**batch, "ignored": np.float32([[0, 1, 1]])}))
+    assert known.present.tolist() == [[True, False, False]]
+    assert known.ignored.tolist() == [[False, True, False]]
+
+
+@pytest.mark.proofs
+def test_shapes_are_found_boxed_and_cut_out_in_scenes_never_seen(tmp_path, train_apart):
+    measured = train_apart("configs/shapes_detection.py:masks", tmp_path).measure("test")
+    assert measured["ap50"] >= 0.90
+    assert measured["ap"] >= 0.65
+    assert measured["mask_ap50"] >= 0.80
+
+
+@pytest.mark.proofs
+def test_a_shape_is_located_in_scenes_never_seen(tmp_path, train_apart):
+    assert train_apart("configs/shapes_localization.py", tmp_path).measure("test")["iou"] >= 0.85
