@@ -1,10 +1,11 @@
 """A directory that knows what it must hold: a manifest beside the files, with the size and checksum of each."""
 
+import contextlib
 import errno
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,26 @@ def manifest_of(directory: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.pop("crc32", None) != _crc(manifest):
         raise Damaged(f"{_MANIFEST} does not match its checksum")
     return manifest
+
+
+def prints(paths: Iterable[Path]) -> dict[str, list[int]]:
+    """Size and checksum of files, by name; those that can't be read are left out."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found[path.name] = _print(path)
+    return found
+
+
+def damages(directory: Path, files: Mapping[str, list[int]]) -> list[str]:
+    """What is wrong with files that had these sizes and checksums, in words."""
+    found = []
+    for name, mark in files.items():
+        try:
+            check_files(directory, {"files": {name: mark}})
+        except (Damaged, OSError) as damage:
+            found.append(f"{directory / name} is damaged: {damage}")
+    return found
 
 
 def check_files(directory: Path, manifest: dict[str, Any]) -> None:

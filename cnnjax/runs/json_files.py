@@ -56,7 +56,8 @@ def read_status(workdir: str | Path) -> dict[str, Any]:
         return {}
     except ConfigError:
         return {"status": "unreadable"}
-    kinds = {"status": str, "step": int, "lines": int, "metric": str, "higher": bool, "frozen": dict, "reason": str}
+    kinds = {"status": str, "step": int, "lines": int, "metric": str, "higher": bool, "reason": str}
+    kinds |= {"frozen": dict, "files": dict}
     sound = all(type(status.get(word, kind())) is kind for word, kind in kinds.items())
     metrics = all(isinstance(status.get(split, {}), dict) for split in ("train", "eval", "test"))
     return status if sound and metrics and "status" in status else {"status": "unreadable"}

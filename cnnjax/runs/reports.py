@@ -158,6 +158,11 @@ class Report:
         """Prints a line for the reader alone."""
         self._show("say", text)
 
+    def warn(self, text: str) -> None:
+        """Says on stderr what is wrong, also where the report is quiet."""
+        if self._active:
+            _warn(text)
+
     def has(self, step: int, split: str) -> bool:
         """Whether the metrics of a split (`train`, `eval`, `test`) at `step` are reported.
 
