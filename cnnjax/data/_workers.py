@@ -16,12 +16,14 @@ import subprocess
 import sys
 import time
 import weakref
+import zlib
 from concurrent.futures import ThreadPoolExecutor, wait
 from multiprocessing.connection import Connection
 
 import numpy as np
 
 from cnnjax.data.source import DataError, examples, record, within_budget
+from cnnjax.refusals import plain
 
 _SLOW = 10.0  # seconds of reading after which a word is due; then after twice as many, and so on
 _LOOK = 0.5  # seconds between two looks at what is waited for
@@ -113,7 +115,7 @@ _NOTHING = ((), 0.0, _SLOW)  # what is read, since when, and after how many seco
 
 
 def _say(words):
-    print(words, file=sys.stderr, flush=True)
+    print(plain(words), file=sys.stderr, flush=True)
 
 
 class _Here:
@@ -291,7 +293,7 @@ class Ledger:
             try:
                 with open(self.path, "a", encoding="utf-8") as lines:
                     lines.write("\n" * self._torn)
-                    lines.writelines(json.dumps({"record": n, "reason": r}) + "\n" for n, r in new.items())
+                    lines.writelines(_sealed(name, reason) for name, reason in new.items())
                 self._torn = False
             except OSError as error:
                 self._give_up(error)
@@ -314,18 +316,26 @@ class Ledger:
         names = [_recorded_name(line) for line in lines if line]
         if count := names.count(""):
             what = f"{count} lines are no records" if count > 1 else "a line is no record"
-            print(f"{self.path}: {what}, and passed over", file=sys.stderr, flush=True)
+            _say(f"{self.path}: {what}, and passed over")
         return set(names) - {""}
 
     def _give_up(self, error):
-        print(f"{self.path}: {error.strerror}; what is broken is listed no more", file=sys.stderr, flush=True)
+        _say(f"{self.path}: {error.strerror}; what is broken is listed no more")
         self.path = ""
 
 
+def _sealed(record, reason):
+    """The line that lists a broken file, with a checksum of what it says."""
+    told = {"record": record, "reason": reason}
+    return json.dumps({**told, "crc32": zlib.crc32(json.dumps(told).encode())}) + "\n"
+
+
 def _recorded_name(line):
-    """The name of the broken file that a line lists; "" where it is no such line."""
+    """The name of the broken file that a line lists; "" where it is no such line, or not as it was written."""
     try:
-        name = json.loads(line)["record"]
+        told = json.loads(line)
+        name, plainly = told["record"], {"record": told["record"], "reason": told["reason"]}
+        whole = isinstance(name, str) and told in (plainly, json.loads(_sealed(**plainly)))
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return ""
-    return name if isinstance(name, str) else ""
+    return name if whole else ""  # earlier releases wrote no checksum

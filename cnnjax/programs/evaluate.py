@@ -29,6 +29,7 @@ import cnnjax
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.programs import process
+from cnnjax.refusals import plain
 
 __all__ = ["FLAGS", "main"]
 
@@ -77,9 +78,9 @@ def main(argv: list[str]) -> None:
         more = {"worst": worst} if worst else {}
         print(json.dumps({"step": step, **found.metrics, **said, **more}))
         return
-    print(_mistakes.text(FLAGS.split, found, said, step, getattr(part, "bad", {})))
+    print(plain(_mistakes.text(FLAGS.split, found, said, step, getattr(part, "bad", {}))))
     if worst:
-        print(f"\n{_mistakes.listed(worst)}")
+        print(plain(f"\n{_mistakes.listed(worst)}"))
     for path, what in ((FLAGS.output, "every example is in"), (FLAGS.out, "the worst are drawn in")):
         if path:
-            print(f"{what} {path}")
+            print(plain(f"{what} {path}"))

@@ -33,6 +33,7 @@ from absl import flags
 
 from cnnjax.config import ConfigError, one_of
 from cnnjax.programs import _origin, process
+from cnnjax.refusals import plain
 
 __all__ = ["FLAGS", "main"]
 
@@ -74,8 +75,8 @@ def main(argv: list[str]) -> None:
     if not target.parent.is_dir():
         raise ConfigError(f"--output is {str(target)!r}; there is no folder {target.parent}")
     served = _origin.network(FLAGS, of_net)
-    print(served.story)
-    print(write(served, target, to))
+    print(plain(served.story))
+    print(plain(write(served, target, to)))
 
 
 def write(served: Any, target: Path, to: str) -> str:

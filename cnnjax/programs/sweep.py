@@ -10,6 +10,7 @@ What to train
   --config.SECTION.OPTION=V  changes one option of every point
   --workdir=DIR              each point gets a folder in it, as cnnjax train would have written it
   --dry_run                  the table of points and packs; trains nothing
+  --allow_changes            points go on although the config or the data have changed, as in cnnjax train
 
 How
   --pack=auto                how points of one program train: turns, map, vmap, devices, or the fastest (auto)
@@ -78,7 +79,7 @@ for _name, _default in _NUMBERS.items():
 for _name, _default in _COUNTS.items():
     flags.DEFINE_integer(_name, _default, "", 1, flag_values=FLAGS)
 flags.DEFINE_float("patience", 60.0, "", 0.0, flag_values=FLAGS)
-for _name in ("dry_run", "table", "over_seeds", "select_on_test"):
+for _name in ("allow_changes", "dry_run", "table", "over_seeds", "select_on_test"):
     flags.DEFINE_bool(_name, False, "", flag_values=FLAGS)
 process.define_devices(FLAGS)
 
@@ -114,7 +115,8 @@ def main(argv: list[str]) -> None:
     from cnnjax.sweep.folder import read_folder
     from cnnjax.sweep.points import packs_of, preview, resolved
 
-    runs = resolved(config, points, FLAGS.workdir) if path else read_folder(FLAGS.workdir)
+    changes = {"allow_changes": FLAGS.allow_changes}
+    runs = resolved(config, points, FLAGS.workdir, **changes) if path else read_folder(FLAGS.workdir, **changes)
     if FLAGS.dry_run:
         print(preview(packs_of(runs, most=_most(runs))))
     elif FLAGS.part:
@@ -176,6 +178,7 @@ def _search(path: str, config) -> None:
     from cnnjax.sweep.search import evolve, goal_of, search
 
     how = {"seed": FLAGS.draw, "strategy": FLAGS.pack, "retries": FLAGS.retries, "say": _say}
+    how["allow_changes"] = FLAGS.allow_changes
     with hold(FLAGS.workdir):
         how["goal"] = goal_of(config, on_test=FLAGS.select_on_test)
         if FLAGS.search == "population":

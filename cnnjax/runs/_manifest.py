@@ -1,8 +1,11 @@
 """A directory that knows what it must hold: a manifest beside the files, with the size and checksum of each."""
 
+import contextlib
 import errno
 import json
+import math
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,26 @@ def manifest_of(directory: Path) -> dict[str, Any]:
     return manifest
 
 
+def prints(paths: Iterable[Path]) -> dict[str, list[int]]:
+    """Size and checksum of files, by name; those that can't be read are left out."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found[path.name] = _print(path)
+    return found
+
+
+def damages(directory: Path, files: Mapping[str, list[int]]) -> list[str]:
+    """What is wrong with files that had these sizes and checksums, in words."""
+    found = []
+    for name, mark in files.items():
+        try:
+            check_files(directory, {"files": {name: mark}})
+        except (Damaged, OSError) as damage:
+            found.append(f"{directory / name} is damaged: {damage}")
+    return found
+
+
 def check_files(directory: Path, manifest: dict[str, Any]) -> None:
     """Raises Damaged, with the name of the file, unless each holds what it held when the manifest was written."""
     for name, (size, crc) in manifest["files"].items():
@@ -60,6 +83,17 @@ def check_files(directory: Path, manifest: dict[str, Any]) -> None:
             raise Damaged(f"{name} has {found[0]} bytes instead of {size}")
         if found[1] != crc:
             raise Damaged(f"{name} does not match its checksum")
+
+
+def numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON has them, which knows no NaN and no infinity."""
+    plain = {name: float(value) for name, value in metrics.items()}
+    return {name: value if math.isfinite(value) else None for name, value in plain.items()}
+
+
+def floats(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """The metrics that `numbers` gave."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def _print(path: Path) -> list[int]:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cnnjax.runs._sealed import LOST, Entry, Log, line_of, read_log, sealed
-from cnnjax.runs.workdir import WorkdirLocked, write_file
+from cnnjax.runs.workdir import WorkdirLocked, hold_again, write_file
 
 _NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -26,7 +26,7 @@ class Lines:
 
     def __init__(self, path: Path, say: Callable[[str], None]):
         self._path, self._say = path, say
-        self._file = self._folder = -1
+        self._file = self._folder = self._lock = -1  # the lock is of a workdir that was made anew
         self._half = False  # whether a write has stopped in its middle
         self._waiting = b""
         self._good = self._crc = self._count = 0  # bytes of whole lines, their checksum, the last one's number
@@ -97,6 +97,12 @@ class Lines:
 
     def close(self) -> None:
         """Lets go of the file; the next line opens it again."""
+        self._let_go()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
+
+    def _let_go(self) -> None:
         for file in (self._file, self._folder):
             if file >= 0:
                 os.close(file)
@@ -148,13 +154,16 @@ class Lines:
             more += f"; what stood there is kept as {self._aside().name}"
         write_file(self._path, held)
         where = _place(self._file)
-        self.close()
+        self._let_go()
         self._open()
         self._say(f"{what} was {where} under the run; {more}")
 
     def _bring(self, folder: Path) -> None:
-        """Makes the workdir again, with the small files that say which run it is."""
+        """Makes the workdir again, held by this run, with the small files that say which run it is."""
         folder.mkdir(parents=True, exist_ok=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = hold_again(folder)
         for name in os.listdir(self._folder):
             if name.endswith((".json", ".jsonl")) and name != self._path.name and not (folder / name).exists():
                 with open(os.open(name, os.O_RDONLY, dir_fd=self._folder), "rb") as file:
@@ -179,7 +188,7 @@ class Lines:
     def _replace(self, text: bytes) -> None:
         """Has another text in the place of the file."""
         write_file(self._path, text)
-        self.close()
+        self._let_go()
         self._open()
         self._waiting = b""
         self._adopt(text, self._count)

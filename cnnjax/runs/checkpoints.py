@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -24,10 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cnnjax.refusals import plain
 from cnnjax.runs._disk import reason, remove, sync
 from cnnjax.runs._entries import Entry, entries
 from cnnjax.runs._leaves import broadcast, checksums, describe, difference, named, on_host, placed
-from cnnjax.runs._manifest import Damaged, check_files, manifest_of, seal
+from cnnjax.runs._manifest import Damaged, check_files, floats, manifest_of, numbers, seal
 
 __all__ = ["CheckpointError", "Checkpoints"]
 
@@ -94,7 +95,7 @@ class Checkpoints:
         """
         if jax.process_index() == 0:
             self._settle()
-            head = {"format": _FORMAT, "step": int(step), "metrics": _numbers(metrics)}
+            head = {"format": _FORMAT, "step": int(step), "metrics": numbers(metrics)}
             head |= {"run": self._record, "log": dict(log)}
             self._saving = self._writer.submit(self._write, head, on_host(named(tree)))
         if wait:
@@ -129,19 +130,25 @@ class Checkpoints:
 
     def record(self, step: int) -> dict[str, Any]:
         """What the checkpoint at a step says of the run that it is of; {} of releases whose checkpoints say nothing."""
+        return self._manifest_at(step).get("run", {})
+
+    def _manifest_at(self, step: int) -> dict[str, Any]:
         found = max((entry for entry in entries(self._root) if entry.step == step), default=None)
-        return manifest_of(found.path).get("run", {}) if found else {}
+        return manifest_of(found.path) if found else {}
 
     def best(self) -> int:
-        """The step with the best `metric` of those kept (the first, where they tie); -1 if none has it."""
-        self._settle()
-        return self._best()
+        """The step with the best `metric` of those kept (the first, where they tie); -1 if none has it.
 
-    def _best(self) -> int:
+        Which of them are damaged so that nobody knows how good they are is said.
+        """
+        self._settle()
+        return self._best(_say)
+
+    def _best(self, say: Callable[[str], None] = lambda text: None) -> int:
         sign = 1 if self._higher else -1
         scored = []
-        for entry in entries(self._root):
-            value = self._metrics_of(entry).get(self._metric, math.nan)
+        for entry in sorted(entries(self._root)):
+            value = self._metrics_of(entry, say).get(self._metric, math.nan)
             if not math.isnan(value):
                 scored.append((sign * value, -entry.step))
         return -max(scored)[1] if scored else -1
@@ -168,14 +175,13 @@ class Checkpoints:
             return 0, like, {}
         leaves = [placed(arrays[name], leaf) for name, leaf in like_leaves.items()]
         tree = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
-        return head["step"], tree, _floats(head["metrics"])
+        return head["step"], tree, floats(head["metrics"])
 
     def log_at(self, step: int) -> dict[str, int]:
         """The mark of `metrics.jsonl` that the checkpoint at a step keeps; {} where it keeps none."""
         self._settle()
-        found = max((entry for entry in entries(self._root) if entry.step == step), default=None)
         with contextlib.suppress(Damaged):  # it is told when it is restored
-            return manifest_of(found.path).get("log", {}) if found else {}
+            return self._manifest_at(step).get("log", {})
         return {}
 
     def truncate(self, step: int) -> None:
@@ -226,7 +232,7 @@ class Checkpoints:
             seal(beside, {**head, "leaves": checksums(arrays)})
             beside.rename(path)
             sync(self._root)  # before an older one goes: a loss of power must not take both
-            self._metrics[path] = _floats(head["metrics"])
+            self._metrics[path] = floats(head["metrics"])
             self._prune()
             self.longest = max(self.longest, time.monotonic() - began)
         except Exception as error:
@@ -256,11 +262,12 @@ class Checkpoints:
 
     # Reading.
 
-    def _metrics_of(self, entry: Entry) -> Mapping[str, float]:
+    def _metrics_of(self, entry: Entry, say: Callable[[str], None]) -> Mapping[str, float]:
         if entry.path not in self._metrics:
             try:
-                self._metrics[entry.path] = _floats(manifest_of(entry.path)["metrics"])
-            except Damaged:
+                self._metrics[entry.path] = floats(manifest_of(entry.path)["metrics"])
+            except Damaged as damage:
+                say(f"the checkpoint at step {entry.step} is damaged: {damage}; the best is one of the others")
                 return _NONE
         return self._metrics[entry.path]
 
@@ -343,7 +350,11 @@ class Checkpoints:
             where = f"set aside as {name.name}"
         except OSError as error:
             where = f"left where it is ({reason(error)})"
-        print(f"the checkpoint at step {entry.step} is damaged: {damage}; {where}", file=sys.stderr, flush=True)
+        _say(f"the checkpoint at step {entry.step} is damaged: {damage}; {where}")
+
+
+def _say(text: str) -> None:
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def _orbax() -> ocp.Checkpointer:
@@ -354,16 +365,6 @@ def _orbax() -> ocp.Checkpointer:
     )
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON knows no NaN and no infinity."""
-    numbers = {name: float(value) for name, value in metrics.items()}
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-
-
-def _floats(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 @contextlib.contextmanager

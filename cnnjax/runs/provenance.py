@@ -23,7 +23,7 @@ from cnnjax.runs._changes import Changes, changes, flat, in_words, of_config, of
 from cnnjax.runs._entries import entries, records
 from cnnjax.runs.json_files import read_json
 from cnnjax.runs.processes import by_first, check_alike
-from cnnjax.runs.workdir import write_json
+from cnnjax.runs.workdir import WorkdirError, write_json
 
 __all__ = [
     "OtherData",
@@ -40,6 +40,7 @@ __all__ = [
     "result_changes",
 ]
 
+_SECTIONS = ("data", "model", "task", "optimizer", "train")  # of every release
 _OF_A_HOST = ("data.root", "data.workers")  # may differ between processes that train together
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy")
 
@@ -65,7 +66,10 @@ def recorded(workdir: str | Path) -> dict:
             hint = ", but checkpoints; train again with its config, which is compared with theirs and written anew"
         raise ConfigError(f"{workdir} holds no run (no config.json){hint}")
     try:
-        return read_json(path, {"config": dict})
+        story = read_json(path, {"config": dict})
+        if missing := [room for room in _SECTIONS if not isinstance(story["config"].get(room), dict)]:
+            raise ConfigError(f"{path} is no run's config: it has no section {missing[0]!r}; restore it from a copy")
+        return story
     except ConfigError as error:
         raise ConfigError(
             f"{error}, or delete it and train again with its config, which is compared with what the checkpoints say"
@@ -107,7 +111,7 @@ def _compared(workdir: Path, record: Mapping, allow_changes: bool) -> str:
     path, root = workdir / "config.json", workdir / "checkpoints"
     story = {**record, "command": sys.argv}
     if not entries(root) and not any(root.glob("[0-9]*.damaged*")):
-        write_json(path, story)
+        _write(path, story)
         return ""
     saved, gone = records(root), not path.exists()
     known = _known(workdir, saved)
@@ -121,12 +125,20 @@ def _compared(workdir: Path, record: Mapping, allow_changes: bool) -> str:
         _refuse(workdir, changed, record["config"])
     if changed or gone or "dataset" not in known:
         past = [*past, {name: old for name, (old, _) in changed.items()}] if changed else past
-        write_json(path, {**story, **({"before": past} if past else {})})
+        _write(path, {**story, **({"before": past} if past else {})})
     words = [f"{name} changed: {told(name, *pair)}" for name, pair in changed.items()]
     if gone:
         by = f", after what the checkpoint at step {max(saved)} says" if known else ""
         words.insert(0, f"config.json was gone; it is written anew{by}")
     return "; ".join(words)
+
+
+def _write(path: Path, content: Mapping) -> None:
+    """Writes what a run can't do without."""
+    try:
+        write_json(path, content)
+    except OSError as error:
+        raise WorkdirError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def _known(workdir: Path, saved: Mapping[int, Mapping]) -> dict[str, Any]:
@@ -178,7 +190,7 @@ def record_facts(workdir: str | Path, facts: Facts, *, selects: bool) -> None:
         except (OSError, ValueError):  # there is none yet, or none any more
             known = None
         if known != new:
-            write_json(path, new)
+            _write(path, new)
 
 
 def recorded_facts(workdir: str | Path) -> tuple[Facts, bool] | None:

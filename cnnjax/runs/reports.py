@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from cnnjax.archives import ArchiveError, arrays_in
 from cnnjax.refusals import plain
 from cnnjax.runs._loggers import TensorBoard, Terminal, Wandb
 from cnnjax.runs._metrics_file import Lines
@@ -156,6 +157,11 @@ class Report:
     def note(self, text: str) -> None:
         """Prints a line for the reader alone."""
         self._show("say", text)
+
+    def warn(self, text: str) -> None:
+        """Says on stderr what is wrong, also where the report is quiet."""
+        if self._active:
+            _warn(text)
 
     def has(self, step: int, split: str) -> bool:
         """Whether the metrics of a split (`train`, `eval`, `test`) at `step` are reported.
@@ -334,12 +340,18 @@ def _warn(text: str) -> None:
 def _write(tables: Mapping[str, np.ndarray], path: Path) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **tables)
-    write_file(path, content.getvalue())
+    try:
+        write_file(path, content.getvalue())
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: {error.strerror}") from error
 
 
 def _draw(path: Path, names: Sequence[str]) -> None:
-    with np.load(path) as tables:
-        draw_tables(dict(tables), path.with_suffix(".png"), names=names)
+    try:
+        tables = arrays_in(path)
+    except (ArchiveError, OSError) as error:
+        raise ArchiveError(f"{path} can't be drawn: {getattr(error, 'strerror', None) or error}") from None
+    draw_tables(tables, path.with_suffix(".png"), names=names)
 
 
 def _identity(line: Mapping[str, Any]) -> tuple:

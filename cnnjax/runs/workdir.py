@@ -6,8 +6,8 @@ import datetime
 import errno
 import fcntl
 import json
-import math
 import os
+import re
 import secrets
 import socket
 import sys
@@ -22,13 +22,14 @@ import jax
 
 from cnnjax.refusals import on_disk
 from cnnjax.runs._disk import sync
-from cnnjax.runs.json_files import read_json
+from cnnjax.runs.json_files import read_json, sealed_json
 from cnnjax.runs.processes import by_first
 
 __all__ = [
     "WorkdirError",
     "WorkdirLocked",
     "hold",
+    "hold_again",
     "keeps_errors",
     "record_error",
     "write_file",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
+_UNFINISHED = re.compile(r"\..+\.(jsonl?|npz|png)\.[0-9a-f]{8}")  # as `write_file` names what is not whole yet
 
 
 class WorkdirError(ValueError):
@@ -65,9 +67,16 @@ def hold(workdir: str | Path) -> Iterator[Path]:
     try:
         yield workdir
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(workdir / "lock.json")
+        owner = _owner(workdir / "lock.json")
+        if owner and owner.is_me():  # another run may have taken the place of a workdir that was moved
+            with contextlib.suppress(OSError):
+                os.unlink(workdir / "lock.json")
         os.close(lock)
+
+
+def hold_again(workdir: str | Path) -> int:
+    """An open file that carries the lock of a workdir which this process has held, and has just made anew."""
+    return _locked(Path(workdir) / "lock.json")
 
 
 def write_file(path: str | Path, content: bytes) -> None:
@@ -87,9 +96,9 @@ def write_file(path: str | Path, content: bytes) -> None:
         raise
 
 
-def write_json(path: str | Path, content: Any) -> None:
-    """Writes `content` as JSON, whole or not at all; numbers that JSON doesn't know (NaN, infinities) become null."""
-    write_file(path, json.dumps(_finite(content), indent=1, allow_nan=False).encode() + b"\n")
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Writes an object as JSON with its checksum, whole or not at all; NaN and infinities become null."""
+    write_file(path, sealed_json(content))
 
 
 def write_status(workdir: str | Path, status: str, *, step: int = 0, detail: Mapping[str, Any] = _NONE) -> None:
@@ -132,6 +141,10 @@ class _Owner:
     began: str = ""  # when the process began, as the kernel counts it: a pid is used again
     space: str = ""  # the kernel's boot and the namespace in which the pid counts
 
+    def is_me(self) -> bool:
+        here = _me()
+        return (self.host, self.space, self.pid, self.began) == (here.host, here.space, here.pid, here.began)
+
     def surely_dead(self) -> bool:
         here = _me()
         if (self.host, self.space) != (here.host, here.space) or not self.space:
@@ -142,17 +155,30 @@ class _Owner:
 def _taken(workdir: Path) -> int:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        return _locked(workdir / "lock.json")
+        lock = _locked(workdir / "lock.json")
+        for folder in (workdir, workdir / "packs", workdir / "pictures"):
+            _remove_unfinished(folder)
+        return lock
     except OSError as error:
         raise WorkdirError(
             f"workdir {workdir} can't be written: {error.strerror or error}; give another --workdir"
         ) from error
 
 
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes had begun to write beside a file; for the one that holds the workdir alone."""
+    for path in folder.glob(".*"):
+        if _UNFINISHED.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def _locked(path: Path) -> int:
     """An open file that carries the lock, with this process written in it."""
     patience = time.monotonic() + 1.0
     while True:
+        if path.is_dir():
+            raise WorkdirError(f"{path} is a directory, where the lock of the run is to be; remove it")
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,17 +263,3 @@ _AGES = ((172800, 86400, "days"), (7200, 3600, "h"), (120, 60, "min"), (0, 1, "s
 
 def _now() -> str:
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {str(key): _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    if hasattr(content, "tolist"):
-        return _finite(content.tolist())
-    if isinstance(content, Path):
-        return str(content)
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content

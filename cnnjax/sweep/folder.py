@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
-from cnnjax.refusals import on_disk
+from cnnjax.refusals import on_disk, plain
 from cnnjax.runs.json_files import read_json
 from cnnjax.runs.provenance import result_changes
 from cnnjax.runs.workdir import write_json
@@ -23,20 +23,21 @@ def write_folder(workdir: str | Path, runs: Sequence[Run]) -> None:
     """Writes the points of a sweep; those of an earlier call that are no more among them stay at the end."""
     path = on_disk(workdir, "workdir") / "sweep.json"
     points = {run.name: _entry(run) for run in runs}
+    free = {run.name: run.allow_changes and not run.done for run in runs}
     before = {"points": [], "command": []}
     if path.exists():
         try:
             before = listing(workdir)
         except ConfigError as error:
             words = str(error).rpartition("; ")[0]
-            print(f"{words}; it is written anew, with the points of this call alone", file=sys.stderr)
+            print(plain(f"{words}; it is written anew, with the points of this call alone"), file=sys.stderr)
     earlier = {point["name"]: point for point in before["points"]}
     for name, point in points.items():
         words = result_changes(earlier[name]["config"], point["config"]) if name in earlier else ""
-        if words and (Path(workdir) / name / "checkpoints").exists():
+        if words and not free[name] and (Path(workdir) / name / "checkpoints").exists():
             raise ConfigError(
                 f"{workdir} holds a sweep whose point {name} has another config: {words}\n"
-                "use another --workdir, or the old values"
+                "use another --workdir, the old values, or --allow_changes where no such point is complete"
             )
     Path(workdir).mkdir(parents=True, exist_ok=True)
     kept = [point for name, point in earlier.items() if name not in points]
@@ -44,9 +45,9 @@ def write_folder(workdir: str | Path, runs: Sequence[Run]) -> None:
     write_json(path, {"command": sys.argv if made else before["command"], "points": [*points.values(), *kept]})
 
 
-def read_folder(workdir: str | Path) -> list[Run]:
+def read_folder(workdir: str | Path, *, allow_changes: bool = False) -> list[Run]:
     """The points of a sweep as runs, in their order."""
-    return [_run(Path(workdir), point) for point in listing(workdir)["points"]]
+    return [_run(Path(workdir), point, allow_changes) for point in listing(workdir)["points"]]
 
 
 def points_of(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
@@ -76,12 +77,12 @@ def _pack_file(workdir: str | Path, runs: Sequence[Run]) -> Path:
     return Path(workdir) / "packs" / f"{hashlib.sha256(names.encode()).hexdigest()[:12]}.json"
 
 
-def _run(workdir: Path, point: dict) -> Run:
+def _run(workdir: Path, point: dict, allow_changes: bool) -> Run:
     try:
         config = sections.from_json(json.dumps(point["config"]))
     except ConfigError as error:
         raise ConfigError(f"{workdir}/sweep.json, point {point['name']}: {error}") from None
-    return Run(point["name"], point["overrides"], config, workdir / point["name"])
+    return Run(point["name"], point["overrides"], config, workdir / point["name"], allow_changes)
 
 
 def _entry(run: Run) -> dict:

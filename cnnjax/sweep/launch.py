@@ -90,6 +90,7 @@ def unit_of(pack: Pack, workdir: Path, *, strategy: str = "auto", policy: Policy
         flags = (f"--workdir={workdir}", f"--part={file}", f"--pack={strategy}", *policy.flags)
         command = (*cnnjax, "sweep", *flags)
     command += (f"--gpus={gpus}",) if gpus else ()
+    command += ("--allow_changes",) if first.allow_changes else ()
     return Unit(pack, command, file.with_suffix(".log"))
 
 

@@ -43,6 +43,7 @@ def run_sweep(
     strategy: str = "auto",
     most: int = 0,
     retries: int = 1,
+    allow_changes: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[PointFailure]:
     """Trains the points of a sweep in this process, each in a folder below `workdir`; those that are dead come out.
@@ -50,7 +51,7 @@ def run_sweep(
     `strategy` is how packs train (`turns`, `map`, `vmap`, `devices`, or the fastest), `most` their size (0: no limit).
     The same call again does what is missing.
     """
-    runs = resolved(config, points, workdir)
+    runs = resolved(config, points, workdir, allow_changes=allow_changes)
     with hold(workdir):
         write_folder(workdir, runs)
         return run_packs(runs, workdir, strategy=strategy, most=most, retries=retries, say=say)
@@ -129,7 +130,7 @@ def train_one(run: Run, *, retries: int, say: Callable[[str], None] = print) -> 
     """Trains a point by itself, from its checkpoint again where it fails; what it died of comes out."""
     for left in range(retries, -1, -1):
         try:
-            cnnjax.run(run.config, run.workdir)
+            cnnjax.run(run.config, run.workdir, allow_changes=run.allow_changes)
             return []
         except Preempted:
             raise

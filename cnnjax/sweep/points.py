@@ -22,6 +22,7 @@ class Run:
     overrides: Mapping
     config: Mapping
     workdir: Path
+    allow_changes: bool = False  # whether it goes on although its config or data have changed
 
     @property
     def status(self) -> dict:
@@ -48,7 +49,9 @@ class Pack:
         return [run.name for run in self.runs]
 
 
-def resolved(config: Mapping, points: Sequence[Mapping], workdir: str | Path) -> list[Run]:
+def resolved(
+    config: Mapping, points: Sequence[Mapping], workdir: str | Path, *, allow_changes: bool = False
+) -> list[Run]:
     """The points as runs, each in a folder of its own below `workdir`; a wrong override is named with its point."""
     listed = isinstance(points, Sequence) and all(isinstance(point, Mapping) for point in points)
     if not listed or not points:
@@ -59,7 +62,7 @@ def resolved(config: Mapping, points: Sequence[Mapping], workdir: str | Path) ->
             changed = sections.change(config, _written(point))
         except ConfigError as error:
             raise ConfigError(f"point {name}: {error}") from error
-        runs.append(Run(name, dict(point), changed, Path(workdir) / name))
+        runs.append(Run(name, dict(point), changed, Path(workdir) / name, allow_changes))
     return runs
 
 

@@ -54,6 +54,7 @@ def search(
     train: Callable[..., list[PointFailure]] = run_packs,
     strategy: str = "auto",
     retries: int = 1,
+    allow_changes: bool = False,
     say: Callable[[str], None] = print,
 ) -> tuple[list[Run], list[PointFailure]]:
     """The runs of a study of `trials` points, `together` at a time, and those that are dead; goes on where it stopped.
@@ -68,7 +69,7 @@ def search(
         study = _Study(optuna, space, Path(workdir), sampler, pruner, storage, seed, goal)
         policy = _Pruning(study, pruner, storage) if pruner != "none" else LENIENT
         while batch := study.asked(min(together, trials - study.finished())):
-            runs = study.runs(config)
+            runs = study.runs(config, allow_changes)
             write_folder(workdir, runs)
             fresh = [run for run in runs if run.name in batch]
             found = train(fresh, workdir, strategy=strategy, retries=retries, say=say, policy=policy)
@@ -76,7 +77,7 @@ def search(
                 raise WorkdirLocked(locked[0].error)
             study.tell(fresh, batch)
             say(f"{study.finished()} of {trials} points; {study.best()}")
-        runs = study.runs(config)
+        runs = study.runs(config, allow_changes)
         return runs, [failure_of(run) for run in runs if not run.done]
 
 
@@ -90,6 +91,7 @@ def evolve(
     goal: tuple[str, bool] = ("eval.accuracy", True),
     strategy: str = "auto",
     retries: int = 1,
+    allow_changes: bool = False,
     say: Callable[[str], None] = print,
 ) -> tuple[list[Run], list[PointFailure]]:
     """The runs of a population that begins with as many draws from the space, and those that are dead."""
@@ -98,7 +100,7 @@ def evolve(
     population = Population(space, metric.partition(".")[2], higher=higher, seed=seed)
     population.check(config)
     points = [{**point, "seed": config["seed"] + k} for k, point in enumerate(sample(space, members, seed=seed))]
-    runs = resolved(config, points, workdir)
+    runs = resolved(config, points, workdir, allow_changes=allow_changes)
     pack, *more = packs_of(runs)
     if more or pack.alone:
         raise ConfigError(f"a population is one program: {pack.alone or 'the space changes what is compiled'}")
@@ -169,14 +171,14 @@ class _Study:
                 _versions.suggested(trial, path, distribution)
         return {self._name(trial.number): trial for trial in batch}
 
-    def runs(self, config: Mapping) -> list[Run]:
+    def runs(self, config: Mapping, allow_changes: bool) -> list[Run]:
         """All points that were asked for, as runs."""
         runs = []
         for trial in self._study.get_trials(deepcopy=False):
             if set(trial.params) == set(self._space):
                 (run,) = resolved(config, [trial.params], self._workdir)
                 name = self._name(trial.number)
-                runs.append(Run(name, run.overrides, run.config, self._workdir / name))
+                runs.append(Run(name, run.overrides, run.config, self._workdir / name, allow_changes))
         return runs
 
     def tell(self, runs: Sequence[Run], batch: Mapping) -> None:

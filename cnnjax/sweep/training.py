@@ -55,7 +55,8 @@ def train_pack(
                 continue
             if not run.done:
                 record = record_of(run.config, prepared.source.identity)
-                told.setdefault(check_same_run(run.workdir, record), []).append(run.name)
+                changed = check_same_run(run.workdir, record, allow_changes=run.allow_changes)
+                told.setdefault(changed, []).append(run.name)
                 record_facts(run.workdir, prepared.facts, selects=prepared.selects)
             members.append(PackMember(run, prepared, say))
             stack.callback(members[-1].recorder.close)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cnnjax.config import ConfigError
 from cnnjax.config.signatures import function_at
+from cnnjax.refusals import plain
 from cnnjax.runs.reports import Report
 from cnnjax.train.trained import Trained
 
@@ -49,8 +50,10 @@ class Hooks:
                 del self._hooks[name]
                 said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
                 print(
-                    f"report.hooks: {name} failed at step {step}, {_where(error, hook)} ({said}); "
-                    "training goes on without it",
+                    plain(
+                        f"report.hooks: {name} failed at step {step}, {_where(error, hook)} ({said}); "
+                        "training goes on without it"
+                    ),
                     file=sys.stderr,
                     flush=True,
                 )

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
+from cnnjax.runs._manifest import damages, prints
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.json_files import read_status
 from cnnjax.runs.lines import COUNTS
@@ -97,11 +98,20 @@ class Recorder:
     def complete(self, step: int) -> dict[str, Mapping]:
         """The last metrics of every split, once the last step is saved; the workdir says that it is complete."""
         metrics = by_first(lambda: {split: self.report.last(split) for split in ("train", "eval", "test")})
-        self.status("complete", step, {"steps": self.plan.steps, **metrics})
+        self.status("complete", step, {"steps": self.plan.steps, "files": self._files(step), **metrics})
         facts = self.prepared.source.facts
         names = facts.names or facts.extra.get("segment_names", ())
         self.report.finish(curves=self.prepared.config["report"]["curves"], names=names)
         return metrics
+
+    def _files(self, step: int) -> dict[str, list[int]]:
+        """Sizes and checksums of what nothing reads again; what has become of those of a complete run is said."""
+        before = read_status(self.workdir)
+        if before.get("status") == "complete" and before.get("step") == step and "files" in before:
+            for damage in damages(self.workdir, before["files"]):
+                self.report.warn(damage)
+            return before["files"]
+        return prints([*sorted(self.workdir.glob("tables-*.npz")), self.workdir / "bad_records.jsonl"])
 
     def close(self) -> None:
         """Waits for the save in flight and closes the files."""

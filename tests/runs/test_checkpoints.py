@@ -345,6 +345,16 @@ def test_a_file_in_the_place_of_a_checkpoint_is_set_aside(two, capsys):
     )
 
 
+def test_the_best_is_looked_for_among_others_with_a_word_where_one_is_damaged(two, capsys):
+    (two / "checkpoints" / "2" / "manifest.json").write_text("{}")
+    with Checkpoints(two, metric="accuracy") as checkpoints:
+        assert checkpoints.best() == 1
+    said = (
+        "the checkpoint at step 2 is damaged: manifest.json does not match its checksum; the best is one of the others"
+    )
+    assert capsys.readouterr().err == f"{said}\n"
+
+
 def test_a_renamed_checkpoint_is_not_taken_at_its_word(two):
     held = two / "checkpoints"
     (held / "2").rename(held / "9")

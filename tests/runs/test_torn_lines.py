@@ -12,7 +12,7 @@ from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.json_files import read_status
 from cnnjax.runs.lines import curves_of, faults_of, lines_of
 from cnnjax.runs.reports import Report
-from cnnjax.runs.workdir import WorkdirLocked, write_status
+from cnnjax.runs.workdir import WorkdirLocked, hold, write_status
 from tests.runs.test_reports import train, written
 
 STEPS, TREE = 120, {"x": np.arange(3.0)}
@@ -285,6 +285,11 @@ def test_a_workdir_that_is_moved_under_the_run_is_made_anew_with_its_lines(how, 
     assert capsys.readouterr().err == f"workdir {workdir} was {where} under the run; {made}\n"
     assert steps(path) == WHOLE
     assert (workdir / "config.json").exists() == (how == "moved")
+    with pytest.raises(WorkdirLocked, match=f"in use by process {os.getpid()} on"), hold(workdir):
+        pass
+    report.close()
+    with hold(workdir):
+        assert sorted(os.listdir(workdir)).count("lock.json") == 1
 
 
 def test_a_workdir_that_another_run_has_taken_meanwhile_is_left_to_it(running):

@@ -1,5 +1,6 @@
 """One process in a workdir, and files that are whole."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cnnjax.refusals import ConfigError
 from cnnjax.runs.json_files import read_json, read_status
 from cnnjax.runs.workdir import (
     WorkdirError,
@@ -21,6 +23,8 @@ from cnnjax.runs.workdir import (
     write_json,
     write_status,
 )
+
+ROOT = Path(__file__).parents[2]
 
 HOLDING = """
 import os, sys, time
@@ -47,7 +51,7 @@ def holder(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             env={**os.environ, "JAX_PLATFORMS": "cpu"},
         )
         started.append(process)
@@ -159,6 +163,52 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
         write_json(path, {"steps": object()})
     assert read_json(path) == {"steps": 3}
     assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_a_bit_of_a_json_file_that_is_another_is_said_whatever_it_is(tmp_path):
+    path, story = tmp_path / "plan.json", {"config": {"lr": 0.01, "names": ["ant", "é"]}, "command": ["train"]}
+    write_json(path, story)
+    whole = path.read_bytes()
+    for place in range(len(whole) - 1):  # but the line's end
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with contextlib.suppress(ConfigError):
+            assert read_json(path) == story, place  # another kind of white space
+    path.write_bytes(whole.replace(b"0.01", b"0.07"))
+    with pytest.raises(ConfigError, match=r"not as it was written, says its checksum; .*'crc32' out if you changed"):
+        read_json(path)
+    path.write_text(json.dumps({**story, "by": "hand"}))  # as earlier releases wrote it
+    assert read_json(path)["by"] == "hand"
+
+
+def test_what_killed_processes_had_begun_to_write_is_removed_by_the_next_that_holds_the_workdir(tmp_path):
+    (tmp_path / "packs").mkdir()
+    written = ("config.json", "metrics.jsonl", "tables-eval.npz", "curves.png", "packs/0f.json")
+    for path in (tmp_path / name for name in written):
+        path.with_name(f".{path.name}.0a1b2c3d").write_text("half")
+    for name in (".config.json", ".mine.json.backup1", ".git"):
+        (tmp_path / name).write_text("a user's own")
+    with hold(tmp_path):
+        assert sorted(os.listdir(tmp_path)) == [".config.json", ".git", ".mine.json.backup1", "lock.json", "packs"]
+    assert os.listdir(tmp_path / "packs") == []
+
+
+def test_a_directory_in_the_place_of_the_lock_is_a_line(tmp_path):
+    (tmp_path / "lock.json").mkdir()
+    with pytest.raises(WorkdirError, match=r"lock\.json is a directory, where the lock .*; remove it$"), hold(tmp_path):
+        pass
+
+
+@pytest.mark.doors
+def test_the_end_of_a_run_leaves_the_lock_of_another_that_has_taken_its_place(tmp_path):
+    workdir = tmp_path / "run"
+    with hold(workdir):
+        workdir.rename(tmp_path / "elsewhere")
+        command = [sys.executable, "-c", HOLDING, str(workdir)]
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert other.stdout.readline() == "held\n"
+    assert read_json(workdir / "lock.json")["pid"] == other.pid
+    other.kill()
+    other.communicate()
 
 
 def test_what_json_does_not_know_is_translated(tmp_path):

@@ -10,11 +10,14 @@ from cnnjax.config import change
 from cnnjax.runs.lines import curves_of
 from cnnjax.runs.workdir import hold
 from cnnjax.sweep.folder import read_folder, write_folder
-from cnnjax.sweep.local import run_packs
+from cnnjax.sweep.launch import unit_of
+from cnnjax.sweep.local import run_packs, run_sweep
 from cnnjax.sweep.plots import draw_against, draw_importance, draw_learning, draw_parallel, share_of_variance
-from cnnjax.sweep.points import packs_of, resolved
+from cnnjax.sweep.points import Pack, packs_of, resolved
 from cnnjax.sweep.table import table_of
+from cnnjax.train.loop import Preempted
 from tests.sweep.points import GATED, get_config, here, lines, soon, start, sweep, told
+from tests.train.test_resume import StopAt
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,36 @@ def test_a_sweep_with_other_values_is_refused_with_both_and_the_way_out(whole):
     runs = resolved(change(get_config("gated"), {"train.batch": 64}), sweep(), whole)
     with pytest.raises(ValueError, match=r"point lr=0\.003,seed=0 has another config: train\.batch: 32 → 64\nuse"):
         write_folder(whole, runs)
+
+
+def test_points_go_on_with_a_changed_config_where_that_is_allowed_and_none_is_complete(tmp_path):
+    points = [{"optimizer.lr": 0.003}, {"optimizer.lr": 0.03}]
+    made = change(get_config(), {"report.steps": 6})
+    with pytest.MonkeyPatch.context() as patch:
+        StopAt(13, patch)
+        with pytest.raises(Preempted):
+            run_sweep(made, points, tmp_path, strategy="turns", say=lambda text: None)
+    clipped = change(made, {"optimizer.clip": 0.5})
+    with pytest.raises(
+        ValueError, match=r"another config: optimizer\.clip: 0\.0 → 0\.5\n.* or --allow_changes where no"
+    ):
+        run_sweep(clipped, points, tmp_path, say=lambda text: None)
+    said = []
+    assert not run_sweep(clipped, points, tmp_path, allow_changes=True, say=said.append)
+    assert "resumed at step 13 of 24" in said
+    assert "lr=0.003 and 1 more: optimizer.clip changed: 0.0 → 0.5" in said
+    assert [run.config.optimizer.clip for run in read_folder(tmp_path)] == [0.5, 0.5]
+    with pytest.raises(ValueError, match=r"another config: optimizer\.clip: 0\.5 → 0\.1\n"):
+        run_sweep(change(made, {"optimizer.clip": 0.1}), points, tmp_path, allow_changes=True, say=lambda text: None)
+
+
+def test_the_command_passes_on_that_changes_are_allowed(tmp_path):
+    runs = resolved(get_config(), sweep(), tmp_path, allow_changes=True)
+    for pack in (Pack((runs[0],)), Pack(tuple(runs))):
+        assert unit_of(pack, tmp_path).command[-1] == "--allow_changes"
+        assert (
+            "--allow_changes" not in unit_of(Pack(tuple(resolved(get_config(), sweep(), tmp_path))), tmp_path).command
+        )
 
 
 def test_the_table_is_best_first_and_filtered_and_is_csv_and_markdown(whole):

@@ -16,7 +16,9 @@ from cnnjax.data import Facts
 from cnnjax.data.source import DataError
 from cnnjax.programs import evaluate, export, predict, process
 from cnnjax.runs import provenance
+from cnnjax.runs.json_files import read_json
 from cnnjax.runs.provenance import facts_from_json, facts_to_json, record_facts, recorded_facts
+from cnnjax.runs.workdir import write_json
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import prepare
 
@@ -115,9 +117,9 @@ def test_a_run_of_an_older_release_is_loaded_where_its_data_are(kept, orphan, tm
 
 def test_a_run_of_many_devices_is_loaded_where_there_are_fewer(kept, tmp_path):
     workdir = shutil.copytree(kept.workdir, tmp_path / "run")
-    story = json.loads((workdir / "config.json").read_text())
+    story = read_json(workdir / "config.json")
     story["config"]["train"] |= {"devices": 64, "batch": 9}
-    (workdir / "config.json").write_text(json.dumps(story))
+    write_json(workdir / "config.json", story)
     assert cnnjax.load(workdir).prepared.plan.devices == 8
     assert cnnjax.evaluate(workdir)["step"] == 1
 
@@ -125,9 +127,9 @@ def test_a_run_of_many_devices_is_loaded_where_there_are_fewer(kept, tmp_path):
 def test_other_data_in_the_place_of_those_of_the_training_are_refused(kept, tmp_path):
     workdir = shutil.copytree(kept.workdir, tmp_path / "run")
     np.savez(tmp_path / "other.npz", image=np.zeros((24, 9, 9, 1), np.uint8), label=np.arange(24) % 2)
-    story = json.loads((workdir / "config.json").read_text())
+    story = read_json(workdir / "config.json")
     story["config"]["data"]["path"] = str(tmp_path / "other.npz")
-    (workdir / "config.json").write_text(json.dumps(story))
+    write_json(workdir / "config.json", story)
     with pytest.raises(DataError, match=r"not those of the training: shape is \(9, 9, 1\), was \(6, 5, 1\)"):
         cnnjax.evaluate(workdir)
 
