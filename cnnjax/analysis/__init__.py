@@ -1,5 +1,6 @@
 """Looking into networks: what they cost, what each unit sees, why they answer, which mistakes they make."""
 
+from cnnjax.analysis.attacks import *
 from cnnjax.analysis.attribution import *
 from cnnjax.analysis.calibration import *
 from cnnjax.analysis.counting import *
