@@ -4,7 +4,10 @@ from cnnjax.analysis.attacks import *
 from cnnjax.analysis.attribution import *
 from cnnjax.analysis.calibration import *
 from cnnjax.analysis.counting import *
+from cnnjax.analysis.judging import *
 from cnnjax.analysis.mistakes import *
+from cnnjax.analysis.pictures import *
 from cnnjax.analysis.receptive import *
 from cnnjax.analysis.rewriting import *
 from cnnjax.analysis.tapping import *
+from cnnjax.analysis.units import *

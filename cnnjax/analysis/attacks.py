@@ -55,7 +55,7 @@ def pgd(
 
 
 def random_start(key: jax.Array, images: jax.Array, epsilon: jax.Array | float, *, norm: Norm = "inf") -> jax.Array:
-    """A uniform draw from what lies within `epsilon` of images (B, *sizes, C) in [0, 1], cut to it: where `pgd` begins."""
+    """A uniform draw from what lies within `epsilon` of images (B, *sizes, C) in [0, 1]: where `pgd` may begin."""
     refuse_misfits(random_start, {"norm": norm})
     if norm == "inf":
         return jnp.clip(images + epsilon * jax.random.uniform(key, images.shape, images.dtype, -1, 1), 0, 1)
@@ -134,16 +134,11 @@ def _curves(f, images, labels, epsilons, key, *, steps, norm):
         noise = epsilon * jax.random.rademacher(key, images.shape, images.dtype)
         if norm == "2":
             noise = epsilon * noise / jnp.maximum(_length(noise), 1e-12)
-        once = (
-            fgsm(loss, images, epsilon)
-            if norm == "inf"
-            else pgd(loss, images, epsilon, step=epsilon, steps=1, norm="2")
-        )
-        many = pgd(loss, images, epsilon, step=2.5 * epsilon / steps, steps=steps, norm=norm, start=start)
-        return {
-            "fgsm": accuracy(once),
-            f"pgd-{steps}": accuracy(many),
-            "noise": accuracy(jnp.clip(images + noise, 0, 1)),
+        found = {
+            "fgsm": pgd(loss, images, epsilon, step=epsilon, steps=1, norm=norm),  # one step of all, in either norm
+            f"pgd-{steps}": pgd(loss, images, epsilon, step=2.5 * epsilon / steps, steps=steps, norm=norm, start=start),
+            "noise": jnp.clip(images + noise, 0, 1),
         }
+        return {name: accuracy(x) for name, x in found.items()}
 
     return lax.map(at, epsilons)
