@@ -29,7 +29,7 @@ def normalized(image):
 
 @pytest.fixture(scope="module")
 def asked(cat):
-    """The net as a function of images in [0, 1], and what it says of one: names and probabilities, the likeliest first."""
+    """The net as a function of images in [0, 1], and what it says of one: names and shares, the likeliest first."""
     net, variables, _, names = cat
     f = Partial(lambda variables, x: net.apply(variables, normalized(x), train=False), variables)
     answer = jax.jit(lambda f, x: jax.nn.softmax(f(x))[0])
@@ -66,7 +66,7 @@ def test_ten_steps_as_small_make_it_a_gibbon(cat, asked):
 
 
 def test_the_cat_is_where_its_face_is(cat):
-    """Of what speaks for the cat most lies around eyes, cheek and nose, in the lower left three quarters of the face."""
+    """Of what speaks for the cat most lies around eyes, cheek and nose, in the lower left of the picture."""
     net, variables, image, names = cat
     found = np.asarray(grad_cam((net, variables), normalized(image), names.index("tiger cat")))[0, ..., 0]
     assert found.shape == (224, 224)
