@@ -1,4 +1,4 @@
-"""A net that learned shapes: attributions against where the shapes are, and against a net that forgot them."""
+"""Nets that learned shapes: attributions against where these are, and against nets that forgot what they learned."""
 
 import jax
 import jax.numpy as jnp
@@ -8,22 +8,36 @@ import pytest
 from cnnjax.analysis import attribute, faithfulness, inside_share, pointing_game, sanity
 
 pytestmark = pytest.mark.proofs
-_DATA = "data.name=shapes data.size=32 data.train=4096 data.test=512 data.clutter=2 data.turn=20"
-_TRAINING = "train.epochs=8 train.devices=1 augment.train=flip,shift,normalize optimizer.lr=3e-3 report.quiet=yes"
+_DATA = "data.name=shapes data.size=32 data.train=4096 data.test=512"
+_TRAINING = "train.devices=1 optimizer.lr=3e-3 report.quiet=yes report.tensorboard=no report.curves=no"
+
+
+def looked_at(train_apart, workdir, *flags):
+    """A trained net with its variables, 64 images as it reads them, their classes and where their shapes are."""
+    flags = [f"--config.{flag}" for flag in (*_DATA.split(), *_TRAINING.split(), *flags)]
+    trained = train_apart("configs/digits.py", workdir / "run", *flags)
+    test = trained.source.test.arrays
+    images = (test["image"][:64].astype(np.float32) / 255 - trained.facts.mean) / trained.facts.std
+    f = trained.net, trained.variables
+    return f, jnp.asarray(images, jnp.float32), test["label"][:64].astype(int), test["segments"][:64] > 0
 
 
 @pytest.fixture(scope="module")
 def learned(train_apart, tmp_path_factory):
-    """A net with its variables, images as it reads them (B, 32, 32, 3), their classes and where their shapes are."""
-    flags = [f"--config.{flag}" for flag in f"{_DATA} {_TRAINING} model.name=convnet".split()]
-    trained = train_apart("configs/digits.py", tmp_path_factory.mktemp("shapes") / "run", *flags)
-    test = trained.source.test.arrays
-    images = (test["image"][:64].astype(np.float32) / 255 - trained.facts.mean) / trained.facts.std
-    labels = test["label"][:64].astype(int)
-    f = trained.net, trained.variables
-    right = np.asarray(f[0].apply(f[1], jnp.asarray(images, jnp.float32)).argmax(-1)) == labels
-    assert right.mean() > 0.8
-    return f, jnp.asarray(images[right], jnp.float32), labels[right], test["segments"][:64][right] > 0
+    """A residual net that knows shapes it has never seen, and those of them that it names rightly."""
+    flags = "data.clutter=2 data.turn=20 model.name=resnet20 model.width=8 augment.train=flip,shift,normalize"
+    workdir = tmp_path_factory.mktemp("learned")
+    f, images, labels, masks = looked_at(train_apart, workdir, *flags.split(), "train.epochs=10")
+    right = np.asarray(jax.jit(f[0].apply)(f[1], images).argmax(-1)) == labels
+    assert right.mean() > 0.9
+    return f, images[right], labels[right], masks[right]
+
+
+@pytest.fixture(scope="module")
+def plain(train_apart, tmp_path_factory):
+    """A net of two convolutions and two dense layers, without a way around any of them."""
+    flags = ("data.clutter=4", "model.name=convnet", "augment.train=normalize", "train.epochs=15")
+    return looked_at(train_apart, tmp_path_factory.mktemp("plain"), *flags)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +65,8 @@ def test_integrated_gradients_name_what_is_missed_sooner_than_gradients_do(learn
     assert areas["integrated_gradients"].insertion_area.mean() > areas["saliency"].insertion_area.mean()
 
 
-def test_of_gradients_little_is_left_when_layers_are_drawn_anew_and_of_guided_backpropagation_much(learned):
-    f, images, labels, _ = learned
+def test_of_gradients_little_is_left_when_layers_are_drawn_anew_and_of_guided_backpropagation_much(plain):
+    f, images, labels, _ = plain
     found = {
         method: sanity(jax.random.key(1), f, images[:32], labels[:32], method=method)
         for method in ("saliency", "grad_cam", "guided_backprop")
@@ -61,5 +75,5 @@ def test_of_gradients_little_is_left_when_layers_are_drawn_anew_and_of_guided_ba
     assert found["saliency"].layers == ("head", "dense1", "conv2", "conv1")
     assert (left["saliency"][1:] < 0.3).all()
     assert (left["grad_cam"][1:] < 0.3).all()
-    assert (left["guided_backprop"][:2] > 0.45).all()  # nothing that decides between classes is as it was
+    assert (left["guided_backprop"][:2] > 0.4).all()  # nothing that decides between classes is as it was
     assert (left["guided_backprop"] > left["saliency"] + 0.1).all()
