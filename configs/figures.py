@@ -1,8 +1,8 @@
 """Joints of stick figures in any pose and size, some of them hidden, by heat maps and by a cascade.
 
 python -m experiments.train --config=configs/figures.py:VARIANT --workdir=runs/VARIANT
-on two cores of an AMD EPYC shared with many others, jax 0.12.0.1, commit 011a999 with this file, n = 1, test part (200 figures,
-2,663 visible joints); PCK of the figure's size, beside it that of the torso (--config.task.reference=auto):
+on two cores of an AMD EPYC that were shared with many others, jax 0.12.0.1, commit 011a999 with this file, n = 1:
+200 figures never seen, 2,663 visible joints; PCK of the figure's size, once of the torso (task.reference "auto")
 
   VARIANT             PCK@0.2  @0.05   torso @0.2  PCKh@0.5  PCP    OKS    pixels of 64   processor seconds
   heatmaps            0.982    0.827   0.918       0.944     0.937  0.948  1.48           241

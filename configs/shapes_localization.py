@@ -1,4 +1,10 @@
-"""What a picture shows and where: one shape of four kinds among clutter, its class and its box."""
+"""What a picture shows and where: one shape of four kinds among clutter, its class and its box.
+
+python -m experiments.train --config=configs/shapes_localization.py --config.seed=S --workdir=runs/locatedS, S = 0, 1, 2
+on two cores of an AMD EPYC shared with ten other processes, jax 0.12.0.1, commit 909e1a6, 47 seconds of processor,
+2.5 minutes beside the others, test: mean overlap 0.917, 0.916, 0.913 (0.916 ± 0.002, n = 3), class and box right
+99.4, 98.6, 99.0 %
+"""
 
 from cnnjax.config import augmentation, experiment, section
 

@@ -1,5 +1,7 @@
 """Layers with a kernel: convolution, transposed convolution, dense."""
 
+from typing import Literal
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -44,7 +46,7 @@ class Conv(nn.Module):
     features: int
     window: int | tuple[int, ...] = 3
     stride: int | tuple[int, ...] = 1
-    padding: PaddingName | int | tuple = "valid"
+    padding: PaddingName | Literal["circular", "reflect"] | int | tuple = "valid"
     dilation: int | tuple[int, ...] = 1
     groups: int = 1
     bias: bool = True

@@ -6,7 +6,7 @@ from cnnjax import ops
 from cnnjax.annotations import AtLeastOne, Count, Rate
 from cnnjax.layers import Activation, Conv, Dense, Dropout, Initializer, LocalResponseNorm, Norm, Style, pooling
 from cnnjax.models._network import Network
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 
 __all__ = ["alexnet", "alexnet_2012"]
 
@@ -36,7 +36,7 @@ def alexnet(
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "torch",
 ) -> nn.Module:
     """AlexNet in one tower, for 224×224; larger maps are pooled to 6×6 before the dense layers.
@@ -56,7 +56,7 @@ def alexnet_2012(
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "normal_001",
 ) -> nn.Module:
     """AlexNet as published, for 227×227: convolutions 2, 4 and 5 in two groups, local response normalisation.

@@ -9,7 +9,7 @@ from cnnjax.annotations import AtLeastOne, Count, Rate
 from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 from cnnjax.refusals import refuse_misfits
 
 _JS = (("conv", 16, 5), ("pool", 2), ("conv", 20, 5), ("pool", 2), ("conv", 20, 5), ("pool", 2))
@@ -24,7 +24,7 @@ def convnet(
     layers: Layers = (("conv", 32, 3), ("pool", 2), ("conv", 64, 3), ("pool", 2), ("dense", 128)),
     padding: Literal["same", "valid"] = "same",
     activation: Activation = "relu",
-    pool: Literal[PoolKind, "none"] = "max",
+    pool: Literal[WindowKind, "none"] = "max",
     norm: Norm = "none",
     norm_group: Count = 0,
     momentum: Rate = 0.9,
@@ -137,7 +137,7 @@ def all_cnn(
     norm: Norm = "none",
     norm_group: Count = 0,
     momentum: Rate = 0.9,
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "he_normal",
 ) -> nn.Module:
     """The nets of "Striving for simplicity" (Springenberg 2015): two groups of convolutions, each halved, then 1×1s.

@@ -11,7 +11,7 @@ from cnnjax.annotations import AtLeastOne, Bounds, Count, Rate, Static
 from cnnjax.layers import Activation, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Head, Network, positive
 from cnnjax.models._preset import preset
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 from cnnjax.refusals import refuse_misfits
 
 
@@ -30,7 +30,7 @@ def densenet(
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
-    pool: PoolKind = "avg",
+    pool: WindowKind = "avg",
     init: Initializer = "he_normal",
     remat: bool = False,
 ) -> nn.Module:

@@ -8,7 +8,7 @@ from cnnjax.annotations import Count, NonNegative, Rate, Static
 from cnnjax.layers import Activation, Dense, Dropout, Initializer, LocalResponseNorm, Norm, Style, pooling
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._network import Head, Network
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 
 __all__ = ["googlenet", "googlenet_2014"]
 
@@ -37,7 +37,7 @@ def googlenet(
     momentum: Rate = 0.9,
     eps: Static[NonNegative] = 1e-3,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "normal_001",
     remat: bool = False,
 ) -> nn.Module:
@@ -60,7 +60,7 @@ def googlenet_2014(
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "glorot_uniform",
     remat: bool = False,
 ) -> nn.Module:

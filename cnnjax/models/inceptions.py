@@ -8,7 +8,7 @@ from cnnjax.annotations import Count, NonNegative, Rate, Static
 from cnnjax.layers import Activation, Dense, Initializer, Norm, Style, pooling
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._network import Head, Network
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 
 __all__ = ["inception_v3"]
 
@@ -23,7 +23,7 @@ def inception_v3(
     momentum: Rate = 0.9,
     eps: Static[NonNegative] = 1e-3,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "normal_01",
     remat: bool = False,
 ) -> nn.Module:

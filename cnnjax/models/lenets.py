@@ -10,7 +10,7 @@ from cnnjax.layers import Activation, Conv, Dense, Dropout, Initializer, Norm, S
 from cnnjax.models._bitmaps import digit_bitmaps
 from cnnjax.models._network import Network, whole
 from cnnjax.ops.dtypes import affine, shifted, widened
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 
 __all__ = ["lenet5", "lenet5_1998"]
 
@@ -39,7 +39,7 @@ def lenet5(
     *,
     outputs: int,
     activation: Activation = "sigmoid",
-    pool: PoolKind = "avg",
+    pool: WindowKind = "avg",
     norm: Norm = "none",
     norm_group: Count = 0,
     momentum: Rate = 0.9,

@@ -9,7 +9,7 @@ from cnnjax.layers import Activation, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Head, Network, whole
 from cnnjax.models._preset import preset
 from cnnjax.models._residual import Preactivated, Residual, Stage
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 from cnnjax.refusals import refuse_misfits
 
 
@@ -33,7 +33,7 @@ def resnet(
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "he_fan_out",
     remat: bool = False,
     stack: bool = False,

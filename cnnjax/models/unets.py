@@ -13,7 +13,7 @@ from cnnjax.layers import Activation, Conv, ConvTranspose, Dropout, Initializer,
 from cnnjax.models._backbones import backbone_net
 from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 from cnnjax.refusals import refuse_misfits
 
 __all__ = ["unet", "unet_2015"]
@@ -31,7 +31,7 @@ def unet(
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     dropout: Rate = 0.0,
     init: Initializer = "he_normal",
     remat: bool = False,

@@ -7,7 +7,7 @@ from cnnjax.annotations import AtLeastOne, Count, Rate
 from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Network
 from cnnjax.models._preset import preset
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 
 
 def vgg(
@@ -21,7 +21,7 @@ def vgg(
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "he_fan_out",
 ) -> nn.Module:
     """VGG with `blocks` convolutions a stage, the width doubling up to 8 times; maps are pooled to 7×7 before the head.

@@ -7,7 +7,7 @@ from cnnjax.annotations import AtLeastOne, Count, Rate
 from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Head, Network, wholes
 from cnnjax.models._preset import preset
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import PoolKind, WindowKind
 
 
 def c3d(
@@ -21,7 +21,7 @@ def c3d(
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "he_normal",
 ) -> nn.Module:
     """C3D: 3×3×3 convolutions, every stage pooled by 2, the first over space alone (`keep_time`); 16×112×112 is usual.

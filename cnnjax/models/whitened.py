@@ -8,7 +8,7 @@ from cnnjax import ops
 from cnnjax.annotations import AtLeastOne, Count, NonNegative, Rate, Static
 from cnnjax.layers import Activation, Conv, Dense, Initializer, Norm, Style, pooling
 from cnnjax.models._network import Network
-from cnnjax.ops.pooling import PoolKind
+from cnnjax.ops.pooling import WindowKind
 
 __all__ = ["whitened_cnn"]
 
@@ -26,7 +26,7 @@ def whitened_cnn(
     norm_group: Count = 0,
     momentum: Rate = 0.6,
     eps: NonNegative = 1e-12,
-    pool: PoolKind = "max",
+    pool: WindowKind = "max",
     init: Initializer = "dirac",
     jitter: Static[NonNegative] = 5e-4,
 ) -> nn.Module:

@@ -4,6 +4,7 @@ from cnnjax.ops.axes import *
 from cnnjax.ops.boxes import *
 from cnnjax.ops.compilation import *
 from cnnjax.ops.convolution import *
+from cnnjax.ops.filters import *
 from cnnjax.ops.losses import *
 from cnnjax.ops.normalization import *
 from cnnjax.ops.points import *

@@ -10,6 +10,7 @@ from cnnjax.ops.shapes import output_size, pad_pairs, per_dimension, transposed_
 
 __all__ = ["conv", "conv_transpose", "multiplies", "separable_conv"]
 
+_CONTINUED = {"circular": "wrap", "reflect": "reflect"}
 Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 
@@ -26,6 +27,7 @@ def conv(
 ) -> jax.Array:
     """Cross-correlation of x (B, *sizes, C) with a kernel (*window, C // groups, outputs): (B, *sizes', outputs).
 
+    `padding` "circular" and "reflect" are as wide as "same": x goes on from its other end, or mirrored at its border.
     `flip` turns the kernel round in space, which makes it the convolution of mathematics.
     """
     n = _rank(x, kernel)
@@ -36,6 +38,9 @@ def conv(
         )
     stride, dilation = per_dimension("stride", stride, n), per_dimension("dilation", dilation, n)
     sizes, window = x.shape[1:-1], kernel.shape[:n]
+    if isinstance(padding, str) and padding in _CONTINUED:
+        x, padding = _continued(x, padding, window, stride, dilation), "valid"
+        sizes = x.shape[1:-1]
     pairs = pad_pairs(padding, sizes, window, stride, dilation)
     for dims in zip(sizes, window, stride, pairs, dilation, strict=True):
         output_size(*dims)
@@ -104,6 +109,14 @@ def separable_conv(
     """A depthwise kernel (*window, 1, C · multiplier), then a pointwise one (*ones, C · multiplier, outputs)."""
     x = conv(x, depthwise, stride=stride, padding=padding, dilation=dilation, groups=x.shape[-1])
     return conv(x, pointwise)
+
+
+def _continued(x: jax.Array, padding: str, window: Sequence[int], stride: Sequence[int], dilation: Sequence[int]):
+    """x with as much around it as "same" would add."""
+    pairs = pad_pairs("same", x.shape[1:-1], window, stride, dilation)
+    if padding == "reflect" and any(max(pair) >= size for pair, size in zip(pairs, x.shape[1:-1], strict=True)):
+        raise ValueError(f"padding is 'reflect'; x {x.shape} is too small to be mirrored by {pairs}")
+    return jnp.pad(x, [(0, 0), *pairs, (0, 0)], _CONTINUED[padding])
 
 
 def _rank(x: jax.Array, kernel: jax.Array) -> int:

@@ -19,6 +19,7 @@ from cnnjax.refusals import refuse_misfits
 __all__ = [
     "adaptive_pool",
     "avg_pool",
+    "blur_pool",
     "channel_pool",
     "gaussian_window",
     "global_pool",
@@ -31,6 +32,7 @@ __all__ = [
 Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 PoolKind = Literal["avg", "max", "lp"]
+WindowKind = Literal["avg", "max", "lp", "blur"]
 _PLACES = 16  # places of a window up to which a program names each of them
 
 
@@ -97,6 +99,40 @@ def weighted_pool(
     _, stride, dilation, pairs = _frame(x, window.shape, stride, padding, dilation, ceil)
     kernel = jnp.broadcast_to(window[..., None, None], (*window.shape, 1, x.shape[-1]))
     return conv(x, kernel, stride=stride, padding=pairs, dilation=dilation, groups=x.shape[-1])
+
+
+def blur_pool(
+    x: jax.Array,
+    window: Ints = 1,
+    *,
+    stride: Ints = (),
+    padding: Padding = "valid",
+    ceil: bool = False,
+    blur: int = 3,
+) -> jax.Array:
+    """The largest value around each place of x (B, *sizes, C), blurred before places are left out (Zhang 2019).
+
+    It has the sizes of `max_pool` and changes less with shifts that are no multiple of the stride. `blur` is the
+    side of the binomial window; beyond the border it sees the map mirrored. With `window` 1 it blurs alone.
+    """
+    n = rank(x)
+    window = per_dimension("window", window, n)
+    stride = per_dimension("stride", stride or window, n)
+    pairs = pad_pairs(padding, x.shape[1:-1], window, stride, (1,) * n)
+    dims = zip(x.shape[1:-1], window, stride, pairs, strict=True)
+    sizes = [output_size(size, k, s, pair, 1, ceil) for size, k, s, pair in dims]
+    if blur < 1:
+        raise ValueError(f"blur is {blur}; it must be at least 1")
+    dense = floating(max_pool(x, window, stride=1, padding=pairs))
+    low, border = (blur - 1) // 2, [(0, 0)]
+    for size, s, have in zip(sizes, stride, dense.shape[1:-1], strict=True):
+        border.append((low, max((size - 1) * s + blur - low - have, 0)))
+    mirrored = all(max(pair) < have for pair, have in zip(border[1:], dense.shape[1:-1], strict=True))
+    dense = jnp.pad(dense, [*border, (0, 0)], "reflect" if mirrored else "edge")
+    weights = np.array([math.comb(blur - 1, i) for i in range(blur)], np.float64) / 2.0 ** (blur - 1)
+    kernel = functools.reduce(np.multiply.outer, [weights] * n)
+    pooled = weighted_pool(dense, kernel, stride=stride)
+    return pooled[(slice(None), *(slice(size) for size in sizes))]
 
 
 def gaussian_window(size: Ints, sigma: float | Sequence[float]) -> jax.Array:

@@ -17,8 +17,8 @@
 
 Or a file of weights: one of cnnjax export says itself what it is of, --weights=FILE is enough.
 Of others (safetensors, .npz, .pth) one says the network, and what they want to see
-  --model=NAME --weights=FILE  --config.model.OPTION=V where it is not the default. FILE may be torchvision
-                             or timm:NAME: what they publish is fetched once, checked and kept in ~/.cache/cnnjax
+  --model=NAME --weights=FILE  --config.model.OPTION=V where it is not the default; FILE torchvision, or
+                             timm:NAME, is what they publish: fetched once, checked, kept in ~/.cache/cnnjax
   --outputs=1000             classes; --names=FILE has their names, one on each line
   --resize=256 --size=224    the shorter side, and the square cut from the middle
   --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225

@@ -43,10 +43,7 @@ def pose(
     Tables: `pck` (K, 101), at 0 to 1 of the length, and pck_<stage>.
     """
     refuse_misfits(pose, locals(), path="task.")
-    if "points" not in facts.fields:
-        cure = "choose a data.name that has them, such as figures, or another task.name"
-        raise ValueError(f"task.name is 'pose', but the data has no points; {cure}")
-    joints = facts.fields["points"][0][0]
+    joints = _joints(facts)
     measured = measures(facts, reference)
 
     size_of = functools.partial(_size, facts.input)
@@ -83,6 +80,15 @@ def pose(
 def _size(word: str, batch: Mapping) -> tuple[int, int]:
     """Height and width of the pictures of a batch."""
     return batch[word].shape[1:3]
+
+
+def _joints(facts) -> int:
+    if "points" not in facts.fields:
+        raise ValueError(
+            "task.name is 'pose', but the data has no points; choose a data.name that has them (figures, points, coco "
+            "with data.points), or another task.name"
+        )
+    return facts.fields["points"][0][0]
 
 
 def _stages(outputs, joints) -> Mapping[str, jax.Array]:

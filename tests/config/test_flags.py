@@ -301,7 +301,10 @@ def test_a_word_that_is_a_part_of_others_finds_them_and_a_long_list_begins_to_be
 
 
 def test_weights_of_classes_are_refused_as_what_they_are():
-    with pytest.raises(ConfigError, match=r"^task.weights is not an option of segmentation\ntask has: dice"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^task.weights is not an option of segmentation\ntask has: border, border_sigma, cells, dice",
+    ):
         sections.load("shapes", ("--config.task.weights=balanced",))
     with pytest.raises(ConfigError, match=r"^task.weights holds -2.0; it must be ≥ 0"):
         sections.load("digits", ("--config.task.weights=(('3', -2.0),)",))

@@ -74,13 +74,12 @@ def test_every_family_is_among_the_tiny_nets():
 def _built(family, number, offset=0):
     """The variables of a tiny net whose words are the `number`th of each option."""
     name, _, shape = ALL[family]
-    norms = [norm for norm in NORMS if norm != "instance" or name != "mlp"]
-    words = {**WORDS, "norm": norms}
-    chosen = {
-        key: some[(number + offset * (key != "norm")) % len(some)]
-        for key, some in words.items()
-        if key in options(name) and not (key == "pool" and family == "wrn")  # a stem without one refuses it
-    }
+    words = {key: get_args(options(name)[key].annotation) for key in WORDS if key in options(name)}
+    if name == "mlp":
+        words["norm"] = [norm for norm in NORMS if norm != "instance"]
+    if family == "wrn":
+        del words["pool"]  # a stem without one refuses it
+    chosen = {key: some[(number + offset * (key != "norm")) % len(some)] for key, some in words.items()}
     return abstract_variables(tiny(family, **chosen)[0], shape), chosen
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 from jax.test_util import check_grads
 
 from cnnjax import ops
@@ -223,3 +224,25 @@ def test_multiplies_are_counted_from_one_equation():
     jaxpr = jax.make_jaxpr(lambda x, k: ops.conv(x, k, padding=2))(jnp.zeros((1, 32, 32, 3)), jnp.zeros((5, 5, 3, 10)))
     counts = [ops.multiplies(equation) for equation in jaxpr.eqns]
     assert [count for count in counts if count] == [32 * 32 * 10 * 75]
+
+
+@pytest.mark.parametrize(("padding", "mode"), [("circular", "wrap"), ("reflect", "mirror")])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_border_that_goes_on_is_scipys(padding, mode, stride):
+    x, kernel = np.random.default_rng(3).normal(size=(9, 12)), np.random.default_rng(4).normal(size=(3, 5))
+    expected = scipy.ndimage.correlate(x, kernel, mode=mode)
+    found = ops.conv(x[None, ..., None], kernel[..., None, None], padding=padding)
+    np.testing.assert_allclose(found[0, ..., 0], expected, atol=1e-5)
+    strided = ops.conv(x[None, ..., None], kernel[..., None, None], padding=padding, stride=stride)
+    assert strided.shape[1:3] == (-(-9 // stride), -(-12 // stride))
+
+
+def test_a_circular_convolution_and_a_shift_may_change_places():
+    x, kernel = np.random.default_rng(5).normal(size=(1, 8, 8, 2)), np.random.default_rng(6).normal(size=(3, 3, 2, 3))
+    moved = ops.conv(np.roll(x, (3, 5), (1, 2)), kernel, padding="circular")
+    np.testing.assert_allclose(moved, np.roll(ops.conv(x, kernel, padding="circular"), (3, 5), (1, 2)), atol=1e-6)
+
+
+def test_a_map_too_small_to_be_mirrored_is_refused():
+    with pytest.raises(ValueError, match="too small to be mirrored"):
+        ops.conv(np.zeros((1, 2, 9, 1)), np.zeros((5, 5, 1, 1)), padding="reflect")

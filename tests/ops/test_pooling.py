@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 from jax.test_util import check_grads
 
 from cnnjax import ops
@@ -164,3 +165,32 @@ def test_an_average_can_be_transposed_alone_and_pools_of_tiles_differentiated_th
 
         np.testing.assert_allclose(along(along(along(cubic)))(x), 27 * cubic(x), rtol=1e-5)
         np.testing.assert_allclose(jax.hessian(cubic)(x), jax.jacrev(jax.jacrev(cubic))(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "window", "stride", "padding", "ceil"), [
+    (28, 2, 2, 0, False), (7, 2, 2, 0, False), (7, 2, 2, 0, True), (56, 3, 2, 1, False), (55, 3, 2, 0, False),
+])  # fmt: skip
+def test_blurred_pooling_has_the_sizes_of_max_pooling(size, window, stride, padding, ceil):
+    x = np.random.default_rng(0).normal(size=(1, size, size, 2)).astype(np.float32)
+    options = {"stride": stride, "padding": padding, "ceil": ceil}
+    assert ops.blur_pool(x, window, **options).shape == ops.max_pool(x, window, **options).shape
+
+
+def test_blurred_pooling_is_max_pooling_and_a_binomial_window():
+    x = np.random.default_rng(0).normal(size=(8, 10)).astype(np.float32)
+    dense = scipy.ndimage.maximum_filter(x, 2, origin=-1)[:-1, :-1]
+    row = np.array([1, 2, 1]) / 4
+    expected = scipy.ndimage.correlate(dense, np.outer(row, row), mode="mirror")[::2, ::2]
+    np.testing.assert_allclose(ops.blur_pool(x[None, ..., None], 2)[0, ..., 0], expected, atol=1e-6)
+
+
+def test_blurred_pooling_changes_less_with_a_shift_of_one():
+    x = scipy.ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(64, 64)), 1.0)[None, ..., None].astype(
+        np.float32
+    )
+
+    def changed(pool):
+        a, b = pool(x[:, :-1, :-1], 2), pool(x[:, 1:, 1:], 2)
+        return float(np.sum((a - b) ** 2) / np.sum(a**2))
+
+    assert changed(ops.blur_pool) < 0.7 * changed(ops.max_pool)
