@@ -5,7 +5,7 @@ release is changed here; `tests/test_versions.py` says of the installed versions
 and pyproject.toml has an upper bound for each of the packages.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,7 +58,8 @@ def varying_axes(array: Any) -> frozenset[str]:
     return frozenset(jax.typeof(array).mat.varying)
 
 
-# JAX: reading the equations of a traced function (analysis/_jaxprs.py, analysis/_intervals.py, weights/programs.py).
+# JAX: reading the equations of a traced function (analysis/_jaxprs.py, analysis/_intervals.py, analysis/rewriting.py,
+# weights/programs.py).
 # What its guide to interpreters of one's own shows is documented: eqns, invars, outvars, constvars, primitive, params.
 
 
@@ -79,6 +80,14 @@ def inner_jaxprs(equation: Any) -> Iterator[tuple[Any, tuple]]:
                 yield each.jaxpr, tuple(each.consts)
             elif isinstance(each, Jaxpr):
                 yield each, ()
+
+
+def rebound(equation: Any, values: Sequence) -> list:
+    """What an equation gives for other values than those that it was traced with (analysis/rewriting.py)."""
+    bound = equation.primitive.get_bind_params(equation.params)
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)  # apart until 0.11, among the params since
+    out = equation.primitive.bind(*functions, *values, **params)
+    return list(out) if equation.primitive.multiple_results else [out]
 
 
 def scopes(equation: Any) -> list[str]:

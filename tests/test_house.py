@@ -43,7 +43,7 @@ MAY_IMPORT = {  # a room, and the rooms and files of other rooms that it may kno
         *("config", "runs", "ops", "weights"),
     ),
     "sweep": ("train", "runs", "config", "models", "ops"),
-    "analysis": ("train", "config", "models", "ops"),
+    "analysis": ("train", "runs", "config", "models", "ops"),
     "configs": ("config", "sweep.space"),
 }
 UNPROMISED = (  # modules of theirs that are not for users, or may change in any release

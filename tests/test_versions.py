@@ -124,6 +124,18 @@ def test_the_functions_inside_an_equation_are_found_with_their_constants():
         assert all(len(part.constvars) == len(constants) for part, constants in parts)
 
 
+def test_an_equation_gives_what_it_would_give_for_other_values_and_keeps_its_derivatives():
+    for function in (jnp.sin, jax.jit(jnp.sin), jax.nn.relu6, jax.nn.silu, jax.checkpoint(jnp.sin)):
+        closed = jax.make_jaxpr(function)(jnp.ones(3))
+        (equation,) = closed.eqns[-1:]
+        if len(closed.eqns) == 1:
+            x = jnp.asarray([-1.0, 0.0, 7.0])
+            (found,) = _versions.rebound(equation, [x])
+            assert jnp.array_equal(found, function(x))
+            again = jax.grad(lambda x, equation=equation: _versions.rebound(equation, [x])[0].sum())(x)
+            assert jnp.array_equal(again, jax.grad(lambda x, function=function: function(x).sum())(x))
+
+
 def test_an_equation_knows_the_scopes_that_it_stands_in():
     @jax.named_scope("outer")
     def function(a):

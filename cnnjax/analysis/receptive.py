@@ -20,7 +20,9 @@ _WHOLE = 1024  # a unit at the edge of an image this large that sees all of it i
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """The receptive field of a map's units: side and total stride per axis, in pixels of the image.
+    """The receptive field of a map's units: side, total stride and first pixel per axis, in pixels of the image.
+
+    That of the unit at i is `size` long from `start` + i · `stride` on; at the border it reaches into the padding.
 
     Where it depends on the unit's phase (after an upsampling), `size` is the largest side and `least` the smallest. The
     size is infinite where every unit sees the whole image.
@@ -29,6 +31,7 @@ class Field:
     size: tuple[float, ...]
     least: tuple[float, ...]
     stride: tuple[float, ...]
+    start: tuple[int, ...]
 
 
 def receptive_fields(net: nn.Module, shape: tuple[int, ...]) -> dict[str, Field]:
@@ -88,7 +91,7 @@ def _fields(net, shape, sizes):
 
 
 def _field(span, shape, sizes):
-    largest, least, stride = [], [], []
+    largest, least, stride, start = [], [], [], []
     for axis in range(len(sizes)):
         low, high = np.broadcast_arrays(span.low[axis], span.high[axis])
         if low.ndim == len(shape):
@@ -104,7 +107,8 @@ def _field(span, shape, sizes):
         at = inside if len(inside) > 1 else np.array([0, len(low) - 1])
         step = (low + high)[at[-1]] / 2 - (low + high)[at[0]] / 2
         stride.append(math.inf if whole or len(low) < 2 else round(step / (at[-1] - at[0])))
-    return Field(tuple(largest), tuple(least), tuple(stride))
+        start.append(int(first if whole or not len(inside) else low[inside[0]] - stride[-1] * inside[0]))
+    return Field(tuple(largest), tuple(least), tuple(stride), tuple(start))
 
 
 def jacobian_field(
