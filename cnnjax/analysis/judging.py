@@ -127,8 +127,12 @@ def randomized(key: jax.Array, net: nn.Module, variables: Mapping, images: jax.A
 
     What is drawn stays drawn (Adebayo 2018): the last variables are those of a net that has learned nothing.
     """
-    fresh = traverse_util.flatten_dict(jax.jit(lambda: net.init(key, images[:1], **mode(net, False)))())
+    options = ops.single_use_options(jax.default_backend())
+    draw = jax.jit(lambda key, image: net.init(key, image, **mode(net, False)), compiler_options=options)
+    fresh = traverse_util.flatten_dict(draw(key, images[:1]))
     now = traverse_util.flatten_dict(variables)
+    for path, leaf in now.items():  # where the others lie, so that one program takes them all
+        fresh[path] = jax.device_put(fresh[path], leaf.sharding) if isinstance(leaf, jax.Array) else fresh[path]
     owners = list(dict.fromkeys("/".join(path[1:-1]) for path in now if path[0] == "params"))
     order = [path for path in map_shapes(net, variables, images) if path in owners]
     for layer in reversed([*(path for path in owners if path not in order), *order]):

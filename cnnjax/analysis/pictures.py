@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from cnnjax.analysis.attacks import AttackCurves
 from cnnjax.analysis.judging import Faithfulness, Sanity
@@ -30,13 +28,13 @@ _SIGNED = "RdBu_r"  # red speaks for the class, blue against it
 
 def draw_attributions(
     images: np.ndarray, attributions: Mapping[str, np.ndarray], *, captions: Sequence[str] = ()
-) -> Figure:
+) -> Any:
     """A row for each image (B, H, W, C) in [0, 1]: it, and by name what attributions (B, H, W, C or 1) say of it.
 
     They are summed over channels, each with its own symmetric scale, that of its 99.5th percentile. What is nowhere
     negative, as a Grad-CAM, is laid over the image. `captions` say what each row was asked.
     """
-    figure, axes = _sheet(len(images), 1 + len(attributions))
+    figure, axes = _sheet(len(images), 1 + len(attributions), extra=0.5)
     for row, image in enumerate(images):
         _show(axes[row, 0], image)
         if captions:
@@ -58,7 +56,7 @@ def _attribution(axes: Any, image: np.ndarray, found: np.ndarray) -> None:
         axes.imshow(found, cmap=_SIGNED, vmin=-most, vmax=most, interpolation="nearest")
 
 
-def draw_faithfulness(found: Mapping[str, Faithfulness]) -> Figure:
+def draw_faithfulness(found: Mapping[str, Faithfulness]) -> Any:
     """Mean probability of the class against the share of pixels that were deleted, or inserted, by attribution."""
     figure, axes = _panels(2)
     for cell, kind in zip(axes, ("deletion", "insertion"), strict=True):
@@ -74,7 +72,7 @@ def draw_faithfulness(found: Mapping[str, Faithfulness]) -> Figure:
     return figure
 
 
-def draw_sanity(found: Mapping[str, Sanity]) -> Figure:
+def draw_sanity(found: Mapping[str, Sanity]) -> Any:
     """Mean rank correlation of each attribution with itself as layers are drawn anew from the top."""
     figure, (axes,) = _panels(1)
     dressed(axes, "what is left when layers are drawn anew")
@@ -94,7 +92,7 @@ def draw_sanity(found: Mapping[str, Sanity]) -> Figure:
 
 def draw_attack(
     image: np.ndarray, attacked: np.ndarray, *, before: str = "", after: str = "", epsilon: float = 0.0
-) -> Figure:
+) -> Any:
     """An image (H, W, C) in [0, 1], what was added to it, and what it became, with what the net took either for.
 
     The middle is the change over its greatest, grey where there is none (the figure of Goodfellow 2015).
@@ -109,7 +107,7 @@ def draw_attack(
     return figure
 
 
-def draw_attack_curves(curves: AttackCurves) -> Figure:
+def draw_attack_curves(curves: AttackCurves) -> Any:
     """Accuracy against how far each number of an image may be moved, by attack."""
     figure, (axes,) = _panels(1)
     dressed(axes, "accuracy under attack")
@@ -121,22 +119,28 @@ def draw_attack_curves(curves: AttackCurves) -> Figure:
     return figure
 
 
-def draw_filters(found: Filters, *, columns: int = 0) -> Figure:
+def draw_filters(found: Filters, *, columns: int = 0) -> Any:
     """A contact sheet of filters, each with a scale of its own that is symmetric about 0, all colours of one alike.
 
-    Grey ones are red above 0 and blue below; where a picture shows a part of its filter, that share stands below.
+    Grey ones are red above 0 and blue below; where pictures show a part of their filters, it says how much.
     """
-    count = len(found.images)
-    columns = columns or math.ceil(math.sqrt(1.6 * count))
-    figure, axes = _sheet(math.ceil(count / columns), columns, side=0.75)
-    for cell, image, share in zip(axes.ravel(), found.images, found.share, strict=False):
-        most = float(np.abs(image).max()) or 1.0
-        if image.shape[-1] == 3:
-            cell.imshow(0.5 + 0.5 * image / most, interpolation="nearest")
-        else:
-            cell.imshow(image[..., 0], cmap=_SIGNED, vmin=-most, vmax=most, interpolation="nearest")
-        if share < 0.9995:
-            _say(cell, f"{share:.0%}", size=6)
+    from matplotlib import colormaps
+
+    most = np.abs(found.images).max((1, 2, 3), keepdims=True)
+    pictures = 0.5 + 0.5 * found.images / np.where(most > 0, most, 1)
+    if pictures.shape[-1] == 1:
+        pictures = colormaps[_SIGNED](pictures[..., 0])[..., :3]
+    columns = columns or math.ceil(math.sqrt(1.6 * len(pictures)))
+    sheet = _tiled(pictures, columns)
+    rows = math.ceil(len(pictures) / columns)
+    figure = _figure(0.62 * min(columns, 20), 0.62 * min(columns, 20) / columns * rows + 0.4)
+    axes = _bare(figure.subplots())
+    axes.imshow(sheet, interpolation="nearest")
+    if found.share.min() < 0.9995:
+        _say(
+            axes,
+            f"pictures show {np.median(found.share):.0%} of their filters (median; the least {found.share.min():.0%})",
+        )
     return figure
 
 
@@ -147,27 +151,25 @@ def draw_activations(
     probabilities: np.ndarray | tuple = (),
     names: Sequence[str] = (),
     units: int = 10,
-) -> Figure:
-    """An image (H, W, C), a column of the liveliest `units` of each of its maps (h, w, C), and the five likeliest classes.
+) -> Any:
+    """An image (H, W, C), in a column the liveliest `units` of each of its maps (h, w, C), and its likeliest classes.
 
     `probabilities` (K,) are the net's, `names` those of its classes. Each unit has a scale of its own.
     """
     bars = len(probabilities) > 0
-    figure = Figure(figsize=(2.2 + 0.85 * len(maps) + 2.6 * bars, 0.8 * units), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    widths = [2.2, *[0.85] * len(maps), *[2.6] * bars]
-    grid = figure.add_gridspec(units, len(widths), width_ratios=widths)
-    _show(_bare(figure.add_subplot(grid[:, 0])), image)
-    for column, (name, found) in enumerate(maps.items(), 1):
-        found = np.asarray(found, float)
-        order = np.argsort(-found.reshape(-1, found.shape[-1]).max(0), kind="stable")[:units]
-        for row, unit in enumerate(order):
-            cell = _bare(figure.add_subplot(grid[row, column]))
-            cell.imshow(found[..., unit], cmap="gray", interpolation="nearest")
-            if row == 0:
-                cell.set_title(name.replace("_", " "), color=INK, fontsize=8)
+    figure = _figure(2.2 + 0.85 * len(maps) + 2.6 * bars, 0.8 * units + 0.3)
+    cells = figure.subplots(1, 1 + len(maps) + bars, width_ratios=[2.2, *[0.85] * len(maps), *[2.6] * bars])
+    _show(_bare(cells[0]), image)
+    for cell, (name, found) in zip(cells[1:], maps.items(), strict=False):
+        found = np.moveaxis(np.asarray(found, float), -1, 0)[..., None]
+        order = np.argsort(-found.max((1, 2, 3)), kind="stable")[:units]
+        low, high = (of(found[order], axis=(1, 2, 3), keepdims=True) for of in (np.min, np.max))
+        _show(_bare(cell), _tiled((found[order] - low) / np.where(high > low, high - low, 1), 1))
+        cell.set_anchor("N")  # a map of few units is a short column
+        cell.set_title(name.replace("_", " "), color=INK, fontsize=8)
     if bars:
-        _likeliest(figure.add_subplot(grid[units // 4 : max(units // 4 + 1, 3 * units // 4), -1]), probabilities, names)
+        _likeliest(cells[-1], probabilities, names)
+        cells[-1].set_box_aspect(0.9)
     return figure
 
 
@@ -186,7 +188,7 @@ def _likeliest(axes: Any, probabilities: np.ndarray, names: Sequence[str]) -> No
     axes.set_xticks([])
 
 
-def draw_units(patches: np.ndarray, units: Units, *, most: int = 16) -> Figure:
+def draw_units(patches: np.ndarray, units: Units, *, most: int = 16) -> Any:
     """For each of the first `most` live units what it saw where it answered most: patches (C, k, h, w, channels).
 
     Nine of Zeiler & Fergus 2014 in a square; with classes, the one that it prefers and how much stand below. What lies
@@ -196,7 +198,7 @@ def draw_units(patches: np.ndarray, units: Units, *, most: int = 16) -> Figure:
     columns = min(len(live), 8) or 1
     figure, axes = _sheet(math.ceil(max(len(live), 1) / columns), columns, side=1.5)
     for cell, unit in zip(axes.ravel(), live, strict=False):
-        _show(cell, _tiled(patches[unit]))
+        _show(cell, _tiled(patches[unit], math.ceil(math.sqrt(len(patches[unit])))))
         told = f"{unit}" if units.preferred[unit] < 0 else f"{unit}: {units.preferred[unit]}"
         if not np.isnan(units.selectivity[unit]):
             told += f" ({units.selectivity[unit]:.2f})"
@@ -204,14 +206,15 @@ def draw_units(patches: np.ndarray, units: Units, *, most: int = 16) -> Figure:
     return figure
 
 
-def _tiled(pictures: np.ndarray) -> np.ndarray:
+def _tiled(pictures: np.ndarray, columns: int) -> np.ndarray:
     """Pictures (k, h, w, channels) as one, side by side with a white line between them."""
     count, height, width, channels = pictures.shape
-    side = math.ceil(math.sqrt(count))
-    sheet = np.ones((math.ceil(count / side) * (height + 1) - 1, side * (width + 1) - 1, channels))
+    gap = max(1, height // 12)
+    rows, down, along = math.ceil(count / columns), height + gap, width + gap
+    sheet = np.ones((rows * down - gap, columns * along - gap, channels))
     for place, picture in enumerate(np.nan_to_num(pictures, nan=1.0)):
-        row, column = divmod(place, side)
-        sheet[row * (height + 1) :, column * (width + 1) :][:height, :width] = picture
+        row, column = divmod(place, columns)
+        sheet[row * down :, column * along :][:height, :width] = picture
     return sheet
 
 
@@ -238,17 +241,25 @@ def _bare(axes: Any) -> Any:
     return axes
 
 
-def _sheet(rows: int, columns: int, *, side: float = 1.7) -> tuple[Figure, np.ndarray]:
-    """A figure of bare cells (rows, columns)."""
-    figure = Figure(figsize=(side * columns, (side + 0.25) * rows), dpi=110, layout="constrained")
+def _figure(width: float, height: float) -> Any:
+    """An empty figure, which nothing but itself knows of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: who counts parameters does not wait for it
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _sheet(rows: int, columns: int, *, side: float = 1.7, extra: float = 0.25) -> tuple[Any, np.ndarray]:
+    """A figure of bare cells (rows, columns), with room for `extra` inches of text at each."""
+    figure = _figure(side * columns, (side + extra) * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     for cell in axes.ravel():
         _bare(cell)
     return figure, axes
 
 
-def _panels(count: int) -> tuple[Figure, Sequence[Any]]:
-    figure = Figure(figsize=(6.4 if count == 1 else 5.2 * count, 4.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+def _panels(count: int) -> tuple[Any, Sequence[Any]]:
+    figure = _figure(6.4 if count == 1 else 5.2 * count, 4.2)
     return figure, figure.subplots(1, count, squeeze=False)[0]

@@ -103,7 +103,13 @@ def test_the_ends_of_sparseness_and_selectivity():
 
 
 @pytest.mark.parametrize(
-    ("name", "where"), [("lenet5", "c3"), ("convnet", ""), ("resnet20", "stage2"), ("all_cnn_c", "")]
+    ("name", "where"),
+    [
+        ("lenet5", "c3"),
+        ("convnet", ""),
+        ("resnet20", "stage2"),
+        pytest.param("all_cnn_c", "", marks=pytest.mark.proofs),
+    ],
 )
 def test_a_patch_is_what_the_unit_sees_and_nothing_else_moves_it(name, where):
     """What lies outside of the patch is painted over: the unit answers as before; of what lies inside it does not."""
