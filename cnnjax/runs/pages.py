@@ -164,7 +164,7 @@ def _links(block: Links) -> str:
 def _rows(block: Rows) -> str:
     """A table; long heads break at their dots."""
     kinds = [
-        "text" if number < block.texts else "text long" if name in block.long else ""
+        "text long" if name in block.long else "text" if number < block.texts else ""
         for number, name in enumerate(block.head)
     ]
     heads = [_safe(name).replace(".", ".<wbr>").replace("_", "_<wbr>") for name in block.head]
@@ -209,7 +209,9 @@ def _svg(figure: Figure, caption: str) -> str:
     with rc_context({"svg.hashsalt": "page", "svg.fonttype": "path"}):
         figure.savefig(picture, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = picture.getvalue()
-    text = re.sub(r"<!--.*?-->\n?", "", text[text.index("<svg") :], flags=re.DOTALL)  # every text once more, as a comment
+    text = re.sub(
+        r"<!--.*?-->\n?", "", text[text.index("<svg") :], flags=re.DOTALL
+    )  # every text once more, as a comment
     own = f"p{zlib.crc32(text.encode()):08x}-"
     for before in ('id="', 'href="#', "url(#"):
         text = text.replace(before, f"{before}{own}")

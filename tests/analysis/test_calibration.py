@@ -86,7 +86,9 @@ def test_a_temperature_is_bounded_where_the_loss_only_falls_and_1_where_nothing_
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"probabilities are \(2, 3\), labels \(3,\); they must be \(N, K\) and \(N,\)"):
+    with pytest.raises(
+        ValueError, match=r"probabilities are \(2, 3\), labels \(3,\); they must be \(N, K\) and \(N,\)"
+    ):
         reliability(np.ones((2, 3)) / 3, [0, 1, 2])
     with pytest.raises(ValueError, match=r"labels go from 0 to 3; they must lie in 0 … 2"):
         temperature(np.ones((2, 3)) / 3, [0, 3])

@@ -178,7 +178,7 @@ def test_a_picture_for_a_net_of_series_is_refused(run, photos):
 def scenes(tmp_path_factory, root):
     """A U-Net that has seen some shapes."""
     flags = "data.train=64 data.test=8 data.size=32 model.width=4 model.depth=1 train.steps=6 train.batch=8"
-    quiet = "train.devices=1 eval.test=no report.quiet=yes report.tensorboard=no report.curves=no"
+    quiet = "train.devices=1 eval.test=no report.quiet=yes report.tensorboard=no report.page=no report.curves=no"
     config = load(f"{root}/configs/shapes.py", [f"--config.{flag}" for flag in f"{flags} {quiet}".split()])
     return cnnjax.run(config, tmp_path_factory.mktemp("scenes") / "run")
 

@@ -1,4 +1,4 @@
-"""A page stands alone: what is put on it is data, its pictures are in it, and a browser shows it without a complaint."""
+"""A page stands alone: what is put on it is data, its pictures are in it, and a browser has no complaint."""
 
 import re
 
@@ -71,7 +71,9 @@ def test_a_browser_draws_every_figure_and_has_nothing_to_complain_of(hostile):
 
 
 def test_charts_are_drawn_as_lines_and_images_as_pixels_with_names_of_their_own(tmp_path):
-    text = written(tmp_path / "a.html", [Picture(chart(), "one"), Picture(chart("other"), "two"), Picture(photo(), "x")])
+    text = written(
+        tmp_path / "a.html", [Picture(chart(), "one"), Picture(chart("other"), "two"), Picture(photo(), "x")]
+    )
     assert text.count("<svg") == 2
     assert text.count("<img") == 1
     names = re.findall(r' id="([^"]+)"', text)
@@ -80,7 +82,9 @@ def test_charts_are_drawn_as_lines_and_images_as_pixels_with_names_of_their_own(
 
 
 def test_a_page_has_at_most_three_megabytes(tmp_path):
-    photos = [Picture(photo(60, seed, 800), "noise, which no compression makes less of", wide=True) for seed in range(5)]
+    photos = [
+        Picture(photo(60, seed, 800), "noise, which no compression makes less of", wide=True) for seed in range(5)
+    ]
     assert 500_000 < len(written(tmp_path / "a.html", photos)) <= 3_000_000
 
 

@@ -33,7 +33,7 @@ def config(data, steps, **report):
         train={"steps": steps, "batch": 16, "devices": 1},
         eval={"steps": steps},
         checkpoint={"steps": 1000},
-        report={"steps": 5, **QUIET, **report},
+        report={"page": False, "steps": 5, **QUIET, **report},
     )
 
 
