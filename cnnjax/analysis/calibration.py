@@ -88,7 +88,7 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The number T that logits are to be divided by for the loss of probabilities (N, K) to be least on `labels` (N,).
 
     Above 1 where a net is too sure (Guo et al. 2017). The examples must be held out, and none of those that are then
-    measured: it is fitted to them. It lies in [0.01, 100], also where the loss only falls: of answers all of them right.
+    measured: it is fitted to them. It lies in [0.01, 100], also where the loss only falls, as of right answers alone.
     """
     shares, labels = _fitting(probabilities, labels)
     logs = np.log(np.maximum(shares, _TINY))

@@ -1,6 +1,6 @@
 """The page of a run that is done: report.html in its workdir, which needs no server, no network and no run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -12,6 +12,7 @@ from cnnjax.archives import arrays_in
 from cnnjax.data.source import labels_of
 from cnnjax.programs import _mistakes, _page_parts, _sheets
 from cnnjax.programs._drawing import name_of
+from cnnjax.programs._look import held_out
 from cnnjax.runs.curves import curves_figure
 from cnnjax.runs.json_files import read_status
 from cnnjax.runs.lines import COUNTS, lines_of, series_of
@@ -19,7 +20,7 @@ from cnnjax.runs.pages import Code, Links, Part, Picture, Rows, write_page
 from cnnjax.runs.pictures import tables_figure
 from cnnjax.runs.provenance import recorded
 from cnnjax.runs.tables import readable
-from cnnjax.train.examples import Examined, examining
+from cnnjax.train.examples import examining
 from cnnjax.train.trained import Trained
 
 NAME = "report.html"
@@ -102,18 +103,10 @@ def _examined(trained: Trained) -> Iterator[Part]:
     if counts is not None:
         yield _page_parts.classes(counts, _mistakes.names_of(found, trained.facts), places="right" in found.rows)
     if "probabilities" in found.rows:
-        yield _page_parts.believed(found.rows["probabilities"], found.rows["truth"], held_out(trained, split, ask))[0]
+        yield _page_parts.believed(
+            found.rows["probabilities"], found.rows["truth"], held_out(trained, split, ask, _LOOKED_AT)
+        )[0]
     yield _page_parts.extremes(trained, split, found)
-
-
-def held_out(trained: Trained, split: str, ask: Callable[[str, int], Examined]) -> tuple | str:
-    """Probabilities and labels of examples that a temperature may be fitted on, or why there are none."""
-    if not trained.prepared.selects:
-        return "No temperature: nothing was held out to fit it on (data.holdout), and the test set is not for fitting."
-    if split == "eval":
-        return "No temperature: the held-out examples are those that were measured, and there are no others."
-    held = ask("eval", _LOOKED_AT)
-    return held.rows["probabilities"], held.rows["truth"]
 
 
 def _data(trained: Trained) -> Iterator[Part]:
