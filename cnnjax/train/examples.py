@@ -88,7 +88,7 @@ def _kept(task: Task, outputs: Outputs, fields: Mapping, losses: jax.Array, weig
 def _with_shares(task: Task, outputs: Outputs, fields: Mapping, losses: jax.Array, weights: jax.Array) -> dict:
     """All that is kept, and the probabilities of every class where the task predicts them of whole examples."""
     shares = task.predict(outputs, fields).get("probabilities")
-    more = {f"{_OWN}probabilities": shares} if jnp.ndim(shares) == 2 else {}
+    more = {f"{_OWN}probabilities": shares} if getattr(shares, "ndim", 0) == 2 else {}
     return _kept(task, outputs, fields, losses, weights) | more
 
 

@@ -18,7 +18,7 @@ from cnnjax.train.examples import examine
 from cnnjax.train.loop import Preempted
 from tests.trainings import lines, same
 
-QUIET = {"quiet": True, "tensorboard": False, "curves": False}
+QUIET = {"quiet": True, "tensorboard": False, "page": False, "curves": False}
 
 
 def config(data, steps, **report):
