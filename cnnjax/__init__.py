@@ -16,7 +16,7 @@ _ROOMS = (
 )
 _FILES = {"optimizers": "cnnjax.train.optimizers", "schedules": "cnnjax.train.schedules"}  # rooms of entries too
 _NAMES = {
-    "run": "cnnjax.train.loop",
+    "run": "cnnjax.programs.train",
     "evaluate": "cnnjax.train.trained",
     "load": "cnnjax.train.trained",
     "lr_range": "cnnjax.train.range_test",

@@ -71,7 +71,7 @@ def digits_run(tmp_path_factory):
     from cnnjax.config import load
 
     flags = "train.steps=20 train.devices=1 model.name=mlp model.hidden=32 augment.train=normalize eval.test=no"
-    quiet = "report.quiet=yes report.tensorboard=no report.curves=no"
+    quiet = "report.quiet=yes report.tensorboard=no report.page=no report.curves=no"
     made = load(str(ROOT / "configs" / "digits.py"), [f"--config.{flag}" for flag in f"{flags} {quiet}".split()])
     return cnnjax.run(made, tmp_path_factory.mktemp("digits") / "run")
 

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-__all__ = ["confusion", "most_confused", "per_class"]
+from cnnjax.annotations import AtLeastOne, Share
+from cnnjax.refusals import refuse_misfits
+
+__all__ = ["confusion", "confusion_sets", "most_confused", "per_class", "similarity_order"]
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, *, classes: int) -> np.ndarray:
@@ -45,6 +48,44 @@ def most_confused(counts: np.ndarray) -> list[tuple[int, int, int]]:
     np.fill_diagonal(counts, 0)
     pairs = [(int(i), int(j), int(counts[i, j])) for i, j in zip(*np.nonzero(counts), strict=True)]
     return sorted(pairs, key=lambda pair: (-pair[2], truth[pair[0]], pair[:2]))
+
+
+def confusion_sets(
+    counts: np.ndarray, *, share: Share = 0.95, most: AtLeastOne = 7, least: AtLeastOne = 2
+) -> list[list[tuple[int, int]]]:
+    """For each class of counts (K, K) the classes that it was taken for, each with how often, the most frequent first.
+
+    So many of them that together they are `share` of the class's mistakes, at most `most`, and none that was seen less
+    than `least` times.
+    """
+    refuse_misfits(confusion_sets, {"share": share, "most": most, "least": least})
+    wrong = _square(counts).copy()
+    np.fill_diagonal(wrong, 0)
+    found = []
+    for row in wrong:
+        order = np.argsort(-row, kind="stable")
+        before = np.cumsum(row[order]) - row[order]  # the mistakes that those in front of it explain
+        wanted = (before < share * row.sum()) & (row[order] >= least)
+        found.append([(int(k), int(row[k])) for k in order[wanted][:most]])
+    return found
+
+
+def similarity_order(counts: np.ndarray) -> np.ndarray:
+    """The K classes of counts (K, K), (K,), in an order in which those that are taken for each other stand together.
+
+    It is that of the second eigenvector of the normalised Laplacian of C + Cᵀ (Shi & Malik 2000), begun at the end
+    that has the lower class. What is never confused with anything hangs together by a faint edge to all.
+    """
+    counts = _square(counts)
+    if len(counts) < 3:
+        return np.arange(len(counts))
+    near = (counts + counts.T).astype(np.float64)
+    np.fill_diagonal(near, 0)
+    near += 1e-3 * max(near.mean(), 1e-12)
+    scale = 1 / np.sqrt(near.sum(1))
+    _, vectors = np.linalg.eigh(np.eye(len(near)) - scale[:, None] * near * scale)
+    order = np.argsort(vectors[:, 1] * scale, kind="stable")
+    return order if order[0] < order[-1] else order[::-1]
 
 
 def _square(counts):

@@ -109,6 +109,7 @@ def report(
     tensorboard: bool = True,
     wandb: Text = "",
     curves: bool = True,
+    page: bool = True,
     quiet: bool = False,
     hooks: tuple[Text, ...] = (),
 ) -> dict:
@@ -116,7 +117,7 @@ def report(
 
     `wandb` names the project to log to; "" logs nowhere. `hooks` are functions of one's own (`my_file:each_epoch`),
     called as hook(step, trained, metrics) after every evaluation; the numbers and matplotlib figures that they return
-    by name are logged.
+    by name are logged. `page` writes report.html when a run by itself is done; points of a sweep have the sweep's page.
     """
     return dict(locals())
 

@@ -29,7 +29,8 @@ _LONGEST = 2**24  # letters of a file of names
 class Served:
     """A network, its variables, and what it says of inputs as they come: of them, `predict(inputs)` gives words (B, …).
 
-    `answer(variables, inputs)` gives the same, as a function that can be exported.
+    `answer(variables, inputs)` gives the same, as a function that can be exported; `outputs(variables, inputs)` what
+    the net gives, of which these are made, and `seen(inputs)` what it reads.
     """
 
     net: Any
@@ -41,6 +42,8 @@ class Served:
     reads: Mapping
     margin: int
     story: str
+    outputs: Callable
+    seen: Callable
     notes: Mapping[str, str] = MappingProxyType({})  # what a file of the weights is to say of them
 
     @property
@@ -125,7 +128,9 @@ def _of_run(run) -> Served:
     reads = {"fit": data.get("fit", "crop"), "depth": data.get("depth", 8)}
     steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
     story = f"{run.workdir} at step {int(run.state.step)}: {_sized(facts.shape, reads['fit'])}, then {steps}"
-    return Served(run.net, run.variables, run.answer, run.predict, facts, np.dtype(dtype), reads, 0, story, run.notes)
+    ways = run.outputs, run.seen
+    asked = run.net, run.variables, run.answer, run.predict
+    return Served(*asked, facts, np.dtype(dtype), reads, 0, story, *ways, notes=run.notes)
 
 
 def of_weights(
@@ -166,14 +171,9 @@ def of_weights(
                 hint = f"\n--model={other} has those names" if other else hint
             raise ConfigError(f"{error}{hint}") from None
 
-    def answer(variables, inputs):
-        x = (inputs.astype(jnp.float32) / 255 - np.float32(means)) / np.float32(stds)
-        found = net.apply(variables, x, **sections.mode(net, False))
-        probabilities = jax.nn.softmax(found["main"] if isinstance(found, dict) else found)
-        return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
-
-    seen = f"shorter side to {resize}, the middle {_sized(shape)}, mean {mean}, std {std}"
-    story = f"{section['name']} with {path}: {seen}"
+    seen, logits, answer = _normalised(net, np.float32(means), np.float32(stds))
+    words = f"shorter side to {resize}, the middle {_sized(shape)}, mean {mean}, std {std}"
+    story = f"{section['name']} with {path}: {words}"
     story = "\n".join([story.replace("'", ""), *(str(warning.message) for warning in said)])
     facts = Facts("image", shape, outputs, names=_named(names, outputs))
     apply = jax.jit(answer, compiler_options=compiler_options(jax.default_backend()))
@@ -187,7 +187,28 @@ def of_weights(
         return {word: np.asarray(value)[: len(inputs)] for word, value in found.items()}
 
     reads, margin, notes = {"fit": "crop", "depth": 8}, (resize - size) // 2, model_notes(section)
-    return Served(net, variables, answer, predict, facts, np.dtype(np.uint8), reads, margin, story, notes)
+    return Served(net, variables, answer, predict, facts, np.dtype(np.uint8), reads, margin, story, logits, seen, notes)
+
+
+def _normalised(net, mean: np.ndarray, std: np.ndarray) -> tuple[Callable, Callable, Callable]:
+    """(`seen(inputs)`, `outputs(variables, inputs)`, `answer(variables, inputs)`) of a net.
+
+    Inputs are bytes, or floats in [0, 1]; the net reads them normalised.
+    """
+
+    def seen(inputs):
+        inputs = inputs.astype(jnp.float32) / 255 if inputs.dtype == np.uint8 else inputs
+        return (inputs - mean) / std
+
+    def outputs(variables, inputs):
+        found = net.apply(variables, seen(inputs), **sections.mode(net, False))
+        return found["main"] if isinstance(found, dict) else found
+
+    def answer(variables, inputs):
+        probabilities = jax.nn.softmax(outputs(variables, inputs))
+        return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
+
+    return seen, outputs, answer
 
 
 def _sized(shape: tuple[int, ...], fit: str = "") -> str:

@@ -4,17 +4,24 @@ import dataclasses
 
 import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from cnnjax import config as sections
 from cnnjax.data.stream import passes
 from cnnjax.programs import _figures
-from cnnjax.train.job import opened
+from cnnjax.train.job import PreparedRun, opened
 from cnnjax.train.state import key_for
 
 
 def sheet(config, path: str, split: str, step: int, examples: int) -> int:
     """Draws the first `examples` that a network would see at a step of training, or of a pass over a split."""
-    prepared = opened(config)
+    figure, count = seen_figure(opened(config), split, step, examples)
+    _figures.save(figure, path)
+    return count
+
+
+def seen_figure(prepared: PreparedRun, split: str, step: int, examples: int) -> tuple[Figure, int]:
+    """A figure of the first `examples` that a network sees at a step of training, or of a split, and their number."""
     facts, hparams = prepared.source.facts, sections.numeric(prepared.config)
     pipeline = "train" if split == "train" else "eval"
     if split == "train":
@@ -36,8 +43,7 @@ def sheet(config, path: str, split: str, step: int, examples: int) -> int:
     facts = dataclasses.replace(facts, shape=(), fields={n: (v.shape[1:], v.dtype) for n, v in fields.items()})
     count = min(examples, len(fields["index"]))
     rows = [{name: value[row] for name, value in fields.items()} for row in range(count)]
-    _figures.save(_figures.sheet(rows, facts, f"{split} · {' → '.join(names) or 'as it is'}"), path)
-    return count
+    return _figures.sheet(rows, facts, f"{split} · {' → '.join(names) or 'as it is'}"), count
 
 
 def at_step(prepared, part, step: int) -> dict:

@@ -38,14 +38,14 @@ def draw(trained: Trained, split: str, said: list[dict], folder: Path) -> int:
     _figures.save(figure, folder / "worst.png", dpi=150)
     for rank, (entry, words) in enumerate(zip(said, rows, strict=True), 1):
         answer = {name: value[rank - 1] for name, value in predicted.items()}
-        placed = {name: value for name, value in answer.items() if name in _placed(answer)}
+        placed = {name: value for name, value in answer.items() if name in placed_words(answer)}
         name = re.sub(r"[^\w.-]+", "_", Path(entry["path"]).stem)
         figure = _figures.compared(words, placed, facts, f"{entry['path']}\n{heading(entry)}")
         _figures.save(figure, folder / f"{rank:03}-{name}.png")
     return len(said)
 
 
-def _placed(answer: Mapping) -> set[str]:
+def placed_words(answer: Mapping) -> set[str]:
     """The words that are drawn; what a class is stands in the heading."""
     return set(answer) - {"label", "probabilities", *INPUTS[1:]}
 

@@ -29,7 +29,6 @@ Exit codes: 0 done · 2 usage · 3 some pictures could not be read, or the run's
   6 out of memory · 1 anything else
 """
 
-import difflib
 from collections import Counter
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from absl import flags
 
 from cnnjax.config import ConfigError
 from cnnjax.programs import _origin, process
+from cnnjax.programs._picture_files import files_of
 from cnnjax.refusals import plain
 
 __all__ = ["FLAGS", "main"]
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
     process.read(FLAGS, options)
     _origin.check(FLAGS, of_net)
     _vet(FLAGS.output, (".csv", ".json", ".jsonl", ".npz"))
-    files = _files([*FLAGS.images, *paths])
+    files = files_of([*FLAGS.images, *paths])
     drawn = _drawn(FLAGS.out, files)
     served = _origin.network(FLAGS, of_net)
     print(plain(served.story))
@@ -133,25 +133,6 @@ def _apart(argv: list[str]) -> tuple[list[str], list[str]]:
         (options if flag or awaited else paths).append(word)
         awaited = flag and "=" not in word
     return options, paths
-
-
-def _files(paths: list[str]) -> list[Path]:
-    """The picture files that paths name, those in folders in the order of their names."""
-    from cnnjax.data import ENDINGS
-
-    if not paths:
-        raise ConfigError("no pictures are named; give files or folders, --images=photos")
-    files = []
-    for path in map(Path, paths):
-        if not path.exists():
-            near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], 3)
-            hint = f"; nearest: {', '.join(str(path.parent / name) for name in near)}" if near else ""
-            raise ConfigError(f"--images has {str(path)!r}; there is no such file or folder{hint}")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-        if path.is_dir() and not inside:
-            raise ConfigError(f"--images has {str(path)!r}, a folder without {', '.join(ENDINGS)} files")
-        files += inside if path.is_dir() else [path]
-    return list(dict.fromkeys(files))
 
 
 def _say(said, facts, wide: int) -> None:

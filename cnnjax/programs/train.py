@@ -37,16 +37,21 @@ Exit codes
   7 workdir in use · 75 stopped and saved · 1 anything else: see error.log in the workdir
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-import cnnjax
 from cnnjax import config as sections
 from cnnjax.config import ConfigError
 from cnnjax.programs import process
 
-__all__ = ["FLAGS", "main"]
+if TYPE_CHECKING:  # they import jax, which --help can do without
+    from cnnjax.train.job import PreparedRun
+    from cnnjax.train.trained import Trained
+
+__all__ = ["FLAGS", "main", "run"]
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", "", "where the run lives", flag_values=FLAGS)
@@ -79,7 +84,7 @@ def main(argv: list[str]) -> None:
         raise ConfigError("--workdir is missing; give the directory for this run, --workdir=runs/a")
     from cnnjax.programs._preview import announced
 
-    cnnjax.run(config, FLAGS.workdir, allow_changes=FLAGS.allow_changes, describe=announced)
+    run(config, FLAGS.workdir, allow_changes=FLAGS.allow_changes, describe=announced)
     import jax
 
     if jax.process_index():
@@ -92,8 +97,32 @@ def main(argv: list[str]) -> None:
     )
 
 
+def run(
+    config: Mapping,
+    workdir: str | Path,
+    *,
+    allow_changes: bool = False,
+    describe: "Callable[[PreparedRun, Path], str]" = lambda prepared, workdir: "",
+) -> "Trained":
+    """The trained network of a config, from wherever its workdir stands: new, interrupted, or complete.
+
+    A workdir holds one run: a config that changes its result is refused unless `allow_changes`. What `describe` says of
+    it is told before anything compiles. At the end stands a page of it, report.html, unless `report.page` is off.
+    """
+    from cnnjax.train import loop
+
+    def conclude(trained: "Trained") -> None:
+        if config["report"]["page"]:
+            from cnnjax.programs import _run_page
+
+            _run_page.write(trained)
+
+    return loop.run(config, workdir, allow_changes=allow_changes, describe=describe, conclude=conclude)
+
+
 def _to_look_at(config: Mapping, where: str) -> str:
     """The files of a run that show how it went, and what opens them."""
-    curves = f"{where}/curves.png and " if config["report"]["curves"] else ""
+    shown = [name for option, name in (("page", "report.html"), ("curves", "curves.png")) if config["report"][option]]
+    shown = "".join(f"{where}/{name}, " for name in shown)
     events = f"; tensorboard --logdir={where} if installed" if config["report"]["tensorboard"] else ""
-    return f"{curves}{where}/metrics.jsonl{events}"
+    return f"{shown}{where}/metrics.jsonl{events}"

@@ -9,7 +9,7 @@ from cnnjax.runs.lines import series_of
 from cnnjax.runs.tables import readable
 from cnnjax.runs.workdir import write_file
 
-__all__ = ["INK", "draw_curves", "dressed"]
+__all__ = ["INK", "curves_figure", "draw_curves", "dressed"]
 
 _COLORS = {"train": "#8c9bb0", "eval": "#d1495b", "test": "#1d7874"}
 _MORE = ("#edae49", "#5b5f97", "#66a182")
@@ -18,6 +18,13 @@ INK, _GRID = "#333a45", "#e3e7ec"
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, metric: str = "accuracy") -> None:
     """Draws loss and `metric` of every split against the step, from the lines of `metrics.jsonl`, to a PNG."""
+    picture = io.BytesIO()
+    curves_figure(lines, metric=metric).savefig(picture, format="png")
+    write_file(path, picture.getvalue())
+
+
+def curves_figure(lines: Sequence[Mapping[str, Any]], *, metric: str = "accuracy") -> Any:
+    """A matplotlib figure of loss and `metric` of every split against the step, from the lines of `metrics.jsonl`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -27,9 +34,7 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, metric:
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.06)
     for axes, name in zip(figure.subplots(1, max(1, len(names)), squeeze=False)[0], names or ["loss"], strict=True):
         _panel(axes, name, series_of(lines, name))
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    write_file(path, picture.getvalue())
+    return figure
 
 
 def dressed(axes: Any, title: str, *, size: int = 11) -> Any:

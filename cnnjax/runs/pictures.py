@@ -10,7 +10,7 @@ import numpy as np
 from cnnjax.runs.curves import INK, dressed
 from cnnjax.runs.workdir import write_file
 
-__all__ = ["draw_tables"]
+__all__ = ["draw_tables", "tables_figure"]
 
 _BLUE, _RED = "#5b5f97", "#d1495b"
 _NAMED, _WRITTEN = 40, 12  # classes that still have their names beside a matrix, and their shares written in it
@@ -24,25 +24,34 @@ def draw_tables(tables: Mapping[str, np.ndarray], path: str | Path, *, names: Se
     confidences, counts of right ones and of all, a reliability diagram; others are lines (places) or (K, places), or
     images (K, K). `names` are those of the K classes; tables of more than 1,000 rows have no picture.
     """
+    figure = tables_figure(tables, names=names)
+    if figure.axes:
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        write_file(path, picture.getvalue())
+
+
+def tables_figure(tables: Mapping[str, np.ndarray], *, names: Sequence[str] = (), wide: float = 5.6) -> Any:
+    """A matplotlib figure of the tables that have a picture, side by side, each `wide` inches; one without any is bare.
+
+    They are drawn by what they are called up to a comma: "calibration, after" is a calibration.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     drawn = {name: table for name, table in tables.items() if _readable(table)}
-    if not drawn:
-        return
-    figure = Figure(figsize=(5.6 * len(drawn), 4.8), dpi=150, layout="constrained")
+    figure = Figure(figsize=(wide * max(len(drawn), 1), wide * 6 / 7), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (name, table) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
+    for place, (name, table) in enumerate(drawn.items(), 1):
+        axes = figure.add_subplot(1, len(drawn), place)
         dressed(axes, name.replace("_", " "), size=12)
-        if name == "calibration" and table.shape[1:] == (3,):
+        if name.partition(",")[0] == "calibration" and table.shape[1:] == (3,):
             _reliability(axes, table)
         elif table.ndim == 2 and table.shape[0] == table.shape[1]:
             _matrix(figure, axes, table, names if len(names) == len(table) else ())
         else:
             _lines(axes, np.atleast_2d(table), names)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    write_file(path, picture.getvalue())
+    return figure
 
 
 def _readable(table: np.ndarray) -> bool:

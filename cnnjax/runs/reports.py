@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -137,7 +137,7 @@ class Report:
         """Writes the arrays of a split to `tables-<split>.npz`, whole or not at all, in place of those of before."""
         if self._active and tables:
             self.mark()  # a workdir that was moved away is made anew
-            self._guard(_Tables, lambda: _write(tables, self._workdir / f"tables-{split}.npz"))
+            self._guard(_TABLES, lambda: _write(tables, self._workdir / f"tables-{split}.npz"))
 
     def picture(self, step: int, name: str, figure: Any) -> None:
         """Writes a matplotlib figure to `pictures/<name>_<step>.png`, and to the loggers that show pictures."""
@@ -190,15 +190,19 @@ class Report:
         lines = self.lines()
         if curves:
             path = self._workdir / "curves.png"
-            self._guard(_Curves, lambda: draw_curves(lines, path, metric=self._metric))
+            self._guard(_CURVES, lambda: draw_curves(lines, path, metric=self._metric))
             for tables in sorted(self._workdir.glob("tables-*.npz")):
-                self._guard(_Tables, lambda path=tables: _draw(path, names))
+                self._guard(_TABLES, lambda path=tables: _draw(path, names))
         splits = dict.fromkeys(split_of(line) for line in lines if line["kind"] != "event")
         table = {split: self.last(split) for split in splits}
         measured = {name for split, row in table.items() if split != "train" for name in row}
         if "train" in table and measured:
             table["train"] = {name: value for name, value in table["train"].items() if name in measured}
         self._show("say", "\n".join(["", tabulate(table), "", self._progress.story(), *notes]))
+
+    def conclude(self, act: Callable[[], None]) -> None:
+        """Lets others add to a run that is done; where that fails it is said, and changes nothing."""
+        self._guard(_PAGE, act)
 
     def close(self) -> None:
         """Closes every file; the report may go on afterwards, in new ones."""
@@ -250,20 +254,17 @@ class Report:
         return names or [name for name, value in metrics.items() if readable(value)][:2]
 
 
-class _Tables:
-    name = "the file of tables"
+class _File:
+    """A file that is written at once, as the guard knows it: nothing of it stays open."""
 
-    @staticmethod
-    def close() -> None:
-        """Nothing stays open."""
+    def __init__(self, name: str):
+        self.name = name
+
+    def close(self) -> None:
+        """Has nothing to close."""
 
 
-class _Curves:
-    name = "curves.png"
-
-    @staticmethod
-    def close() -> None:
-        """Nothing stays open."""
+_TABLES, _CURVES, _PAGE = _File("the file of tables"), _File("curves.png"), _File("report.html")
 
 
 class _Progress:

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import cnnjax
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import WorkdirLocked, hold, record_error, write_status
 from cnnjax.sweep.decisions import LENIENT, Policy
@@ -14,6 +13,7 @@ from cnnjax.sweep.folder import note_strategy, strategy_of, write_folder
 from cnnjax.sweep.members import out_of_memory
 from cnnjax.sweep.points import Pack, Run, packs_of, resolved
 from cnnjax.sweep.training import train_pack
+from cnnjax.train import loop
 from cnnjax.train.loop import Preempted
 
 __all__ = ["PointFailure", "SweepFailed", "attempt", "failure_of", "last_words", "run_packs", "run_sweep", "train_one"]
@@ -130,7 +130,7 @@ def train_one(run: Run, *, retries: int, say: Callable[[str], None] = print) -> 
     """Trains a point by itself, from its checkpoint again where it fails; what it died of comes out."""
     for left in range(retries, -1, -1):
         try:
-            cnnjax.run(run.config, run.workdir, allow_changes=run.allow_changes)
+            loop.run(run.config, run.workdir, allow_changes=run.allow_changes)
             return []
         except Preempted:
             raise

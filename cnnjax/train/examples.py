@@ -1,20 +1,21 @@
 """What an evaluation finds of every single example: its loss, the truth, and what was predicted."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import config as sections
+from cnnjax.data.source import take
 from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.tasks.contract import Outputs, Task
 from cnnjax.train.parallel import MemberLayout
 from cnnjax.train.step import eval_step
 from cnnjax.train.trained import Trained
 
-__all__ = ["Examined", "examine"]
+__all__ = ["Examined", "examine", "examining"]
 
 _OWN = "example."  # before the names of rows that are not the task's
 _FEW = 8  # numbers of a target that are kept of each example
@@ -27,7 +28,7 @@ class Examined:
     Every row has `index`, `loss` and `weight` (N,). Where classes are predicted, `truth`, `prediction`, `probability`
     (of the prediction) and `truth_probability` (N,); where classes of places, `right` and `miou` (N,), the share of the
     example's places that are right and the mean overlap of the classes that it has; where few numbers, `truth` and
-    `prediction` (N, K).
+    `prediction` (N, K). Where they were asked for, `probabilities` (N, K) of all classes.
     """
 
     metrics: dict[str, float]
@@ -39,20 +40,41 @@ class Examined:
         loss = np.where(np.isnan(self.rows["loss"]), np.inf, self.rows["loss"])
         return np.argsort(-loss, kind="stable")[:count]
 
+    def best(self, count: int) -> np.ndarray:
+        """Which rows (n,) have the smallest loss, the smallest first."""
+        return np.argsort(self.rows["loss"], kind="stable")[:count]
 
-def examine(trained: Trained, split: str = "test") -> Examined:
-    """Metrics, tables and rows of all examples of a split (train, eval or test), of one pass over it."""
-    part = getattr(trained.source, sections.one_of(split, ("train", "eval", "test"), path="split"))
+
+def examine(trained: Trained, split: str = "test", *, most: int = 0, distributions: bool = False) -> Examined:
+    """Metrics, tables and rows of all examples of a split (train, eval or test), of one pass over it.
+
+    Of a split that has more than `most` (0: any number) it is that many, evenly spaced. `distributions` keeps the
+    probabilities of all classes.
+    """
+    return examining(trained, distributions=distributions)(split, most)
+
+
+def examining(trained: Trained, *, distributions: bool = False) -> Callable[[str, int], Examined]:
+    """The function (split, most) -> what `examine` finds, compiled once for all splits that it is asked about."""
     prepared, state = trained.prepared, trained.state
-    alone = prepared.layout.compile_evaluation(eval_step(prepared.program, _kept))
+    alone = prepared.layout.compile_evaluation(eval_step(prepared.program, _with_shares if distributions else _kept))
     measured = MemberLayout("turns", 1, prepared.layout).evaluation(alone, alone=alone)
     variables = state.ema or {"params": state.params, "model_state": state.model_state}
-    store = prepared.store(part)
-    ((sums, rows),) = prepared.totals(part, lambda batch: measured([variables], [state.hparams], store, batch))
-    own = {name.removeprefix(_OWN): value for name, value in rows.items() if name.startswith(_OWN)}
-    of_task = {name: value for name, value in rows.items() if not name.startswith(_OWN)}
-    metrics, tables = numbers_and_tables(prepared.metrics(state, sums, of_task))
-    return Examined(metrics, tables, own | _overlaps(of_task))
+
+    def examined(split: str, most: int = 0) -> Examined:
+        part = getattr(trained.source, sections.one_of(split, ("train", "eval", "test"), path="split"))
+        count = min(most or len(part), len(part))
+        chosen = np.arange(count) * len(part) // count
+        part = take(part, chosen, False) if count < len(part) else part
+        store = prepared.store(part)
+        ((sums, rows),) = prepared.totals(part, lambda batch: measured([variables], [state.hparams], store, batch))
+        own = {name.removeprefix(_OWN): value for name, value in rows.items() if name.startswith(_OWN)}
+        own["index"] = chosen[own["index"]]
+        of_task = {name: value for name, value in rows.items() if not name.startswith(_OWN)}
+        metrics, tables = numbers_and_tables(prepared.metrics(state, sums, of_task))
+        return Examined(metrics, tables, own | _overlaps(of_task))
+
+    return examined
 
 
 def _kept(task: Task, outputs: Outputs, fields: Mapping, losses: jax.Array, weights: jax.Array) -> dict:
@@ -61,6 +83,13 @@ def _kept(task: Task, outputs: Outputs, fields: Mapping, losses: jax.Array, weig
     own = {"index": fields["index"], "loss": losses / jnp.where(weights == 0, 1.0, weights), "weight": weights}
     own |= _answer(task.predict(outputs, fields), fields)
     return task.rows(outputs, fields) | {f"{_OWN}{name}": value for name, value in own.items()}
+
+
+def _with_shares(task: Task, outputs: Outputs, fields: Mapping, losses: jax.Array, weights: jax.Array) -> dict:
+    """All that is kept, and the probabilities of every class where the task predicts them of whole examples."""
+    shares = task.predict(outputs, fields).get("probabilities")
+    more = {f"{_OWN}probabilities": shares} if getattr(shares, "ndim", 0) == 2 else {}
+    return _kept(task, outputs, fields, losses, weights) | more
 
 
 def _answer(predicted: Mapping, fields: Mapping) -> dict:

@@ -48,17 +48,22 @@ def _silent(prepared: PreparedRun, workdir: Path) -> str:
     return ""
 
 
+def _nothing(trained: Trained) -> None:
+    """Adds nothing to a run that is done."""
+
+
 def run(
     config: Mapping,
     workdir: str | Path,
     *,
     allow_changes: bool = False,
     describe: Callable[[PreparedRun, Path], str] = _silent,
+    conclude: Callable[[Trained], None] = _nothing,
 ) -> Trained:
     """The trained network of a config, from wherever its workdir stands: new, interrupted, or complete.
 
     A workdir holds one run: a config that changes its result is refused unless `allow_changes`. What `describe` says of
-    it is told before anything compiles.
+    it is told before anything compiles; `conclude` may add to the workdir of the run that is done, and can't fail it.
     """
     sections.validate(config)
     check_same_start(config)
@@ -76,7 +81,9 @@ def run(
             step = _resume(pack, changes)
             with contextlib.closing(Feed([member], shared=True)) as feed:
                 (metrics,) = train_members(pack, feed, step, stop, RollBack())
-            return Trained(prepared.config, Path(workdir), prepared, pack.states[0], metrics)
+            trained = Trained(prepared.config, Path(workdir), prepared, pack.states[0], metrics)
+            member.recorder.report.conclude(lambda: conclude(trained))
+            return trained
         except Exception as error:
             if not isinstance(error, Preempted | Diverged):
                 member.recorder.status("failed", 0, {"reason": f"{type(error).__name__}: {error}"})

@@ -138,11 +138,24 @@ class Trained:
 
         A function that can be compiled, differentiated or exported; pixels are those of the pictures that the net sees.
         """
+        outputs, fields = self._forward(variables, inputs, first)
+        return self.task.predict(outputs, fields)
+
+    def outputs(self, variables: Mapping, inputs: jax.Array, first: jax.Array | int = 0) -> Any:
+        """What the net gives for inputs (B, …), before the task makes words of it; a function as `answer` is."""
+        return self._forward(variables, inputs, first)[0]
+
+    def seen(self, inputs: jax.Array) -> jax.Array:
+        """Inputs (B, …) as the net reads them: what the evaluation pipeline makes of them; can be compiled."""
+        fields = self._parts.augment["eval"](jax.random.key(0), self._batch(inputs, 0))
+        return fields[self.facts.input]
+
+    def _forward(self, variables: Mapping, inputs: jax.Array, first: jax.Array | int) -> tuple[Any, dict]:
+        """The outputs for inputs (B, …), and the batch as the net has read it."""
         program, parts = self.prepared.program, self._parts
         model_state = {name: value for name, value in variables.items() if name != "params"}
         net, fields, key = evaluated(program, parts, model_state, self._batch(inputs, first))
-        outputs, _ = parts.task.forward(net, variables["params"], fields, key)
-        return parts.task.predict(outputs, fields)
+        return parts.task.forward(net, variables["params"], fields, key)[0], fields
 
     def _batch(self, inputs: jax.Array, first: jax.Array | int) -> dict[str, jax.Array]:
         index = jax.lax.iota(jnp.int32, inputs.shape[0])  # also where the size of the batch is open

@@ -38,7 +38,7 @@ def timer(model: str, count: int, *, steps: int = 16, precision: str = "auto"):
             optimizer=section("optimizers", "sgd"),
             schedule=section("schedules", "constant"),
             train={"steps": steps, "batch": 64, "dispatch": count, "devices": 1, "precision": precision},
-            report={"steps": steps},
+            report={"page": False, "steps": steps},
             eval={"steps": steps},
         )
     )

@@ -56,7 +56,7 @@ def get_config():
         schedule=section("schedules", "cosine", warmup_steps=20),
         train={"epochs": 5.0, "batch": 128, "devices": 1},
         eval={"epochs": 1.0},
-        report={"quiet": True},
+        report={"page": False, "quiet": True},
     )
 
 

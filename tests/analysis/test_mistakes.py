@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from cnnjax.analysis import calibration_error, confusion, most_confused, per_class
+from cnnjax.analysis import (
+    calibration_error,
+    confusion,
+    confusion_sets,
+    most_confused,
+    per_class,
+    similarity_order,
+)
 
 
 def test_every_example_is_counted_in_the_row_of_its_class_and_the_column_of_its_prediction():
@@ -39,3 +46,38 @@ def test_the_calibration_error_weighs_the_gap_of_each_bin_by_its_examples():
     assert np.isnan(calibration_error(np.zeros((15, 3))))
     with pytest.raises(ValueError, match=r"a calibration table has shape \(3,\); it must be \(bins, 3\)"):
         calibration_error(np.zeros(3))
+
+
+def test_a_confusion_set_holds_what_explains_most_of_a_classs_mistakes():
+    counts = [[90, 6, 3, 1, 0], [0, 10, 0, 0, 0], [2, 2, 2, 2, 2], [50, 40, 3, 0, 2], [1, 0, 0, 0, 9]]
+    found = confusion_sets(counts)
+    assert found[0] == [(1, 6), (2, 3)]  # 9 of 10; the third, which would make it all, was seen but once
+    assert found[1] == []
+    assert found[2] == [(0, 2), (1, 2), (3, 2), (4, 2)]  # of equals the first
+    assert found[3] == [(0, 50), (1, 40), (2, 3)]  # 90 are less than 95 % of 95, 93 more
+    assert found[4] == []
+    assert confusion_sets(counts, least=1)[4] == [(0, 1)]
+    assert confusion_sets(counts, most=1)[0] == [(1, 6)]
+    assert confusion_sets(counts, share=0.5)[3] == [(0, 50)]
+    with pytest.raises(ValueError, match="share"):
+        confusion_sets(counts, share=1.5)
+
+
+def test_classes_that_are_taken_for_each_other_stand_together():
+    places = np.random.default_rng(0).permutation(12)
+    distance = np.abs(places[:, None] - places)
+    counts = (100 * np.exp(-1.5 * distance)).astype(int)  # a chain of classes, shuffled
+    order = similarity_order(counts)
+    walked = places[order]
+    assert walked.tolist() in (list(range(12)), list(range(12))[::-1])
+    assert order[0] < order[-1]
+    np.testing.assert_array_equal(np.sort(similarity_order(np.diag([5, 0, 7, 9]))), range(4))  # nothing is confused
+    np.testing.assert_array_equal(similarity_order([[3, 1], [1, 3]]), [0, 1])
+
+
+def test_two_groups_of_classes_that_are_never_confused_come_one_after_the_other():
+    counts = np.zeros((6, 6), int)
+    for group in ([0, 2, 4], [1, 3, 5]):
+        counts[np.ix_(group, group)] = 9
+    order = similarity_order(counts).tolist()
+    assert {frozenset(order[:3]), frozenset(order[3:])} == {frozenset({0, 2, 4}), frozenset({1, 3, 5})}

@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = {"train": cnnjax.programs.train, "evaluate": cnnjax.programs.evaluate}
 DIGITS = "--config=configs/digits.py --config.train.devices=1"
 SMALL = f"{DIGITS} --config.model.name=mlp --config.model.hidden=8 --config.augment.train=normalize"
-SHORT = f"{SMALL} --config.train.steps=4 --config.eval.steps=2 --config.train.batch=32 --config.report.tensorboard=no"
+SHORT = f"{SMALL} --config.train.steps=4 --config.eval.steps=2 --config.train.batch=32"
+SHORT += " --config.report.tensorboard=no --config.report.page=no"
 
 
 def typed_here(line):

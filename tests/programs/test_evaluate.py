@@ -15,7 +15,12 @@ from cnnjax.train.examples import examine
 from cnnjax.train.job import prepare
 from cnnjax.train.trained import Trained
 
-QUIET = ("--config.report.quiet=true", "--config.report.tensorboard=false", "--config.report.curves=false")
+QUIET = (
+    "--config.report.quiet=true",
+    "--config.report.tensorboard=false",
+    "--config.report.page=false",
+    "--config.report.curves=false",
+)
 SHAPES = "tests.tasks.shapes_of_task"
 
 

@@ -22,7 +22,14 @@ found = jax.export.deserialize(open(sys.argv[1], "rb").read()).call(numpy.load(s
 numpy.save(sys.argv[3], found["probabilities"])
 assert "cnnjax" not in sys.modules
 """
-QUIET = ["train.steps=1", "train.devices=1", "eval.test=no", "report.quiet=yes", "report.tensorboard=no"]
+QUIET = [
+    "train.steps=1",
+    "train.devices=1",
+    "eval.test=no",
+    "report.quiet=yes",
+    "report.tensorboard=no",
+    "report.page=no",
+]
 
 
 @pytest.fixture

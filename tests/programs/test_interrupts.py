@@ -45,6 +45,7 @@ SMALL = [
     "--config.train.devices=1",
     "--config.train.steps=1000000",
     "--config.report.tensorboard=no",
+    "--config.report.page=no",
     "--config.report.steps=1",
 ]
 

@@ -10,10 +10,10 @@ from PIL import Image
 import cnnjax
 from cnnjax.config import ConfigError, augmentation, experiment, load, section
 from cnnjax.data import carry, pictures
-from cnnjax.programs import predict
+from cnnjax.programs import _run_page, predict
 from tests.programs.finding import spot
 
-QUIET = {"quiet": True, "tensorboard": False, "curves": False}
+QUIET = {"quiet": True, "tensorboard": False, "page": False, "curves": False}
 FILES = {"wide.png": (60, 130, 1), "tall.jpg": (150, 90, 6)}  # what one sees, and the EXIF orientation
 MARKS = {"wide.png": (22, 70), "tall.jpg": (66, 40)}
 
@@ -178,7 +178,7 @@ def test_a_picture_for_a_net_of_series_is_refused(run, photos):
 def scenes(tmp_path_factory, root):
     """A U-Net that has seen some shapes."""
     flags = "data.train=64 data.test=8 data.size=32 model.width=4 model.depth=1 train.steps=6 train.batch=8"
-    quiet = "train.devices=1 eval.test=no report.quiet=yes report.tensorboard=no report.curves=no"
+    quiet = "train.devices=1 eval.test=no report.quiet=yes report.tensorboard=no report.page=no report.curves=no"
     config = load(f"{root}/configs/shapes.py", [f"--config.{flag}" for flag in f"{flags} {quiet}".split()])
     return cnnjax.run(config, tmp_path_factory.mktemp("scenes") / "run")
 
@@ -236,3 +236,17 @@ def test_a_file_that_can_not_be_read_stands_in_every_form_with_its_reason(run, p
     with np.load(tmp_path / "a.npz") as held:
         assert held["unreadable"].tolist() == [[f"{tmp_path}/broken.png", reason]]
         assert held["boxes"].shape == (2, 2, 4)
+
+
+def test_the_page_of_a_run_draws_what_it_predicts_whatever_that_is(run, scenes):
+    found = {what: run(what) for what in ("points", "boxes", "image", "forecast")} | {"segments": scenes}
+    for what, trained in found.items():
+        _run_page.write(trained)
+        text = (trained.workdir / "report.html").read_text()
+        for part in ("results", "the best and the worst", "data", "net", "origin"):
+            assert f"<h2>{part}</h2>" in text, what
+        assert ("<h2>classes</h2>" in text) == (what == "segments")
+        assert "<h2>calibration</h2>" not in text
+        assert text.count("least loss: ") == 2 * min(4, trained.facts.counts["test"]), what  # caption, and what is read
+        assert text.count("<img") + text.count("<svg") >= 8, what
+        assert len(text) < 3_000_000

@@ -9,7 +9,12 @@ from cnnjax.config import ConfigError, load
 from cnnjax.programs import results
 from cnnjax.sweep.local import run_sweep
 
-QUIET = ("--config.report.quiet=true", "--config.report.tensorboard=false", "--config.report.curves=false")
+QUIET = (
+    "--config.report.quiet=true",
+    "--config.report.tensorboard=false",
+    "--config.report.page=false",
+    "--config.report.curves=false",
+)
 
 
 @pytest.fixture(scope="module")

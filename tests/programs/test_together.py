@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SMALL = (
     "--config=configs/digits.py --config.model.name=mlp --config.model.hidden=8 --config.augment.train=normalize "
-    "--config.train.batch=32 --config.report.tensorboard=no --config.report.curves=no"
+    "--config.train.batch=32 --config.report.tensorboard=no --config.report.page=no --config.report.curves=no"
 )
 LONG = f"{SMALL} --config.train.steps=1000000 --config.checkpoint.steps=20 --config.report.steps=10 --heartbeat=4"
 

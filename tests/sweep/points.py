@@ -32,7 +32,7 @@ def get_config(variant=""):
         train={"steps": STEPS, "batch": BATCH, "devices": 1},
         eval={"steps": 8},
         checkpoint={"steps": 12},
-        report={"steps": 4, "quiet": True, "tensorboard": False, "curves": False},
+        report={"page": False, "steps": 4, "quiet": True, "tensorboard": False, "curves": False},
     )
 
 

@@ -13,7 +13,7 @@ FLAGS = ("--config.data.holdout=400", "--config.train.epochs=10", "--config.repo
 
 @pytest.mark.proofs
 def test_a_population_is_at_least_as_good_as_as_many_fixed_rates_over_four_decades(at_home, tmp_path):
-    config = load("configs/digits.py", (*FLAGS, "--config.report.tensorboard=false"))
+    config = load("configs/digits.py", (*FLAGS, "--config.report.tensorboard=false", "--config.report.page=false"))
     space = {"optimizer.lr": log_uniform(1e-4, 1.0)}
     points = [{**point, "seed": k} for k, point in enumerate(sample(space, 16))]
     assert not run_sweep(config, points, tmp_path / "fixed")

@@ -9,7 +9,12 @@ import cnnjax
 from cnnjax.config import load
 from tests.trainings import equal, stepped
 
-QUIET = ("--config.report.quiet=true", "--config.report.tensorboard=false", "--config.train.devices=1")
+QUIET = (
+    "--config.report.quiet=true",
+    "--config.report.tensorboard=false",
+    "--config.report.page=false",
+    "--config.train.devices=1",
+)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def config(shape, **evaluation):
         schedule=section("schedules", "constant"),
         train={"steps": 1, "batch": 6, "devices": 1},
         eval={"batch": 4, "test": False, **evaluation},
-        report={"quiet": True, "tensorboard": False, "curves": False},
+        report={"page": False, "quiet": True, "tensorboard": False, "curves": False},
     )
 
 

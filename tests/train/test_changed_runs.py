@@ -38,7 +38,7 @@ def config(data=(), **changes):
         train={"steps": STEPS, "batch": 16, "devices": 1},
         eval={"steps": 12, "test": False},
         checkpoint={"steps": 4},
-        report={"steps": 2, "tensorboard": False, "curves": False},
+        report={"page": False, "steps": 2, "tensorboard": False, "curves": False},
     )
     return change(made, {path.replace("__", "."): value for path, value in changes.items()})
 

@@ -27,7 +27,7 @@ def config(net="without_train", *, data="things", task="classification", train=(
         optimizer=section("optimizers", "adam", lr=1e-3),
         schedule=section("schedules", "constant"),
         train={"steps": 2, "batch": 6, "devices": 1},
-        report={"quiet": True, "tensorboard": False, "curves": False},
+        report={"page": False, "quiet": True, "tensorboard": False, "curves": False},
     )
 
 

@@ -36,7 +36,7 @@ def config(root: Path, *, curves: bool = False):
         train={"steps": STEPS, "batch": 12, "devices": 1},
         eval={"steps": 3},
         checkpoint={"steps": 4},
-        report={"steps": 2, "quiet": True, "tensorboard": False, "curves": curves},
+        report={"page": False, "steps": 2, "quiet": True, "tensorboard": False, "curves": curves},
     )
 
 

@@ -30,7 +30,7 @@ def config(*, steps=40, data_seed=0, **spoil):
         train={"steps": steps, "batch": BATCH, "devices": 1},
         eval={"steps": 20},
         checkpoint={"steps": 8},
-        report={"steps": 4, "quiet": True, "tensorboard": False, "curves": False},
+        report={"page": False, "steps": 4, "quiet": True, "tensorboard": False, "curves": False},
     )
 
 

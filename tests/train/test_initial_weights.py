@@ -32,7 +32,7 @@ def config(*, outputs=10, train=(), **optimizer):
         schedule=section("schedules", "constant"),
         train={"steps": 3, "batch": 32, "devices": 1, **dict(train)},
         eval={"test": False},
-        report={"tensorboard": False, "curves": False, "quiet": True},
+        report={"page": False, "tensorboard": False, "curves": False, "quiet": True},
     )
 
 

@@ -28,7 +28,7 @@ def config(**changes):
         train={"steps": STEPS, "batch": 64, "devices": 1},
         eval={"steps": 8},
         checkpoint={"steps": 5},
-        report={"steps": 4, "quiet": True, "tensorboard": False, "curves": False},
+        report={"page": False, "steps": 4, "quiet": True, "tensorboard": False, "curves": False},
     )
     with made.unlocked():
         for path, value in changes.items():

@@ -22,7 +22,7 @@ from cnnjax.runs.workdir import write_json
 from cnnjax.train.initial_weights import with_initial_weights
 from cnnjax.train.job import prepare
 
-QUIET = {"tensorboard": False, "curves": False, "quiet": True}
+QUIET = {"tensorboard": False, "page": False, "curves": False, "quiet": True}
 
 
 def config(data, **train):

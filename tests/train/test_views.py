@@ -15,7 +15,7 @@ SMALL = tuple(
     f"--config.{flag}"
     for flag in (
         *("model.name=mlp", "model.hidden=16", "augment.train=normalize", "train.devices=1"),
-        *("report.quiet=true", "report.tensorboard=false", "report.curves=false"),
+        *("report.quiet=true", "report.tensorboard=false", "report.page=false", "report.curves=false"),
     )
 )
 

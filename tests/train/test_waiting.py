@@ -18,7 +18,7 @@ from cnnjax.train.examples import examine
 from cnnjax.train.loop import Preempted
 from tests.trainings import lines, same
 
-QUIET = {"quiet": True, "tensorboard": False, "curves": False}
+QUIET = {"quiet": True, "tensorboard": False, "page": False, "curves": False}
 
 
 def config(data, steps, **report):
@@ -33,7 +33,7 @@ def config(data, steps, **report):
         train={"steps": steps, "batch": 16, "devices": 1},
         eval={"steps": steps},
         checkpoint={"steps": 1000},
-        report={"steps": 5, **QUIET, **report},
+        report={"page": False, "steps": 5, **QUIET, **report},
     )
 
 

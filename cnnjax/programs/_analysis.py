@@ -1,0 +1,89 @@
+"""The analysis of a net: which parts there are, each drawn in its turn, and the folder that they are written to."""
+
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from cnnjax.config import ConfigError
+from cnnjax.programs import _dear_looks, _figures, _looks
+from cnnjax.programs._look import Look
+from cnnjax.refusals import one_of
+from cnnjax.runs.pages import Links, Part, Picture, write_page
+from cnnjax.runs.workdir import write_json
+
+
+def parts_of(names: Sequence[str]) -> dict[str, Callable]:
+    """The parts that are asked for by name, in their order; without names all that are cheap."""
+    cheap, dear = _offered(_looks), _offered(_dear_looks)
+    if not names:
+        return cheap
+    known = {**cheap, **dear}
+    for name in names:
+        one_of(name, (*known, "all"), path="--what")
+    return known if "all" in names else {name: known[name] for name in known if name in names}
+
+
+def _offered(module: ModuleType) -> dict[str, Callable]:
+    """The public functions that a file defines, in its order."""
+    found = {
+        name: function
+        for name, function in vars(module).items()
+        if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1].__code__.co_firstlineno))
+
+
+def folder_for(out: str, workdir: str) -> Path:
+    """The folder to write to, made where there is none."""
+    if not out and not workdir:
+        raise ConfigError("--out is missing; give the folder to write to, --out=looked")
+    folder = Path(out) if out else Path(workdir) / "analysis"
+    if not out and not (Path(workdir) / "config.json").exists():
+        return folder  # no run: loading it says so
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out is {str(folder)!r}, which can't be made: {error.strerror}") from None
+    return folder
+
+
+def write(look: Look, wanted: dict[str, Callable], folder: Path, title: str, say: Callable[[str], None]) -> str:
+    """Writes analysis.json, figures/ and report.html of these parts; what was written is said."""
+    parts, numbers, out, drawn = [], {}, {}, 0
+    for name, part in wanted.items():
+        began = time.perf_counter()
+        try:
+            blocks, numbers[name] = part(look)
+        except ValueError as error:
+            out[name] = str(error).splitlines()[0]
+            say(f"{name}: left out, {out[name]}")
+            continue
+        pictures = [block for block in blocks if isinstance(block, Picture)]
+        for number, block in enumerate(pictures, 1):
+            _figures.save(block.figure, folder / "figures" / f"{name}-{number}.png", dpi=110)
+        drawn += len(pictures)
+        parts.append(Part(name, [_sentence(part), *blocks]))
+        say(f"{name}: {time.perf_counter() - began:.1f} s")
+    if not parts:
+        raise ConfigError(
+            "no part can be shown of this net: " + "; ".join(f"{name}: {why}" for name, why in out.items())
+        )
+    dear = {name: _sentence(part) for name, part in _offered(_dear_looks).items() if name not in wanted}
+    left = [f"{name}: {why}" for name, why in out.items()]
+    left += [f"{name} is dear and was not asked for (--what={name}): {words}" for name, words in dear.items()]
+    origin = [("analysis.json", "analysis.json"), *_pages_beside(folder)]
+    parts.append(Part("origin", [*left, Links(origin)]))
+    write_json(folder / "analysis.json", {"title": title, "examples": len(look.inputs), "left_out": out, **numbers})
+    write_page(folder / "report.html", title, f"{len(look.inputs):,} examples, {look.facts.classes} classes", parts)
+    return f"{folder}/report.html: {', '.join(numbers)}\n{folder}/analysis.json, {drawn} pictures in {folder}/figures"
+
+
+def _pages_beside(folder: Path) -> list[tuple[str, str]]:
+    """The run's own page, where the folder stands in its workdir."""
+    return [("report.html of the run", "../report.html")] if (folder.parent / "report.html").exists() else []
+
+
+def _sentence(part: Callable) -> str:
+    return (inspect.getdoc(part) or "").partition("\n\n")[0]

@@ -1,0 +1,141 @@
+"""What `analyze` looks into: a net and the examples that it is asked about, of a run or of a file of weights."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.tree_util import Partial
+
+from cnnjax.config import ConfigError
+from cnnjax.fields import Facts
+from cnnjax.programs._served import Served
+from cnnjax.tasks.contract import main_output
+from cnnjax.train.examples import Examined, examining
+from cnnjax.train.trained import Trained
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """A net, and N examples of which it predicts `probabilities` (N, K); `labels` (N,) are () where none are known.
+
+    `inputs` are as the data have them, `seen` as the net reads them, `shown` what that looks like, in [0, 1]. The rows
+    of the worst examples stand in `order` last: those of greatest loss, or, without labels, the least sure.
+    `held_out` is what a temperature may be fitted on, or why there is nothing.
+    """
+
+    net: Any
+    variables: Mapping
+    facts: Facts
+    names: Sequence[str]
+    outputs: Callable
+    inputs: np.ndarray
+    seen: np.ndarray
+    shown: np.ndarray
+    probabilities: np.ndarray
+    labels: np.ndarray
+    order: np.ndarray
+    held_out: tuple | str
+
+    @property
+    def pair(self) -> tuple:
+        """The net and its variables, which read what is `seen`."""
+        return self.net, self.variables
+
+    @functools.cached_property
+    def images(self) -> np.ndarray:
+        """The inputs (N, …) as floats in [0, 1]."""
+        return self.inputs.astype(np.float32) / 255 if self.inputs.dtype == np.uint8 else self.inputs
+
+    @functools.cached_property
+    def f(self) -> Partial:
+        """The net's outputs (B, K) of `images`: with all that becomes of a picture before the net reads it."""
+        return Partial(_Whole(self.outputs), self.variables)
+
+    @property
+    def asked(self) -> np.ndarray:
+        """The class (N,) that is asked about of each example: the predicted one."""
+        return self.probabilities.argmax(1)
+
+    def both_ends(self, count: int) -> np.ndarray:
+        """The rows of so many of the worst examples, the worst first, and of as many of the best."""
+        rows = [*self.order[::-1][:count], *self.order[:count]]
+        return np.array(list(dict.fromkeys(rows)))
+
+    def said(self, row: int) -> str:
+        """What was predicted of an example, and what it is."""
+        guess = self.asked[row]
+        words = f"{self.names[guess] if len(self.names) else guess}, {self.probabilities[row, guess]:.0%}"
+        if len(self.labels) and self.labels[row] != guess:
+            words += f" (is {self.names[self.labels[row]] if len(self.names) else self.labels[row]})"
+        return words
+
+
+@dataclasses.dataclass(frozen=True)
+class _Whole:
+    """The main outputs of variables and images in [0, 1]."""
+
+    outputs: Callable
+
+    def __call__(self, variables: Mapping, images: jax.Array) -> jax.Array:
+        return main_output(self.outputs(variables, images))
+
+
+def of_run(trained: Trained, split: str, most: int) -> Look:
+    """The examples of a split of a run, `most` of them; what predicts no classes of whole pictures is refused."""
+    facts = trained.facts
+    if facts.input != "image":
+        raise ConfigError(f"analyze looks into nets that read pictures; {trained.workdir} reads {facts.input}")
+    ask = examining(trained, distributions=True)
+    found = ask(split, most)
+    if "probabilities" not in found.rows:
+        task = trained.config["task"]["name"]
+        raise ConfigError(
+            f"analyze looks into nets that predict a class of a picture; task.name of {trained.workdir} is {task!r}\n"
+            "report.html of a run has what others predict; evaluate --worst draws it"
+        )
+    inputs = getattr(trained.source, split).read(found.rows["index"])[facts.input]
+    seen = np.asarray(jax.jit(trained.seen)(inputs))
+    rows = found.rows
+    return Look(
+        net=trained.net, variables=trained.variables, facts=facts, names=facts.names, outputs=trained.outputs,
+        inputs=inputs, seen=seen, shown=_shown(seen, facts.mean, facts.std), probabilities=rows["probabilities"],
+        labels=rows["truth"].astype(int), order=np.argsort(rows["loss"], kind="stable"),
+        held_out=held_out(trained, split, ask, most),
+    )  # fmt: skip
+
+
+def held_out(trained: Trained, split: str, ask: Callable[[str, int], Examined], most: int) -> tuple | str:
+    """Probabilities and labels of examples that a temperature may be fitted on, or why there are none."""
+    if not trained.prepared.selects:
+        return "No temperature: nothing was held out to fit it on (data.holdout), and the test set is not for fitting."
+    if split == "eval":
+        return "No temperature: the held-out examples are those that were measured, and there are no others."
+    held = ask("eval", most)
+    return held.rows["probabilities"], held.rows["truth"]
+
+
+def of_files(served: Served, paths: list[Path], most: int) -> Look:
+    """Picture files, `most` of them, as a net with a file of weights reads them."""
+    inputs, _, bad = served.read(paths[:most])
+    if bad:
+        name, reason = next(iter(bad.items()))
+        raise ConfigError(f"--images has {name}, which can't be read: {reason}")
+    shares = served.predict(inputs)["probabilities"]
+    seen = np.asarray(jax.jit(served.seen)(inputs))
+    return Look(
+        net=served.net, variables=served.variables, facts=served.facts, names=served.facts.names,
+        outputs=served.outputs, inputs=inputs, seen=seen, shown=inputs.astype(np.float32) / 255,
+        probabilities=shares, labels=np.zeros(0, int), order=np.argsort(-shares.max(1), kind="stable"),
+        held_out="No temperature: nothing is known of what the pictures are.",
+    )  # fmt: skip
+
+
+def _shown(seen: np.ndarray, mean: Sequence, std: Sequence) -> np.ndarray:
+    """What the net reads as one can look at it: normalising taken back where that is what brought it out of [0, 1]."""
+    if 0 <= seen.min() and seen.max() <= 1:
+        return seen
+    return np.clip(seen * np.asarray(std, np.float32) + np.asarray(mean, np.float32), 0, 1)

@@ -1,0 +1,145 @@
+"""What `analyze` shows of a net, cheap as it is: each public function is a part, named by `--what`.
+
+A part takes a `Look` and gives the blocks of its page and its numbers. What it can't be asked of raises a ValueError
+that says why.
+"""
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from cnnjax import analysis
+from cnnjax.programs import _page_parts
+from cnnjax.programs._look import Look
+from cnnjax.runs.pages import Picture, Rows
+from cnnjax.runs.tables import readable
+
+Found = tuple[list, dict]
+_ROWS = 3  # examples of either end that are attributed, or whose activations are drawn
+_UNITS, _LAYERS = 200, 2  # images that units are asked about; layers whose filters and units are drawn
+_ATTACKED, _EPSILONS = 100, (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+_STEPS = 10  # of projected ascent
+
+
+def confusion(look: Look) -> Found:
+    """Which classes are taken for which: the matrix in the order of similarity, and the sets."""
+    counts = analysis.confusion(_labels(look), look.asked, classes=look.facts.classes)
+    sets = [[[other, count] for other, count in row] for row in analysis.confusion_sets(counts)]
+    part = _page_parts.classes(counts, look.names, places=False)
+    return list(part.blocks), {"names": list(look.names), "counts": counts.tolist(), "sets": sets}
+
+
+def calibration(look: Look) -> Found:
+    """How far confidences can be believed, before and after a temperature."""
+    part, numbers = _page_parts.believed(look.probabilities, _labels(look), look.held_out)
+    return list(part.blocks), numbers
+
+
+def _labels(look: Look) -> np.ndarray:
+    if not len(look.labels):
+        raise ValueError("nothing is known of what the pictures are; a run has labels, --workdir=DIR")
+    return look.labels
+
+
+def fields(look: Look) -> Found:
+    """What part of the image a unit of each map sees: side, stride and first pixel, by arithmetic."""
+    found = analysis.receptive_fields(look.net, (1, *look.seen.shape[1:]))
+    cells = [
+        [name, *(_sides(side) for side in (field.size, field.stride, field.start))] for name, field in found.items()
+    ]
+    numbers = {name: {word: list(value) for word, value in vars(field).items()} for name, field in found.items()}
+    return [Rows(["map", "side", "stride", "first pixel"], cells)], numbers
+
+
+def _sides(sides: tuple) -> str:
+    return "×".join("all" if np.isinf(side) else str(int(side)) for side in sides)
+
+
+def filters(look: Look) -> Found:
+    """The filters of the first convolutions as pictures."""
+    leaves = traverse_util.flatten_dict(look.variables["params"], sep="/")
+    shapes = {path.removesuffix("/kernel"): np.shape(leaf) for path, leaf in leaves.items() if path.endswith("/kernel")}
+    paths = [path for path, shape in shapes.items() if len(shape) == 4 and shape[0] * shape[1] > 1]
+    if not paths:
+        raise ValueError("the net has no convolution whose kernel is more than one pixel")
+    paths = sorted(paths, key=lambda path: (shapes[path][2] > 3, paths.index(path)))[:_LAYERS]
+    found = {path: analysis.filters(look.variables, path) for path in paths}
+    blocks = [
+        Picture(analysis.draw_filters(each), f"{path}: {len(each.images)} filters of {shapes[path][2]} channels")
+        for path, each in found.items()
+    ]
+    return blocks, {path: {"share": each.share.tolist()} for path, each in found.items()}
+
+
+def activations(look: Look) -> Found:
+    """What the net's maps answer to the surest and to the worst example, and the classes that come of it."""
+    rows = look.both_ends(1)
+    maps = analysis.activations(*look.pair, look.seen[rows])
+    maps = {name: np.asarray(found) for name, found in maps.items() if found.ndim == 4}
+    blocks = [
+        Picture(
+            analysis.draw_activations(
+                look.shown[row],
+                {name: found[place] for name, found in maps.items()},
+                probabilities=look.probabilities[row],
+                names=look.names,
+            ),
+            f"the liveliest units of each map; {look.said(row)}",
+            wide=len(maps) > 3,
+        )
+        for place, row in enumerate(rows)
+    ]
+    return blocks, {"maps": {name: list(found.shape[1:]) for name, found in maps.items()}}
+
+
+def units(look: Look) -> Found:
+    """What each unit of the last maps answers to most, with how often and how selectively it answers."""
+    labels = look.labels[:_UNITS] if len(look.labels) else ()
+    maps = analysis.activations(*look.pair, look.seen[:_UNITS])
+    seen, cells, blocks, numbers = analysis.receptive_fields(look.net, (1, *look.seen.shape[1:])), [], [], {}
+    maps = {name: np.asarray(found) for name, found in maps.items() if found.ndim == 4}
+    for name, found in maps.items():
+        each = analysis.unit_statistics(found, labels=labels)
+        values = {word: _mean(getattr(each, word)) for word in ("mean", "zeros", "dead", "sparseness", "selectivity")}
+        cells.append([name, f"{found.shape[-1]}", *(readable(value) for value in values.values())])
+        numbers[name] = {word: np.asarray(value).tolist() for word, value in vars(each).items()}
+        if name in list(maps)[-_LAYERS:]:
+            patches = analysis.unit_patches(look.shown[:_UNITS], each, seen[name])
+            what = f"{name}: what its first units saw where they answered most, of {len(found)} images"
+            blocks.append(Picture(analysis.draw_units(patches, each), what, wide=True))
+    head = ["map", "units", "mean", "zeros", "dead", "sparseness", "selectivity"]
+    return [Rows(head, cells), *blocks], numbers
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def attribution(look: Look) -> Found:
+    """What in the worst examples, and in the best, the answer is made of: gradients, and the last map's share."""
+    rows = look.both_ends(_ROWS)
+    images, asked = look.seen[rows], look.asked[rows]
+    methods = ("saliency", "input_x_gradient", "guided_backprop", "integrated_gradients", "grad_cam")
+    found, said = {}, []
+    for method in methods:
+        try:
+            found[method] = np.asarray(analysis.attribute(look.pair, images, asked, method))
+        except ValueError as error:
+            said.append(f"{method} is left out: {error}")
+    drawn = analysis.draw_attributions(look.shown[rows], found, captions=[look.said(row) for row in rows])
+    ends = "the worst examples, then the best; red speaks for the predicted class, blue against it"
+    numbers = {method: np.asarray(each).sum((1, 2, 3)).tolist() for method, each in found.items()}
+    return [*said, Picture(drawn, ends, wide=True)], {"rows": rows.tolist(), "sums": numbers}
+
+
+def attacks(look: Look) -> Found:
+    """How accuracy falls with how far each number of an image may be moved, and what noise of that size does."""
+    labels = look.labels if len(look.labels) else look.asked
+    rows = np.linspace(0, len(look.images) - 1, min(_ATTACKED, len(look.images))).astype(int)
+    images, labels = look.images[rows], labels[rows]
+    epsilons = np.array(_EPSILONS)
+    curves = analysis.attack_curves(jax.random.key(0), look.f, images, labels, epsilons, steps=_STEPS)
+    words = f"accuracy on {len(rows)} examples" + ("" if len(look.labels) else " of what was predicted of them before")
+    numbers = {name: share.tolist() for name, share in curves.accuracy.items()}
+    return [Picture(analysis.draw_attack_curves(curves), words)], {"epsilons": list(_EPSILONS), "accuracy": numbers}
