@@ -11,10 +11,9 @@ __all__ = [
     "AREAS",
     "MOST",
     "OVERLAPS",
-    "R11",
-    "R40",
     "RECALLS",
     "Curves",
+    "FORTIETHS",
     "Found",
     "Scores",
     "Truths",
@@ -28,7 +27,7 @@ __all__ = [
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
-R40, R11 = np.arange(1, 41) / 40, np.arange(11) / 10  # KITTI's since 2019, and before
+FORTIETHS = np.arange(41) / 40  # KITTI's recalls: all but the first since 2019, every fourth before
 _NEAR = (0.5, 0.7)  # overlaps of KITTI's classes
 AREAS = ((0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10))  # all, small, medium, large; both ends count
 MOST = (1, 10, 100)  # found rows a picture and class that count, the best
@@ -177,14 +176,13 @@ def _at_recalls(worth, several, recall, recalls):
 
 
 class Curves(NamedTuple):
-    """By overlap of a half and of 0.7 and by class: precision (2, K, 40) and likeness of headings (2, K, 40) and axes.
+    """(2, K, 41) each, by overlap of a half and of 0.7, class and recall, −1 where there is no truth.
 
-    precision_11 (2, K, 11) is that of KITTI before 2019. −1 where there is no truth. turns (2, n) are those of what was
-    found, by overlap of a half, in radians: how far the heading is off, and the axis.
+    How precise what is found is, how much so by the likeness of headings, and by that of axes, whose front and back are
+    alike. turns (2, n) in radians are how far off both are where a half overlaps.
     """
 
     precision: np.ndarray
-    precision_11: np.ndarray
     headings: np.ndarray
     axes: np.ndarray
     turns: np.ndarray
@@ -193,15 +191,15 @@ class Curves(NamedTuple):
 def kitti(found: Found, true: Truths, iou: np.ndarray, turn: np.ndarray, classes: int) -> Curves:
     """KITTI's curves, from overlaps and turns (I, D, G) in radians of what was found against the truth.
 
-    Their means are average precision at the recalls 1/40, …, 1 (Simonelli 2019), at 0, 0.1, …, 1, and average
+    Their means are average precision at the recalls 1/40, …, 1 (Simonelli 2019), or at 0, 0.1, …, 1, and average
     orientation similarity (Geiger 2012). Rows are matched as COCO's are, and every score is a threshold; the devkit's
     are those that come next to the recalls.
     """
     found, iou, turn = _best_first(found, iou, turn)
     hit, out, which = (x[:, 0] for x in _matched(found, true, iou, np.array(_NEAR), AREAS[:1]))  # (I, T, D)
     off = np.take_along_axis(turn[:, None], which[..., None], -1)[..., 0] if turn.shape[-1] else np.zeros(hit.shape)
-    known, sizes = true.present & ~true.ignored, (len(R40), len(R11), len(R40), len(R40))
-    curves = [np.full((len(_NEAR), classes, size), -1.0) for size in sizes]
+    known = true.present & ~true.ignored
+    curves = np.full((3, len(_NEAR), classes, len(FORTIETHS)), -1.0)
     for kind in range(classes):
         rows, positives = found.present & (found.classes == kind), (known & (true.classes == kind)).sum()
         if not positives:
@@ -210,9 +208,9 @@ def kitti(found: Found, true: Truths, iou: np.ndarray, turn: np.ndarray, classes
         hits, outs, turns = (np.moveaxis(x, 1, -1)[rows][order] for x in (hit, out, off))  # (n, T)
         hits = hits & ~outs
         right, several = (np.cumsum(x, 0, dtype=np.float64) for x in (hits, ~outs))
-        worths = [right, right, *(np.cumsum(hits * (1 + np.cos(n * turns)) / 2, 0) for n in (1, 2))]
-        for curve, worth, recalls in zip(curves, worths, (R40, R11, R40, R40), strict=True):
-            curve[:, kind] = _at_recalls(worth, several, right / positives, recalls)
+        worths = [right, *(np.cumsum(hits * (1 + np.cos(n * turns)) / 2, 0) for n in (1, 2))]
+        for curve, worth in zip(curves, worths, strict=True):
+            curve[:, kind] = _at_recalls(worth, several, right / positives, FORTIETHS)
     found = off[:, 0][hit[:, 0] & ~out[:, 0]]
     turns = [np.abs((found + period / 2) % period - period / 2) for period in (2 * np.pi, np.pi)]
     return Curves(*curves, np.stack(turns))

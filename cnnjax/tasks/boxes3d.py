@@ -48,7 +48,7 @@ def detection_3d(
     `threshold` are predicted; what is measured counts all of them.
 
     `ap70` is the average precision at 40 recalls where boxes in space overlap by 0.7, `bev_ap70` that of outlines from
-    above, `r11_ap70` at eleven recalls, as before 2019, and `aos70` the average orientation similarity, `aos70_axis`
+    above, `r11_ap70` at eleven recalls, as before 2019, and `aos70` the average orientation similarity, `axis_aos70`
     the same where front and back are alike; each with 50 too, `ap` and `bev_ap` of each class too. `heading_error` is
     the mean of all found at 0.5 in degrees, `axis_error` the same where front and back are alike.
     """
@@ -105,9 +105,7 @@ def _covered(overlap, found, true, ignored):
 
 
 def _summary(names, sums, rows):
-    """KITTI's numbers; `precision` (K, 40) is that of each class at an overlap of 0.7 in space, nan where it has no
-    truth.
-    """
+    """KITTI's numbers; `precision` (K, 41) by recall is that of each class at an overlap of 0.7 in space."""
     found = {"objects": float(sums["objects"])}
     if not rows:
         return found
@@ -120,17 +118,22 @@ def _summary(names, sums, rows):
         matching.kitti(was, true, rows[name].astype(np.float64), rows["turn"].astype(np.float64), len(names))
         for name in ("space", "plane")
     )
-    curves = {"ap": space.precision, "bev_ap": plane.precision, "r11_ap": space.precision_11}
-    curves |= {"r11_bev_ap": plane.precision_11, "aos": space.headings}
+    since, before = slice(1, None), slice(None, None, 4)  # 2019
+    curves = {"ap": (space.precision, since), "bev_ap": (plane.precision, since)}
+    curves |= {"r11_ap": (space.precision, before), "r11_bev_ap": (plane.precision, before)}
+    curves |= {"aos": (space.headings, since), "axis_aos": (space.axes, since)}
     for near, digits in enumerate(("50", "70")):
-        named = {f"{name}{digits}": curve[near] for name, curve in curves.items()}
-        named[f"aos{digits}_axis"] = space.axes[near]
-        for name, curve in named.items():
-            each = np.where(curve < 0, np.nan, curve).mean(-1)
-            found[name] = float(np.nanmean(each)) if (curve >= 0).any() else np.nan
-            if name.startswith(("ap", "bev")):
-                found |= {f"{name}_{kind}": float(value) for kind, value in zip(names, each, strict=True)}
+        for name, (curve, recalls) in curves.items():
+            each = _known(curve[near, :, recalls]).mean(-1)
+            found[f"{name}{digits}"] = float(np.nanmean(each)) if (each == each).any() else np.nan
+            if name in ("ap", "bev_ap"):
+                found |= {f"{name}{digits}_{kind}": float(value) for kind, value in zip(names, each, strict=True)}
     if space.turns.size:
         found |= dict(zip(("heading_error", "axis_error"), map(float, np.degrees(space.turns).mean(1)), strict=True))
-    found["precision"] = np.where(space.precision[1] < 0, np.nan, space.precision[1])
+    found["precision"] = _known(space.precision[1])
     return {name: value for name, value in found.items() if np.ndim(value) or value == value}
+
+
+def _known(curves):
+    """Curves with nan where there is nothing to find."""
+    return np.where(curves < 0, np.nan, curves)

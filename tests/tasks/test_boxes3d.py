@@ -124,7 +124,7 @@ def test_average_precision_and_headings_are_those_of_a_loop_over_polygons(seed):
         assert found[f"r11_{bev}ap{digits}"] == pytest.approx(np.mean([each[1] for each in known]), abs=1e-6)
         if not flat:
             assert found[f"aos{digits}"] == pytest.approx(np.mean([each[2] for each in known]), abs=1e-6)
-            assert found[f"aos{digits}_axis"] == pytest.approx(np.mean([each[3] for each in known]), abs=1e-6)
+            assert found[f"axis_aos{digits}"] == pytest.approx(np.mean([each[3] for each in known]), abs=1e-6)
         if not flat and digits == 50:
             turns = np.concatenate([each[4] for each in known])
             whole, half = (np.abs(np.angle(np.exp(1j * n * turns)) / n) for n in (1, 2))
@@ -144,7 +144,7 @@ def test_eleven_recalls_begin_at_none_and_forty_do_not():
     found = ours(rows)
     assert found["ap70"] == pytest.approx(4 / 40)
     assert found["r11_ap70"] == pytest.approx(2 / 11)
-    assert found["precision"].shape == (3, 40)
+    assert found["precision"].shape == (3, 41)
     assert np.isnan(found["precision"][1:]).all()
 
 
