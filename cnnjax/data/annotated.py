@@ -56,8 +56,10 @@ def coco(
     for parsed in found.values():
         if other := next((number for number, name in parsed.names.items() if names.get(number, name) != name), ()):
             raise DataError(f"{parsed.file}: category {other} is {parsed.names[other]!r}, in training {names[other]!r}")
-    kinds = {number: kind for kind, number in enumerate(sorted(names))}
     about, extra = _pose(found["train"]) if points else (0, {})
+    names = {number: name for number, name in names.items() if not points or number == found["train"].posed[0]["id"]}
+    kinds = {number: kind for kind, number in enumerate(sorted(names))}
+    extra |= {"class_ids": tuple(kinds)}
     parts = {
         split: parsed.people(kinds, about, masks=masks) if points else parsed.pictures(kinds, masks=masks)
         for split, parsed in found.items()

@@ -32,15 +32,22 @@ def box_losses(
     return jnp.sum(wrong, (1, 2)) + overlap * jnp.sum(apart, 1), jnp.sum(truth.present, 1).astype(jnp.float32)
 
 
-def best_boxes(outputs: Mapping, *, iou: jax.Array, most: int) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Words (B, most, …) of the boxes that stay, the best first, and the place (B, most) that each is of."""
+def best_boxes(
+    outputs: Mapping, size: tuple[int, int], *, iou: jax.Array, most: int
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Words (B, most, …) of the boxes that stay, the best first, and the place (B, most) that each is of.
+
+    They are cut at the border of a picture of `size` (height, width); what is then nothing does not stay.
+    """
     kinds = outputs["main"].shape[-1]
 
     def one(scores, boxes):
         scores, flat = jax.lax.top_k(scores.reshape(-1), min(_CANDIDATES, scores.size))
         places, classes = flat // kinds, flat % kinds
-        rows, kept = non_max_suppression(boxes[places], scores, iou=iou, most=most, classes=classes)
-        found = {"boxes": boxes[places][rows], "classes": classes[rows], "scores": jnp.where(kept, scores[rows], 0.0)}
+        boxes = jnp.clip(boxes[places], 0.0, jnp.array([*size, *size], jnp.float32))
+        rows, kept = non_max_suppression(boxes, scores, iou=iou, most=most, classes=classes)
+        kept &= (boxes[rows, 2:] > boxes[rows, :2]).all(-1)
+        found = {"boxes": boxes[rows], "classes": classes[rows], "scores": jnp.where(kept, scores[rows], 0.0)}
         return found | {"present": kept.astype(jnp.float32)}, places[rows]
 
     return jax.vmap(one)(jax.nn.sigmoid(outputs["main"]), outputs["boxes"])

@@ -121,6 +121,9 @@ def detection(
     _refuse_without(facts, "detection", "boxes", "classes")
     dense = functools.partial(_with, _DENSE, "detection")
 
+    def size_of(batch):
+        return batch[facts.input].shape[1:3]
+
     def criterion(outputs, batch):
         truth = truth_of(batch)
         answers = answers_of(dense(outputs), truth)
@@ -131,15 +134,15 @@ def detection(
         return lost, weights
 
     def rows(outputs, batch):
-        found, places = best_boxes(dense(outputs), iou=iou, most=most)
+        found, places = best_boxes(dense(outputs), size_of(batch), iou=iou, most=most)
         kept = found_and_true(found, truth_of(batch)) | {"predicted": found["scores"] > threshold}
         return kept | _sizes(facts, outputs, batch, found, places)
 
     def predict(outputs, batch):
-        found, places = best_boxes(dense(outputs), iou=iou, most=most)
+        found, places = best_boxes(dense(outputs), size_of(batch), iou=iou, most=most)
         found |= {"present": (found["scores"] > threshold).astype(jnp.float32)}
         if "prototypes" in outputs:
-            found["masks"] = draw(outputs, found, places, batch[facts.input].shape[1:3])
+            found["masks"] = draw(outputs, found, places, size_of(batch))
         return found
 
     return Task(
