@@ -25,7 +25,7 @@ class Results(Written):
         if said.error:
             return
         kinds = self.facts.extra.get("class_ids", range(1, self.facts.classes + 1))
-        image = self.ids[said.path] if said.path in self.ids else said.name
+        image = self.ids.get(said.path, said.name)
         self.entries += [{"image_id": image, **entry} for entry in entries_of(said, kinds, self.path)]
 
     def _close(self):

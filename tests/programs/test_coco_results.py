@@ -13,7 +13,10 @@ from pycocotools.cocoeval import COCOeval
 import cnnjax
 from cnnjax.config import ConfigError, augmentation, experiment, section
 from cnnjax.data import coco, image_ids, run_lengths
-from cnnjax.programs import predict
+from cnnjax.data.source import Facts
+from cnnjax.programs import evaluate, predict
+from cnnjax.programs._found_by_name import columns, found_by_name, told
+from cnnjax.train.examples import Examined
 from tests.data.labelled import as_coco
 from tests.programs.blocks import CATEGORIES, scenes
 
@@ -99,6 +102,36 @@ def test_results_hold_every_score_whatever_is_drawn_and_printed(boxes, tmp_path,
     (entry,) = asked(run, tmp_path / "found.json", picture, "--threshold=0.5")
     assert [box["score"] for box in entry["boxes"]] == pytest.approx([entry["score"] for entry in sure])
     assert {entry["image_id"] for entry in results} == {3007}
+
+
+def test_each_class_of_boxes_has_its_own_precision_and_its_curve_is_drawn(boxes, tmp_path, capsys):
+    _, run = boxes
+    for name in evaluate.FLAGS:
+        evaluate.FLAGS[name].unparse()
+    evaluate.main([f"--workdir={run.workdir}", "--worst=2", f"--out={tmp_path / 'worst'}"])
+    said, numbers = capsys.readouterr().out, run.measure("test")
+    precision = run.tables("test")["precision"]
+    head, cat, dog = said[said.index("class ") :].splitlines()[:3]
+    assert head.split() == ["class", "ap", "ap50", "precision", "recall", "reach"]
+    for line, name, curve in zip((cat, dog), ("cat", "dog"), precision, strict=True):
+        first, ap, ap50, *_, reach = line.split()
+        assert (first, float(ap)) == (name, pytest.approx(numbers[f"ap_{name}"], abs=1e-4))
+        assert float(ap50) == pytest.approx(curve.mean(), abs=1e-4)
+        assert float(reach) == np.flatnonzero(curve > 0).max() / 100
+    assert "ap_cat" not in said.partition("class ")[0]
+    assert {path.name for path in (tmp_path / "worst").iterdir()} > {"tables.png", "worst.png"}
+
+
+def test_each_point_has_its_shares_at_every_stage_and_what_there_is_none_of_has_none():
+    curve = np.linspace(0, 1, 101) * np.array([[1.0], [0.5]])
+    found = Examined({"pck20": 0.15, "pck20_nose": 0.2}, {"pck": curve, "pck_stage1": curve / 2}, {})
+    said = found_by_name(found, Facts(extra={"point_names": ("nose", "tail")}))
+    assert said["points"][0] == pytest.approx(
+        {"point": "nose", "pck05": 0.05, "pck10": 0.1, "pck20": 0.2, "pck50": 0.5, "pck20_stage1": 0.1}
+    )
+    assert told(said) == {"pck20_nose", "pck20_tail"}
+    nothing = Examined({}, {"precision": np.full((1, 101), np.nan)}, {})
+    assert columns(found_by_name(nothing, Facts(names=("ant",)))["found"]).split()[-6:] == ["ant", *"–" * 5]
 
 
 def test_pictures_are_known_by_their_place_by_their_name_or_by_the_number_in_it(boxes, tmp_path, capsys):
