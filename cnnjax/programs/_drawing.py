@@ -200,7 +200,9 @@ def _boxes(frame, word, words, foretold):
 
 def _outlines(frame, corners, words):
     """Boxes (N, 4, 2) in the colours of their classes, dotted if ignored, with names and scores where there is room."""
-    classes = np.asarray(words.get("classes", np.zeros(len(corners), int)))
+    classes, named = np.asarray(words.get("classes", np.zeros(len(corners), int))), "classes" in words
+    if len(corners) == 1 and not named and np.ndim(words.get("label", ())) == 0:  # of a picture with one box and class
+        classes, named = np.asarray(words["label"])[None], True
     order = np.argsort(-np.asarray(words["scores"]), kind="stable") if "scores" in words else range(len(corners))
     there, ignored = _there(words, len(corners)), np.asarray(words.get("ignored", np.zeros(len(corners)))) > 0
     for row in (row for row in order if there[row]):
@@ -208,7 +210,7 @@ def _outlines(frame, corners, words):
         wide = 1.8 if frame.detail else 1.1
         style = {"fill": False, "linewidth": wide, "zorder": 3, "path_effects": _stroke(wide)}
         frame.panel.add_patch(Polygon(points, edgecolor=rgb, linestyle=":" if ignored[row] else "-", **style))
-        name = name_of(int(classes[row]), frame.facts.names) if "classes" in words else ""
+        name = name_of(int(classes[row]), frame.facts.names) if named else ""
         score = f"{float(words['scores'][row]):.2f}" if "scores" in words else ""
         if frame.detail and (name or score):
             _tag(frame, f"{name} {score}".strip(), points, rgb)

@@ -200,7 +200,9 @@ def _draw(said, facts, target: Path) -> None:
         target = target.with_stem(f"{target.stem}{said.name.removeprefix(str(said.path))}")
     found = _answers.tables(said.words, facts, 3)
     told = {word: rows for word, rows in found.items() if word not in ("points", "target")}  # which the picture shows
-    cells = _answers.cells(told, 0 if {"boxes", "corners"} & set(told) else 3)
+    boxed = {"boxes", "corners"} & set(told)
+    cells = _answers.cells(told, 0 if boxed else 3)
+    cells += _answers.cells({"top": told["top"]}, 3) if boxed and "top" in told else []
     name = said.path.name + said.name.removeprefix(str(said.path))
     heading = f"{name}\n{' · '.join(' '.join(cell.split()) for cell in cells)}".strip()
     _figures.save(_figures.single(given, said.words, facts, heading, size=said.size), target)

@@ -14,7 +14,7 @@ from cnnjax.tasks._assigning import truth_of
 from cnnjax.tasks._dense import answers_of, best_boxes, box_losses
 from cnnjax.tasks._found import found_and_true, summary
 from cnnjax.tasks._masks import areas_of, draw, mask_losses, shared_pixels
-from cnnjax.tasks.contract import Task, count, main_output, supervised
+from cnnjax.tasks.contract import Task, count, main_output, refuse_without, supervised
 
 __all__ = ["detection", "localization"]
 
@@ -31,7 +31,7 @@ def localization(facts: Facts, *, smoothing: Rate = 0.0, overlap: NonNegative = 
     `label`.
     """
     refuse_misfits(localization, locals(), path="task.")
-    _refuse_without(facts, "localization", "boxes")
+    refuse_without(facts, "localization", "boxes", named=True)
     if not {"classes", "label"} & set(facts.fields):
         raise ValueError(
             "task.name is 'localization', which needs a class of each picture (`label`) or box (`classes`); "
@@ -118,7 +118,7 @@ def detection(
     found nor a fault. Sizes are those of `instances` where there are any, else of boxes, in pixels that the net sees.
     """
     refuse_misfits(detection, locals(), path="task.")
-    _refuse_without(facts, "detection", "boxes", "classes")
+    refuse_without(facts, "detection", "boxes", "classes", named=True)
     dense = functools.partial(_with, _DENSE, "detection")
 
     def size_of(batch):
@@ -189,13 +189,3 @@ def _with(wanted, task, outputs):
             f"choose another model.name, such as {net}"
         )
     return outputs
-
-
-def _refuse_without(facts, task, *words):
-    missing = [word for word in words if word not in facts.fields]
-    if missing or not facts.classes:
-        raise ValueError(
-            f"task.name is {task!r}, which needs {', '.join(words)} and names of the classes; the data has "
-            f"{', '.join(facts.fields) or 'none of them'}\nshapes gives them with data.boxes=True; "
-            "choose a data.name that has them, or another task.name"
-        )
