@@ -16,6 +16,8 @@
                              255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file` ·
                              .coco.json: COCO's results of boxes, masks or joints, of every score, with the ids of
                              the annotations where the run's data were coco, else the numbers or names of files
+  --tile=N                   pictures of any size, not resized: segments of tiles of N pixels a side, each with the
+                             pixels around it that the net's answers depend on, borders mirrored
   --threshold=T              of scores, above which boxes and points are found; the run's task.threshold by default
 
 Or a file of weights: one of cnnjax export says itself what it is of, --weights=FILE is enough.
@@ -50,6 +52,7 @@ FLAGS = flags.FlagValues()
 _origin.define(FLAGS)
 flags.DEFINE_list("images", "", "files and folders", flag_values=FLAGS)
 flags.DEFINE_integer("top", 5, "how many classes", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tile", 0, "side of a tile", 0, flag_values=FLAGS)
 flags.DEFINE_float("threshold", None, "of scores", 0, 1, flag_values=FLAGS)
 flags.DEFINE_string("out", "", "a folder to draw in", flag_values=FLAGS)
 flags.DEFINE_string("output", "", "a file to write", flag_values=FLAGS)
@@ -78,7 +81,7 @@ def main(argv: list[str]) -> None:
     file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top, ids) if FLAGS.output else None, {}
     wide = max(len(str(path)) for path in files)
     try:
-        for said in _asking.asked(served, files):
+        for said in _asking.asked(served, files) if not FLAGS.tile else _in_tiles(served, files):
             if file:
                 file.add(said)
             if said.error:
@@ -101,6 +104,15 @@ def main(argv: list[str]) -> None:
             f"{len(bad)} of {len(files)} pictures could not be read; the others are above\n{lines}\n"
             "save them again as PNG or JPEG, or leave them out"
         )
+
+
+def _in_tiles(served, files: list[Path]):
+    """What is said of pictures tile by tile."""
+    from cnnjax.programs._tiles import asked_in_tiles
+
+    if arrays := [str(path) for path in files if path.suffix.lower() == ".npz"]:
+        raise ConfigError(f"--tile is {FLAGS.tile}, of picture files, not of arrays: {arrays[0]}")
+    return asked_in_tiles(served, files, FLAGS.tile)
 
 
 def _asked_for(served, files: list[Path]) -> tuple[dict, Any, float]:
