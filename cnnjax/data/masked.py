@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from cnnjax.annotations import AtLeastOne, Count, FilePath, Text
+from cnnjax.annotations import AtLeastOne, Count, FilePath, Gives, Text
 from cnnjax.data._files import OnDisk, contents, directory, joined
 from cnnjax.data._paired import pairs
 from cnnjax.data._pictures import Budget, Depth, Fit, opened, reason, upright_size, vet
@@ -35,7 +35,7 @@ def masks(
     channels: Literal[1, 3] = 3,
     budget: Budget = -1,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(segments="", **dict.fromkeys(("instances", "boxes", "present"), "word=instances"))]:
     """Pictures and the mask file of each: `segments`, the class of every pixel, or `instances` with their boxes.
 
         root/images/0001.jpg              or images/train/ and masks/train/, or train/images/ and train/masks/

@@ -40,20 +40,32 @@ def score_losses(
 
 
 def best_boxes(
-    outputs: Mapping, *, iou: jax.Array, most: int, words: tuple[str, ...] = ("boxes",)
+    outputs: Mapping,
+    size: tuple[int, ...] = (),
+    *,
+    iou: jax.Array,
+    most: int,
+    words: tuple[str, ...] = ("boxes",),
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     """Words (B, most, …) of the boxes that stay, the best first, and the place (B, most) that each is of.
 
-    By the overlap of the first of `words`, which are outputs of every place, is told what stays.
+    By the overlap of the first of `words`, which are outputs of every place, is told what stays. Boxes are cut at the
+    border of a picture of `size` (height, width), where it is given; what is then nothing does not stay.
     """
     kinds = outputs["main"].shape[-1]
 
     def one(scores, *said):
         scores, flat = jax.lax.top_k(scores.reshape(-1), min(_CANDIDATES, scores.size))
         places, classes = flat // kinds, flat % kinds
-        rows, kept = non_max_suppression(said[0][places], scores, iou=iou, most=most, classes=classes)
-        found = {word: values[places][rows] for word, values in zip(words, said, strict=True)}
-        found |= {"classes": classes[rows], "scores": jnp.where(kept, scores[rows], 0.0)}
+        first = said[0][places]
+        if size:
+            first = jnp.clip(first, 0.0, jnp.array([*size, *size], jnp.float32))
+        rows, kept = non_max_suppression(first, scores, iou=iou, most=most, classes=classes)
+        if size:
+            kept &= (first[rows, 2:] > first[rows, :2]).all(-1)
+        others = {word: values[places][rows] for word, values in zip(words[1:], said[1:], strict=True)}
+        found = {words[0]: first[rows], **others, "classes": classes[rows]}
+        found["scores"] = jnp.where(kept, scores[rows], 0.0)
         return found | {"present": kept.astype(jnp.float32)}, places[rows]
 
     return jax.vmap(one)(jax.nn.sigmoid(outputs["main"]), *(outputs[word] for word in words))

@@ -1,12 +1,10 @@
-"""What a task of boxes wants of a net and of data, and what is said where it is not there."""
+"""What a task of boxes wants of a net, and what is said where it is not there."""
 
 from collections.abc import Mapping
 
 import jax
 
-from cnnjax.fields import Facts
-
-__all__ = ["outputs_with", "refuse_without"]
+__all__ = ["outputs_with"]
 
 
 def outputs_with(wanted: tuple[Mapping[str, str], str], task: str, outputs: jax.Array | Mapping) -> Mapping:
@@ -19,14 +17,3 @@ def outputs_with(wanted: tuple[Mapping[str, str], str], task: str, outputs: jax.
             f"choose another model.name, such as {net}"
         )
     return outputs
-
-
-def refuse_without(facts: Facts, task: str, giver: str, *words: str) -> None:
-    """Refuses data without all of the words and names of classes; `giver` says who gives them."""
-    missing = [word for word in words if word not in facts.fields]
-    if missing or not facts.classes:
-        raise ValueError(
-            f"task.name is {task!r}, which needs {', '.join(words)} and names of the classes; the data has "
-            f"{', '.join(facts.fields) or 'none of them'}\n{giver}; "
-            "choose a data.name that has them, or another task.name"
-        )

@@ -13,14 +13,13 @@ from cnnjax.tasks._assigning import truth_of
 from cnnjax.tasks._dense import answers_of, best_boxes, box_losses
 from cnnjax.tasks._found import found_and_true, summary
 from cnnjax.tasks._masks import areas_of, draw, mask_losses, shared_pixels
-from cnnjax.tasks._needs import outputs_with, refuse_without
-from cnnjax.tasks.contract import Task, count, main_output, supervised
+from cnnjax.tasks._needs import outputs_with
+from cnnjax.tasks.contract import Task, count, main_output, refuse_without, supervised
 
 __all__ = ["detection", "localization"]
 
 _ONE = {"main": "(B, K)", "boxes": "(B, 1, 4)"}, "localizer"
 _DENSE = {"main": "(B, P, K)", "boxes": "(B, P, 4)", "places": "(B, P, 3)"}, "detector with model.turned=false"
-_GIVER = "shapes gives them with data.boxes=True"
 
 
 def localization(facts: Facts, *, smoothing: Rate = 0.0, overlap: NonNegative = 2.0) -> Task:
@@ -32,7 +31,7 @@ def localization(facts: Facts, *, smoothing: Rate = 0.0, overlap: NonNegative = 
     `label`.
     """
     refuse_misfits(localization, locals(), path="task.")
-    refuse_without(facts, "localization", _GIVER, "boxes")
+    refuse_without(facts, "localization", "boxes", named=True)
     if not {"classes", "label"} & set(facts.fields):
         raise ValueError(
             "task.name is 'localization', which needs a class of each picture (`label`) or box (`classes`); "
@@ -119,8 +118,11 @@ def detection(
     found nor a fault. Sizes are those of `instances` where there are any, else of boxes, in pixels that the net sees.
     """
     refuse_misfits(detection, locals(), path="task.")
-    refuse_without(facts, "detection", _GIVER, "boxes", "classes")
+    refuse_without(facts, "detection", "boxes", "classes", named=True)
     dense = functools.partial(outputs_with, _DENSE, "detection")
+
+    def size_of(batch):
+        return batch[facts.input].shape[1:3]
 
     def criterion(outputs, batch):
         truth = truth_of(batch)
@@ -132,15 +134,15 @@ def detection(
         return lost, weights
 
     def rows(outputs, batch):
-        found, places = best_boxes(dense(outputs), iou=iou, most=most)
+        found, places = best_boxes(dense(outputs), size_of(batch), iou=iou, most=most)
         kept = found_and_true(found, truth_of(batch)) | {"predicted": found["scores"] > threshold}
         return kept | _sizes(facts, outputs, batch, found, places)
 
     def predict(outputs, batch):
-        found, places = best_boxes(dense(outputs), iou=iou, most=most)
+        found, places = best_boxes(dense(outputs), size_of(batch), iou=iou, most=most)
         found |= {"present": (found["scores"] > threshold).astype(jnp.float32)}
         if "prototypes" in outputs:
-            found["masks"] = draw(outputs, found, places, batch[facts.input].shape[1:3])
+            found["masks"] = draw(outputs, found, places, size_of(batch))
         return found
 
     return Task(

@@ -12,9 +12,9 @@ from cnnjax.refusals import refuse_misfits
 from cnnjax.tasks import _matching as matching
 from cnnjax.tasks._assigning import truth_of
 from cnnjax.tasks._dense import best_boxes
-from cnnjax.tasks._needs import outputs_with, refuse_without
+from cnnjax.tasks._needs import outputs_with
 from cnnjax.tasks._solids import angle_of, answers_of_solids, parts_of, solid_losses, with_corners
-from cnnjax.tasks.contract import Task, count, supervised
+from cnnjax.tasks.contract import Task, count, refuse_without, supervised
 
 __all__ = ["detection_3d"]
 
@@ -53,7 +53,7 @@ def detection_3d(
     the mean of all found at 0.5 in degrees, `axis_error` the same where front and back are alike.
     """
     refuse_misfits(detection_3d, locals(), path="task.")
-    refuse_without(facts, "detection_3d", "solids gives them", *_WORDS, "classes")
+    refuse_without(facts, "detection_3d", *_WORDS, "classes", named=True)
     turned = functools.partial(outputs_with, (_TURNED, "detector with model.turned=true"), "detection_3d")
     options = {"gamma": gamma, "overlap": overlap, "heading": heading, "height": height}
 

@@ -11,7 +11,7 @@ import numpy as np
 from cnnjax.annotations import Count, NonNegative, Positive, Static
 from cnnjax.fields import IGNORE, Facts
 from cnnjax.ops import components, eroded, losses, nearest_two, rand_sums
-from cnnjax.tasks.contract import Task, main_output, supervised
+from cnnjax.tasks.contract import Task, main_output, refuse_without, supervised
 
 __all__ = ["segmentation"]
 
@@ -58,10 +58,10 @@ def segmentation(
 
 def _refuse(facts: Facts, names: tuple[str, ...], border: float, cells: int) -> None:
     """Refuses options that the data has nothing for."""
+    refuse_without(facts, "segmentation", "segments")
     if not names:
         raise ValueError(
-            "task.name is 'segmentation', but the data has no segments (facts.extra['segment_names']); "
-            "choose a data.name that has them, or another task.name"
+            "task.name is 'segmentation', but nobody names the segments; give facts.extra['segment_names']"
         )
     if border and "instances" not in facts.fields:
         raise ValueError(

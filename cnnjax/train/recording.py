@@ -100,7 +100,7 @@ class Recorder:
         metrics = by_first(lambda: {split: self.report.last(split) for split in ("train", "eval", "test")})
         self.status("complete", step, {"steps": self.plan.steps, "files": self._files(step), **metrics})
         facts = self.prepared.source.facts
-        names = facts.names or facts.extra.get("segment_names", ())
+        names = facts.names or facts.extra.get("segment_names", facts.extra.get("point_names", ()))
         self.report.finish(curves=self.prepared.config["report"]["curves"], names=names)
         return metrics
 
