@@ -10,7 +10,7 @@ from cnnjax.tasks._assigning import Assignment, Truth, assigned
 
 __all__ = ["answers_of", "best_boxes", "box_losses"]
 
-_CANDIDATES = 400  # boxes of a picture of which the best are looked for
+_CANDIDATES = 4  # boxes of a picture for each that may stay, of which the best are looked for
 
 
 def answers_of(outputs: Mapping, truth: Truth) -> Assignment:
@@ -37,7 +37,7 @@ def best_boxes(outputs: Mapping, *, iou: jax.Array, most: int) -> tuple[dict[str
     kinds = outputs["main"].shape[-1]
 
     def one(scores, boxes):
-        scores, flat = jax.lax.top_k(scores.reshape(-1), min(_CANDIDATES, scores.size))
+        scores, flat = jax.lax.top_k(scores.reshape(-1), min(_CANDIDATES * most, scores.size))
         places, classes = flat // kinds, flat % kinds
         rows, kept = non_max_suppression(boxes[places], scores, iou=iou, most=most, classes=classes)
         found = {"boxes": boxes[places][rows], "classes": classes[rows], "scores": jnp.where(kept, scores[rows], 0.0)}
