@@ -114,7 +114,7 @@ def classes(values, table):
 
 
 def parts(kinds):
-    """(H, W) one number for each part, connected by edges, of every class of a plane but 0 and those that are ignored."""
+    """(H, W) one number for each part, connected by edges, of every class but 0 and what is ignored."""
     begins = np.ones(kinds.shape, bool)
     begins[:, 1:] = kinds[:, 1:] != kinds[:, :-1]
     runs = np.cumsum(begins).reshape(kinds.shape)  # along the lines: far fewer than pixels

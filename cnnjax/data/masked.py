@@ -47,9 +47,9 @@ def masks(
     the name "ignore" in the table, counts nowhere. Without a table the values are the classes. `word`=instances takes
     every number or colour but 0 for one thing, up to `most`; then each picture may also have a directory of its own,
     ID/images/ID.png with a mask for each thing in ID/masks/. `word`=both gives the pixels of all these things a class
-    too, or with a table makes a thing of every connected part of each class but the first. Without lists or directories every fifth picture, by name,
-    is for testing. A missing partner, another size than the picture's and a value that is no class are refused by name.
-    From `size` on as `folder`.
+    too, or with a table makes a thing of every connected part of each class but the first. Without lists or directories
+    every fifth picture, by name, is for testing. A missing partner, another size than the picture's and a value that is
+    no class are refused by name. From `size` on as `folder`.
     """
     refuse_misfits(masks, locals(), path="data.")
     vet(size, width)

@@ -42,7 +42,7 @@ def mask_losses(outputs: Mapping, instances: jax.Array, truth: Truth, answers: A
 
 
 def _cells(instances, rows, size):
-    """The share of each cell (B, n, h, w) that is of each of the `rows` (B, n), and the share that is known (B, h, w)."""
+    """The share (B, n, h, w) of each cell that is of each of the `rows` (B, n), and the share (B, h, w) known."""
     each = (instances[..., None] == 1 + rows[:, None, None]).astype(jnp.float32)
     known = (instances != IGNORE).astype(jnp.float32)[..., None]
     found = resize(jnp.concatenate([each, known], -1), size)

@@ -1,0 +1,30 @@
+"""Blood cells found in photographs of smears: red ones, white ones, platelets; from scratch or from ImageNet."""
+
+from cnnjax.config import augmentation, experiment, one_of, section
+
+
+def get_config(variant: str = "scratch"):
+    """A feature pyramid down to stride 4, for platelets are small; `pretrained` on a backbone that has seen ImageNet.
+
+    data.root is the folder with the archive's Annotations, JPEGImages and ImageSets; for `pretrained` train.init is a
+    file of that backbone's weights.
+    """
+    one_of(variant, ("scratch", "pretrained"))
+    backbone = section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16)
+    begin, gently = {}, {}
+    if variant == "pretrained":
+        backbone = section("models", "efficientnet_lite0")
+        begin = {"init": "efficientnet_lite0.pth", "init_into": "backbone"}
+        gently = {"factors": (("pyramid/backbone", 0.2),)}
+    return experiment(
+        data=section("data", "voc", size=192, width=256, most=30),
+        model=section("models", "detector", backbone=backbone, levels=(4, 8, 16, 32), width=32, depth=1),
+        task=section("tasks", "detection"),
+        augment=augmentation(
+            train=("flip", "flip#2", "normalize"), eval=("normalize",), **{"flip#2": {"axis": "height"}}
+        ),
+        optimizer=section("optimizers", "adamw", lr=4e-3, **gently),
+        schedule=section("schedules", "triangle", peak=0.2, start=0.04, floor=0.0),
+        train={"steps": 600, "batch": 8, **begin},
+        eval={"steps": 600},
+    )
