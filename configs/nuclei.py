@@ -18,7 +18,7 @@ def get_config(variant: str = "masks"):
             4e-3,
         ),
         "unet": (
-            section("models", "unet", width=12, depth=4, up="resize"),
+            section("models", "unet", width=8, depth=4, up="resize"),
             section("tasks", "segmentation", border=10.0, cells=1),
             4e-3,
         ),
@@ -38,6 +38,6 @@ def get_config(variant: str = "masks"):
         ),
         optimizer=section("optimizers", "adamw", lr=lr),
         schedule=section("schedules", "triangle", peak=0.2, start=0.04, floor=0.0),
-        train={"steps": 600, "batch": 8},
-        eval={"steps": 600, "batch": 3},
+        train={"steps": 300, "batch": 6},
+        eval={"steps": 300, "batch": 3},
     )
