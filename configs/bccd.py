@@ -1,4 +1,11 @@
-"""Blood cells found in photographs of smears: red ones, white ones, platelets; from scratch or from ImageNet."""
+"""Blood cells found in photographs of smears: red ones, white ones, platelets; from scratch or from ImageNet.
+
+python -m experiments.train --config=configs/bccd.py[:pretrained] --config.data.root=BCCD [--config.train.init=FILE]
+--workdir=runs/cells, on two cores of an AMD EPYC shared with ten and more other processes, jax 0.12.0.1, commit
+2797b56, seed 0 (n = 1), 205 pictures in training, the 72 of the test part:
+scratch: AP50 0.900, AP 0.503, AP75 0.518; AP of platelets 0.431, red 0.504, white cells 0.576; VOC's 0.877 (2007)
+  (131 seconds of processor, 7 minutes beside the others)
+"""
 
 from cnnjax.config import augmentation, experiment, one_of, section
 

@@ -1,4 +1,9 @@
-"""Membranes of nerve cells in sections under the electron microscope, by a small U-Net with the published recipe."""
+"""Membranes of nerve cells in sections under the electron microscope, by a small U-Net with the published recipe.
+
+python -m experiments.train --config=configs/isbi2012.py --config.data.root=isbi2012 --workdir=runs/membranes
+Must show: rand_error and 1 − pixel_accuracy on sections 24 to 29 (published, on other sections: 0.038 and 0.061).
+Not yet run.
+"""
 
 from cnnjax.config import augmentation, experiment, section
 

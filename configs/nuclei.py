@@ -1,4 +1,9 @@
-"""Nuclei under microscopes of several kinds, one by one: a detector with masks, or a U-Net and its connected parts."""
+"""Nuclei under microscopes of several kinds, one by one: a detector with masks, or a U-Net and its connected parts.
+
+python -m experiments.train --config=configs/nuclei.py[:unet] --config.data.root=nuclei --workdir=runs/nuclei
+Must show: a DSB score of the detector above the U-Net's in the same minutes, and an iou_thing of 0.85 or more.
+Not yet run.
+"""
 
 from cnnjax.config import augmentation, experiment, one_of, section
 
