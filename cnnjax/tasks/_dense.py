@@ -10,7 +10,7 @@ from cnnjax.tasks._assigning import Assignment, Truth, assigned
 
 __all__ = ["answers_of", "best_boxes", "box_losses", "score_losses"]
 
-_CANDIDATES = 400  # boxes of a picture of which the best are looked for
+_CANDIDATES = 4  # boxes of a picture for each that may stay, of which the best are looked for
 
 
 def answers_of(outputs: Mapping, truth: Truth) -> Assignment:
@@ -55,7 +55,7 @@ def best_boxes(
     kinds = outputs["main"].shape[-1]
 
     def one(scores, *said):
-        scores, flat = jax.lax.top_k(scores.reshape(-1), min(_CANDIDATES, scores.size))
+        scores, flat = jax.lax.top_k(scores.reshape(-1), min(_CANDIDATES * most, scores.size))
         places, classes = flat // kinds, flat % kinds
         first = said[0][places]
         if size:

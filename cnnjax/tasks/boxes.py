@@ -129,8 +129,7 @@ def detection(
         answers = answers_of(dense(outputs), truth)
         lost, weights = box_losses(outputs, truth, answers, gamma=gamma, overlap=overlap)
         if _has_masks(outputs, facts):
-            each = mask_losses(outputs, batch["instances"], truth, answers)
-            lost += masks * jnp.sum(jnp.where(truth.present, each, 0.0), 1)
+            lost += masks * mask_losses(outputs, batch["instances"], truth, answers)
         return lost, weights
 
     def rows(outputs, batch):
