@@ -49,8 +49,8 @@ class Served:
     reads: Mapping
     margin: int
     story: str
-    outputs: Callable
-    seen: Callable
+    outputs: Callable = _no_scores
+    seen: Callable = _no_scores
     notes: Mapping[str, str] = MappingProxyType({})  # what a file of the weights is to say of them
     data: Mapping = MappingProxyType({})  # the section of the data that it was trained on
     threshold: float = float("nan")  # of scores, above which things are predicted; nan where the task has none

@@ -60,7 +60,8 @@ def segmentation(
 
 def _refuse(facts: Facts, names: tuple[str, ...], border: float, cells: int) -> None:
     """Refuses options that the data has nothing for."""
-    refuse_without(facts, "segmentation", "segments")
+    if facts.fields or not names:
+        refuse_without(facts, "segmentation", "segments")
     if not names:
         raise ValueError(
             "task.name is 'segmentation', but nobody names the segments; give facts.extra['segment_names']"

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.runs._manifest import damages, prints
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.json_files import read_status
 from cnnjax.runs.lines import COUNTS
+from cnnjax.runs.manifest import damages, prints
 from cnnjax.runs.processes import by_first
 from cnnjax.runs.provenance import record_of
 from cnnjax.runs.reports import Report

@@ -304,7 +304,7 @@ def test_parts_of_corners_are_those_they_were_made_of_and_of_skewed_ones_finite(
 
 def test_data_without_solids_and_nets_without_turns_are_refused(batch):
     bare = dataclasses.replace(FACTS, fields={"image": FACTS.fields["image"], "boxes": ((3, 4), "float32")})
-    with pytest.raises(ValueError, match=r"'detection_3d', which needs corners, heights, classes .* image, boxes\n"):
+    with pytest.raises(ValueError, match=r"'detection_3d', which needs corners, heights, classes .* image, boxes"):
         detection_3d(bare)
     task, plain = detection_3d(FACTS), {"main": jnp.zeros((3, 5, 3)), "boxes": jnp.zeros((3, 5, 4))}
     with pytest.raises(ValueError, match=r"a dict of main, boxes; detection_3d needs main .* model\.turned=true"):

@@ -134,7 +134,9 @@ def test_connected_parts_are_scored_against_the_instances():
 
 def test_pixels_between_two_things_count_more():
     facts = Facts(
-        shape=(24, 24, 1), fields={"instances": ((24, 24), np.int32)}, extra={"segment_names": ("outside", "inside")}
+        shape=(24, 24, 1),
+        fields=dict.fromkeys(("segments", "instances"), ((24, 24), np.int32)),
+        extra={"segment_names": ("outside", "inside")},
     )
     instances = np.zeros((1, 24, 24), np.int32)
     instances[0, 4:20, 3:10], instances[0, 4:20, 13:21], instances[0, 2, 12] = 1, 2, 255

@@ -11,8 +11,8 @@ from PIL import Image
 import cnnjax
 from cnnjax.config import augmentation, change, experiment, section
 from cnnjax.runs import provenance
-from cnnjax.runs._manifest import manifest_of, seal
 from cnnjax.runs.checkpoints import CheckpointError, Checkpoints
+from cnnjax.runs.manifest import manifest_of, seal
 from cnnjax.runs.provenance import OtherData
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import read_json
