@@ -7,7 +7,8 @@ import pytest
 from jax.tree_util import Partial
 
 from cnnjax import models, weights
-from cnnjax.analysis import fgsm, filters, grad_cam, pgd, targeted
+from cnnjax.analysis import fgsm, filters, grad_cam, inside_share, pgd, pointing_game, targeted
+from cnnjax.ops import resize
 from tests.weights.test_published import empty, seen
 
 pytestmark = pytest.mark.proofs  # the net's gradient is compiled for half a minute
@@ -65,15 +66,21 @@ def test_ten_steps_as_small_make_it_a_gibbon(cat, asked):
     assert share == pytest.approx(0.22, abs=0.03)
 
 
-def test_the_cat_is_where_its_face_is(cat):
-    """Of what speaks for the cat most lies around eyes, cheek and nose, in the lower left of the picture."""
+def test_of_two_things_in_a_picture_each_class_is_found_where_it_is(cat, real):
+    """The cat in one corner, a cup of espresso in the other: a pointing game whose truth is known."""
     net, variables, image, names = cat
-    found = np.asarray(grad_cam((net, variables), normalized(image), names.index("tiger cat")))[0, ..., 0]
-    assert found.shape == (224, 224)
-    assert found[50:, 20:200].sum() > 0.8 * found.sum()
-    row, column = np.unravel_index(found.argmax(), found.shape)
-    assert 60 < row < 210
-    assert 30 < column < 190
+    scene, places = np.full((1, 224, 224, 3), 0.5, np.float32), {}
+    cup = (seen(real("photos_skimage/coffee.png")) * 128 + 127) / 255
+    for name, photograph, start in (("tiger cat", image, 0), ("espresso", cup, 112)):
+        half = np.asarray(resize(jnp.asarray(photograph, jnp.float32), 112))
+        scene[:, start : start + 112, start : start + 112] = half
+        places[name] = np.zeros((1, 224, 224), bool)
+        places[name][:, start : start + 112, start : start + 112] = True
+    for name, place in places.items():
+        found = grad_cam((net, variables), normalized(jnp.asarray(scene)), names.index(name))
+        assert found.shape == (1, 224, 224, 1)
+        assert pointing_game(found, place).all(), name
+        assert inside_share(found, place)[0] > 0.4, name  # of a quarter of the picture
 
 
 def test_its_first_filters_are_in_colour_and_those_of_single_channels_are_shown_whole(cat):
