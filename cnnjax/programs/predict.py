@@ -16,8 +16,8 @@
                              255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file` ·
                              .coco.json: COCO's results of boxes, masks or joints, of every score, with ids of
                              the annotations where the run's data were coco, else numbers or names of files
-  --tile=N                   pictures of any size, not resized: segments of tiles of N pixels a side, each with
-                             the pixels around it that the net's answers depend on, borders mirrored
+  --tile=N                   segments of pictures of any size, not resized: by tiles of N pixels a side, each seen
+                             with as much around it as the net's answers depend on, borders mirrored
   --threshold=T              of scores, above which boxes and points are found; else the run's task.threshold
 
 Or a file of weights: one of cnnjax export says itself what it is of, --weights=FILE is enough.
