@@ -16,7 +16,7 @@
                              255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file` ·
                              .coco.json: COCO's results of boxes, masks or joints, of every score, with ids of
                              the annotations where the run's data were coco, else numbers or names of files
-  --tile=N                   segments of pictures of any size, not resized: by tiles of N pixels a side, each seen
+  --tile=N                   segments of pictures of any size, not resized: by tiles of N pixels a side, seen
                              with as much around it as the net's answers depend on, borders mirrored
   --threshold=T              of scores, above which boxes and points are found; else the run's task.threshold
 
