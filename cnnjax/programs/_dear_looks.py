@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from cnnjax import analysis
-from cnnjax.programs._look import Look
+from cnnjax.programs._look import Look, by_method
 from cnnjax.programs._looks import Found
 from cnnjax.runs.pages import Picture
 
@@ -15,31 +15,32 @@ _IMAGES = 16
 def faithfulness(look: Look) -> Found:
     """What becomes of the answer when the pixels that an attribution names are deleted, or inserted alone."""
     rows = look.order[:_IMAGES]
-    images, asked = look.seen[rows], look.asked[rows]
-    found = {
-        method: analysis.faithfulness(look.pair, images, asked, analysis.attribute(look.pair, images, asked, method))
-        for method in _METHODS
-    }
+    asked_of = look.pair, look.seen[rows], look.asked[rows]
+
+    def judged(method):
+        return analysis.faithfulness(*asked_of, analysis.attribute(*asked_of, method))
+
+    found, said = by_method(_METHODS, judged)
     areas = {
         method: {kind: float(np.mean(getattr(each, f"{kind}_area"))) for kind in ("deletion", "insertion")}
         for method, each in found.items()
     }
     words = f"mean over {len(rows)} examples; a faithful attribution falls fast and rises fast"
-    return [Picture(analysis.draw_faithfulness(found), words, wide=True)], areas
+    return [*said, Picture(analysis.draw_faithfulness(found), words, wide=True)], areas
 
 
 def sanity(look: Look) -> Found:
     """What is left of each attribution when the net's layers are drawn anew, from the top."""
     rows = look.order[:_IMAGES]
-    images, asked, key = look.seen[rows], look.asked[rows], jax.random.key(0)
+    asked_of = jax.random.key(0), look.pair, look.seen[rows], look.asked[rows]
     methods = (*_METHODS, "guided_backprop")
-    found = {method: analysis.sanity(key, look.pair, images, asked, method=method) for method in methods}
+    found, said = by_method(methods, lambda method: analysis.sanity(*asked_of, method=method))
     words = f"mean over {len(rows)} examples; what stays high says little of what the net has learned (Adebayo 2018)"
     numbers = {
         method: {"layers": list(each.layers), "correlation": each.correlation.mean(1).tolist()}
         for method, each in found.items()
     }
-    return [Picture(analysis.draw_sanity(found), words)], numbers
+    return [*said, Picture(analysis.draw_sanity(found), words)], numbers
 
 
 def occlusion(look: Look) -> Found:

@@ -139,3 +139,16 @@ def _shown(seen: np.ndarray, mean: Sequence, std: Sequence) -> np.ndarray:
     if 0 <= seen.min() and seen.max() <= 1:
         return seen
     return np.clip(seen * np.asarray(std, np.float32) + np.asarray(mean, np.float32), 0, 1)
+
+
+def by_method(methods: Sequence[str], ask: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
+    """What is found by each method that this net can be asked by, and why it can't by the others; none raises."""
+    found, said = {}, []
+    for method in methods:
+        try:
+            found[method] = ask(method)
+        except ValueError as error:
+            said.append(f"{method} is left out: {error}")
+    if not found:
+        raise ValueError("; ".join(said))
+    return found, said

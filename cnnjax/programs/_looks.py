@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from cnnjax import analysis
 from cnnjax.programs import _page_parts
-from cnnjax.programs._look import Look
+from cnnjax.programs._look import Look, by_method
 from cnnjax.runs.pages import Picture, Rows
 from cnnjax.runs.tables import readable
 
@@ -121,12 +121,7 @@ def attribution(look: Look) -> Found:
     rows = look.both_ends(_ROWS)
     images, asked = look.seen[rows], look.asked[rows]
     methods = ("saliency", "input_x_gradient", "guided_backprop", "integrated_gradients", "grad_cam")
-    found, said = {}, []
-    for method in methods:
-        try:
-            found[method] = np.asarray(analysis.attribute(look.pair, images, asked, method))
-        except ValueError as error:
-            said.append(f"{method} is left out: {error}")
+    found, said = by_method(methods, lambda method: np.asarray(analysis.attribute(look.pair, images, asked, method)))
     drawn = analysis.draw_attributions(look.shown[rows], found, captions=[look.said(row) for row in rows])
     ends = "the worst examples, then the best; red speaks for the predicted class, blue against it"
     numbers = {method: np.asarray(each).sum((1, 2, 3)).tolist() for method, each in found.items()}

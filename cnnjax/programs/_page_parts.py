@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnjax.analysis import Reliability, confusion_sets, per_class, reliability, similarity_order, temperature, tempered
-from cnnjax.fields import INPUTS, Facts
+from cnnjax.fields import Facts
 from cnnjax.programs import _figures, _mistakes, _worst
 from cnnjax.programs._drawing import name_of
 from cnnjax.runs.pages import Part, Picture, Rows
@@ -98,7 +98,7 @@ def extremes(trained: Trained, split: str, found: Examined) -> Part:
         said = _mistakes.entries(found, facts, part, rows)
         fields = part.read(np.array([entry["index"] for entry in said]))
         examples = [{name: np.asarray(value)[k] for name, value in fields.items()} for k in range(len(said))]
-        if "truth" in found.rows and facts.input in INPUTS:
+        if getattr(found.rows.get("truth"), "ndim", 0) == 1:  # a class: one word above a small picture says it
             titles = [_worst.heading(entry, short=True) for entry in said]
             blocks.append(
                 Picture(_figures.sheet(examples, facts, f"{what} loss", titles), f"the examples of {what} loss")

@@ -14,11 +14,10 @@
                              .csv: a line for each class, box or point · .json, .jsonl: an entry for each
                              picture, segments, masks, pictures as PNGs in FILE-maps/ (a palette of classes,
                              255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file` ·
-                             .coco.json: COCO's results of boxes, masks or joints, of every score, with ids of
-                             the annotations where the run's data were coco, else numbers or names of files
-  --tile=N                   pictures of any size, not resized: segments of tiles of N pixels a side, each with
-                             the pixels around it that the net's answers depend on, borders mirrored
-  --threshold=T              of scores, above which boxes and points are found; else the run's task.threshold
+                             .coco.json: COCO's results of boxes, masks, joints of every score, their ids those
+                             of the annotations where the run's data were coco, else the files' numbers or names
+  --tile=N                   segments of pictures of any size, not resized, by tiles of N pixels a side
+  --threshold=T              of scores, above which things are found; task.threshold by default
 
 Or a file of weights: one of cnnjax export says itself what it is of, --weights=FILE is enough.
 Of others (safetensors, .npz, .pth) one says the network, and what they want to see

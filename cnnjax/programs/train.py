@@ -123,6 +123,6 @@ def run(
 def _to_look_at(config: Mapping, where: str) -> str:
     """The files of a run that show how it went, and what opens them."""
     shown = [name for option, name in (("page", "report.html"), ("curves", "curves.png")) if config["report"][option]]
-    shown = "".join(f"{where}/{name}, " for name in shown)
+    drawn = f"{', '.join(f'{where}/{name}' for name in shown)} and " if shown else ""
     events = f"; tensorboard --logdir={where} if installed" if config["report"]["tensorboard"] else ""
-    return f"{shown}{where}/metrics.jsonl{events}"
+    return f"{drawn}{where}/metrics.jsonl{events}"

@@ -16,6 +16,9 @@ __all__ = ["Damaged", "check_files", "damages", "floats", "manifest_of", "number
 _MANIFEST = "manifest.json"
 
 
+__all__ = ["Damaged", "check_files", "damages", "floats", "manifest_of", "numbers", "prints", "seal"]
+
+
 class Damaged(Exception):
     """What is on the disk is not what was saved."""
 

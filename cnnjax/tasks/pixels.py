@@ -60,12 +60,9 @@ def segmentation(
 
 def _refuse(facts: Facts, names: tuple[str, ...], border: float, cells: int) -> None:
     """Refuses options that the data has nothing for."""
-    if facts.fields or not names:
-        refuse_without(facts, "segmentation", "segments")
     if not names:
-        raise ValueError(
-            "task.name is 'segmentation', but nobody names the segments; give facts.extra['segment_names']"
-        )
+        refuse_without(facts, "segmentation", "segments")
+        raise ValueError("task.name is 'segmentation', but nobody names the segments: give facts.extra segment_names")
     if border and "instances" not in facts.fields:
         raise ValueError(
             f"task.border is {border:g}, but the data has no instances to find borders between; set it to 0"

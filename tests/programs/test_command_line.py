@@ -200,8 +200,8 @@ def test_a_trained_network_is_measured_on_any_split(run, trained):
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("train", "--config is missing; give one of cifar10, "),
-        ("train --config --dry_run", "--config is missing; give one of cifar10, "),
+        ("train", "--config is missing; give one of bccd, "),
+        ("train --config --dry_run", "--config is missing; give one of bccd, "),
         ("train --config=configs/digits.py", "--workdir is missing; give the directory for this run"),
         ("train --workdri=a", "--workdri is not a flag; nearest: --workdir"),
         ("train --optimizer.lr=1", "--optimizer.lr is not a flag; write --config.optimizer.lr=…"),
