@@ -18,7 +18,8 @@ class Facts:
     the rest where they are not given. `class_counts` says how many training examples each class has; () where it is not
     known without reading them all. `extra` may hold segment_names and point_names (texts), mirror (the order of
     the points as a mirror shows them, (0, 1, …) where it changes none), skeleton (pairs of points to join), words (the
-    vocabulary of tokens: 0 pads, 1 is unknown) and rate (steps a second of a series or a video).
+    vocabulary of tokens: 0 pads, 1 is unknown), rate (steps a second of a series or a video) and class_ids (what
+    annotations call the classes by, where that is not their numbers).
     """
 
     input: str = "image"
@@ -67,6 +68,10 @@ def _positive(value):
     return float(value)
 
 
+def _ids(value):
+    return tuple(name if isinstance(name, str) else int(name) for name in value)
+
+
 EXTRA = {
     "segment_names": _texts,
     "point_names": _texts,
@@ -74,6 +79,7 @@ EXTRA = {
     "skeleton": _pairs,
     "words": _texts,
     "rate": _positive,
+    "class_ids": _ids,
 }
 """The words that `Facts.extra` may hold, and how a value of each becomes plain Python."""
 

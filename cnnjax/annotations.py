@@ -12,6 +12,7 @@ __all__ = [
     "Elementwise",
     "Factor",
     "FilePath",
+    "Gives",
     "HeadWeights",
     "NonNegative",
     "Positive",
@@ -43,6 +44,10 @@ class Bounds(NamedTuple):
         ends = [f"{'>' if self.above else '≥'} {self.low:.15g}"] if self.low > -float("inf") else []
         ends += [f"{'<' if self.below else '≤'} {self.high:.15g}"] if self.high < float("inf") else []
         return " and ".join(ends)
+
+
+class Gives(dict):
+    """Of a reader's `Source`: the words that its examples have and tasks need, each with its flag, "" for none."""
 
 
 type Static[T] = Annotated[T, "static"]

@@ -16,6 +16,7 @@ from cnnjax.annotations import Bounds, peeled
 
 __all__ = [
     "ConfigError",
+    "LackingError",
     "fits",
     "fitted",
     "limits",
@@ -41,6 +42,14 @@ class ConfigError(ValueError):
     """A config that can't be run: says which key, what was given, what is allowed and what comes nearest."""
 
     exit_code = 2
+
+
+class LackingError(ConfigError):
+    """Data without the `words` that a task needs: whoever knows the readers can say which of them give those."""
+
+    def __init__(self, text: str, words: Iterable[str]):
+        super().__init__(text)
+        self.words = tuple(words)
 
 
 def nearest(word: str, allowed: Iterable[str], *, count: int = 3, cutoff: float = 0.55) -> list[str]:

@@ -119,6 +119,19 @@ def test_blocks_are_found_in_order_with_their_lines_and_sections_and_without_tho
     assert blocks(text) == [Block("python", "# a/b.py\ny\n", 9), Block("bash", "z\n", 14, "Section")]
 
 
+def test_every_fault_of_the_readme_names_tests_that_there_are_and_how_many_were_tried():
+    section = README.read_text().partition("\n## Faults\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 18
+    for fault, _, tried, shown in rows:
+        survived, total = re.match(r" ([\d,]+) / ([\d,]+)", tried).groups()
+        assert survived == total, fault
+        for path, words in re.findall(r"`(tests/\S+?\.py)(?: -k ([^`]+))?`", shown) or [("no test", "")]:
+            names = re.findall(r"^def (test_\w+)", (ROOT / path).read_text(), re.MULTILINE)
+            for word in re.findall(r"\w+", words):
+                assert word in ("or", "not") or any(word in name for name in names), f"{fault}: {path} has no {word}"
+
+
 @pytest.mark.doors
 @pytest.mark.skipif(not README.exists(), reason="there is no README.md")
 @pytest.mark.parametrize("section", SECTIONS)

@@ -111,7 +111,7 @@ def integrated_gradients(
     """
     refuse_misfits(integrated_gradients, locals())
     places, weights = np.polynomial.legendre.leggauss(nodes)
-    path = np.stack([(places + 1) / 2, weights / 2], 1).astype(np.float32)
+    path = np.stack([(places + 1) / 2, weights / 2], 1)
     return compiled(_integrated, f, images, targets(target, len(images)), baseline, path)
 
 

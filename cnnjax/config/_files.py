@@ -66,7 +66,10 @@ def _from_run(file: Path) -> dict:
         if len(text) > _LONGEST:
             raise ConfigError(f"--config={file} has more than {_LONGEST:,} letters; that is no run's config")
         content = json.loads(text)
-        return completed(content.get("config", content) if isinstance(content, dict) else {})
+        config = content.get("config", content) if isinstance(content, dict) else content
+        if not isinstance(config, dict):
+            raise ConfigError(f"--config={file} holds no config; give a run's config.json")
+        return completed(config)
     except ConfigError:
         raise
     except (ValueError, RecursionError) as error:  # brackets in brackets in brackets

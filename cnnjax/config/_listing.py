@@ -6,11 +6,12 @@ import textwrap
 from collections.abc import Callable, Collection, Mapping
 
 from cnnjax.config._sections import NOTHING, PLAIN
-from cnnjax.config.signatures import ROOMS, Option, entries, options_of, room_options
+from cnnjax.config.signatures import ROOMS, Option, entries, gives, options_of, room_options
 from cnnjax.refusals import ConfigError, limits, nearest
 
 _WIDTH = 110
 _INDENT = " " * 21
+_ANY = 12  # words, of which a reader of any arrays has more
 _LONG = 60  # letters; a room's longer lists of words stand once, at its end
 
 
@@ -71,7 +72,16 @@ def _found(name: str, sections: list[str]) -> str:
         raise ConfigError(f"--list={name}: no room and no entry of that name; nearest: {', '.join(close) or 'none'}")
     texts = []
     for room, function in found:
-        texts.append("\n".join([f"{name} of cnnjax.{room}", inspect.getdoc(function), *_options(options_of(function))]))
+        texts.append(
+            "\n".join(
+                [
+                    f"{name} of cnnjax.{room}",
+                    inspect.getdoc(function),
+                    *_given(function),
+                    *_options(options_of(function)),
+                ]
+            )
+        )
     return "\n\n".join(texts)
 
 
@@ -83,6 +93,7 @@ def _entry(name: str, function: Callable, families: dict, long: dict) -> list[st
     text = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
     head = textwrap.fill(text, _WIDTH, initial_indent=f"  {name:18s} ", subsequent_indent=_INDENT)
     options = options_of(function)
+    head = "\n".join([head, *_given(function)])
     family = families.setdefault(getattr(function, "__code__", function), (name, options))
     for key, option in options.items():
         if len(limits(option.kind)) > _LONG:
@@ -91,6 +102,13 @@ def _entry(name: str, function: Callable, families: dict, long: dict) -> list[st
         return [head, *_options(options, long)]
     changed = [_default(key, option) for key, option in options.items() if option.default != family[1][key].default]
     return [head, *_wrapped(f"as {family[0]}, but {', '.join(changed)}" if changed else f"{family[0]} as it is")]
+
+
+def _given(function: Callable) -> list[str]:
+    """The words that the examples of a data entry have, with the flags that they take."""
+    given = gives(function)
+    words = ", ".join(f"{word} ({flag})".replace(" ", "\0") if flag else word for word, flag in given.items())
+    return _wrapped(f"gives {words}") if 0 < len(given) < _ANY else []
 
 
 def _options(options: Mapping, said: Mapping = NOTHING) -> list[str]:

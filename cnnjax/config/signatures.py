@@ -3,12 +3,12 @@
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import cnnjax
-from cnnjax.annotations import WORKS_ON, Bounds, NonNegative, peeled
+from cnnjax.annotations import WORKS_ON, Bounds, Gives, NonNegative, peeled
 from cnnjax.refusals import ConfigError, nearest, one_of, suggestion
 
 __all__ = [
@@ -18,10 +18,12 @@ __all__ = [
     "entries",
     "entry",
     "function_at",
+    "gives",
     "is_entry",
     "label",
     "mode",
     "options_of",
+    "readers_of",
     "room_of",
     "room_options",
 ]
@@ -110,12 +112,30 @@ def is_entry(room: str, function: Any) -> bool:
         return False
     positional = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
     required = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
-    returns = inspect.signature(function).return_annotation
+    returns, _ = peeled(inspect.signature(function).return_annotation)
     if room == "data" and returns is not inspect.Signature.empty and getattr(returns, "__name__", returns) != "Source":
         return False
     if room == "augment":
         return positional[:2] == ("key", "facts") and positional[2:] and positional[2] in WORKS_ON and not required
     return positional in _POSITIONAL[room] and required == ({"outputs"} if room == "models" else set())
+
+
+def gives(function: Callable) -> Mapping[str, str]:
+    """The words that the examples of a data entry have, each with the flag that it takes, "" for none."""
+    _, marks = peeled(inspect.signature(function).return_annotation)
+    return next((mark for mark in marks if isinstance(mark, Gives)), {})
+
+
+def readers_of(words: Iterable[str]) -> str:
+    """The entries of the data room that give all of these words, in words, with the flags that it takes."""
+    found = []
+    for name, function in entries("data").items():
+        given = gives(function)
+        if set(words) <= set(given):
+            flags = dict.fromkeys(f"data.{given[word]}" for word in words if given[word])
+            found.append(f"{name} ({', '.join(flags)})" if flags else name)
+    several = "of one's own data" if not found else ", ".join(found)
+    return f"{' and '.join(words)}: {several}; choose one of these as data.name, or another task.name"
 
 
 def asks_for(function: Callable, word: str) -> bool:

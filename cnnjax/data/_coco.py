@@ -68,6 +68,10 @@ class Parsed:
             self._rows[image].append(record)
         self._folder = self._folder_of([self._path(record) for record in records["images"]], word)
 
+    def ids(self):
+        """The id of every image by its path below base."""
+        return {self._folder + self._path(record): number for number, record in self._images.items()}
+
     def pictures(self, kinds, *, masks=False):
         """Every picture and its rows, by file name; `kinds` are the classes by category id."""
         return [

@@ -47,6 +47,18 @@ def runs_of(text: str) -> np.ndarray:
     return numbers
 
 
+def text_of_runs(runs: Sequence[int]) -> str:
+    """The text in which `runs_of` finds these run lengths."""
+    letters = []
+    for place, run in enumerate(runs):
+        number, more = int(run) - (int(runs[place - 2]) if place > 2 else 0), True
+        while more:
+            digit, number = number & 31, number >> 5
+            more = number != (-1 if digit & 16 else 0)
+            letters.append(chr(48 + (digit | 32 * more)))
+    return "".join(letters)
+
+
 def polygon_mask(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool of a polygon (2 K,) x y x y …, by COCO's rule.
 

@@ -1,9 +1,9 @@
 """Pictures with labels of one's own: boxes, masks and joints as COCO and Pascal VOC write them, points in a table."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from cnnjax.annotations import AtLeastOne, Count, Factor, FilePath, NonNegative, Static, Text
+from cnnjax.annotations import AtLeastOne, Count, Factor, FilePath, Gives, NonNegative, Static, Text
 from cnnjax.data import _coco, _voc
 from cnnjax.data._boxed import Boxed
 from cnnjax.data._files import directory, joined
@@ -31,7 +31,7 @@ def coco(
     channels: Literal[1, 3] = 3,
     budget: Budget = -1,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(boxes="", classes="", present="", instances="masks=true", points="points=true")]:
     """Pictures and the boxes, masks or joints of COCO's JSON files: boxes, classes, present, ignored of `most` rows.
 
         root/annotations/instances_train2017.json      {split} stands for train…, val… and test…
@@ -56,8 +56,10 @@ def coco(
     for parsed in found.values():
         if other := next((number for number, name in parsed.names.items() if names.get(number, name) != name), ()):
             raise DataError(f"{parsed.file}: category {other} is {parsed.names[other]!r}, in training {names[other]!r}")
-    kinds = {number: kind for kind, number in enumerate(sorted(names))}
     about, extra = _pose(found["train"]) if points else (0, {})
+    names = {number: name for number, name in names.items() if not points or number == found["train"].posed[0]["id"]}
+    kinds = {number: kind for kind, number in enumerate(sorted(names))}
+    extra |= {"class_ids": tuple(kinds)}
     parts = {
         split: parsed.people(kinds, about, masks=masks) if points else parsed.pictures(kinds, masks=masks)
         for split, parsed in found.items()
@@ -81,7 +83,7 @@ def voc(
     channels: Literal[1, 3] = 3,
     budget: Budget = -1,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(boxes="", classes="", present="")]:
     """Pictures and the boxes of Pascal VOC's XML files: boxes, classes, present, ignored of `most` rows.
 
         root/Annotations/000005.xml
@@ -121,7 +123,7 @@ def points(
     channels: Literal[1, 3] = 3,
     budget: Budget = -1,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(points="", visible="")]:
     """Pictures with named points from a table: points (K, 2) and visible (K,), joints of a figure or marks of a face.
 
         root/points.csv                                file,nose_x,nose_y,left_eye_x,left_eye_y,left_eye_visible,…

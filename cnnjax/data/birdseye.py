@@ -4,7 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
-from cnnjax.annotations import Bounds, Count
+from cnnjax.annotations import Bounds, Count, Gives
 from cnnjax.data.source import Memory, Source, assemble
 from cnnjax.refusals import refuse_misfits
 
@@ -34,7 +34,7 @@ def solids(
     points: Annotated[int, Bounds(100, 1_000_000)] = 6000,
     world: int = 0,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(corners="", heights="", classes="", present="")]:
     """Scenes (size, size, 3) of 1 to `objects` cars, vans and trucks in space, from above: boxes that are turned.
 
     The channels are how many points a pixel has, how high the highest and how high the lowest of them lies, all from 0

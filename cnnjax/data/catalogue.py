@@ -2,10 +2,11 @@
 
 import json
 import os
+from typing import Annotated
 
 import numpy as np
 
-from cnnjax.annotations import AtLeastOne, Count, FilePath, Text
+from cnnjax.annotations import AtLeastOne, Count, FilePath, Gives, Text
 from cnnjax.data._official import OFFICIAL, official
 from cnnjax.data._pictures import Budget, Depth, Fit, source_of, vet
 from cnnjax.data._planes import table_of
@@ -39,7 +40,7 @@ def tfds(
     depth: Depth = 8,
     budget: Budget = -1,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(label="", boxes="", classes="", present="", segments="")]:
     """The prepared set `set` ("cifar10", "imagenette/160px-v2:1.0.0"), as uint8 images and labels, boxes or masks.
 
     `root` is where it was prepared ("": CNNJAX_DATA, TFDS_DATA_DIR or ~/tensorflow_datasets). Empty split names mean

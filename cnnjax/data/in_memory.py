@@ -1,10 +1,11 @@
 """Sets that are arrays already: given from Python, or stored in an .npz file."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 
-from cnnjax.annotations import Count, FilePath
+from cnnjax.annotations import Count, FilePath, Gives
 from cnnjax.archives import ArchiveError, arrays_in
 from cnnjax.data.source import NOTHING, NUMBERED, DataError, Memory, Source, assemble, check, every_fifth, numbered
 from cnnjax.fields import EXTRA, INPUTS, WORDS, of_kind
@@ -15,7 +16,7 @@ __all__ = ["arrays", "from_arrays"]
 _SPLITS = ("train", "eval", "test")
 
 
-def arrays(*, path: FilePath = "", holdout: Count = 0) -> Source:
+def arrays(*, path: FilePath = "", holdout: Count = 0) -> Annotated[Source, Gives(**dict.fromkeys(WORDS, ""))]:
     """The set in the .npz file `path`, with arrays train_image, train_label, test_image, test_label and so on.
 
     A name is train_, eval_ or test_ and a field of the batch (image, label, segments, …). Without test_… the test

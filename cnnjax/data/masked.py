@@ -2,15 +2,15 @@
 
 import contextlib
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from cnnjax.annotations import AtLeastOne, Count, FilePath, Text
+from cnnjax.annotations import AtLeastOne, Count, FilePath, Gives, Text
 from cnnjax.data._files import OnDisk, contents, directory, joined
 from cnnjax.data._paired import pairs
 from cnnjax.data._pictures import Budget, Depth, Fit, opened, reason, upright_size, vet
-from cnnjax.data._planes import classes, coded, grey, plane, table_of, things
+from cnnjax.data._planes import classes, coded, grey, parts, plane, table_of, things
 from cnnjax.data.source import DataError, Source
 from cnnjax.fields import IGNORE
 from cnnjax.refusals import refuse_misfits
@@ -25,7 +25,7 @@ def masks(
     root: FilePath = "",
     images: Text = "images",
     labels: Text = "masks",
-    word: Literal["segments", "instances"] = "segments",
+    word: Literal["segments", "instances", "both"] = "segments",
     colors: FilePath = "",
     most: AtLeastOne = 100,
     size: Count = 0,
@@ -35,8 +35,8 @@ def masks(
     channels: Literal[1, 3] = 3,
     budget: Budget = -1,
     holdout: Count = 0,
-) -> Source:
-    """Pictures and the mask file of each: `segments`, the class of every pixel, or `instances` with their boxes.
+) -> Annotated[Source, Gives(segments="", **dict.fromkeys(("instances", "boxes", "present"), "word=instances"))]:
+    """Pictures and the mask file of each: `segments`, the class of every pixel, `instances` with their boxes, or both.
 
         root/images/0001.jpg              or images/train/ and masks/train/, or train/images/ and train/masks/
         root/masks/0001.png               of the same name, or 0001_mask.png
@@ -46,32 +46,38 @@ def masks(
     A mask is a PNG (or other lossless file) of palette indices, grey values or, with `colors`, RGB colours; 255, or
     the name "ignore" in the table, counts nowhere. Without a table the values are the classes. `word`=instances takes
     every number or colour but 0 for one thing, up to `most`; then each picture may also have a directory of its own,
-    ID/images/ID.png with a mask for each thing in ID/masks/. Without lists or directories every fifth picture, by name,
-    is for testing. A missing partner, another size than the picture's and a value that is no class are refused by name.
-    From `size` on as `folder`.
+    ID/images/ID.png with a mask for each thing in ID/masks/. `word`=both gives the pixels of all these things a class
+    too, or with a table makes a thing of every connected part of each class but the first. Without lists or directories
+    every fifth picture, by name, is for testing. A missing partner, another size than the picture's and a value that is
+    no class are refused by name. From `size` on as `folder`.
     """
     refuse_misfits(masks, locals(), path="data.")
     vet(size, width)
     base = directory(root)
-    table = table_of(os.path.join(base, os.path.expanduser(colors)), colors) if colors and word == "segments" else ()
+    table = table_of(os.path.join(base, os.path.expanduser(colors)), colors) if colors and word != "instances" else ()
     if colors and not table:
         raise DataError(
             "data.colors says which class a colour is, and data.word=instances has no classes; leave it out"
         )
+    if table and word == "both" and len(table.names) == 1:
+        raise DataError(f"{colors} names {table.names[0]} alone, the ground; things are of the classes after it")
     found = pairs(base, images, labels)
     several = next((path for part in found.values() for path, files in part if len(files) != 1), "")
-    if several and word == "segments":
+    if several and (table or word == "segments"):
         raise DataError(f"{several} has one mask for each thing in it; set data.word=instances")
     shape = (size, width or size, channels)
     options = {"shape": shape, "depth": depth, "fit": fit if size else "", "budget": budget}
-    make = Segmented if word == "segments" else Instanced
-    more = {"table": table} if word == "segments" else {"most": most}
+    make, more = {
+        "segments": (Segmented, {"table": table}),
+        "instances": (Instanced, {"most": most}),
+        "both": (Parted, {"table": table, "most": most}) if table else (Grounded, {"most": most}),
+    }[word]
     splits = {split: make(base, part, train=split == "train", **more, **options) for split, part in found.items()}
-    if word == "instances":
-        return joined(splits, size=size, holdout=holdout, names=("thing",))
-    if not table:
+    if word == "segments" and not table:
         _refuse_black_and_white(splits["train"])
-    return joined(splits, size=size, holdout=holdout, extra={"segment_names": table.names} if table else {})
+    kinds = table.names if table else ("ground", "thing") if word == "both" else ()
+    names = () if word == "segments" else kinds[1:] or ("thing",)
+    return joined(splits, size=size, holdout=holdout, names=names, extra={"segment_names": kinds} if kinds else {})
 
 
 def _refuse_black_and_white(split):
@@ -173,3 +179,35 @@ class Instanced(_Masked):
 
     def nothing(self) -> dict[str, np.ndarray]:
         return things(np.zeros((1, 1), np.int32), self.most)
+
+
+class Grounded(Instanced):
+    """Pictures with the number of the thing at every pixel, which is of the class of things, 1, there."""
+
+    def words(self, place: int) -> dict[str, np.ndarray]:
+        found = super().words(place)
+        return found | {"segments": (found["instances"] > 0).astype(np.uint8)}
+
+    def nothing(self) -> dict[str, np.ndarray]:
+        return super().nothing() | {"segments": np.full((1, 1), IGNORE, np.uint8)}
+
+
+class Parted(Segmented):
+    """Pictures with the class of every pixel, of which connected parts are things."""
+
+    def __init__(self, base: str, part: list, *, most: int, **options):
+        super().__init__(base, part, **options)
+        self.most = most
+
+    def words(self, place: int) -> dict[str, np.ndarray]:
+        kinds = super().words(place)["segments"]
+        try:
+            found = things(parts(kinds), self.most)
+        except DataError as error:
+            raise DataError(f"{self.paths[place]} {error}") from None
+        inside = found["instances"] > 0
+        found["classes"][found["instances"][inside].astype(np.int64) - 1] = kinds[inside].astype(np.int32) - 1
+        return found | {"segments": kinds}
+
+    def nothing(self) -> dict[str, np.ndarray]:
+        return things(np.zeros((1, 1), np.int32), self.most) | super().nothing()

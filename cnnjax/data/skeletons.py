@@ -4,7 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
-from cnnjax.annotations import Bounds, Count
+from cnnjax.annotations import Bounds, Count, Gives
 from cnnjax.data.source import Memory, Source, assemble
 from cnnjax.data.synthetic import _background, _clutter, _paint, _turned
 from cnnjax.refusals import refuse_misfits
@@ -45,7 +45,7 @@ def figures(
     noise: Annotated[int, Bounds(0, 127)] = 16,
     world: int = 0,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(points="", visible="")]:
     """Pictures (size, size, 3) of a stick figure, and its 14 joints in `points` (14, 2) and `visible`.
 
     The figure looks at us, turned by up to `turn` degrees either way, and takes 0.4 to 0.9 of the side; arms and legs

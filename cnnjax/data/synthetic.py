@@ -4,7 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
-from cnnjax.annotations import Bounds, Count, Static
+from cnnjax.annotations import Bounds, Count, Gives, Static
 from cnnjax.data.source import Memory, Source, assemble
 from cnnjax.fields import IGNORE, SEEN
 from cnnjax.refusals import ConfigError, refuse_misfits
@@ -13,6 +13,8 @@ __all__ = ["shapes"]
 
 KINDS = ("disk", "square", "triangle", "cross", "ring", "star", "bar", "crescent")
 _PER_PIECE = 8  # uniform numbers that place and paint one shape or one piece of clutter
+
+_BOXED = ("boxes", "classes", "present", "instances")
 
 
 def shapes(
@@ -31,7 +33,7 @@ def shapes(
     boxes: bool = False,
     world: int = 0,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(label="", segments="", **dict.fromkeys(_BOXED, "boxes=true"))]:
     """Scenes (size, size, 3) of `objects` shapes of random colours on clutter, to classify, to segment and to find.
 
     They are turned by up to `turn` degrees either way; later ones lie on earlier ones. Their radius is `radius` to

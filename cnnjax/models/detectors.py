@@ -52,6 +52,7 @@ def detector(
     width: AtLeastOne = 64,
     depth: Count = 2,
     masks: Count = 0,
+    turned: bool = False,
     norm: Norm = "batch",
     norm_group: Count = 0,
     momentum: Rate = 0.9,
@@ -64,10 +65,16 @@ def detector(
     the other. Classes and boxes have a tower each of `depth` convolutions, the same at all levels but for their
     normalisation. With `masks` there are that many prototypes (B, h, w, M) at half the finest stride, and at every
     place coefficients (B, P, M): their products are the logits of its mask (Bolya 2019).
+
+    With `turned` there are, for boxes, solids that stand upright in what is seen from above: centres (B, P, 2) y x and
+    sides (B, P, 2), length and width, in pixels, headings (B, P, 2), the sine and cosine of where the front looks, of
+    any length, and heights (B, P, 2) z0 z1.
     """
     refuse_misfits(detector, locals())
+    if turned and masks:
+        raise ValueError(f"masks is {masks} and turned is True; masks are cut to boxes that are not turned: give one")
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return Detector(outputs, pyramid(_found(backbone), levels, width, style), depth, masks, style)
+    return Detector(outputs, pyramid(_found(backbone), levels, width, style), depth, masks, turned, style)
 
 
 def _found(backbone):
@@ -85,6 +92,18 @@ def _boxed(raw: jax.Array, places: jax.Array) -> jax.Array:
     raw, stride = raw.astype(jnp.float32), places[:, 2:]
     sides = _SIDE * stride * jnp.exp(jnp.minimum(raw[..., 2:4], _LARGEST))
     return ops.centred_boxes(places[:, :2] + stride * raw[..., :2], sides)
+
+
+def _turned(raw: jax.Array, places: jax.Array) -> dict[str, jax.Array]:
+    """Solids in pixels of what a net says (B, P, 8) at places (P, 3): centre, log sides, heading, base, log height."""
+    raw, stride = raw.astype(jnp.float32), places[:, 2:]
+    sizes = _SIDE * jnp.exp(jnp.minimum(raw[..., jnp.array([2, 3, 7])], _LARGEST))
+    return {
+        "centres": places[:, :2] + stride * raw[..., :2],
+        "sides": stride * sizes[..., :2],
+        "headings": raw[..., 4:6],
+        "heights": raw[..., 6:7] + sizes[..., 2:] * jnp.arange(2),  # heights know no stride
+    }
 
 
 class Tower(nn.Module):
@@ -131,6 +150,7 @@ class Detector(Network):
     pyramid: nn.Module
     depth: int
     masks: int
+    turned: bool
     style: Style
 
     @property
@@ -144,7 +164,7 @@ class Detector(Network):
         self.class_tower = Tower(width, self.depth, levels, self.style)
         self.box_tower = Tower(width, self.depth, levels, self.style)
         self.head = Conv(self.outputs, 1, kernel_init="lecun_normal")
-        self.box_head = Conv(4, 1, kernel_init="lecun_normal")
+        self.box_head = Conv(8 if self.turned else 4, 1, kernel_init="lecun_normal")
         if self.masks:
             self.mask_head = Conv(self.masks, 1, kernel_init="lecun_normal")
             self.prototypes = Prototypes(self.masks, width, self.style)
@@ -160,9 +180,10 @@ class Detector(Network):
         places = [spread(x.shape[1:3], y.shape[1:3], s) for y, s in zip(maps.values(), self.strides, strict=True)]
         places = jnp.concatenate(places)
         kinds, where = self.class_tower(maps, train), self.box_tower(maps, train)
+        raw = _rows(self.box_head, where)
         found = {
             "main": _rows(self.head, kinds) - _RARE,
-            "boxes": _boxed(_rows(self.box_head, where), places),
+            **(_turned(raw, places) if self.turned else {"boxes": _boxed(raw, places)}),
             "places": jnp.broadcast_to(places, (x.shape[0], *places.shape)),
         }
         if self.masks:

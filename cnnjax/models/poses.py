@@ -13,6 +13,7 @@ from cnnjax.layers import Activation, Conv, Dense, Dropout, Initializer, Norm, S
 from cnnjax.models._backbones import backbone_net
 from cnnjax.models._blocks import ConvNorm
 from cnnjax.models._network import Network
+from cnnjax.ops.dtypes import widened
 from cnnjax.refusals import refuse_misfits
 
 __all__ = ["deeppose", "heatmaps"]
@@ -130,7 +131,8 @@ class HeatMaps(Network):
         sizes = [-(-n // self.strides[0]) for n in x.shape[1:-1]]
         gaps = [max(0, n - m) for n, m in zip(sizes, y.shape[1:-1], strict=True)]  # of a backbone that pads nothing
         if any(gaps):
-            y = jnp.pad(y, [(0, 0), *((gap // 2, gap - gap // 2) for gap in gaps), (0, 0)], "edge")
+            around = [(0, 0), *((gap // 2, gap - gap // 2) for gap in gaps), (0, 0)]
+            y = jnp.pad(widened(y), around, "edge").astype(y.dtype)  # its gradient is a sum
         y = self.head_dropout(y, train)
         return self.head(y) if self.outputs else y
 

@@ -13,6 +13,7 @@ from cnnjax.layers import Activation, Conv, ConvTranspose, Dropout, Initializer,
 from cnnjax.models._backbones import backbone_net
 from cnnjax.models._network import Network, whole
 from cnnjax.models._preset import preset
+from cnnjax.ops.dtypes import widened
 from cnnjax.ops.pooling import WindowKind
 from cnnjax.refusals import refuse_misfits
 
@@ -189,4 +190,5 @@ def _as_fine(y, sizes, stride, padding):
     if stride > 1:
         return ops.resize(y, sizes)
     gaps = [max(0, n - m) for n, m in zip(sizes, y.shape[1:-1], strict=True)]  # of a backbone that pads nothing
-    return jnp.pad(y, [(0, 0), *((gap // 2, gap - gap // 2) for gap in gaps), (0, 0)], "edge") if any(gaps) else y
+    around = [(0, 0), *((gap // 2, gap - gap // 2) for gap in gaps), (0, 0)]
+    return jnp.pad(widened(y), around, "edge").astype(y.dtype) if any(gaps) else y  # its gradient is a sum

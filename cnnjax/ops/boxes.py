@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.ops.turned import quad_iou
+
 __all__ = ["box_area", "box_iou", "centred_boxes", "ciou", "giou", "non_max_suppression"]
 
 
@@ -61,14 +63,15 @@ def non_max_suppression(
     """(rows, kept): which of N boxes (N, 4) are left, (most,), best first, and whether there is one, (most,) bool.
 
     The best box stays, those that overlap it by more than `iou` go, and so on; with `classes` (N,) only those of its
-    own class go. Of equal scores the first is the better. A score of −inf is no box. Rows that are not there are 0.
+    own class go. Turned boxes are given as corners (N, 4, 2). Of equal scores the first is the better. A score of −inf
+    is no box. Rows that are not there are 0.
     """
     boxes, scores, classes = jnp.asarray(boxes), jnp.asarray(scores), jnp.asarray(classes)
-    rows = jnp.arange(len(boxes))
+    rows, overlap = jnp.arange(len(boxes)), quad_iou if boxes.ndim == 3 else box_iou
 
     def step(scores, _):
         best = jnp.argmax(scores)
-        near = box_iou(boxes[best][None], boxes)[0] > iou
+        near = overlap(boxes[best][None], boxes)[0] > iou
         if classes.size:
             near &= classes == classes[best]
         there = scores[best] > -jnp.inf

@@ -7,6 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from cnnjax.ops.dtypes import widened
 from cnnjax.ops.shapes import per_dimension, rank
 from cnnjax.refusals import refuse_misfits
 
@@ -44,8 +45,9 @@ def _repeated(x, factors):
     for m, f in zip(x.shape[1:-1], factors, strict=True):
         shape += [m, 1]
         spread += [m, f]
-    wide = jnp.broadcast_to(x.reshape(*shape, x.shape[-1]), (*spread, x.shape[-1]))
-    return wide.reshape(x.shape[0], *(m * f for m, f in zip(x.shape[1:-1], factors, strict=True)), x.shape[-1])
+    wide = jnp.broadcast_to(widened(x).reshape(*shape, x.shape[-1]), (*spread, x.shape[-1]))  # its gradient is a sum
+    sizes = (m * f for m, f in zip(x.shape[1:-1], factors, strict=True))
+    return wide.reshape(x.shape[0], *sizes, x.shape[-1]).astype(x.dtype)
 
 
 def warp(

@@ -17,7 +17,7 @@ def tables(words: Mapping, facts: Facts, top: int) -> dict[str, list[dict]]:
         value = np.asarray(value)
         makers = _TABLES.get(kind(word, value.ndim), _numbers)
         rows = makers(word, value, words, facts)
-        if rows:
+        if rows or makers in (_boxes, _corners):  # that there are none is an answer
             found[_headed(word, words)] = rows
     if "top" in found:
         found["top"] = found["top"][:top]
@@ -153,6 +153,8 @@ def cells(found: Mapping, top: int, names: int = 0) -> list[str]:
             said += shown
         elif word in ("boxes", "corners"):
             said += [f"{len(rows)} box{'es' * (len(rows) != 1)}", *shown, *more]
+        elif word == "masks" and "boxes" in found:
+            continue  # a box of each has been told
         else:
             said += [word, *shown, *more]
     return said

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnjax.data import carry
+from cnnjax.data import Placing, carry
 from cnnjax.data.source import NOTHING
 from cnnjax.programs._served import Served
 from cnnjax.refusals import ConfigError
@@ -19,7 +19,8 @@ _PIXELS = 2**24  # and their pixels: what is predicted may be a number for each 
 class Said(NamedTuple):
     """What a network says of one example: `words` in the pixels of its file, which has `size`; or why it is not read.
 
-    `given` holds the words of an example that came as arrays, its truth too where the file has it.
+    `given` holds the words of an example that came as arrays, its truth too where the file has it; `found` what the
+    network says in the pixels of its input, of which `placing` says where they lie in the file.
     """
 
     name: str
@@ -28,6 +29,8 @@ class Said(NamedTuple):
     size: tuple = ()
     given: Mapping = NOTHING
     error: str = ""
+    found: Mapping = NOTHING
+    placing: Placing | tuple = ()
 
 
 def asked(served: Served, files: list[Path]) -> Iterator[Said]:
@@ -54,7 +57,7 @@ def _of_pictures(served, chunk, at_once, first):
             continue
         words, placing = next(rows)
         try:
-            yield Said(str(path), path, carry(words, placing), placing.file)
+            yield Said(str(path), path, carry(words, placing), placing.file, found=words, placing=placing)
         except ValueError as error:
             raise ConfigError(f"the network predicts {error}") from None
 
@@ -71,7 +74,7 @@ def _of_arrays(served, path, at_once, first):
     for start in range(0, len(inputs), at_once):
         for row, words in enumerate(_answered(served, inputs[start : start + at_once], at_once, first + start), start):
             known = {word: value[row] for word, value in given.items()}
-            yield Said(f"{path}[{row}]", path, words, size, known)
+            yield Said(f"{path}[{row}]", path, words, size, known, found=words)
     return len(inputs)
 
 
@@ -83,3 +86,9 @@ def _answered(served, inputs, at_once, first) -> list[dict]:
     if not all(np.isfinite(value).all() for value in found.values() if value.dtype.kind == "f"):
         raise ConfigError("the network's answers are not finite; are its weights, mean and std right?")
     return [{word: value[row] for word, value in found.items()} for row in range(len(inputs))]
+
+
+def above(words: Mapping, threshold: float) -> Mapping:
+    """The words of an example of which rows and points of lower scores are not there."""
+    word = "present" if {"boxes", "corners"} & set(words) else "visible"
+    return {**words, word: words[word] * (words["scores"] > threshold)} if {word, "scores"} <= set(words) else words

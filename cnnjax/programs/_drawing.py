@@ -114,7 +114,7 @@ def _places(frame, word, words, foretold):
     _overlay(frame, classes, names, rest)
 
 
-def _overlay(frame, classes, names=(), rest="no class"):
+def _overlay(frame, classes, names=(), rest="no class", colors=color):
     classes = _thinned(classes)
     layer = np.zeros((*classes.shape, 4))
     edges = _edges(classes)
@@ -122,7 +122,7 @@ def _overlay(frame, classes, names=(), rest="no class"):
         here = classes == number
         if number < 0 or _clear(number, names):
             continue
-        rgb = to_rgb(_NOTHING) if number == IGNORE else color(number - bool(names and _clear(0, names)))
+        rgb = to_rgb(_NOTHING) if number == IGNORE else colors(number - bool(names and _clear(0, names)))
         layer[here] = (*rgb, 0.7 if number == IGNORE else 0.55 if frame.detail else 0.25)
         layer[here & edges] = (*rgb, 1.0 if number != IGNORE else 0.7)
         frame.explain(rest if number == IGNORE else name_of(number, names), "patch", number, rgb)
@@ -168,7 +168,7 @@ def _band(frame, classes, names, rest):
 
 
 def _things(frame, word, words, foretold):
-    """Each thing in a colour of its own, by the number of its row (H, W) or by masks (N, H, W)."""
+    """Each thing, by the number of its row (H, W) or by masks (N, H, W), in the colour of its class or of its own."""
     rows = np.asarray(words[word])
     if rows.ndim == 3:
         things = np.zeros(rows.shape[1:], int)
@@ -176,8 +176,9 @@ def _things(frame, word, words, foretold):
             things[rows[number] > 0.5] = number % 254 + 1
     else:
         things = np.where((rows > 0) & (rows != IGNORE), (rows - 1) % 254 + 1, rows)
-    _overlay(frame, things)
-    frame.legend.clear()
+    kinds, before = np.asarray(words.get("classes", ())), dict(frame.legend)
+    _overlay(frame, things, colors=lambda number: color(int(kinds[number - 1]) if number <= len(kinds) else number))
+    frame.legend = before
 
 
 def _there(words, count):
@@ -199,7 +200,9 @@ def _boxes(frame, word, words, foretold):
 
 def _outlines(frame, corners, words):
     """Boxes (N, 4, 2) in the colours of their classes, dotted if ignored, with names and scores where there is room."""
-    classes = np.asarray(words.get("classes", np.zeros(len(corners), int)))
+    classes, named = np.asarray(words.get("classes", np.zeros(len(corners), int))), "classes" in words
+    if len(corners) == 1 and not named and np.ndim(words.get("label", ())) == 0:  # of a picture with one box and class
+        classes, named = np.asarray(words["label"])[None], True
     order = np.argsort(-np.asarray(words["scores"]), kind="stable") if "scores" in words else range(len(corners))
     there, ignored = _there(words, len(corners)), np.asarray(words.get("ignored", np.zeros(len(corners)))) > 0
     for row in (row for row in order if there[row]):
@@ -207,7 +210,7 @@ def _outlines(frame, corners, words):
         wide = 1.8 if frame.detail else 1.1
         style = {"fill": False, "linewidth": wide, "zorder": 3, "path_effects": _stroke(wide)}
         frame.panel.add_patch(Polygon(points, edgecolor=rgb, linestyle=":" if ignored[row] else "-", **style))
-        name = name_of(int(classes[row]), frame.facts.names) if "classes" in words else ""
+        name = name_of(int(classes[row]), frame.facts.names) if named else ""
         score = f"{float(words['scores'][row]):.2f}" if "scores" in words else ""
         if frame.detail and (name or score):
             _tag(frame, f"{name} {score}".strip(), points, rgb)

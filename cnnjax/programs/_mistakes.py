@@ -1,5 +1,6 @@
 """What an evaluation says of classes and of single examples: tables for a terminal, entries for a file."""
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import numpy as np
 from cnnjax.analysis import calibration_error, most_confused, per_class
 from cnnjax.data.source import Facts, Split, record
 from cnnjax.programs._drawing import name_of
+from cnnjax.programs._found_by_name import NAMED, columns, found_by_name, told
 from cnnjax.refusals import ConfigError
 from cnnjax.runs.lines import COUNTS, counted
 from cnnjax.runs.tables import aligned, as_csv, readable, tabulate
@@ -18,12 +20,16 @@ from cnnjax.train.examples import Examined
 ENDINGS = (".csv", ".json")
 _LINES = 20  # of a table in a terminal; all of them are in the JSON
 _ORDER = ("truth", "prediction", "probability", "truth_probability", "right", "miou", "loss")  # of columns, at the end
+_ABREAST = 10  # numbers that a terminal has room for
 _NAMED = 4  # classes that one is taken for which are named in its line
 
 
 def summary(found: Examined, facts: Facts) -> dict:
-    """What is said of classes, as entries: `per_class`, `confused` (the most frequent first), `calibration`."""
-    counts, bins, said = found.tables.get("confusion"), found.tables.get("calibration"), {}
+    """What is said of classes, as entries: `per_class`, `confused` (the most frequent first), `calibration`.
+
+    Of things that are found, `found` of each class, and `points` of each point.
+    """
+    counts, bins, said = found.tables.get("confusion"), found.tables.get("calibration"), found_by_name(found, facts)
     if np.ndim(counts) == 2:
         names, places = names_of(found, facts), "right" in found.rows
         columns = per_class(counts)
@@ -54,6 +60,8 @@ def summary(found: Examined, facts: Facts) -> dict:
 
 def names_of(found: Examined, facts: Facts) -> tuple:
     """The names of the classes that are counted: of places, where these are predicted, else of examples."""
+    if "pck" in found.tables:
+        return tuple(facts.extra.get("point_names", ()))
     return tuple(facts.extra.get("segment_names", ())) if "right" in found.rows else facts.names
 
 
@@ -65,14 +73,16 @@ def number(value) -> float | int | None:
 
 def text(split: str, found: Examined, said: Mapping, step: int, bad: Mapping[str, str]) -> str:
     """All that is said of a split, for a terminal; `bad` are its files that can't be read."""
-    left_out = [name for name in found.metrics if name in COUNTS or (said and name.startswith("iou_"))]
+    left_out = {name for name in found.metrics if name in COUNTS or (said and name.startswith("iou_"))} | told(said)
     numbers = {name: value for name, value in found.metrics.items() if name not in left_out}
-    blocks = [tabulate({split: {"step": step, **numbers}})]
+    line = [("step", step), *numbers.items()]
+    blocks = [tabulate({split: dict(some)}) for some in itertools.batched(line, _ABREAST)]
     if words := counted(found.metrics):
         names = ", ".join(sorted(bad)[:_NAMED]) + ", …" * (len(bad) > _NAMED)
         blocks.append(f"{words}; what can't be read: {names}" if bad else words)
     if "per_class" in said:
         blocks += [_classes(said["per_class"], said["confused"]), _pairs(said["confused"])]
+    blocks += [columns(said[word]) for word in NAMED if said.get(word)]
     if "calibration" in said:
         blocks.append(_calibration(said["calibration"]))
     return "\n\n".join(filter(None, blocks))

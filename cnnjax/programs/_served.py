@@ -23,6 +23,13 @@ from cnnjax.train.initial_weights import likeliest
 from cnnjax.train.weight_files import model_notes, other_net, told
 
 _LONGEST = 2**24  # letters of a file of names
+_THRESHOLD = "task.threshold"
+
+
+def _no_scores(threshold: float) -> None:
+    raise ConfigError(
+        f"--threshold is {threshold:g}, but a net of classes has no scores of what it finds; leave it out"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +49,12 @@ class Served:
     reads: Mapping
     margin: int
     story: str
-    outputs: Callable
-    seen: Callable
+    outputs: Callable = _no_scores
+    seen: Callable = _no_scores
     notes: Mapping[str, str] = MappingProxyType({})  # what a file of the weights is to say of them
+    data: Mapping = MappingProxyType({})  # the section of the data that it was trained on
+    threshold: float = float("nan")  # of scores, above which things are predicted; nan where the task has none
+    at: Callable = _no_scores  # the same network with another threshold
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,9 +138,20 @@ def _of_run(run) -> Served:
     reads = {"fit": data.get("fit", "crop"), "depth": data.get("depth", 8)}
     steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
     story = f"{run.workdir} at step {int(run.state.step)}: {_sized(facts.shape, reads['fit'])}, then {steps}"
+    more = {"notes": run.notes, "data": data, "threshold": float(run.state.hparams.get(_THRESHOLD, "nan"))}
+    more |= {"at": lambda threshold: _of_run(_with_threshold(run, threshold))}
     ways = run.outputs, run.seen
     asked = run.net, run.variables, run.answer, run.predict
-    return Served(*asked, facts, np.dtype(dtype), reads, 0, story, *ways, notes=run.notes)
+    return Served(*asked, facts, np.dtype(dtype), reads, 0, story, *ways, **more)
+
+
+def _with_threshold(run, threshold: float):
+    """The run whose task predicts what has a score above a threshold."""
+    if _THRESHOLD not in run.state.hparams:
+        name = run.config["task"]["name"]
+        raise ConfigError(f"--threshold is {threshold:g}, but the task {name!r} has no scores with a threshold")
+    hparams = {**run.state.hparams, _THRESHOLD: np.float32(threshold)}
+    return dataclasses.replace(run, state=run.state.replace(hparams=hparams))
 
 
 def of_weights(

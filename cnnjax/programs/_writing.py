@@ -1,4 +1,4 @@
-"""Files of predictions: .csv, .json, .jsonl and .npz, each taking the place of an older one when it is whole."""
+"""Files of predictions, for tables, for programs and for COCO's tools."""
 
 import json
 import re
@@ -11,33 +11,13 @@ from PIL import Image
 
 from cnnjax.fields import KINDS, Facts, kind
 from cnnjax.programs._answers import maps, tables
+from cnnjax.programs._coco_results import ENDING, Results
 from cnnjax.programs._drawing import color
+from cnnjax.programs._written import Written
 from cnnjax.refusals import ConfigError
 from cnnjax.runs.tables import as_csv
 
 ENDINGS = (".csv", ".json", ".jsonl", ".npz")
-
-
-class Written:
-    """A file that grows by one picture after the other; `close` puts it in its place, `drop` throws it away."""
-
-    def __init__(self, path: str, facts: Facts, top: int):
-        self.path, self.facts, self.top, self.count = Path(path), facts, top, 0
-        self.partial = self.path.with_name(f"{self.path.name}.partial")
-
-    def add(self, name: str, words: Mapping, size: tuple, error: str = "") -> None:
-        """Takes what was said of one picture of `size`, or why it could not be read."""
-        self._add(name, words, size, error)
-        self.count += 1
-
-    def close(self) -> None:
-        """Puts the whole file in its place."""
-        self._close()
-        self.partial.replace(self.path)
-
-    def drop(self) -> None:
-        """Leaves nothing half-written behind."""
-        self.partial.unlink(missing_ok=True)
 
 
 class _Table(Written):
@@ -47,13 +27,13 @@ class _Table(Written):
         super().__init__(*arguments)
         self.rows = []
 
-    def _add(self, name, words, size, error):
-        found = [] if error else tables(words, self.facts, self.top).items()
-        if not found:
-            self.rows.append({"image": name, "error": error})
+    def _add(self, said):
+        found = [] if said.error else tables(said.words, self.facts, self.top).items()
+        if not any(rows for _, rows in found):
+            self.rows.append({"image": said.name, "error": said.error})
         for word, rows in found:
             for rank, row in enumerate(rows, 1):
-                self.rows.append({"image": name, "word": word} | ({"rank": rank} if word == "top" else {}) | row)
+                self.rows.append({"image": said.name, "word": word} | ({"rank": rank} if word == "top" else {}) | row)
 
     def _close(self):
         several = len({row["word"] for row in self.rows if "word" in row}) > 1
@@ -71,18 +51,18 @@ class _Entries(Written):
         super().__init__(*arguments)
         self.entries, self.folder = [], self.path.with_name(f"{self.path.stem}-maps")
 
-    def _add(self, name, words, size, error):
-        self.entries.append({"image": name, "error": error} if error else self._entry(name, words, size))
+    def _add(self, said):
+        self.entries.append({"image": said.name, "error": said.error} if said.error else self._entry(said))
 
-    def _entry(self, name, words, size):
-        files = {}
+    def _entry(self, said):
+        name, words, files = said.name, said.words, {}
         for word, picture in maps(words).items():
             self.folder.mkdir(exist_ok=True)
             stem = re.sub(r"[^\w.-]+", "_", Path(name).stem)
             file = self.folder / f"{self.count:05}-{stem}.{word}.png"
             _as_png(picture, file)
             files[word] = f"{self.folder.name}/{file.name}"
-        entry = {"image": name} | ({"size": list(size)} if size else {}) | tables(words, self.facts, self.top)
+        entry = {"image": name} | ({"size": list(said.size)} if said.size else {}) | tables(words, self.facts, self.top)
         for word in set(entry) & set(words):
             if kind(word, np.ndim(words[word])) in ("values", "curve"):
                 entry[word] = np.asarray(words[word]).tolist()
@@ -104,11 +84,11 @@ class _Arrays(Written):
         self.small, self.files, self.bad = {}, [], []
         self.archive = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_DEFLATED)
 
-    def _add(self, name, words, size, error):
-        if error:
-            self.bad.append((name, error))
+    def _add(self, said):
+        if said.error:
+            self.bad.append((said.name, said.error))
             return
-        for word, value in words.items():
+        for word, value in said.words.items():
             what = kind(word, np.ndim(value))
             if what == "shares per place":
                 continue  # as many numbers as places and classes
@@ -116,9 +96,9 @@ class _Arrays(Written):
                 self._put(f"{word}_{len(self.files)}", np.asarray(value))
             else:
                 self.small.setdefault(word, []).append(np.asarray(value))
-        if size:
-            self.small.setdefault("size", []).append(np.asarray(size))
-        self.files.append(name)
+        if said.size:
+            self.small.setdefault("size", []).append(np.asarray(said.size))
+        self.files.append(said.name)
 
     def _put(self, name, array):
         with self.archive.open(f"{name}.npy", "w", force_zip64=True) as file:
@@ -150,10 +130,10 @@ def _as_png(picture, file):
     image.save(file)
 
 
-def written(path: str, facts: Facts, top: int) -> Written:
-    """What writes predictions to this file."""
+def written(path: str, facts: Facts, top: int, ids: Mapping) -> Written:
+    """What writes predictions to this file; `ids` are what COCO's results call pictures by."""
     maker = {".csv": _Table, ".npz": _Arrays}.get(Path(path).suffix, _Entries)
     try:
-        return maker(path, facts, top)
+        return Results(path, facts, ids) if path.endswith(ENDING) else maker(path, facts, top)
     except OSError as error:
         raise ConfigError(f"--output is {path!r}, which can't be written: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Looks into a net: its mistakes, confidences, filters and units, what its answers are made of, what deceives it.
+"""Looks into a net: mistakes, confidences, filters, units, what answers are made of and what deceives it.
 
   cnnjax analyze --workdir=runs/a
   cnnjax analyze --workdir=runs/a --what=attribution,sanity --examples=200

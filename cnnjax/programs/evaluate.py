@@ -16,7 +16,9 @@
 
 Where classes are predicted: metrics of each class, what it is taken for, the most confused pairs first, and
 the calibration of confidences as they are (before any temperature). For segmentation the same of pixels, with
-the intersection over union of each class.
+the intersection over union of each class. Where boxes and masks are found, of each class: average precision,
+COCO's and where half overlaps, precision and recall where both are best, and the greatest recall; of each
+point how often it is found. --out draws the curves too (tables.png).
 
 Exit codes: 0 done · 2 usage · 3 data · 5 no usable checkpoint · 6 out of memory · 1 anything else
 """
@@ -60,6 +62,7 @@ def main(argv: list[str]) -> None:
         from cnnjax.programs import _worst
 
         folder = _worst.vet(FLAGS.out)
+    from cnnjax.runs.pictures import draw_tables
     from cnnjax.train.examples import examine
 
     trained = cnnjax.load(FLAGS.workdir, checkpoint=FLAGS.checkpoint)
@@ -73,6 +76,7 @@ def main(argv: list[str]) -> None:
         _mistakes.write(FLAGS.output, _mistakes.entries(found, trained.facts, part, range(len(found.rows["index"]))))
     if FLAGS.out:
         _worst.draw(trained, FLAGS.split, worst, folder)
+        draw_tables(found.tables, folder / "tables.png", names=_mistakes.names_of(found, trained.facts))
     step = int(trained.state.step)
     if FLAGS.json:
         more = {"worst": worst} if worst else {}

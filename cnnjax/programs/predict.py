@@ -13,7 +13,11 @@
   --output=FILE              writes all of it, with a reason for pictures that can't be read, as
                              .csv: a line for each class, box or point · .json, .jsonl: an entry for each
                              picture, segments, masks, pictures as PNGs in FILE-maps/ (a palette of classes,
-                             255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file`
+                             255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file` ·
+                             .coco.json: COCO's results of boxes, masks, joints of every score, their ids those
+                             of the annotations where the run's data were coco, else the files' numbers or names
+  --tile=N                   segments of pictures of any size, not resized, by tiles of N pixels a side
+  --threshold=T              of scores, above which things are found; task.threshold by default
 
 Or a file of weights: one of cnnjax export says itself what it is of, --weights=FILE is enough.
 Of others (safetensors, .npz, .pth) one says the network, and what they want to see
@@ -29,8 +33,10 @@ Exit codes: 0 done · 2 usage · 3 some pictures could not be read, or the run's
   6 out of memory · 1 anything else
 """
 
+import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -45,6 +51,8 @@ FLAGS = flags.FlagValues()
 _origin.define(FLAGS)
 flags.DEFINE_list("images", "", "files and folders", flag_values=FLAGS)
 flags.DEFINE_integer("top", 5, "how many classes", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tile", 0, "side of a tile", 0, flag_values=FLAGS)
+flags.DEFINE_float("threshold", None, "of scores", 0, 1, flag_values=FLAGS)
 flags.DEFINE_string("out", "", "a folder to draw in", flag_values=FLAGS)
 flags.DEFINE_string("output", "", "a file to write", flag_values=FLAGS)
 
@@ -68,18 +76,20 @@ def main(argv: list[str]) -> None:
     print(plain(served.story))
     from cnnjax.programs import _asking, _writing
 
-    file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top) if FLAGS.output else None, {}
+    ids, served, least = _asked_for(served, files)
+    file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top, ids) if FLAGS.output else None, {}
     wide = max(len(str(path)) for path in files)
     try:
-        for said in _asking.asked(served, files):
+        for said in _asking.asked(served, files) if not FLAGS.tile else _in_tiles(served, files):
+            if file:
+                file.add(said)
             if said.error:
                 bad[said.name] = said.error
-            else:
-                _say(said, served.facts, wide)
-                if drawn:
-                    _draw(said, served.facts, drawn[said.path])
-            if file:
-                file.add(said.name, said.words, said.size, said.error)
+                continue
+            said = said._replace(words=_asking.above(said.words, least))
+            _say(said, served.facts, wide)
+            if drawn:
+                _draw(said, served.facts, drawn[said.path])
         if file:
             file.close()
     except OSError as error:
@@ -93,6 +103,30 @@ def main(argv: list[str]) -> None:
             f"{len(bad)} of {len(files)} pictures could not be read; the others are above\n{lines}\n"
             "save them again as PNG or JPEG, or leave them out"
         )
+
+
+def _in_tiles(served, files: list[Path]):
+    """What is said of pictures tile by tile."""
+    from cnnjax.programs._tiles import asked_in_tiles
+
+    if arrays := [str(path) for path in files if path.suffix.lower() == ".npz"]:
+        raise ConfigError(f"--tile is {FLAGS.tile}, of picture files, not of arrays: {arrays[0]}")
+    return asked_in_tiles(served, files, FLAGS.tile)
+
+
+def _asked_for(served, files: list[Path]) -> tuple[dict, Any, float]:
+    """Ids of pictures where COCO's results are written, the network that says all that is, and what is shown of it."""
+    from cnnjax.programs import _coco_results
+
+    if FLAGS.threshold is not None:
+        served = served.at(FLAGS.threshold)
+    if not FLAGS.output.endswith(_coco_results.ENDING):
+        return {}, served, -1.0
+    ids, told = _coco_results.ids_of(files, served.data)
+    print(plain(told))
+    if math.isnan(served.threshold):
+        return ids, served, -1.0
+    return ids, served.at(0.0), served.threshold
 
 
 def _vet(output: str, endings: tuple[str, ...]) -> None:
@@ -158,7 +192,9 @@ def _draw(said, facts, target: Path) -> None:
         target = target.with_stem(f"{target.stem}{said.name.removeprefix(str(said.path))}")
     found = _answers.tables(said.words, facts, 3)
     told = {word: rows for word, rows in found.items() if word not in ("points", "target")}  # which the picture shows
-    cells = _answers.cells(told, 0 if {"boxes", "corners"} & set(told) else 3)
+    boxed = {"boxes", "corners"} & set(told)
+    cells = _answers.cells(told, 0 if boxed else 3)
+    cells += _answers.cells({"top": told["top"]}, 3) if boxed and "top" in told else []
     name = said.path.name + said.name.removeprefix(str(said.path))
     heading = f"{name}\n{' · '.join(' '.join(cell.split()) for cell in cells)}".strip()
     _figures.save(_figures.single(given, said.words, facts, heading, size=said.size), target)

@@ -51,6 +51,7 @@ def start(program: Callable[[list[str]], None], usage: str, values: flags.FlagVa
         program = _help_of(usage)
     else:
         _on_large_pages()
+        _interrupts.heed()
         _in_this_thread()
     logging.set_verbosity(logging.ERROR)
     try:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cnnjax.runs._manifest import Damaged, manifest_of
+from cnnjax.runs.manifest import Damaged, manifest_of
 
 _NAME = re.compile(r"(\d+)(?:-(\d+))?")  # a step; saved again, `<step>-1`
 

@@ -28,7 +28,7 @@ from cnnjax.refusals import plain
 from cnnjax.runs._disk import reason, remove, sync
 from cnnjax.runs._entries import Entry, entries
 from cnnjax.runs._leaves import broadcast, checksums, describe, difference, named, on_host, placed
-from cnnjax.runs._manifest import Damaged, check_files, floats, manifest_of, numbers, seal
+from cnnjax.runs.manifest import Damaged, check_files, floats, manifest_of, numbers, seal
 
 __all__ = ["CheckpointError", "Checkpoints"]
 

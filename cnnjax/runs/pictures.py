@@ -14,6 +14,12 @@ __all__ = ["draw_tables", "tables_figure"]
 
 _BLUE, _RED = "#5b5f97", "#d1495b"
 _NAMED, _WRITTEN = 40, 12  # classes that still have their names beside a matrix, and their shares written in it
+_LISTED = 20  # lines that still have a legend
+_AXES = {  # what a line's places and values are, by the beginning of the table's name
+    "precision": ("recall", "precision where half overlaps"),
+    "mask_precision": ("recall", "precision where half overlaps"),
+    "pck": ("share of the reference length", "points that are found within it"),
+}
 _MOST = 1000  # rows of a table that can still be told apart in a picture
 
 
@@ -51,6 +57,9 @@ def tables_figure(tables: Mapping[str, np.ndarray], *, names: Sequence[str] = ()
             _matrix(figure, axes, table, names if len(names) == len(table) else ())
         else:
             _lines(axes, np.atleast_2d(table), names)
+            about = next((_AXES[word] for word in _AXES if name.startswith(word)), ())
+            if about:
+                axes.set(xlabel=about[0], ylabel=about[1], ylim=(-0.02, 1.02))
     return figure
 
 
@@ -101,7 +110,8 @@ def _reliability(axes: Any, table: np.ndarray) -> None:
 def _lines(axes: Any, table: np.ndarray, names: Sequence[str]) -> None:
     """A line for each row over places between 0 and 1 (recalls, thresholds)."""
     names = names if len(names) == len(table) else [str(k) for k in range(len(table))]
-    for name, row in zip(names, table, strict=True):
-        axes.plot(np.linspace(0, 1, len(row)), row, linewidth=1.4, label=str(name))
-    if 1 < len(table) <= 10:
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    for number, (name, row) in enumerate(zip(names, table, strict=True)):
+        line = ("-", "--", ":")[number // 10 % 3]  # of ten colours
+        axes.plot(np.linspace(0, 1, len(row)), row, line, linewidth=1.4, label=str(name))
+    if 1 < len(table) <= _LISTED:
+        axes.legend(frameon=False, fontsize=8 if len(table) <= 10 else 6, labelcolor=INK)

@@ -128,7 +128,7 @@ def _compared(workdir: Path, record: Mapping, allow_changes: bool) -> str:
         _write(path, {**story, **({"before": past} if past else {})})
     words = [f"{name} changed: {told(name, *pair)}" for name, pair in changed.items()]
     if gone:
-        by = f", after what the checkpoint at step {max(saved)} says" if known else ""
+        by = f", after what the checkpoint at step {max(saved)} says" if saved else ""
         words.insert(0, f"config.json was gone; it is written anew{by}")
     return "; ".join(words)
 

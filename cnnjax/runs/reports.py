@@ -348,11 +348,12 @@ def _write(tables: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def _draw(path: Path, names: Sequence[str]) -> None:
+    picture = path.with_suffix(".png")
     try:
-        tables = arrays_in(path)
+        draw_tables(arrays_in(path), picture, names=names)
     except (ArchiveError, OSError) as error:
-        raise ArchiveError(f"{path} can't be drawn: {getattr(error, 'strerror', None) or error}") from None
-    draw_tables(tables, path.with_suffix(".png"), names=names)
+        reason = getattr(error, "strerror", None) or error
+        raise ArchiveError(f"{picture} can't be drawn of {path.name}: {reason}") from None
 
 
 def _identity(line: Mapping[str, Any]) -> tuple:

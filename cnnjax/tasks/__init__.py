@@ -1,6 +1,7 @@
 """What is predicted, and how it is scored: one file per kind of thing."""
 
 from cnnjax.tasks.boxes import *
+from cnnjax.tasks.boxes3d import *
 from cnnjax.tasks.contract import *
 from cnnjax.tasks.images import *
 from cnnjax.tasks.labels import *

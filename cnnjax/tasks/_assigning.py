@@ -8,14 +8,14 @@ import jax.numpy as jnp
 
 from cnnjax.ops import box_iou
 
-__all__ = ["Assignment", "Truth", "assigned", "truth_of"]
+__all__ = ["Assignment", "Truth", "assigned", "matched", "truth_of"]
 
 _PLACES = 10  # that answer for one box
 _POWER = 6.0  # of the overlap beside that of the score, 1
 
 
 class Truth(NamedTuple):
-    """What is to be found: boxes (B, N, 4), classes (B, N), whether they are there, and whether they count (B, N)."""
+    """What is to be found: boxes (B, N, 4) or corners (B, N, 4, 2), classes, whether they are there, and to ignore."""
 
     boxes: jax.Array
     classes: jax.Array
@@ -23,12 +23,12 @@ class Truth(NamedTuple):
     ignored: jax.Array
 
 
-def truth_of(batch: Mapping[str, jax.Array]) -> Truth:
+def truth_of(batch: Mapping[str, jax.Array], word: str = "boxes") -> Truth:
     """The rows of a batch that are to be found, and those that are `ignored`: neither to be found nor a fault."""
     classes = batch["classes"]
     there = batch.get("present", jnp.ones(classes.shape)) > 0
     apart = there & (batch.get("ignored", jnp.zeros(classes.shape)) > 0)
-    return Truth(batch["boxes"].astype(jnp.float32), classes.astype(jnp.int32), there & ~apart, apart)
+    return Truth(batch[word].astype(jnp.float32), classes.astype(jnp.int32), there & ~apart, apart)
 
 
 class Assignment(NamedTuple):
@@ -46,15 +46,18 @@ class Assignment(NamedTuple):
 
 
 def assigned(scores: jax.Array, boxes: jax.Array, places: jax.Array, truth: Truth) -> Assignment:
-    """The assignment of scores (B, P, K), boxes (B, P, 4) at places (B, P, 3) y x stride to a truth of N rows.
+    """The assignment of scores (B, P, K), boxes (B, P, 4) at places (B, P, 3) y x stride to a truth of N rows."""
+    return matched(scores, box_iou(boxes, truth.boxes), _inside(places, truth.boxes), truth)
+
+
+def matched(scores: jax.Array, overlap: jax.Array, inside: jax.Array, truth: Truth) -> Assignment:
+    """The assignment of scores (B, P, K) to N rows that the places' boxes overlap (B, P, N) and they lie in (B, P, N).
 
     A row's places are the ten inside its box where score · overlap⁶ is greatest. What a place is worth is that, in
     shares of the row's best, times the row's best overlap: the score that it should learn.
     """
-    overlap = box_iou(boxes, truth.boxes)
     kinds = jnp.clip(truth.classes, 0, scores.shape[-1] - 1)
     fit = jnp.take_along_axis(scores, jnp.broadcast_to(kinds[:, None], overlap.shape), 2) * overlap**_POWER
-    inside = _inside(places, truth.boxes)
     open_to = inside & truth.present[:, None]
     fit = jnp.where(open_to, fit + 1e-20, -1.0)  # where nothing overlaps yet any place inside will do
     best, taken_by = jax.lax.top_k(fit.swapaxes(1, 2), min(_PLACES, fit.shape[1]))  # (B, N, k)

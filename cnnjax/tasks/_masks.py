@@ -12,30 +12,38 @@ from cnnjax.tasks._assigning import Assignment, Truth
 __all__ = ["areas_of", "draw", "mask_losses", "shared_pixels"]
 
 _PLACES = 3  # of each row, the best, whose masks are trained
+_ROWS = 100  # of a picture whose masks are trained, the first that are there
 
 
 def mask_losses(outputs: Mapping, instances: jax.Array, truth: Truth, answers: Assignment) -> jax.Array:
-    """Losses (B, N) of the masks of each row's best places: the mean binary cross-entropy in its box.
+    """Losses (B,), summed over rows, of the masks of each row's best places: the mean binary cross-entropy in its box.
 
-    `instances` (B, H, W) are compared as shares of the prototypes' cells.
+    `instances` (B, H, W) are compared as shares of the prototypes' cells. Of more than a hundred rows the first hundred
+    that are there stand for all.
     """
-    prototypes, places = outputs["prototypes"], answers.places[..., :_PLACES]
-    taken = answers.taken[..., :_PLACES].astype(jnp.float32)
+    there, rows = jax.lax.top_k(truth.present.astype(jnp.float32), min(_ROWS, truth.present.shape[1]))
+    boxes, places, taken = (
+        jnp.take_along_axis(each, rows.reshape(*rows.shape, *(1 for _ in each.shape[2:])), 1)
+        for each in (truth.boxes, answers.places[..., :_PLACES], answers.taken[..., :_PLACES].astype(jnp.float32))
+    )
+    prototypes = outputs["prototypes"]
     coefficients = jnp.take_along_axis(outputs["coefficients"], places.reshape(len(places), -1)[..., None], 1)
     coefficients = coefficients.reshape(*places.shape, prototypes.shape[-1])
     logits = jnp.einsum("bnkm,bhwm->bnkhw", coefficients, prototypes)
-    target, known = _cells(instances, truth.boxes.shape[1], prototypes.shape[1:3])
-    weights = known[:, None] * _inside(truth.boxes, prototypes.shape[1:3], instances.shape[1:])
+    target, known = _cells(instances, rows, prototypes.shape[1:3])
+    weights = known[:, None] * _inside(boxes, prototypes.shape[1:3], instances.shape[1:])
     each = (
         losses.sigmoid_cross_entropy(logits, jnp.broadcast_to(target[:, :, None], logits.shape)) * weights[:, :, None]
     )
     each = each.sum((3, 4)) / jnp.maximum(weights.sum((2, 3)), 1)[..., None]
-    return (each * taken).sum(2) / jnp.maximum(taken.sum(2), 1)
+    each = (each * taken).sum(2) / jnp.maximum(taken.sum(2), 1)
+    share = jnp.sum(truth.present, 1) / jnp.maximum(there.sum(1), 1)
+    return jnp.sum(each * there, 1) * share
 
 
 def _cells(instances, rows, size):
-    """The share of each cell (B, N, h, w) that is of each row, and the share that is known (B, h, w)."""
-    each = jax.nn.one_hot(instances.astype(jnp.int32) - 1, rows)
+    """The share (B, n, h, w) of each cell that is of each of the `rows` (B, n), and the share (B, h, w) known."""
+    each = (instances[..., None] == 1 + rows[:, None, None]).astype(jnp.float32)
     known = (instances != IGNORE).astype(jnp.float32)[..., None]
     found = resize(jnp.concatenate([each, known], -1), size)
     return jnp.moveaxis(found[..., :-1], -1, 1), found[..., -1]

@@ -12,18 +12,23 @@ __all__ = [
     "MOST",
     "OVERLAPS",
     "RECALLS",
+    "Curves",
+    "FORTIETHS",
     "Found",
     "Scores",
     "Truths",
     "box_areas",
     "coco",
     "dsb",
+    "kitti",
     "overlaps",
     "voc",
 ]
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
+FORTIETHS = np.arange(41) / 40  # KITTI's recalls: all but the first since 2019, every fourth before
+_NEAR = (0.5, 0.7)  # overlaps of KITTI's classes
 AREAS = ((0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10))  # all, small, medium, large; both ends count
 MOST = (1, 10, 100)  # found rows a picture and class that count, the best
 _TOGETHER = 256  # pictures that are matched at once
@@ -82,7 +87,7 @@ def coco(found: Found, true: Truths, iou: np.ndarray, classes: int) -> Scores:
     """
     found, iou = _best_first(found, iou)
     rank = _ranks(found)
-    hit, out = _matched(found, true, iou)
+    hit, out, _ = _matched(found, true, iou)
     precision = np.full((len(OVERLAPS), len(RECALLS), classes, len(AREAS)), -1.0)
     recall = np.full((len(OVERLAPS), classes, len(AREAS), len(MOST)), -1.0)
     known = true.present & ~true.ignored
@@ -102,15 +107,15 @@ def coco(found: Found, true: Truths, iou: np.ndarray, classes: int) -> Scores:
                 )
                 recall[:, kind, area, m] = right[-1] / positives if len(right) else 0
                 if most == MOST[-1]:
-                    precision[:, :, kind, area] = _at_recalls(right, wrong, positives)
+                    precision[:, :, kind, area] = _at_recalls(right, right + wrong, right / positives, RECALLS)
     return Scores(precision, recall)
 
 
-def _best_first(found, iou):
+def _best_first(found, *more):
     """The rows of each picture by falling score, equal ones in their order, those that are not there last."""
     order = np.argsort(np.where(found.present, -found.scores, np.inf), 1, kind="stable")
     rows = np.arange(len(order))[:, None]
-    return Found(*(value[rows, order] for value in found)), iou[rows, order]
+    return Found(*(value[rows, order] for value in found)), *(value[rows, order] for value in more)
 
 
 def _ranks(found):
@@ -119,22 +124,22 @@ def _ranks(found):
     return np.tril(same, -1).sum(-1)
 
 
-def _matched(found, true, iou):
-    """(I, A, T, D) whether a found row is matched, and whether it counts neither way, by area and overlap.
+def _matched(found, true, iou, overlaps=OVERLAPS, areas=AREAS):
+    """(I, A, T, D) whether a found row is matched, whether it counts neither way, and with what, by area and overlap.
 
     One by one, the best first: each takes the free truth that it overlaps most, of equal ones the last, and only where
     there is none of those one to ignore.
     """
-    low, high = np.array(AREAS).T[..., None]
+    low, high = np.array(areas).T[..., None]
     count, several = iou.shape[:2]
-    shape = (count, len(AREAS), len(OVERLAPS), several)
-    hit, out = np.zeros(shape, bool), np.zeros(shape, bool)
+    shape = (count, len(areas), len(overlaps), several)
+    hit, out, which = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, np.int32)
     for start in range(0, count, _TOGETHER):
         some = slice(start, start + _TOGETHER)
-        areas, crowd = true.areas[some, None], true.ignored[some, None]
-        besides = crowd | (areas < low) | (areas > high)  # (i, A, G)
-        free = np.repeat(true.present[some, None, None], len(AREAS), 1).repeat(len(OVERLAPS), 2)  # (i, A, T, G)
-        enough = np.minimum(OVERLAPS, _GREEDY)[:, None]
+        sizes, crowd = true.areas[some, None], true.ignored[some, None]
+        besides = crowd | (sizes < low) | (sizes > high)  # (i, A, G)
+        free = np.repeat(true.present[some, None, None], len(areas), 1).repeat(len(overlaps), 2)  # (i, A, T, G)
+        enough = np.minimum(overlaps, _GREEDY)[:, None]
         for row in range(several):
             there = found.present[some, row]
             if not there.any():
@@ -154,21 +159,61 @@ def _matched(found, true, iou):
             np.put_along_axis(free, index, left, -1)
             own = found.areas[some, row, None]
             beyond = (own < low[:, 0]) | (own > high[:, 0])
-            hit[some, :, :, row] = matched
+            hit[some, :, :, row], which[some, :, :, row] = matched, chosen
             out[some, :, :, row] = np.where(matched, aside, beyond[..., None])
-    return hit, out
+    return hit, out, which
 
 
-def _at_recalls(right, wrong, positives):
-    """(T, R) the best precision from each recall on, from running sums (n, T)."""
-    found = np.zeros((right.shape[1], len(RECALLS)))
-    precision = right / (right + wrong + np.spacing(1))
-    precision = np.maximum.accumulate(precision[::-1], 0)[::-1]
+def _at_recalls(worth, several, recall, recalls):
+    """(T, R) the best share of worth from each of `recalls` on, from running sums (n, T) over the rows found so far."""
+    found = np.zeros((recall.shape[1], len(recalls)))
+    share = np.maximum.accumulate((worth / (several + np.spacing(1)))[::-1], 0)[::-1]
     for t in range(len(found)):
-        places = np.searchsorted(right[:, t] / positives, RECALLS, side="left")
-        reached = places < len(right)
-        found[t, reached] = precision[places[reached], t]
+        places = np.searchsorted(recall[:, t], recalls, side="left")
+        reached = places < len(recall)
+        found[t, reached] = share[places[reached], t]
     return found
+
+
+class Curves(NamedTuple):
+    """(2, K, 41) each, by overlap of a half and of 0.7, class and recall, −1 where there is no truth.
+
+    How precise what is found is, how much so by the likeness of headings, and by that of axes, whose front and back are
+    alike. turns (2, n) in radians are how far off both are where a half overlaps.
+    """
+
+    precision: np.ndarray
+    headings: np.ndarray
+    axes: np.ndarray
+    turns: np.ndarray
+
+
+def kitti(found: Found, true: Truths, iou: np.ndarray, turn: np.ndarray, classes: int) -> Curves:
+    """KITTI's curves, from overlaps and turns (I, D, G) in radians of what was found against the truth.
+
+    Their means are average precision at the recalls 1/40, …, 1 (Simonelli 2019), or at 0, 0.1, …, 1, and average
+    orientation similarity (Geiger 2012). Rows are matched as COCO's are, and every score is a threshold; the devkit's
+    are those that come next to the recalls.
+    """
+    found, iou, turn = _best_first(found, iou, turn)
+    hit, out, which = (x[:, 0] for x in _matched(found, true, iou, np.array(_NEAR), AREAS[:1]))  # (I, T, D)
+    off = np.take_along_axis(turn[:, None], which[..., None], -1)[..., 0] if turn.shape[-1] else np.zeros(hit.shape)
+    known = true.present & ~true.ignored
+    curves = np.full((3, len(_NEAR), classes, len(FORTIETHS)), -1.0)
+    for kind in range(classes):
+        rows, positives = found.present & (found.classes == kind), (known & (true.classes == kind)).sum()
+        if not positives:
+            continue
+        order = np.argsort(-found.scores[rows], kind="stable")
+        hits, outs, turns = (np.moveaxis(x, 1, -1)[rows][order] for x in (hit, out, off))  # (n, T)
+        hits = hits & ~outs
+        right, several = (np.cumsum(x, 0, dtype=np.float64) for x in (hits, ~outs))
+        worths = [right, *(np.cumsum(hits * (1 + np.cos(n * turns)) / 2, 0) for n in (1, 2))]
+        for curve, worth in zip(curves, worths, strict=True):
+            curve[:, kind] = _at_recalls(worth, several, right / positives, FORTIETHS)
+    found = off[:, 0][hit[:, 0] & ~out[:, 0]]
+    turns = [np.abs((found + period / 2) % period - period / 2) for period in (2 * np.pi, np.pi)]
+    return Curves(*curves, np.stack(turns))
 
 
 def voc(found: Found, true: Truths, iou: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:

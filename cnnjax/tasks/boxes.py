@@ -1,7 +1,6 @@
 """Tasks that predict where things are: one box a picture, or as many as there are, with masks where a net has them."""
 
 import functools
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +13,13 @@ from cnnjax.tasks._assigning import truth_of
 from cnnjax.tasks._dense import answers_of, best_boxes, box_losses
 from cnnjax.tasks._found import found_and_true, summary
 from cnnjax.tasks._masks import areas_of, draw, mask_losses, shared_pixels
-from cnnjax.tasks.contract import Task, count, main_output, supervised
+from cnnjax.tasks._needs import outputs_with
+from cnnjax.tasks.contract import Task, count, main_output, refuse_without, supervised
 
 __all__ = ["detection", "localization"]
 
 _ONE = {"main": "(B, K)", "boxes": "(B, 1, 4)"}, "localizer"
-_DENSE = {"main": "(B, P, K)", "boxes": "(B, P, 4)", "places": "(B, P, 3)"}, "detector"
+_DENSE = {"main": "(B, P, K)", "boxes": "(B, P, 4)", "places": "(B, P, 3)"}, "detector with model.turned=false"
 
 
 def localization(facts: Facts, *, smoothing: Rate = 0.0, overlap: NonNegative = 2.0) -> Task:
@@ -31,14 +31,14 @@ def localization(facts: Facts, *, smoothing: Rate = 0.0, overlap: NonNegative = 
     `label`.
     """
     refuse_misfits(localization, locals(), path="task.")
-    _refuse_without(facts, "localization", "boxes")
+    refuse_without(facts, "localization", "boxes", named=True)
     if not {"classes", "label"} & set(facts.fields):
         raise ValueError(
             "task.name is 'localization', which needs a class of each picture (`label`) or box (`classes`); "
             f"the data has {', '.join(facts.fields)}"
         )
 
-    with_box = functools.partial(_with, _ONE, "localization")
+    with_box = functools.partial(outputs_with, _ONE, "localization")
 
     def criterion(outputs, batch):
         box, kind, there = _first(batch)
@@ -118,28 +118,30 @@ def detection(
     found nor a fault. Sizes are those of `instances` where there are any, else of boxes, in pixels that the net sees.
     """
     refuse_misfits(detection, locals(), path="task.")
-    _refuse_without(facts, "detection", "boxes", "classes")
-    dense = functools.partial(_with, _DENSE, "detection")
+    refuse_without(facts, "detection", "boxes", "classes", named=True)
+    dense = functools.partial(outputs_with, _DENSE, "detection")
+
+    def size_of(batch):
+        return batch[facts.input].shape[1:3]
 
     def criterion(outputs, batch):
         truth = truth_of(batch)
         answers = answers_of(dense(outputs), truth)
         lost, weights = box_losses(outputs, truth, answers, gamma=gamma, overlap=overlap)
         if _has_masks(outputs, facts):
-            each = mask_losses(outputs, batch["instances"], truth, answers)
-            lost += masks * jnp.sum(jnp.where(truth.present, each, 0.0), 1)
+            lost += masks * mask_losses(outputs, batch["instances"], truth, answers)
         return lost, weights
 
     def rows(outputs, batch):
-        found, places = best_boxes(dense(outputs), iou=iou, most=most)
+        found, places = best_boxes(dense(outputs), size_of(batch), iou=iou, most=most)
         kept = found_and_true(found, truth_of(batch)) | {"predicted": found["scores"] > threshold}
         return kept | _sizes(facts, outputs, batch, found, places)
 
     def predict(outputs, batch):
-        found, places = best_boxes(dense(outputs), iou=iou, most=most)
+        found, places = best_boxes(dense(outputs), size_of(batch), iou=iou, most=most)
         found |= {"present": (found["scores"] > threshold).astype(jnp.float32)}
         if "prototypes" in outputs:
-            found["masks"] = draw(outputs, found, places, batch[facts.input].shape[1:3])
+            found["masks"] = draw(outputs, found, places, size_of(batch))
         return found
 
     return Task(
@@ -174,25 +176,3 @@ def _has_masks(outputs, facts):
             "set model.masks=0, or choose data that have them"
         )
     return "prototypes" in outputs
-
-
-def _with(wanted, task, outputs):
-    """Outputs that have all that a task asks for, or an error; `wanted` are names and their shapes, and a net."""
-    needs, net = wanted
-    if not isinstance(outputs, Mapping) or not set(needs) <= set(outputs):
-        given = f"a dict of {', '.join(outputs)}" if isinstance(outputs, Mapping) else f"an array {outputs.shape}"
-        raise ValueError(
-            f"the net gives {given}; {task} needs {', '.join(f'{name} {shape}' for name, shape in needs.items())}; "
-            f"choose another model.name, such as {net}"
-        )
-    return outputs
-
-
-def _refuse_without(facts, task, *words):
-    missing = [word for word in words if word not in facts.fields]
-    if missing or not facts.classes:
-        raise ValueError(
-            f"task.name is {task!r}, which needs {', '.join(words)} and names of the classes; the data has "
-            f"{', '.join(facts.fields) or 'none of them'}\nshapes gives them with data.boxes=True; "
-            "choose a data.name that has them, or another task.name"
-        )

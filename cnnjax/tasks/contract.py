@@ -7,9 +7,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from cnnjax.fields import Facts
 from cnnjax.ops.randomness import example_keys
+from cnnjax.refusals import LackingError
 
-__all__ = ["Task", "count", "main_output", "noise_keys", "once", "supervised"]
+__all__ = ["Task", "count", "main_output", "noise_keys", "once", "refuse_without", "supervised"]
 
 type Batch = Mapping[str, jax.Array]
 type Outputs = jax.Array | Mapping[str, jax.Array]
@@ -117,3 +119,15 @@ def count(values: jax.Array, valid: jax.Array) -> jax.Array:
     if values.shape != valid.shape:
         raise ValueError(f"count wants one number an example, {valid.shape}; the values are {values.shape}")
     return jnp.sum(jnp.where(valid > 0, values.astype(jnp.float32), 0.0))
+
+
+def refuse_without(facts: Facts, task: str, *words: str, named: bool = False) -> None:
+    """Refuses data without one of the words that a task needs, or, where it must be `named`, names of the classes."""
+    lacking = [word for word in words if word not in facts.fields]
+    if lacking or (named and not facts.classes):
+        needs = f"{', '.join(words)}{' and names of the classes' * named}"
+        raise LackingError(
+            f"task.name is {task!r}, which needs {needs}; the data has {', '.join(facts.fields) or 'nothing'}"
+            f"{'' if facts.classes or not named else ' and no names'}",
+            words,
+        )

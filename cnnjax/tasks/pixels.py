@@ -11,7 +11,8 @@ import numpy as np
 from cnnjax.annotations import Count, NonNegative, Positive, Static
 from cnnjax.fields import IGNORE, Facts
 from cnnjax.ops import components, eroded, losses, nearest_two, rand_sums
-from cnnjax.tasks.contract import Task, main_output, supervised
+from cnnjax.tasks._parts import parts_score, shared_parts
+from cnnjax.tasks.contract import Task, main_output, refuse_without, supervised
 
 __all__ = ["segmentation"]
 
@@ -36,7 +37,8 @@ def segmentation(
     Pixels of class `ignore` count nowhere. `dice` is the weight of a soft Dice loss beside the cross-entropy. `border`
     is what a pixel between two things of `instances` counts more, falling off with the distance to both over
     `border_sigma` pixels (Ronneberger 2015: 10 and 5). `cells` is a class whose connected parts are compared with the
-    truth's: rand_error, the mean over images of scikit-image's adapted Rand error.
+    truth's: rand_error, the mean over images of scikit-image's adapted Rand error, and with `instances` dsb, DSB 2018's
+    score of its parts, the largest of them, as many as there are rows of `boxes`.
     Outputs smaller than the labels (nets of valid convolutions) are compared with the labels' centre, and predictions
     are 255 around it. Table: `confusion` (K, K) of pixels, truth and guess, of up to 64 classes.
     """
@@ -59,10 +61,8 @@ def segmentation(
 def _refuse(facts: Facts, names: tuple[str, ...], border: float, cells: int) -> None:
     """Refuses options that the data has nothing for."""
     if not names:
-        raise ValueError(
-            "task.name is 'segmentation', but the data has no segments (facts.extra['segment_names']); "
-            "choose a data.name that has them, or another task.name"
-        )
+        refuse_without(facts, "segmentation", "segments")
+        raise ValueError("task.name is 'segmentation', but nobody names the segments: give facts.extra segment_names")
     if border and "instances" not in facts.fields:
         raise ValueError(
             f"task.border is {border:g}, but the data has no instances to find borders between; set it to 0"
@@ -120,8 +120,11 @@ def _rows(seen: Callable, cells: int, outputs, batch) -> dict[str, jax.Array]:
     if classes <= _MOST:
         found["confusion"] = _confusion(guess, segments, known, classes)
     if cells:
-        parts = (components((each == cells) & known) for each in (segments, guess))
-        found["rand"] = jnp.stack(rand_sums(*parts), -1)
+        truth, parts = (components((each == cells) & known) for each in (segments, guess))
+        found["rand"] = jnp.stack(rand_sums(truth, parts), -1)
+        if "instances" in batch and "boxes" in batch:
+            things = _centre(batch["instances"], logits.shape[1:3])
+            found |= shared_parts(parts, jnp.where(known, things, 0), batch["boxes"].shape[1])
     return found
 
 
@@ -167,6 +170,8 @@ def _summary(names: tuple[str, ...], sums: Mapping, rows: Mapping) -> dict:
         together, truth, guess = np.asarray(rows["rand"], np.float64).T
         scores = 2 * together / np.maximum(truth + guess, 1)
         metrics["rand_error"] = 1 - _mean(scores, truth > 0)
+    if "shared" in rows:
+        metrics["dsb"] = parts_score(rows)
     return metrics | ({"confusion": np.sum(rows["confusion"], 0, dtype=np.int64)} if "confusion" in rows else {})
 
 

@@ -12,7 +12,7 @@ from cnnjax.fields import Facts
 from cnnjax.ops import gaussian_maps, losses, map_peaks
 from cnnjax.refusals import refuse_misfits
 from cnnjax.tasks._scoring_points import length, measures, seen
-from cnnjax.tasks.contract import Task, supervised
+from cnnjax.tasks.contract import Task, refuse_without, supervised
 
 __all__ = ["pose"]
 
@@ -83,11 +83,7 @@ def _size(word: str, batch: Mapping) -> tuple[int, int]:
 
 
 def _joints(facts) -> int:
-    if "points" not in facts.fields:
-        raise ValueError(
-            "task.name is 'pose', but the data has no points; choose a data.name that has them (figures, points, coco "
-            "with data.points), or another task.name"
-        )
+    refuse_without(facts, "pose", "points")
     return facts.fields["points"][0][0]
 
 

@@ -1,5 +1,6 @@
 """What a run begins from: weights drawn by its seed, those of a file, or those of another run."""
 
+import dataclasses
 import difflib
 import re
 import warnings
@@ -35,7 +36,7 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
         return state
     whole = prepared.program.parts(sections.numeric(prepared.config)).net
     variables = {"params": state.params, **state.model_state}
-    net, section, part = _into(whole, variables, prepared.config["model"], options["init_into"])
+    net, section, part, place = _into(whole, variables, prepared.config["model"], options["init_into"])
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         if weights.is_published(options["init"]):
@@ -54,31 +55,50 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
         note(f"train.init: the net of {where} is another: {apart}")
     fresh = ", with a fresh output layer" if choices["head"] == "fresh" else ""
     note(f"{options['init_into']} began from {where}".strip() + fresh)
-    filled = _joined(variables, filled, options["init_into"])
+    filled = _joined(variables, filled, place)
     filled = jax.tree.map(lambda value, old: np.asarray(value).astype(old.dtype), filled, variables)
     begins = {"params": filled.pop("params"), "model_state": filled}
     ema = jax.tree.map(np.copy, begins) if state.ema else {}
     return state.replace(**prepared.layout.replicate(begins), ema=prepared.layout.replicate(ema))
 
 
-def _into(net: Any, variables: Mapping, section: Mapping, into: str) -> tuple[Any, Mapping, Mapping]:
-    """The part of a net that is named `into`, its section of the config and its variables; all of it for ""."""
+def _into(net: Any, variables: Mapping, section: Mapping, into: str) -> tuple[Any, Mapping, Mapping, tuple[str, ...]]:
+    """The part of a net that is named `into`, its section, its variables and its place; all of the net for ""."""
     if not into:
-        return net, section, variables
-    part = getattr(net, into, None)
-    if not isinstance(part, nn.Module) or not isinstance(section.get(into), Mapping):
+        return net, section, variables, ()
+    part, place = _held(net, into)
+    if part is None or not isinstance(section.get(into), Mapping):
         parts = [name for name, value in section.items() if isinstance(value, Mapping)]
         known = f"it has {', '.join(parts)}" if parts else "it is of one piece: leave train.init_into out"
         raise ConfigError(f"train.init_into is {into!r}, which is no net within {section['name']}; {known}")
-    return part, section[into], {kind: tree[into] for kind, tree in variables.items() if into in tree}
+    for name in place:
+        variables = {kind: tree[name] for kind, tree in variables.items() if name in tree}
+    return part, section[into], variables, place
 
 
-def _joined(variables: Mapping, filled: Mapping, into: str) -> Mapping:
-    """The variables with those of a part in place of its own."""
-    if not into:
+def _held(net: Any, name: str) -> tuple[nn.Module | None, tuple[str, ...]]:
+    """The net that another one holds by this name, itself or within its parts (a pyramid, say), and the way there."""
+    if not isinstance(net, nn.Module):
+        return None, ()
+    parts = {field.name: getattr(net, field.name) for field in dataclasses.fields(net) if field.name != "parent"}
+    if isinstance(parts.get(name), nn.Module):
+        return parts[name], (name,)
+    for outer, part in parts.items():
+        inner, place = _held(part, name)
+        if place:
+            return inner, (outer, *place)
+    return None, ()
+
+
+def _joined(variables: Mapping, filled: Mapping, place: tuple[str, ...]) -> Mapping:
+    """The variables with those of the part at a place in them in place of its own."""
+    if not place:
         return filled
+    name, *deeper = place
     return {
-        kind: {**tree, into: filled[kind]} if kind in filled and into in tree else tree
+        kind: {**tree, name: _joined({kind: tree[name]}, {kind: filled[kind]}, tuple(deeper))[kind]}
+        if kind in filled and name in tree
+        else tree
         for kind, tree in variables.items()
     }
 

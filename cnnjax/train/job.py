@@ -15,6 +15,7 @@ from cnnjax.config import ConfigError
 from cnnjax.data.source import DataError, Facts, Source, check
 from cnnjax.data.stream import Stream, orders, passes, patiently
 from cnnjax.ops import single_use_options
+from cnnjax.refusals import LackingError
 from cnnjax.runs.lines import COUNTS
 from cnnjax.runs.processes import of_all
 from cnnjax.tasks.contract import Task, once
@@ -277,7 +278,10 @@ def opened(config: Mapping) -> PreparedRun:
     source = source_of(config)
     config = sections.freeze(config).as_configdict().to_dict()
     seen = facts_seen(config, source.facts)
-    sections.call("tasks", config["task"], seen)  # what the data lack comes before how many there are
+    try:
+        sections.call("tasks", config["task"], seen)  # what the data lack comes before how many there are
+    except LackingError as error:
+        raise ConfigError(f"{error}\n{sections.readers_of(error.words)}") from None
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
     refuse_selection_by_test(config, source)

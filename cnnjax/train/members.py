@@ -138,7 +138,7 @@ class PackState:
         self.states, marker = self._step(self.states, self.store(self.prepared.source.train), shared, np.int32(count))
         return marker
 
-    def evaluate(self, split, waiting: Callable[[], None], *, raw: bool = True) -> list[dict]:
+    def evaluate(self, split, waiting: Callable[[], None] = patiently, *, raw: bool = True) -> list[dict]:
         """Every member's metrics on a split: of the averages where they are kept, and, if `raw`, of the parameters.
 
         `waiting` is called between the batches; it may raise.

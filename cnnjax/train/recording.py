@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from cnnjax import config as sections
-from cnnjax.runs._manifest import damages, prints
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.json_files import read_status
 from cnnjax.runs.lines import COUNTS
+from cnnjax.runs.manifest import damages, prints
 from cnnjax.runs.processes import by_first
 from cnnjax.runs.provenance import record_of
 from cnnjax.runs.reports import Report
@@ -100,7 +100,7 @@ class Recorder:
         metrics = by_first(lambda: {split: self.report.last(split) for split in ("train", "eval", "test")})
         self.status("complete", step, {"steps": self.plan.steps, "files": self._files(step), **metrics})
         facts = self.prepared.source.facts
-        names = facts.names or facts.extra.get("segment_names", ())
+        names = facts.names or facts.extra.get("segment_names", facts.extra.get("point_names", ()))
         self.report.finish(curves=self.prepared.config["report"]["curves"], names=names)
         return metrics
 

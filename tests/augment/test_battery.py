@@ -75,6 +75,21 @@ def test_an_entry_keeps_its_promises(entry):
     assert len(traces) == 1, "numbers are arguments of the program, never part of it"
 
 
+@pytest.mark.parametrize("name", SPATIAL)
+def test_every_corner_of_a_turned_box_lands_where_its_point_does_the_front_first_and_the_way_round(name):
+    fields = batch(name)
+    fields["points"], fields["visible"] = fields["corners"][:, 0] - 0.5, np.ones((8, 4), np.float32)
+    about = facts(fields["image"].shape[1:], extra={"mirror": (1, 0, 3, 2)})  # the two of the front, those of the back
+    out = applied((name,), fields, {name: OPTIONS.get(name, {})}, about=about, seed=1)
+    seen = out["present"][:, 0] > 0
+    assert seen.sum() >= 2
+    corners = out["corners"][seen, 0]
+    np.testing.assert_allclose(corners, out["points"][seen] + 0.5, atol=1e-3)
+    turn = [np.linalg.det(np.stack([b - a, c - b])) for corners in (corners, fields["corners"][seen, 0])
+            for a, b, c, _ in corners]  # fmt: skip
+    assert (np.sign(turn) == np.sign(turn[0])).all()
+
+
 SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 frames of it, a series of 20 steps
     "image": (16, 16, 3),
     "video": (9, 16, 16, 3),

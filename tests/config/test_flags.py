@@ -259,6 +259,9 @@ def test_the_config_of_another_run_is_a_config_too(tmp_path):
     with open(file, "wb") as sparse:
         sparse.truncate(2**36)
     assert refused(path=str(file)) == f"--config={file} has more than 4,194,304 letters; that is no run's config"
+    for word in ('{"config": 3}', "[1]"):
+        file.write_text(word)
+        assert refused(path=str(file)) == f"--config={file} holds no config; give a run's config.json"
     file.write_text("{}")
     assert "data is missing from the config" in refused(path=str(file))
 

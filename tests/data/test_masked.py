@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from PIL import Image
 
 from cnnjax.data import Stream, check, masks
@@ -159,6 +160,42 @@ def test_more_than_254_things_leave_out_the_number_that_means_nobody_knows(tmp_p
     assert text == "images/1.png has 301 things, more than data.most=100; set data.most=301"
 
 
+def test_both_words_come_of_one_file_of_numbers(tmp_path):
+    as_masks(tmp_path, make=lambda number: drawn(number, (0, 7, 300), np.uint16))
+    source, alone = (masks(root=str(tmp_path), word=word, most=3) for word in ("both", "instances"))
+    assert source.facts.names == ("thing",)
+    assert source.facts.extra["segment_names"] == ("ground", "thing")
+    fields = everything(source.train)
+    np.testing.assert_array_equal(fields.pop("segments"), truth(fields) > 0)
+    for word, values in everything(alone.train).items():
+        np.testing.assert_array_equal(fields[word], values)
+    check(source, 4)
+
+
+def test_connected_parts_of_classes_are_things(tmp_path):
+    random = np.random.default_rng(0)
+    rough = [scipy.ndimage.gaussian_filter(random.normal(size=(3, 24, 40)), (0, 2, 2)).argmax(0) for _ in range(5)]
+    as_masks(tmp_path, range(5), make=lambda number: rough[number].astype(np.uint8))
+    source = masks(root=str(tmp_path), word="both", colors=table(tmp_path, GREY))
+    assert source.facts.names == ("cat", "big dog")
+    assert source.facts.extra["segment_names"] == ("ground", "cat", "big dog")
+    fields = everything(source.train)
+    for number, kinds in enumerate(rough[1:]):
+        np.testing.assert_array_equal(fields["segments"][number], kinds)
+        found = fields["instances"][number]
+        assert fields["present"][number].sum() == sum(scipy.ndimage.label(kinds == k)[1] for k in (1, 2))
+        for k in (1, 2):
+            parts, count = scipy.ndimage.label(kinds == k)
+            for part in range(1, count + 1):
+                (row,) = np.unique(found[parts == part])
+                np.testing.assert_array_equal(found == row, parts == part)
+                assert fields["classes"][number, row - 1] == k - 1
+    check(source, 4)
+    text = refused(masks, root=str(tmp_path), word="both", colors="colors.txt", most=2)
+    assert text.startswith("images/001.png has ")
+    assert "things, more than data.most=2; set data.most=" in text
+
+
 @pytest.mark.parametrize("fit", ["pad", "squash", "crop"])
 def test_masks_follow_what_fit_and_exif_make_of_the_picture(tmp_path, fit):
     as_masks(tmp_path)
@@ -244,6 +281,11 @@ SPOILT = [
         lambda r: table(r, GREY),
         {"colors": "colors.txt", "word": "instances"},
         "data.word=instances has no classes; leave",
+    ),
+    (
+        lambda r: table(r, "0 ground"),
+        {"colors": "colors.txt", "word": "both"},
+        "colors.txt names ground alone, the ground; things are of the classes after it",
     ),
     (
         lambda r: None,

@@ -7,6 +7,7 @@ import pytest
 
 from cnnjax import config, models
 from cnnjax.models._pyramids import spread
+from cnnjax.models.detectors import _turned
 from tests.models.variants import abstract_variables, filled, flat, quickly
 
 
@@ -48,9 +49,11 @@ def test_places_lie_in_the_middle_of_what_they_stand_for():
     np.testing.assert_array_equal(spread((12, 4), (2, 1), 4)[:, 0], [4, 8])  # a map that pads nothing shows the middle
 
 
-def test_boxes_move_with_what_they_see():
+@pytest.mark.parametrize("turned", [False, True])
+def test_boxes_move_with_what_they_see(turned):
     net = tiny(
         levels=(4,),
+        turned=turned,
         norm="none",
         backbone=models.resnet(outputs=0, blocks=(1, 1, 1), width=4, stem="cifar", norm="none"),
     )
@@ -62,10 +65,10 @@ def test_boxes_move_with_what_they_see():
     )
     inside = [row * 16 + column for row in range(5, 9) for column in range(5, 9)]
     there = [place + 32 for place in inside]  # two rows of places further down
-    np.testing.assert_allclose(
-        moved["boxes"][np.array(there)], one["boxes"][np.array(inside)] + np.float32([8, 0, 8, 0]), rtol=1e-3, atol=1e-3
-    )
-    np.testing.assert_allclose(moved["main"][np.array(there)], one["main"][np.array(inside)], rtol=1e-3, atol=1e-3)
+    shifts = {"centres": [8, 0], "sides": 0, "headings": 0, "heights": 0} if turned else {"boxes": [8, 0, 8, 0]}
+    for name, shift in {**shifts, "main": 0}.items():
+        wanted = one[name][np.array(inside)] + np.float32(shift)
+        np.testing.assert_allclose(moved[name][np.array(there)], wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_places_keep_their_pixels_in_half_precision():
@@ -83,6 +86,18 @@ def test_masks_add_prototypes_at_half_the_finest_stride_and_nothing_else():
     )
     assert out["prototypes"].shape == (2, 16, 16, 5)
     assert out["coefficients"].shape == (2, 8 * 8 + 4 * 4, 5)
+
+
+def test_solids_have_sides_and_a_height_above_nothing_whatever_the_layer_says():
+    places = jnp.float32([[4, 4, 8], [4, 12, 8]])
+    raw = jnp.concatenate([jnp.zeros((1, 2, 8)), jnp.full((1, 2, 8), -30.0), jnp.full((1, 2, 8), 90.0)])
+    found = _turned(raw.astype(jnp.bfloat16), places)
+    np.testing.assert_array_equal(found["centres"][0], places[:, :2])
+    np.testing.assert_array_equal(found["sides"][0], [[32, 32]] * 2)
+    np.testing.assert_array_equal(found["heights"][0], [[0, 4]] * 2)
+    assert all(np.isfinite(value).all() and value.dtype == jnp.float32 for value in found.values())
+    assert (found["sides"] > 0).all()
+    assert (np.diff(found["heights"]) >= 0).all()
 
 
 def test_a_backbone_may_be_a_section_of_the_config():

@@ -46,6 +46,7 @@ REFUSED = [
     ),
     ("detector", {"levels": (8, 48)}, r"levels is \(8, 48\); .* or go on from there by doublings: 64 128 …"),
     ("detector", {"levels": ()}, r"levels is \(\); they are strides"),
+    ("detector", {"masks": 4, "turned": True}, "masks is 4 and turned is True; masks are cut to boxes that are not"),
     ("localizer", {"level": 3}, r"levels is \(3,\); they are strides of the backbone's maps"),
     ("mobilenet_v2", {"multiplier": 0.0}, "multiplier is 0.0; it must be above 0"),
     ("mobilenet_v3_small", {"multiplier": -1.0}, "multiplier is -1.0; it must be above 0"),

@@ -99,6 +99,11 @@ TINY = {
         {"width": 4, "depth": 1, "masks": 3, "levels": (2, 4, 8), "backbone": _TINIEST},
         (16, 16, 3),
     ),
+    "detector_turned": (
+        "detector",
+        {"width": 4, "depth": 1, "turned": True, "levels": (2, 4), "backbone": _TINIEST},
+        (16, 16, 3),
+    ),
     "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2, "window": 3}, (16, 16, 3)),
     "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
     "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),

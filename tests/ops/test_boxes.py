@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from shapely.geometry import Polygon
 
 from cnnjax import ops
 
@@ -91,6 +92,26 @@ def test_what_is_suppressed_is_what_torchvision_suppresses(seed, iou):
         assert not np.asarray(rows)[~np.asarray(kept)].any()
         few, all_kept = ops.non_max_suppression(several, scores, iou=iou, most=3, classes=kinds)
         assert list(np.asarray(few)[np.asarray(all_kept)]) == wanted[:3]
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.4])
+def test_of_turned_boxes_those_stay_that_a_loop_over_polygons_keeps(limit):
+    draw = np.random.default_rng(3)
+    parts = draw.uniform(0, 30, (40, 2)), draw.uniform(2, 12, (40, 2)), draw.uniform(-4, 4, 40)
+    corners, scores = np.asarray(ops.box_corners(*map(jnp.float32, parts))), draw.random(40).astype(np.float32)
+    polygons, wanted = [Polygon(box) for box in corners], []
+    for row in np.argsort(-scores):
+        shared = [polygons[row].intersection(polygons[other]).area for other in wanted]
+        unions = [polygons[row].union(polygons[other]).area for other in wanted]
+        if all(a <= limit * b for a, b in zip(shared, unions, strict=True)):
+            wanted.append(row)
+    rows, kept = jax.jit(ops.non_max_suppression, static_argnames="most")(corners, scores, iou=limit, most=40)
+    assert np.asarray(rows)[np.asarray(kept)].tolist() == wanted
+    assert 5 < len(wanted) < 40
+    beside = ops.box_corners(
+        jnp.float32([[20, 20], [26, 26]]), jnp.float32([[30, 4]] * 2), jnp.float32([-np.pi / 4] * 2)
+    )
+    assert ops.non_max_suppression(beside, scores[:2], iou=limit, most=2)[1].all(), "what is around them overlaps"
 
 
 def test_an_overlap_of_exactly_the_limit_stays():

@@ -214,6 +214,36 @@ def test_segments_have_the_size_of_their_files_in_every_form(scenes, photos, tmp
     ]
 
 
+def test_a_picture_in_tiles_is_that_of_one_tile_that_holds_it_whole_in_its_own_pixels(scenes, tmp_path, capsys):
+    picture = cnnjax.data.shapes(train=1, test=1, size=120).test.arrays["image"][0]
+    Image.fromarray(picture[:, :100]).save(tmp_path / "large.png")
+    found = {}
+    for tile in (16, 128):
+        for name in predict.FLAGS:
+            predict.FLAGS[name].unparse()
+        flags = (f"--tile={tile}", f"--output={tmp_path / 'a.npz'}", f"--out={tmp_path / 'drawn'}")
+        predict.main([f"--workdir={scenes.workdir}", *flags, str(tmp_path / "large.png")])
+        with np.load(tmp_path / "a.npz") as held:
+            found[tile] = held["segments_0"]
+    assert found[16].shape == (120, 100)
+    np.testing.assert_array_equal(found[16], found[128])
+    inner = np.s_[24:96, 24:76]  # beyond the reach of a border, which is mirrored here
+    whole = np.asarray(scenes.answer(scenes.variables, picture[None, :, :100])["segments"][0])
+    np.testing.assert_array_equal(found[16][inner], whole[inner])
+    assert len(np.unique(whole[inner])) > 1
+
+
+def test_tiles_that_can_not_be_are_refused_in_a_line(run, scenes, photos):
+    for name in predict.FLAGS:
+        predict.FLAGS[name].unparse()
+    with pytest.raises(ConfigError, match=r"--tile is 15; it must be a multiple of the net's stride, 2: 16"):
+        predict.main([f"--workdir={scenes.workdir}", "--tile=15", str(photos)])
+    with pytest.raises(ConfigError, match=r"tiles are for segments; the network predicts points: leave it out"):
+        predict.main([f"--workdir={run('points').workdir}", "--tile=16", str(photos)])
+    for name in predict.FLAGS:
+        predict.FLAGS[name].unparse()
+
+
 def test_a_file_that_can_not_be_read_stands_in_every_form_with_its_reason(run, photos, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"nothing")
     for form in ("csv", "json", "jsonl", "npz"):

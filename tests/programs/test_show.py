@@ -158,6 +158,21 @@ def test_each_kind_of_word_is_explained_and_drawn_in_its_colour():
     assert sorted(labels) == sorted(legend)
 
 
+def test_masks_have_the_colour_of_their_box_and_one_box_that_of_its_picture():
+    masks = np.zeros((2, 24, 24), bool)
+    masks[0, 2:10, 2:10], masks[1, 12:20, 12:20] = True, True
+    boxes = np.array([[2, 2, 10, 10], [12, 12, 20, 20]], np.float32)
+    words = {"image": np.zeros((24, 24, 3), np.uint8), "boxes": boxes, "masks": masks, "classes": np.array([3, 1])}
+    facts = Facts("image", (24, 24, 3), names=("a", "b", "c", "d"))
+    panel = Figure().add_axes((0, 0, 1, 1))
+    assert _drawing.draw(panel, words, facts).keys() == {"b", "d"}
+    layer = panel.images[-1].get_array()
+    np.testing.assert_allclose(layer[6, 6, :3], _drawing.color(3), atol=0.01)
+    np.testing.assert_allclose(layer[16, 16, :3], _drawing.color(1), atol=0.01)
+    one = {"image": words["image"], "boxes": boxes[:1], "label": np.int32(2)}
+    assert _drawing.draw(Figure().add_axes((0, 0, 1, 1)), one, facts).keys() == {"c"}
+
+
 def test_boxes_that_are_ignored_are_dotted():
     facts = Facts("image", (40, 40, 3), 2, names=("cat", "dog"))
     drawn = []

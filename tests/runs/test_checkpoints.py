@@ -221,7 +221,7 @@ def test_damage_to_any_file_is_found_and_the_one_before_is_used(two, damage, cap
 
 
 def test_an_array_that_is_not_the_saved_one_is_found_by_its_own_checksum(two, capsys):
-    from cnnjax.runs._manifest import manifest_of, seal
+    from cnnjax.runs.manifest import manifest_of, seal
 
     newest = two / "checkpoints" / "2"
     manifest = manifest_of(newest)
@@ -300,7 +300,7 @@ def test_a_numeric_option_that_came_later_takes_its_value_from_the_config(two):
 
 
 def test_a_checkpoint_of_a_newer_release_says_so(two):
-    from cnnjax.runs._manifest import manifest_of, seal
+    from cnnjax.runs.manifest import manifest_of, seal
 
     newest = two / "checkpoints" / "2"
     manifest = manifest_of(newest)

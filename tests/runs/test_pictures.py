@@ -58,5 +58,6 @@ def test_tables_that_cannot_be_written_are_told_once_and_stop_nothing(tmp_path, 
     with Report(tmp_path / "none", total_steps=2, tensorboard=False, quiet=True) as report:
         for _ in range(2):
             report.tables("eval", {"confusion": CONFUSION})
-    said = "report: the file of tables failed (No such file or directory); training goes on without it\n"
+    path = tmp_path / "none" / "tables-eval.npz"
+    said = f"report: the file of tables failed ({path}: No such file or directory); training goes on without it\n"
     assert capsys.readouterr().err == said

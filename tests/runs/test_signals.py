@@ -15,6 +15,8 @@ from tests.processes import python
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_the_first_signal_is_a_wish(number, capfd):
+    if signal.getsignal(number) is signal.SIG_IGN:  # the tests themselves were started by nohup
+        signal.signal(number, signal.SIG_DFL)
     before = signal.getsignal(number)
     with Stop() as stop:
         assert not stop.wanted

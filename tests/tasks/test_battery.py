@@ -21,9 +21,22 @@ from tests.conftest import ROOT
 
 HERE = "tests.tasks.shapes_of_task"
 DATA = ("things", "sentences", "sounds", "waves", "clips")
-NETS = ("at_places", "in_one_box", "vector", "dense", "words", "causal", "stages", "frames", "cascade", "autoencoder")
+NETS = (
+    "at_places",
+    "turned_at_places",
+    "in_one_box",
+    "vector",
+    "dense",
+    "words",
+    "causal",
+    "stages",
+    "frames",
+    "cascade",
+    "autoencoder",
+)
 LABELS = {"label", "target", "segments", "instances", "boxes", "classes", "present", "corners", "heights", "points"}
 WORDS = LABELS | {"visible", "image", "video", "series", "tokens"} | {"probabilities", "scores", "masks"}
+ROWS = {"boxes", "corners", "heights", "classes", "present"}  # one for each thing
 QUIET = {"report.quiet": True, "report.tensorboard": False, "report.curves": False}
 
 
@@ -104,7 +117,7 @@ def test_a_prediction_sees_no_label_and_speaks_the_words_of_labels(run):
     labels = split.read(np.arange(4))
     for word, values in words.items():
         assert len(values) == 4, word
-        if word in labels and word not in ("boxes", "classes", "present"):  # of these as many as the task finds
+        if word in labels and word not in ROWS:  # of these as many as the task finds
             assert np.ndim(values) == np.ndim(labels[word]), word
             kinds = [np.issubdtype(x.dtype, np.floating) for x in (np.asarray(values), labels[word])]
             assert kinds[0] == kinds[1] or word == prepared.source.facts.input, word
@@ -150,7 +163,7 @@ def test_a_perfect_predictor_scores_perfectly_and_a_constant_one_no_better_than_
     fields = jax.tree.map(np.asarray, parts.augment["eval"](jax.random.key(0), batch))
     fitted = fit(task, fields, jax.jit(lambda batch: answered(prepared, state, batch)[0])(batch))
     found = task.predict(fitted, fields)
-    for word in known - {"boxes", "classes", "present"}:
+    for word in known - ROWS:
         truth = np.asarray(fields[word], float)
         shown = middle(np.asarray(found[word], float), truth) if word == "segments" else np.asarray(found[word], float)
         np.testing.assert_allclose(shown, middle(truth, shown) if word == "segments" else truth, atol=0.05)

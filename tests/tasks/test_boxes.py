@@ -96,6 +96,9 @@ def test_a_row_inside_one_to_ignore_is_found_all_the_same():
     assert (np.asarray(answers.counts)[0, mine] == 1).all()
 
 
+ROWS = ("boxes", "classes", "present")
+
+
 def perfect_masks():
     """A batch of scenes, and outputs whose prototypes are its instances, each row found at a place of its own."""
     batch = {name: jnp.asarray(value) for name, value in SOURCE.train.arrays.items()}
@@ -182,6 +185,20 @@ def test_training_pulls_masks_to_instances():
     assert np.asarray(slope)[inside][:, 0].sum() < 0, "where a row is, its prototype rises"
 
 
+def test_rows_that_are_not_there_change_no_loss_of_masks_however_many_they_are():
+    """Of more than a hundred rows those that are there are trained."""
+    batch, found = perfect_masks()
+    padded = {name: jnp.pad(batch[name], ((0, 0), (150, 0), (0, 0))[: batch[name].ndim]) for name in ROWS}
+    moved = jnp.where(batch["instances"] > 0, batch["instances"].astype(jnp.int32) + 150, 0)
+    wrong = {**found, "prototypes": 0.1 * found["prototypes"][..., ::-1]}
+
+    def loss(batch):
+        return detection(FACTS).loss(lambda *a, **k: (wrong, {}), {}, batch, jax.random.key(0))[0]
+
+    few, many = loss(batch), loss({**batch, **padded, "instances": moved})
+    np.testing.assert_allclose(few, many, rtol=1e-5)
+
+
 def test_a_net_with_masks_needs_instances_and_a_net_without_boxes_is_refused():
     arrays = {name: SOURCE.train.arrays[name] for name in ("image", "boxes", "classes", "present")}
     without = from_arrays(arrays, arrays, names=FACTS.names).facts
@@ -198,7 +215,8 @@ def test_a_net_with_masks_needs_instances_and_a_net_without_boxes_is_refused():
         localization(FACTS).tally(jnp.zeros((2, 4)), batch)
     bare = dataclasses.replace(FACTS, fields={"image": FACTS.fields["image"]})
     with pytest.raises(
-        ValueError, match=r"task\.name is 'detection', which needs boxes, classes and names .* has image\n"
+        ValueError,
+        match=r"task\.name is 'detection', which needs boxes, classes and names .*; the data has image$",
     ):
         detection(bare)
     with pytest.raises(ValueError, match=r"task\.threshold is 2"):

@@ -112,9 +112,31 @@ def test_the_rand_error_of_connected_parts_is_scikit_images_mean_over_images():
     assert measured(segments, batch(segments), cells=1)["rand_error"] == 0.0
 
 
+def test_connected_parts_are_scored_against_the_instances():
+    """By scikit-image's labels and the definition: hits over hits, misses and false ones, at ten overlaps."""
+    truth, guess = (patches(seed, (2, 40, 30)) == 1 for seed in (6, 7))
+    guess[0] = truth[0] & (np.random.default_rng(8).random((40, 30)) > 0.02)
+    instances = np.stack([scipy.ndimage.label(each)[0] for each in truth])
+    rows = int(instances.max()) + 9
+    fields = {**batch(truth.astype(int)), "instances": jnp.asarray(instances), "boxes": jnp.zeros((2, rows, 4))}
+    each = []
+    for there, other in zip(instances, guess, strict=True):
+        found = scipy.ndimage.label(other)[0]
+        found = [found == k for k in range(1, found.max() + 1)]
+        found = sorted(found, key=np.sum)[::-1][:rows]
+        things = [there == k for k in range(1, there.max() + 1)]
+        iou = np.array([[(a & b).sum() / (a | b).sum() for b in things] for a in found])
+        hits = np.array([(iou > t).sum() for t in np.linspace(0.5, 0.95, 10)])  # above a half at most one each
+        each.append(np.mean(hits / (len(found) + len(things) - hits)))
+    assert 0.1 < np.mean(each) < 0.9
+    assert measured(guess.astype(int), fields, cells=1)["dsb"] == pytest.approx(np.mean(each))
+
+
 def test_pixels_between_two_things_count_more():
     facts = Facts(
-        shape=(24, 24, 1), fields={"instances": ((24, 24), np.int32)}, extra={"segment_names": ("outside", "inside")}
+        shape=(24, 24, 1),
+        fields=dict.fromkeys(("segments", "instances"), ((24, 24), np.int32)),
+        extra={"segment_names": ("outside", "inside")},
     )
     instances = np.zeros((1, 24, 24), np.int32)
     instances[0, 4:20, 3:10], instances[0, 4:20, 13:21], instances[0, 2, 12] = 1, 2, 255

@@ -226,7 +226,7 @@ def test_options_that_can_not_be_are_refused(options, text):
 
 def test_data_without_points_and_nets_of_another_form_are_refused_in_words():
     fields = {"image": np.zeros((2, 8, 8, 1), np.uint8), "label": np.array([0, 1])}
-    with pytest.raises(ValueError, match=r"task\.name is 'pose', but the data has no points; choose a data.name"):
+    with pytest.raises(ValueError, match=r"task\.name is 'pose', which needs points; the data has image, label$"):
         pose(from_arrays(fields, fields).facts)
     task, (batch, _) = pose(facts_of()), scene(0)
     for shape in ((40, 6), (40, 6, 3), (40, 12, 16, 5)):

@@ -11,8 +11,8 @@ from PIL import Image
 import cnnjax
 from cnnjax.config import augmentation, change, experiment, section
 from cnnjax.runs import provenance
-from cnnjax.runs._manifest import manifest_of, seal
-from cnnjax.runs.checkpoints import Checkpoints
+from cnnjax.runs.checkpoints import CheckpointError, Checkpoints
+from cnnjax.runs.manifest import manifest_of, seal
 from cnnjax.runs.provenance import OtherData
 from cnnjax.runs.signals import Stop
 from cnnjax.runs.workdir import read_json
@@ -153,6 +153,17 @@ def test_without_its_config_json_a_run_is_compared_with_its_checkpoints(run, cap
         capsys.readouterr().out
     )
     assert read_json(run / "config.json")["config"]["optimizer"]["lr"] == 0.01
+
+
+def test_without_its_config_json_and_any_whole_checkpoint_a_run_says_that_there_is_none(run):
+    (run / "config.json").unlink()
+    for path in run.glob("checkpoints/*/manifest.json"):
+        path.write_text("{}")
+    with pytest.raises(
+        CheckpointError, match=r"no usable checkpoint in .*: damaged are 4.damaged, 6.damaged"
+    ) as caught:
+        cnnjax.run(config(), run)
+    assert caught.value.exit_code == 5
 
 
 def test_a_checkpoint_of_another_run_is_refused(run, tmp_path):

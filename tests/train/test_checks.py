@@ -56,7 +56,10 @@ def config(net="without_train", *, data="things", task="classification", train=(
             r"the data has one class, 'only'; it needs at least 2\neach directory of a folder is a class",
         ),
         ({"data": "waves", "train": ()}, r"'classification', but the data has no classes"),
-        ({"data": "sounds", "task": "segmentation"}, r"the data has no segments .*; choose a data.name that has them"),
+        (
+            {"data": "sounds", "task": "segmentation"},
+            r"needs segments; the data has .*series.*\nsegments: .*shapes",
+        ),
         ({"eval": ()}, r"augment.train has 'normalize', augment.eval has not: .*\nname it in both, or in neither"),
         ({"train": (), "eval": ("normalize",)}, r"augment.eval has 'normalize', augment.train has not"),
     ],

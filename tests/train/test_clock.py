@@ -7,8 +7,8 @@ import pytest
 import cnnjax
 from cnnjax.config import change
 from cnnjax.runs.checkpoints import Checkpoints
+from cnnjax.runs.json_files import read_status
 from cnnjax.runs.signals import Stop
-from cnnjax.runs.workdir import read_status
 from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.sweep.training import train_pack
 from cnnjax.train import clock

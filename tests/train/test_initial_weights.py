@@ -280,6 +280,26 @@ def test_a_part_of_a_net_is_filled_from_its_own_nets_file(tmp_path):
     assert said[-1] == f"backbone began from {path}"
 
 
+def test_the_backbone_of_a_detector_is_filled_within_its_pyramid(tmp_path):
+    net = models.resnet(outputs=7, blocks=(1, 1), width=4, stem="cifar")
+    variables = net.init(jax.random.key(5), np.zeros((1, 16, 16, 3), np.float32), train=False)
+    path = tmp_path / "a.safetensors"
+    weights.save(net, variables, path, dialect="torchvision")
+    found = halves(init=str(path), init_into="backbone")
+    found.data.boxes = True
+    found.model = section("models", "detector", width=4, levels=(2,), depth=0, backbone=found.model.backbone)
+    found.task = section("tasks", "detection")
+    prepared, state, _ = started(found)
+    drawn = prepared.start()
+    given = {name: leaf for name, leaf in variables["params"].items() if name != "head"}
+    assert same(state.params["pyramid"]["backbone"], given)
+    assert same(state.model_state["batch_stats"]["pyramid"]["backbone"], variables["batch_stats"])
+    assert not same(drawn.params["pyramid"]["backbone"], given)
+    rest = {name: leaf for name, leaf in state.params["pyramid"].items() if name != "backbone"}
+    assert same(rest, {name: drawn.params["pyramid"][name] for name in rest})
+    assert same(state.params["head"], drawn.params["head"])
+
+
 def test_a_part_that_is_none_is_answered_with_those_that_there_are(tmp_path):
     with pytest.raises(
         ConfigError, match=r"train.init_into is 'encoder', which is no net within unet; it has backbone"

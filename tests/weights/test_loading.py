@@ -128,7 +128,7 @@ def test_an_unknown_choice_is_an_error(tmp_path):
     net = resnet()
     with pytest.raises(ValueError, match="head is 'new'; allowed: file, fresh"):
         weights.load(net, {}, tmp_path / "a", head="new")
-    with pytest.raises(ValueError, match="dialect is 'torch'; nearest: torchvision; allowed: native"):
+    with pytest.raises(ValueError, match="dialect is 'torch'; nearest: torchvision; allowed: early, native"):
         weights.save(net, {}, tmp_path / "a", dialect="torch")
 
 

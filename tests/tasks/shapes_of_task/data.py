@@ -40,6 +40,8 @@ def _things(seed, size):
                 "segments": np.where(instances > 0, 1 + classes[np.maximum(instances - 1, 0)], 0),
                 "instances": instances,
                 "boxes": boxes,
+                "corners": boxes[:, np.array([[0, 1], [0, 3], [2, 3], [2, 1]])],
+                "heights": present[:, None] * np.float32([0.5, 3.5]),
                 "classes": classes,
                 "present": present,
                 "points": points,

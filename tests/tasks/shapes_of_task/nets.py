@@ -22,6 +22,7 @@ __all__ = [
     "glance",
     "in_one_box",
     "stages",
+    "turned_at_places",
     "vector",
     "words",
 ]
@@ -68,6 +69,12 @@ def at_places(*, outputs: int, width: int = 4) -> nn.Module:
     """A class, a box and a mask at each of the places (B, 36, …) of a map at stride 4."""
     backbone = resnet(outputs=0, blocks=(1, 1, 1), width=width, stem="cifar")
     return detector(outputs=outputs, backbone=backbone, levels=(4,), width=8, depth=1, masks=4)
+
+
+def turned_at_places(*, outputs: int, width: int = 4) -> nn.Module:
+    """A class and a turned box in space at each of the places (B, 36, …) of a map at stride 4."""
+    backbone = resnet(outputs=0, blocks=(1, 1, 1), width=width, stem="cifar")
+    return detector(outputs=outputs, backbone=backbone, levels=(4,), width=8, depth=1, turned=True)
 
 
 def in_one_box(*, outputs: int, width: int = 4) -> nn.Module:

@@ -14,6 +14,9 @@ from cnnjax.runs._disk import sync_tree
 _MANIFEST = "manifest.json"
 
 
+__all__ = ["Damaged", "check_files", "damages", "floats", "manifest_of", "numbers", "prints", "seal"]
+
+
 class Damaged(Exception):
     """What is on the disk is not what was saved."""
 

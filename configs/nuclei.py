@@ -1,0 +1,48 @@
+"""Nuclei under microscopes of several kinds, one by one: a detector with masks, or a U-Net and its connected parts.
+
+python -m experiments.train --config=configs/nuclei.py[:unet] --config.data.root=nuclei --workdir=runs/nuclei
+Must show: a DSB score of the detector above the U-Net's in the same minutes, and an iou_thing of 0.85 or more.
+Not yet run.
+"""
+
+from cnnjax.config import augmentation, experiment, one_of, section
+
+
+def get_config(variant: str = "masks"):
+    """43 pictures brought to 352², windows of 192² in training; `unet` learns their class and the borders between them.
+
+    data.root is the folder with images, labels and test.txt.
+    """
+    one_of(variant, ("masks", "unet"))
+    data = {"labels": "labels", "word": "both" if variant == "unet" else "instances", "most": 340, "size": 352}
+    backbone = section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16)
+    model, task, lr = {
+        "masks": (
+            section("models", "detector", backbone=backbone, levels=(4, 8, 16, 32), width=32, depth=1, masks=12),
+            section("tasks", "detection", most=200),
+            4e-3,
+        ),
+        "unet": (
+            section("models", "unet", width=8, depth=4, up="resize"),
+            section("tasks", "segmentation", border=10.0, cells=1),
+            4e-3,
+        ),
+    }[variant]
+    moves = ("rotate", "zoom", "flip", "flip#2", "crop")
+    colors = ("brightness", "contrast")
+    return experiment(
+        data=section("data", "masks", **data),
+        model=model,
+        task=task,
+        augment=augmentation(
+            train=(*moves, *colors, "normalize"),
+            eval=("normalize",),
+            rotate={"degrees": 45.0},
+            crop={"padding": 0, "side": 192},
+            **{"flip#2": {"axis": "height"}},
+        ),
+        optimizer=section("optimizers", "adamw", lr=lr),
+        schedule=section("schedules", "triangle", peak=0.2, start=0.04, floor=0.0),
+        train={"steps": 300, "batch": 6},
+        eval={"steps": 300, "batch": 3},
+    )
