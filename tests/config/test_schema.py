@@ -167,7 +167,7 @@ def test_a_listing_says_words_and_bounds():
     assert limits(tuple[tuple[Text, Share], ...]) == "each ≥ 0 and ≤ 1"
     assert limits(str) == limits(bool) == limits(tuple) == ""
     lenet = " ".join(sections.listing("lenet5").split())
-    assert "pool='avg' (avg | max | lp)" in lenet
+    assert "pool='avg' (avg | max | lp | blur)" in lenet
     assert "dropout=0.0 (≥ 0 and < 1)" in lenet
     resnet = " ".join(sections.listing("resnet").split())
     assert "stem='imagenet' (imagenet | deep | cifar)" in resnet

@@ -285,7 +285,10 @@ def test_an_npz_file_gives_every_word_and_every_fact(tmp_path):
 @pytest.mark.parametrize(
     ("extra", "text"),
     [
-        ({"segments": 3}, "facts.extra has 'segments'; nearest: segment_names; allowed: mirror, point_names"),
+        (
+            {"segments": 3},
+            "facts.extra has 'segments'; nearest: segment_names; allowed: class_ids, mirror, point_names",
+        ),
         ({"miror": (0,)}, "facts.extra has 'miror'; nearest: mirror"),
         (
             {"mirror": (1, 2, 0)},

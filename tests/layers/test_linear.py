@@ -94,7 +94,7 @@ def test_a_dirac_kernel_starts_as_the_identity():
     [
         (lambda: initializer("he_norml"), "init is 'he_norml'; nearest: he_normal"),
         (lambda: activation("rellu"), "activation is 'rellu'; nearest: relu"),
-        (lambda: pooling("maxx"), "pool is 'maxx'; nearest: max; allowed: avg, lp, max"),
+        (lambda: pooling("maxx"), "pool is 'maxx'; nearest: max; allowed: avg, blur, lp, max"),
     ],
 )
 def test_an_unknown_name_is_an_error_with_the_nearest_one(choose, message):
