@@ -14,8 +14,8 @@
                              .csv: a line for each class, box or point · .json, .jsonl: an entry for each
                              picture, segments, masks, pictures as PNGs in FILE-maps/ (a palette of classes,
                              255 = not seen) · .npz: arrays, segments_0 … for the pictures in `file` ·
-                             .coco.json: COCO's results of boxes, masks, joints of every score, their ids those
-                             of the annotations where the run's data were coco, else the files' numbers or names
+                             .coco.json: COCO's results of boxes, masks, joints, of every score, the ids
+                             of the annotations where the run's data were coco, else file numbers or names
   --tile=N                   segments of pictures of any size, not resized, by tiles of N pixels a side
   --threshold=T              of scores, above which things are found; task.threshold by default
 
