@@ -179,7 +179,7 @@ def test_a_missing_file_is_refused_with_the_nearest():
     text = "--config=configs/digit.py: there is no file configs/digit.py; nearest: configs/digits.py"
     assert refused(path="configs/digit.py").startswith(text)
     assert "there is no file digits.py; nearest: digits" in refused(path="digits.py")
-    assert "there is no file lost/zzz.py; those that come with cnnjax: cifar10, " in refused(path="lost/zzz.py")
+    assert "there is no file lost/zzz.py; those that come with cnnjax: bccd, cifar10, " in refused(path="lost/zzz.py")
     assert "Makefile is neither a .py file" in refused(path="Makefile")
 
 
@@ -195,7 +195,7 @@ def test_experiments_that_come_with_the_package_are_found_by_name_from_anywhere(
         assert str(error.value).startswith(text)
     assert "variant is 'mpl'; nearest: mlp" in refused(path="digits:mpl")
     missing = refused(path="")
-    assert missing.startswith("--config is missing; give one of cifar10, ")
+    assert missing.startswith("--config is missing; give one of bccd, cifar10, ")
     assert missing.endswith("\nor a .py file with get_config(variant)")
 
 
