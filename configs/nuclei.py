@@ -2,7 +2,9 @@
 
 python -m experiments.train --config=configs/nuclei.py[:unet] --config.data.root=nuclei --workdir=runs/nuclei
 Must show: a DSB score of the detector above the U-Net's in the same minutes, and an iou_thing of 0.85 or more.
-Not yet run.
+Not yet run to its end. Turned by up to 45 degrees as well, the detector had after 174 of 300 steps a DSB score of
+0.179, AP50 of masks 0.445, of boxes 0.341: a turned box is larger than what it holds, and nothing is turned since
+(149 seconds of processor, seed 0, n = 1, jax 0.12.0.1, two cores of an AMD EPYC with much else to do, commit 4bdd99b).
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
@@ -28,7 +30,7 @@ def get_config(variant: str = "masks"):
             4e-3,
         ),
     }[variant]
-    moves = ("rotate", "zoom", "flip", "flip#2", "crop")
+    moves = ("zoom", "flip", "flip#2", "crop")
     colors = ("brightness", "contrast")
     return experiment(
         data=section("data", "masks", **data),
@@ -37,7 +39,6 @@ def get_config(variant: str = "masks"):
         augment=augmentation(
             train=(*moves, *colors, "normalize"),
             eval=("normalize",),
-            rotate={"degrees": 45.0},
             crop={"padding": 0, "side": 192},
             **{"flip#2": {"axis": "height"}},
         ),

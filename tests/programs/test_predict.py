@@ -144,7 +144,7 @@ def test_a_value_that_begins_with_a_dash_is_no_flag():
 
 
 def test_a_network_of_something_else_than_pictures_is_refused():
-    served = _served.Served(None, {}, None, None, Facts("series", (40, 4)), np.dtype("f4"), {}, 0, "")
+    served = _served.Served(None, {}, None, None, Facts("series", (40, 4)), np.dtype("f4"), {}, 0, "", None, None)
     with pytest.raises(
         ConfigError,
         match=r"the network reads series \(40, 4\), not pictures; give an .npz file with series \(N, 40, 4\)",
@@ -162,7 +162,7 @@ def test_help_is_a_page():
 def of_floats():
     """What reads the arrays of files for a net that was trained on pictures of floats."""
     facts = Facts("image", (4, 4, 1), 2, mean=(0.5,), std=(0.2,))
-    return _served.Served(None, {}, None, None, facts, np.dtype(np.float32), {}, 0, "")
+    return _served.Served(None, {}, None, None, facts, np.dtype(np.float32), {}, 0, "", None, None)
 
 
 def test_pictures_of_another_range_than_the_training_had_are_refused_by_example(of_floats, tmp_path):
