@@ -11,8 +11,6 @@ from typing import Any
 
 from cnnjax.runs._disk import sync_tree
 
-__all__ = ["Damaged", "check_files", "damages", "floats", "manifest_of", "numbers", "prints", "seal"]
-
 _MANIFEST = "manifest.json"
 
 
