@@ -129,6 +129,7 @@ def test_lines_that_are_taken_from_under_a_run_are_there_at_its_end_and_lost_one
     assert (event["name"], event["lines"]) == ("lines lost", [[4, 4]])
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of orbax, whose files are gone
 def test_a_workdir_that_is_moved_under_its_run_is_made_anew_and_the_run_ends_as_ever(
     straight, tmp_path, monkeypatch, capsys
 ):
