@@ -63,7 +63,9 @@ def filters(look: Look) -> Found:
     paths = [path for path, shape in shapes.items() if len(shape) == 4 and shape[0] * shape[1] > 1]
     if not paths:
         raise ValueError("the net has no convolution whose kernel is more than one pixel")
-    paths = sorted(paths, key=lambda path: (shapes[path][2] > 3, paths.index(path)))[:_LAYERS]
+    channels = look.seen.shape[-1]  # a kernel that reads as many is the first; the names come in no order of the net
+    paths = sorted(paths, key=lambda path: (shapes[path][2] != channels, shapes[path][2] > 3, paths.index(path)))
+    paths = paths[:_LAYERS]
     found = {path: analysis.filters(look.variables, path) for path in paths}
     blocks = [
         Picture(analysis.draw_filters(each), f"{path}: {len(each.images)} filters of {shapes[path][2]} channels")
