@@ -153,7 +153,7 @@ def test_a_run_ends_with_a_table_and_what_to_type_next(trained):
     printed = (trained.parent / "printed").read_text()
     assert "accuracy" in printed
     assert process.command("evaluate", f"--workdir={trained}") in printed
-    assert f"look at it   {trained}/curves.png, {trained}/metrics.jsonl\n" in printed, "it writes no events"
+    assert f"look at it   {trained}/curves.png and {trained}/metrics.jsonl\n" in printed, "it writes no events"
     assert process.command("train", *SHORT.split(), f"--workdir={trained}") in printed
     assert (trained / "curves.png").exists()
     assert json.loads((trained / "config.json").read_text())["config"]["train"]["steps"] == 4
