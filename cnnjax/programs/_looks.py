@@ -16,8 +16,9 @@ from cnnjax.runs.tables import readable
 
 Found = tuple[list, dict]
 _ROWS = 3  # examples of either end that are attributed, or whose activations are drawn
-_UNITS, _LAYERS = 200, 2  # images that units are asked about; layers whose filters and units are drawn
-_ATTACKED, _EPSILONS = 100, (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+_LAYERS = 2  # whose filters and units are drawn
+_UNITS, _ATTACKED = (200, 2_000_000), (100, 300_000)  # images that units are asked about, or that are attacked; pixels
+_EPSILONS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 _STEPS = 10  # of projected ascent
 
 
@@ -62,7 +63,9 @@ def filters(look: Look) -> Found:
     paths = [path for path, shape in shapes.items() if len(shape) == 4 and shape[0] * shape[1] > 1]
     if not paths:
         raise ValueError("the net has no convolution whose kernel is more than one pixel")
-    paths = sorted(paths, key=lambda path: (shapes[path][2] > 3, paths.index(path)))[:_LAYERS]
+    channels = look.seen.shape[-1]  # a kernel that reads as many is the first; the names come in no order of the net
+    paths = sorted(paths, key=lambda path: (shapes[path][2] != channels, shapes[path][2] > 3, paths.index(path)))
+    paths = paths[:_LAYERS]
     found = {path: analysis.filters(look.variables, path) for path in paths}
     blocks = [
         Picture(analysis.draw_filters(each), f"{path}: {len(each.images)} filters of {shapes[path][2]} channels")
@@ -94,8 +97,9 @@ def activations(look: Look) -> Found:
 
 def units(look: Look) -> Found:
     """What each unit of the last maps answers to most, with how often and how selectively it answers."""
-    labels = look.labels[:_UNITS] if len(look.labels) else ()
-    maps = analysis.activations(*look.pair, look.seen[:_UNITS])
+    rows = _spread(look, *_UNITS)
+    labels = look.labels[rows] if len(look.labels) else ()
+    maps = analysis.activations(*look.pair, look.seen[rows])
     seen, cells, blocks, numbers = analysis.receptive_fields(look.net, (1, *look.seen.shape[1:])), [], [], {}
     maps = {name: np.asarray(found) for name, found in maps.items() if found.ndim == 4}
     for name, found in maps.items():
@@ -104,11 +108,18 @@ def units(look: Look) -> Found:
         cells.append([name, f"{found.shape[-1]}", *(readable(value) for value in values.values())])
         numbers[name] = {word: np.asarray(value).tolist() for word, value in vars(each).items()}
         if name in list(maps)[-_LAYERS:]:
-            patches = analysis.unit_patches(look.shown[:_UNITS], each, seen[name])
+            patches = analysis.unit_patches(look.shown[rows], each, seen[name])
             what = f"{name}: what its first units saw where they answered most, of {len(found)} images"
             blocks.append(Picture(analysis.draw_units(patches, each), what, wide=True))
     head = ["map", "units", "mean", "zeros", "dead", "sparseness", "selectivity"]
     return [Rows(head, cells), *blocks], numbers
+
+
+def _spread(look: Look, most: int, pixels: int) -> np.ndarray:
+    """The rows of at most so many examples, evenly spaced, that together have at most so many pixels."""
+    count = len(look.images)
+    kept = max(1, min(most, count, pixels // int(np.prod(look.images.shape[1:3]))))
+    return np.arange(kept) * count // kept
 
 
 def _mean(values: np.ndarray) -> float:
@@ -131,7 +142,7 @@ def attribution(look: Look) -> Found:
 def attacks(look: Look) -> Found:
     """How accuracy falls with how far each number of an image may be moved, and what noise of that size does."""
     labels = look.labels if len(look.labels) else look.asked
-    rows = np.linspace(0, len(look.images) - 1, min(_ATTACKED, len(look.images))).astype(int)
+    rows = _spread(look, *_ATTACKED)
     images, labels = look.images[rows], labels[rows]
     epsilons = np.array(_EPSILONS)
     curves = analysis.attack_curves(jax.random.key(0), look.f, images, labels, epsilons, steps=_STEPS)
