@@ -152,7 +152,8 @@ def test_a_worker_that_dies_of_its_examples_is_reported_once_another_has_died_of
         stream.batches(0)
     assert "a data worker process died (exit code 41) while reading" in str(died.value)
     assert ", as one did before it; fewer data.workers need less memory, data.workers=0" in str(died.value)
-    assert capfd.readouterr().err.count(" on: another one reads them\n") == 1
+    told = [line for line in capfd.readouterr().err.splitlines() if line.endswith(" on: another one reads them")]
+    assert len(told) == len(set(told)) > 0, "once for the examples of a batch; the next one's are read already"
 
 
 def test_a_worker_that_is_killed_is_replaced_by_one_that_goes_on_with_the_same_examples(numbers, capfd):
