@@ -79,7 +79,7 @@ def test_a_program_that_there_is_not_is_refused_in_a_line_with_the_nearest():
 def test_config_alone_says_which_experiments_there_are(program):
     done = started("-m", "cnnjax", program, "--config")
     assert done.returncode == 2
-    assert done.stderr.startswith("--config is missing; give one of cifar10, ")
+    assert done.stderr.startswith("--config is missing; give one of bccd, cifar10, ")
     assert ", digits, digits_gan, " in done.stderr
 
 
