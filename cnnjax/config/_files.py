@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from cnnjax.archives import text_of
 from cnnjax.config._sections import completed, plain
 from cnnjax.refusals import ConfigError, nearest, on_disk
 
@@ -61,7 +62,7 @@ def _hint(file: Path) -> str:
 
 def _from_run(file: Path) -> dict:
     try:
-        with file.open(encoding="utf-8") as opened:
+        with text_of(file) as opened:
             text = opened.read(_LONGEST + 1)
         if len(text) > _LONGEST:
             raise ConfigError(f"--config={file} has more than {_LONGEST:,} letters; that is no run's config")

@@ -1,10 +1,10 @@
 """What of a picture can be seen before it is decoded: whether it would take more than a file of its size is worth."""
 
 import os
-import stat
 
 from PIL import Image
 
+from cnnjax.archives import regular
 from cnnjax.data._png16 import is_deep
 
 _LONGEST = 2**30  # bytes of a file; the most pixels that are read have fewer
@@ -13,15 +13,6 @@ _TIMES = 100  # how often its size a file may hold beyond; photographs do 3 to 3
 _PASSES = 2**32  # pixels that the scans of a progressive JPEG may go over, 48 times the most there can be
 _WIDE, _TALL = 322, 323  # a TIFF's tiles
 _BYTES = {"I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
-
-
-def regular(path):
-    """A file open for reading; a pipe or a device is refused, for it may be waited for without end."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ValueError("it is no regular file but a pipe, a device or a directory")
-    return file
 
 
 def file_bytes(path):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 
+from cnnjax.archives import text_of
 from cnnjax.data._boxed import Picture, Row
 from cnnjax.data._listing import few, split_of
 from cnnjax.data.source import DataError
@@ -150,7 +151,7 @@ class Parsed:
 
 def _loaded(path, name):
     try:
-        with open(path, encoding="utf-8") as file:
+        with text_of(path) as file:
             return json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{name} is no JSON file that can be read: {' '.join(str(error).split())[:200]}") from None

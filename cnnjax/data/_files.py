@@ -4,7 +4,8 @@ import contextlib
 import os
 import pathlib
 
-from cnnjax.data._bearable import file_bytes, regular
+from cnnjax.archives import regular
+from cnnjax.data._bearable import file_bytes
 from cnnjax.data._pictures import Pictures, opened, reason, source_of, strictly, upright_size
 from cnnjax.data.source import NOTHING, DataError, every_fifth, within_budget
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from cnnjax.archives import text_of
 from cnnjax.data.source import DataError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -132,7 +133,7 @@ def _files(base: str, inner: str) -> Iterator[str]:
 def listed(file: str) -> list[str]:
     """The first word of every line of a text file that is not empty."""
     try:
-        with open(file, encoding="utf-8") as lines:
+        with text_of(file) as lines:
             return [line.split()[0] for line in lines if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is no list of names that can be read: {error}") from None

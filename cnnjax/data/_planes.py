@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnjax.archives import text_of
 from cnnjax.data._bearable import refuse_bombs
 from cnnjax.data._pictures import opened, orientation_of, upright
 from cnnjax.data._png16 import is_deep
@@ -33,7 +34,7 @@ def table_of(path, name):
     Values of the same name are of one class; "ignore" is none. A first line without numbers is a heading.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with text_of(path) as file:
             lines = [(number, line.strip()) for number, line in enumerate(file, 1) if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"data.colors is {name}, which can't be read: {error}") from None

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnjax.archives import text_of
 from cnnjax.data._boxed import around, refuse_outside
 from cnnjax.data._files import OnDisk
 from cnnjax.data._listing import few, split_of, subdirectories
@@ -79,7 +80,7 @@ def _read(base, folder, table):
     """Names of points, and (split, Marks) of every row by path, of one table; paths are below its folder."""
     name = os.path.join(folder, table)
     try:
-        with open(os.path.join(base, name), encoding="utf-8-sig", newline="") as file:
+        with text_of(os.path.join(base, name), encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file, skipinitialspace=True, restkey=""))
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{name} is no table that can be read: {error}") from None
@@ -145,10 +146,13 @@ def pairs_of(base, names):
 def _pairs(base, file, names):
     """The pairs of names in a text file, one a line; () where there is no such file."""
     path = os.path.join(base, file)
-    if not base or not os.path.isfile(path):
+    if not base or not os.path.exists(path):
         return ()
-    with open(path, encoding="utf-8") as lines:
-        pairs = [tuple(re.split(r"[\s,]+", line.strip())) for line in lines if line.strip()]
+    try:
+        with text_of(path) as lines:
+            pairs = [tuple(re.split(r"[\s,]+", line.strip())) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no list of points that can be read: {error}") from None
     for pair in pairs:
         if len(pair) != 2 or not set(pair) <= set(names):
             raise DataError(f"{path} has the line {' '.join(pair)!r}; a line is two of the points {few(names)}")

@@ -3,6 +3,7 @@
 import os
 import xml.etree.ElementTree
 
+from cnnjax.archives import regular
 from cnnjax.data._boxed import Picture, Row
 from cnnjax.data._listing import ENDINGS, few, listed, split_of, subdirectories
 from cnnjax.data._pictures import reason
@@ -47,8 +48,9 @@ def parsed(base, names, first):
     for name in names:
         path, file = f"JPEGImages/{files.get(name, f'{name}.jpg')}", f"Annotations/{name}.xml"
         try:
-            root = xml.etree.ElementTree.parse(os.path.join(base, file)).getroot()
-        except (OSError, xml.etree.ElementTree.ParseError) as error:
+            with regular(os.path.join(base, file)) as lines:
+                root = xml.etree.ElementTree.parse(lines).getroot()
+        except (OSError, ValueError, xml.etree.ElementTree.ParseError) as error:
             bad[path] = f"{file}: {reason(error)}"
             pictures.append(Picture(path, file, (), ()))
             continue

@@ -14,7 +14,7 @@ import numpy as np
 import cnnjax
 from cnnjax import config as sections
 from cnnjax import weights
-from cnnjax.archives import arrays_in
+from cnnjax.archives import arrays_in, text_of
 from cnnjax.config import ConfigError
 from cnnjax.data import Facts, Placing, pictures
 from cnnjax.fields import first_problem
@@ -249,9 +249,9 @@ def _named(path: str, outputs: int) -> tuple[str, ...]:
     if not path:
         return tuple(map(str, range(outputs)))
     try:
-        with open(path, encoding="utf-8") as file:
+        with text_of(path) as file:
             text = file.read(_LONGEST + 1)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"--names={path} can't be read: {getattr(error, 'strerror', error)}") from None
     if len(text) > _LONGEST:
         raise ConfigError(f"--names={path} has more than {_LONGEST:,} letters; give a name on each line")

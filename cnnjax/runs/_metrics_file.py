@@ -111,8 +111,9 @@ class Lines:
     # What stands on the disk.
 
     def _open(self, *, create: bool = False) -> None:
-        if self._path.is_dir():
-            self._say(f"{self._path} is a directory; it is set aside as {self._aside().name}")
+        if self._path.exists() and not self._path.is_file():
+            what = "a directory" if self._path.is_dir() else "no file but a pipe or a device"
+            self._say(f"{self._path} is {what}; it is set aside as {self._aside().name}")
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644)
         except FileNotFoundError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from cnnjax.archives import regular
 from cnnjax.refusals import ConfigError
 
 __all__ = ["read_json", "read_status", "sealed_json"]
@@ -29,7 +30,8 @@ def read_json(path: str | Path, kinds: Mapping[str, type] = _NONE) -> dict[str, 
     A file that is not there is a FileNotFoundError. Files of earlier releases have no seal, and are taken as they are.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        with regular(path) as file:
+            content = json.loads(file.read())
     except FileNotFoundError:
         raise
     except OSError as error:

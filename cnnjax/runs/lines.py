@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnjax.archives import regular
 from cnnjax.runs._sealed import line_of, read_log
 from cnnjax.runs.json_files import read_status
 
@@ -29,6 +30,11 @@ RESERVED = ("step", "kind", "split", "name", "epoch", "time", "not_finite")
 """The words of a line that are no metrics."""
 
 
+def _bytes(path: Path) -> bytes:
+    with regular(path) as file:
+        return file.read()
+
+
 def counted(metrics: Mapping[str, Any]) -> str:
     """How many of how many examples metrics are of, in words; "" where they are of all."""
     return "measured {} of {}".format(*(metrics[name] for name in COUNTS)) if COUNTS[0] in metrics else ""
@@ -37,8 +43,8 @@ def counted(metrics: Mapping[str, Any]) -> str:
 def lines_of(workdir: str | Path) -> list[dict[str, Any]]:
     """The whole lines of a run in the order of writing; `faults_of` says what else there is."""
     try:
-        text = (Path(workdir) / "metrics.jsonl").read_bytes()
-    except OSError:
+        text = _bytes(Path(workdir) / "metrics.jsonl")
+    except (OSError, ValueError):
         return []
     return [dict(entry.line) for entry in read_log(text).entries]
 
@@ -46,8 +52,8 @@ def lines_of(workdir: str | Path) -> list[dict[str, Any]]:
 def newest_lines(workdir: str | Path, count: int) -> list[dict[str, Any]]:
     """The last few lines of a run that is being written."""
     try:
-        text = (Path(workdir) / "metrics.jsonl").read_bytes()
-    except OSError:
+        text = _bytes(Path(workdir) / "metrics.jsonl")
+    except (OSError, ValueError):
         return []
     return [line for line in map(line_of, text.splitlines()[-count:]) if line]
 
@@ -58,11 +64,11 @@ def faults_of(workdir: str | Path) -> list[str]:
     found = [f"{Path(workdir) / 'status.json'} is unreadable"] if status.get("status") == "unreadable" else []
     least = status.get("lines", 0) if status.get("status") in ("complete", "pruned") else 0
     try:
-        text = path.read_bytes()
+        text = _bytes(path)
     except FileNotFoundError:
         text = b""
-    except OSError as error:
-        return [*found, f"{path} can't be read: {error.strerror}"]
+    except (OSError, ValueError) as error:
+        return [*found, f"{path} can't be read: {getattr(error, 'strerror', error)}"]
     return [*found, *(f"{path}: {fault}" for fault in read_log(text, least=least).faults)]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cnnjax.archives import regular
 from cnnjax.runs._disk import sync_tree
 
 _MANIFEST = "manifest.json"
@@ -37,7 +38,8 @@ def seal(directory: Path, head: dict[str, Any]) -> None:
 def manifest_of(directory: Path) -> dict[str, Any]:
     """The manifest of a directory; Damaged if it is not the one that was written."""
     try:
-        manifest = json.loads((directory / _MANIFEST).read_bytes())
+        with regular(directory / _MANIFEST) as file:
+            manifest = json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         raise Damaged(f"{_MANIFEST} is missing") from None
     except IsADirectoryError:
@@ -53,7 +55,7 @@ def prints(paths: Iterable[Path]) -> dict[str, list[int]]:
     """Size and checksum of files, by name; those that can't be read are left out."""
     found = {}
     for path in paths:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             found[path.name] = _print(path)
     return found
 
@@ -78,6 +80,8 @@ def check_files(directory: Path, manifest: dict[str, Any]) -> None:
             raise Damaged(f"{name} is missing") from None
         except IsADirectoryError:
             raise Damaged(f"{name} is a directory") from None
+        except ValueError as error:
+            raise Damaged(f"{name}: {error}") from None
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
@@ -102,7 +106,7 @@ def floats(metrics: Mapping[str, float | None]) -> dict[str, float]:
 def _print(path: Path) -> list[int]:
     """Size and checksum of a file."""
     size = crc = 0
-    with open(path, "rb") as file:
+    with regular(path) as file:
         while chunk := file.read(1 << 20):
             size += len(chunk)
             crc = zlib.crc32(chunk, crc)

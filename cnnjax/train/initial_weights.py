@@ -118,7 +118,9 @@ def _tensors(path: Path) -> tuple[Mapping[str, np.ndarray], str, Mapping]:
     if re.match(r"[a-z][a-z0-9+]*:/", str(path)):
         raise ConfigError(f"train.init is {str(path)!r}, a URL; download it, and give the file")
     if not path.exists():
-        raise ConfigError(f"train.init is {str(path)!r}; there is no such file or directory{_near(path)}")
+        published = "; published are torchvision, torchvision:1, torchvision:2 and timm:NAME"
+        hint = published if re.match("torchvision|timm", str(path)) else _near(path)
+        raise ConfigError(f"train.init is {str(path)!r}; there is no such file or directory{hint}")
     if path.is_file():
         return weights.read(path), str(path), told(path)
     workdir, checkpoint = (path.parents[1], path.name) if path.parent.name == "checkpoints" else (path, "best")

@@ -3,7 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from cnnjax.data import DataError, check
 
 BOXES = [(3, 4, 9, 12), (10, 20, 22, 28)]  # y0 x0 y1 x1 of picture 0; in picture i they lie i pixels further right
 SIZE = 24, 40
@@ -103,3 +106,20 @@ def table_line(number, visible=1):
     """The line of picture i, which is written too by whoever wants it."""
     flat = [n for y, x in POSES[0] for n in (x + number, y)]
     return ",".join(map(str, [f"images/{number:03}.png", *flat, visible]))
+
+
+def everything(split):
+    return split.read(np.arange(len(split)))
+
+
+def refused(make, **options):
+    def use():
+        source = make(**options)
+        check(source, 1)
+        everything(source.train)
+
+    with pytest.raises(DataError) as error:
+        use()
+    assert error.value.exit_code == 3
+    assert len(str(error.value).splitlines()) <= 3
+    return str(error.value)

@@ -12,7 +12,6 @@ from PIL import Image
 from cnnjax.data import DataError, check, tfds, voc
 from cnnjax.data import _pictures as pictures
 from tests.data.labelled import BOXES, SIZE, block, moved
-from tests.data.test_annotated import real
 from tests.data.test_masked import drawn, table
 
 KIND = "tensorflow_datasets.core.features."
@@ -157,7 +156,7 @@ def test_boxes_that_can_not_be_are_refused_by_record_and_number(tmp_path):
 
 
 @pytest.mark.proofs
-def test_bccd_as_its_builder_lays_it_out_is_what_voc_reads_but_for_the_pixel_from_which_it_counts(tmp_path):
+def test_bccd_as_its_builder_lays_it_out_is_what_voc_reads_but_for_the_pixel_from_which_it_counts(tmp_path, real):
     with zipfile.ZipFile(real("bccd") / "BCCD_Dataset-1.0.zip") as archive:
         archive.extractall(tmp_path)
     base = tmp_path / "BCCD_Dataset-1.0" / "BCCD"

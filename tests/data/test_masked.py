@@ -7,8 +7,7 @@ from PIL import Image
 
 from cnnjax.data import Stream, check, masks
 from cnnjax.data import _pictures as pictures
-from tests.data.labelled import BOXES, block, moved, save
-from tests.data.test_annotated import everything, real, refused
+from tests.data.labelled import BOXES, block, everything, moved, refused, save
 
 PALETTE = [10, 10, 10, 250, 0, 0, 0, 0, 250]
 
@@ -337,7 +336,7 @@ def test_a_large_set_wants_its_classes_in_a_table(tmp_path, monkeypatch):
 
 
 @pytest.mark.proofs
-def test_the_nuclei_are_read_each_with_its_box():
+def test_the_nuclei_are_read_each_with_its_box(real):
     source = masks(root=str(real("nuclei")), labels="labels", word="instances", most=330, size=256)
     assert source.facts.counts == {"train": 43, "eval": 9, "test": 9}
     check(source, 8)
@@ -352,7 +351,7 @@ def test_the_nuclei_are_read_each_with_its_box():
 
 
 @pytest.mark.proofs
-def test_the_membranes_of_isbi_are_read_as_two_classes(tmp_path):
+def test_the_membranes_of_isbi_are_read_as_two_classes(tmp_path, real):
     (tmp_path / "images").symlink_to(real("isbi2012") / "train" / "image")
     (tmp_path / "masks").symlink_to(real("isbi2012") / "train" / "label")
     (tmp_path / "test.txt").write_text("".join(f"{number}\n" for number in range(24, 30)))

@@ -144,6 +144,11 @@ def replaced_by_a_directory(path):
     path.mkdir()
 
 
+def replaced_by_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 def replaced_by_that_of_another_run(path):
     other = path.parent / "other"
     other.mkdir()
@@ -153,7 +158,7 @@ def replaced_by_that_of_another_run(path):
     os.rmdir(other)
 
 
-PLACES = (deleted, replaced_by_a_directory, replaced_by_that_of_another_run)
+PLACES = (deleted, replaced_by_a_directory, replaced_by_a_pipe, replaced_by_that_of_another_run)
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, *PLACES], ids=lambda damage: getattr(damage, "__name__", damage))

@@ -1,36 +1,22 @@
-"""Pictures with one's own boxes, masks and joints: every box where it is, and what can't be used by file and id."""
+"""COCO's files: every box, mask and joint where it is, and what can't be used by file and id."""
 
 import os
-import pathlib
-import shutil
-import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data import DataError, check, coco, points, voc
 from cnnjax.data import _pictures as pictures
-from tests.data.labelled import BOXES, OBJECT, POSES, SIZE, as_coco, as_table, as_voc, block, moved, save, table_line
-
-REAL = pathlib.Path(os.environ.get("CNNJAX_DATA") or "/nowhere")
-
-
-def everything(split):
-    return split.read(np.arange(len(split)))
-
-
-def refused(make, **options):
-    def use():
-        source = make(**options)
-        check(source, 1)
-        everything(source.train)
-
-    with pytest.raises(DataError) as error:
-        use()
-    assert error.value.exit_code == 3
-    assert len(str(error.value).splitlines()) <= 3
-    return str(error.value)
+from cnnjax.data import check, coco
+from tests.data.labelled import (
+    POSES,
+    SIZE,
+    as_coco,
+    block,
+    everything,
+    refused,
+    save,
+)
 
 
 def test_cocos_boxes_lie_on_their_blocks_and_crowds_are_ignored(tmp_path):
@@ -283,211 +269,10 @@ def test_a_picture_that_is_broken_stands_aside_with_its_boxes(tmp_path, monkeypa
     assert not fields["present"][1].any()
 
 
-def test_vocs_boxes_lie_on_their_blocks_and_difficult_ones_are_ignored(tmp_path):
-    as_voc(
-        tmp_path / "VOCdevkit" / "VOC2007", lists={"train": range(6), "val": (6, 7), "test": (8, 9), "cat_train": ()}
-    )
-    source = voc(root=str(tmp_path), most=3)
-    assert source.facts.counts == {"train": 6, "eval": 2, "test": 2}
-    assert source.facts.names == ("cat", "dog")
-    fields = everything(source.train)
-    np.testing.assert_array_equal(fields["ignored"], [[0, number % 2, 0] for number in range(6)])
-    for number in range(6):
-        np.testing.assert_array_equal(fields["boxes"][number, :2], [moved(box, number) for box in BOXES])
-
-
-def test_voc_without_lists_or_with_trainval_alone_is_split_all_the_same(tmp_path):
-    as_voc(tmp_path)
-    assert voc(root=str(tmp_path)).facts.counts == {"train": 8, "eval": 2, "test": 2}
-    as_voc(tmp_path, lists={"trainval": range(7), "test": range(7, 10)})
-    assert voc(root=str(tmp_path)).facts.counts == {"train": 7, "eval": 3, "test": 3}
-
-
-def test_pixels_may_count_from_0_and_boxes_that_begin_there_are_else_passed_over(tmp_path):
-    early = OBJECT.format(kind="cat", difficult=0, y0=3, x0=0, y1=9, x1=12)
-    as_voc(tmp_path, more=lambda number: early * (number == 4))
-    source = voc(root=str(tmp_path))
-    assert everything(source.train)["present"].sum() == 16
-    assert source.train.bad == {
-        "JPEGImages/000004.png: object 1": "a box that begins at 0 where pixels count from 1 on; "
-        "set data.first=0 where they count from 0"
-    }
-    fields = everything(voc(root=str(tmp_path), first=0).train)
-    assert fields["present"].sum() == 17
-    assert fields["boxes"][3, 0].tolist() == [3, 0, 9, 12]
-
-
-def test_vocs_boxes_of_no_area_are_passed_over_and_a_broken_file_with_its_picture(tmp_path):
-    flat = OBJECT.format(kind="cat", difficult=0, y0=5, x0=7, y1=5, x1=7)
-    as_voc(tmp_path, more=lambda number: flat * (number == 1))
-    (tmp_path / "Annotations" / "000002.xml").write_text("<annotation>")
-    (tmp_path / "JPEGImages" / "000003.png").unlink()
-    source = voc(root=str(tmp_path), size=24)
-    assert set(source.train.bad) == {
-        "JPEGImages/000001.png: object 1",
-        "JPEGImages/000002.png",
-        "JPEGImages/000003.jpg",
-    }
-    assert "000002.xml: ParseError" in source.train.bad["JPEGImages/000002.png"]
-
-
-@pytest.mark.parametrize(
-    ("more", "options", "text"),
-    [
-        (
-            {"y0": 9, "x0": 5, "y1": 3, "x1": 9},
-            {},
-            "000001.xml: JPEGImages/000001.png, object 1, has the box y0 x0 y1 x1",
-        ),
-        ({"y0": 3, "x0": 5, "y1": 9, "x1": 41}, {}, "[2 4 9 41]; it must lie in the picture of 24×40 pixels"),
-        ({"y0": 3, "x0": 5, "y1": 9, "x1": "w"}, {}, "000001.xml: object 1 has bndbox/xmax 'w'; it must be a number"),
-        ({"kind": "owl"}, {}, "000009.xml: object 1 is a 'owl', which the training set lacks: cat, dog"),
-        ({"kind": " "}, {}, "000009.xml: object 1 has no name"),
-        ({}, {"most": 2}, "JPEGImages/000001.png has 3 boxes, more than data.most=2; set data.most=3"),
-    ],
-)
-def test_what_voc_files_can_not_mean_is_refused_by_file_and_object(tmp_path, more, options, text):
-    where = 9 if "kind" in more else 1
-    thing = OBJECT.format(**{"kind": "cat", "difficult": 0, "y0": 3, "x0": 5, "y1": 9, "x1": 9} | more)
-    as_voc(tmp_path, more=lambda number: thing * (number == where), lists={"train": range(9), "val": (9,)})
-    assert text in refused(voc, root=str(tmp_path), **options)
-
-
-def test_boxes_outside_a_picture_whose_file_says_no_size_are_found_as_it_is_read(tmp_path):
-    thing = OBJECT.format(kind="cat", difficult=0, y0=3, x0=5, y1=9, x1=41)
-    as_voc(tmp_path, more=lambda number: thing * (number == 1), size=())
-    text = refused(voc, root=str(tmp_path))
-    assert text.startswith("JPEGImages/000001.png has object 1 with the box y0 x0 y1 x1 [2 4 9 41]; it must lie in")
-
-
-def test_folders_that_are_no_voc_are_refused(tmp_path):
-    assert "a folder with Annotations/ and JPEGImages/ is needed, and it has none" in refused(voc, root=str(tmp_path))
-    as_voc(tmp_path / "a")
-    as_voc(tmp_path / "b")
-    assert "and it has several: " in refused(voc, root=str(tmp_path))
-    shutil.rmtree(tmp_path / "a" / "JPEGImages")
-    assert "has Annotations/ but no JPEGImages/" in refused(voc, root=str(tmp_path / "a"))
-
-
-def test_a_table_of_points_gives_them_with_their_order_in_a_mirror(tmp_path):
-    for number in range(10):
-        save(block(number), tmp_path / "images" / f"{number:03}.png")
-    as_table(tmp_path, [table_line(number, number % 2) for number in range(9, -1, -1)])
-    (tmp_path / "skeleton.txt").write_text("nose left_eye\nnose, right_eye\n")
-    source = points(root=str(tmp_path))
-    assert source.facts.counts == {"train": 8, "eval": 2, "test": 2}
-    assert source.facts.extra == {
-        "point_names": ("nose", "left_eye", "right_eye"), "mirror": (0, 2, 1), "skeleton": ((0, 1), (0, 2)),
-    }  # fmt: skip
-    fields = everything(source.train)
-    np.testing.assert_array_equal(fields["points"][0], np.add(POSES[0], [0, 1]))
-    np.testing.assert_array_equal(fields["visible"][:, 2], [1, 0, 1, 0, 0, 1, 0, 1])
-    fields = everything(points(root=str(tmp_path), size=32, around=2.0).train)
-    seen = fields["points"][0][fields["visible"][0] > 0]
-    assert 32 / (np.ptp(seen[:, 1]) / 4) == pytest.approx(2 * 5, abs=1), "twice as many pixels as their box is wide"
-
-
-def test_the_splits_of_a_table_are_a_column_or_tables_of_their_own(tmp_path):
-    for number in range(4):
-        for folder in (tmp_path, tmp_path / "more" / "train", tmp_path / "more" / "val"):
-            save(block(number), folder / "images" / f"{number:03}.png")
-    header = "file,split,a_x,a_y"
-    as_table(tmp_path, [f"images/00{i}.png,{s},1,2" for i, s in enumerate(("train", "val", "train", "test"))], header)
-    source = points(root=str(tmp_path))
-    assert source.facts.counts == {"train": 2, "eval": 1, "test": 1}
-    assert "mirror" not in source.facts.extra, "nobody knows it"
-    for split in ("train", "val"):
-        as_table(tmp_path / "more" / split, [table_line(number) for number in range(3)])
-    assert points(root=str(tmp_path / "more")).facts.counts == {"train": 3, "eval": 3, "test": 3}
-
-
-def test_the_order_in_a_mirror_may_be_written_down(tmp_path):
-    save(block(0), tmp_path / "images" / "000.png")
-    as_table(tmp_path, [f"images/000.png,{'1,2,' * 3}1" for _ in range(6)],
-             "file,tip_x,tip_y,a_x,a_y,b_x,b_y,b_visible")  # fmt: skip
-    (tmp_path / "mirror.txt").write_text("a b\n")
-    assert points(root=str(tmp_path)).facts.extra["mirror"] == (0, 2, 1)
-    (tmp_path / "mirror.txt").write_text("a c\n")
-    assert "has the line 'a c'; a line is two of the points tip, a, b" in refused(points, root=str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("lines", "header", "text"),
-    [
-        (["a.png,1,2"], "file,a_x,b_y", "points.csv lacks a_y; its columns are file, NAME_x, NAME_y"),
-        (["a.png,1,2"], "name,a_x,a_y", "points.csv has name, a_x, a_y; its columns are file, NAME_x"),
-        (["a.png,1,2,3"], "file,a_x,a_y,angle", "points.csv has file, a_x, a_y, angle; its columns are file"),
-        ([], "file,a_x,a_y", "points.csv has no rows"),
-        (["a.png,1,w"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1, w (visible 1); it must be numbers"),
-        (["a.png,1,"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1,  (visible 1); it must be numbers"),
-        (["a.png,1,nan"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1, nan (visible 1); it must be numbers"),
-        ([",1,2"], "file,a_x,a_y", "points.csv, line 2, no file, names no picture"),
-        (["a.png,tset,1,2"], "file,split,a_x,a_y", "points.csv, line 2, a.png, has the split 'tset'; it must be train"),
-        (
-            ["a.png,train,1,2", "a.png,,1,2"],
-            "file,split,a_x,a_y",
-            "the column split must say train, val or test in every",
-        ),
-        (
-            ["a.png,1,2"] * 5 + ["a.png,41,2"] * 5,
-            "file,a_x,a_y",
-            "a.png has a at x 41, y 2; visible points",
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_table_is_said_by_line(tmp_path, lines, header, text):
-    save(block(0), tmp_path / "a.png")
-    as_table(tmp_path, lines, header)
-    assert text in refused(points, root=str(tmp_path))
-
-
-def real(name):
-    """A set of real pictures, where this machine has it."""
-    if not (REAL / name).is_dir():
-        pytest.skip(f"CNNJAX_DATA names no folder that has {name}/")
-    return REAL / name
-
-
-@pytest.mark.proofs
-def test_the_blood_cells_of_bccd_are_read_whole_but_for_two_boxes_of_no_area(tmp_path):
-    with zipfile.ZipFile(real("bccd") / "BCCD_Dataset-1.0.zip") as archive:
-        archive.extractall(tmp_path)
-    source = voc(root=str(tmp_path), size=96, width=128, most=30)
-    assert source.facts.counts == {"train": 205, "eval": 87, "test": 72}
-    assert source.facts.names == ("Platelets", "RBC", "WBC")
-    splits = (source.train, source.eval, source.test)
-    bad = [name for split in splits for name in split.bad]
-    assert bad == ["JPEGImages/BloodImage_00343.jpg: object 4", "JPEGImages/BloodImage_00338.jpg: object 13"]
-    classes = np.concatenate([split.arrays["classes"][split.arrays["present"] > 0] for split in splits])
-    assert np.bincount(classes).tolist() == [361, 4153, 372]
-    check(source, 32)
-
-
-@pytest.mark.proofs
-def test_the_joints_of_lsp_are_read_from_a_table(tmp_path):
-    scipy_io = pytest.importorskip("scipy.io")
-    joints = scipy_io.loadmat(real("lsp_ext400") / "joints.mat")["joints"].transpose(2, 0, 1)
-    sides = [f"{side}_{joint}" for side, order in (("right", (2, 1, 0)), ("left", (0, 1, 2)))
-             for joint in [("hip", "knee", "ankle")[i] for i in order]]  # fmt: skip
-    arms = [f"{side}_{joint}" for side, order in (("right", (2, 1, 0)), ("left", (0, 1, 2)))
-            for joint in [("shoulder", "elbow", "wrist")[i] for i in order]]  # fmt: skip
-    names = [*sides, *arms, "neck", "head_top"]
-    files = sorted((real("lsp_ext400") / "images").iterdir())
-    (tmp_path / "images").symlink_to(real("lsp_ext400") / "images")
-    header = ",".join(["file", *(name + end for name in names for end in ("_x", "_y", "_visible"))])
-    lines = [
-        ",".join([f"images/{file.name}", *(str(n) for n in joints[row].ravel())]) for row, file in enumerate(files)
-    ]
-    as_table(tmp_path, lines, header)
-    text = refused(points, root=str(tmp_path), size=96, around=1.3)
-    assert text.startswith("images/im00024.jpg has "), "one joint that is marked lies 0.7 pixels above its picture"
-    row = [file.name for file in files].index("im00024.jpg")
-    joints[row, joints[row, :, 1] < -1, 2] = 0
-    lines[row] = ",".join([f"images/{files[row].name}", *(str(n) for n in joints[row].ravel())])
-    as_table(tmp_path, lines, header)
-    source = points(root=str(tmp_path), size=96, around=1.3)
-    assert source.facts.counts == {"train": 320, "eval": 80, "test": 80}
-    assert source.facts.extra["mirror"] == (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13)
-    visible = sum(int(split.arrays["visible"].sum()) for split in (source.train, source.test))
-    assert visible == 4865
-    check(source, 32)
+def test_a_pipe_in_the_place_of_annotations_is_not_waited_for(tmp_path):
+    as_coco(tmp_path)
+    file = next(tmp_path.rglob("instances_*.json"))
+    file.unlink()
+    os.mkfifo(file)
+    text = refused(coco, root=str(tmp_path))
+    assert "no JSON file that can be read: it is no regular file but a pipe or a device" in text
