@@ -5,6 +5,7 @@ A task is tried on made data with nets of all kinds until one fits, then with th
 
 import contextlib
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,7 @@ def configs(name):
 
 @pytest.fixture(scope="module", params=sorted(entries("tasks")))
 def run(request):
-    """A task's prepared run, before and after three steps."""
+    """A task's prepared run before and after three steps, and a function of a state and of pictures without labels."""
     for make in configs(request.param):
         with contextlib.suppress(ValueError, TypeError, LookupError):  # another kind of data or of net
             made = change(make(), {"train.steps": 3, "train.batch": 8, "train.devices": 1, "eval.batch": 5, **QUIET})
@@ -74,7 +75,7 @@ def run(request):
         for step in range(3):
             batches = prepared.layout.share(stream.batches(step, 1), 2)
             state, _ = prepared.step(state, prepared.store(split), batches, np.int32(1))
-    return prepared, start, state
+    return prepared, start, state, jax.jit(functools.partial(answered, prepared))
 
 
 def answered(prepared, state, batch):
@@ -98,7 +99,7 @@ def batch_of(split, index):
 
 
 def test_three_steps_move_every_part_and_leave_it_finite(run):
-    prepared, start, state = run
+    prepared, start, state, _ = run
     assert int(state.step) == 3
     assert int(state.bad) == 0
     for part in prepared.program.parts(state.hparams).task.parts:
@@ -109,14 +110,14 @@ def test_three_steps_move_every_part_and_leave_it_finite(run):
 
 
 def test_a_prediction_sees_no_label_and_speaks_the_words_of_labels(run):
-    prepared, _, state = run
+    prepared, _, state, answer = run
     split = prepared.source.test
-    _, words = jax.jit(lambda batch: answered(prepared, state, batch))(batch_of(split, range(4)))
+    _, words = answer(state, batch_of(split, range(6)))
     assert words
     assert set(words) <= WORDS, f"words of a batch, or {sorted(WORDS - LABELS)}"
-    labels = split.read(np.arange(4))
+    labels = split.read(np.arange(6))
     for word, values in words.items():
-        assert len(values) == 4, word
+        assert len(values) == 6, word
         if word in labels and word not in ROWS:  # of these as many as the task finds
             assert np.ndim(values) == np.ndim(labels[word]), word
             kinds = [np.issubdtype(x.dtype, np.floating) for x in (np.asarray(values), labels[word])]
@@ -124,7 +125,7 @@ def test_a_prediction_sees_no_label_and_speaks_the_words_of_labels(run):
 
 
 def test_no_number_depends_on_the_size_of_a_batch(run):
-    prepared, _, state = run
+    prepared, _, state, _ = run
     split, found = prepared.source.test, []
     for size in (5, 8):  # neither divides the split: both have padding
         plan = dataclasses.replace(prepared.plan, eval_batch=size)
@@ -137,42 +138,47 @@ def test_no_number_depends_on_the_size_of_a_batch(run):
 
 
 def test_padding_changes_no_sum_whatever_stands_in_it(run):
-    prepared, _, state = run
+    prepared, _, state, _ = run
     measure = jax.jit(eval_step(prepared.program))
-    whole = batch_of(prepared.source.test, [0, 1, 2, 3, 4, 4, 4])
-    few = {name: value[:5] for name, value in whole.items()}
-    whole["valid"] = np.float32([1, 1, 1, 1, 1, 0, 0])
-    for name, value in whole.items():
+    one = batch_of(prepared.source.test, [0, 1, 2, 3, 4, 4, 4])
+    one["valid"] = np.float32([1, 1, 1, 1, 1, 0, 0])
+    two = dict(one)
+    for name, value in one.items():
         if np.issubdtype(value.dtype, np.floating) and name != "valid":
-            whole[name] = np.concatenate([value[:5], np.full_like(value[5:], np.nan)])
+            two[name] = np.concatenate([value[:5], np.full_like(value[5:], np.nan)])
     variables = {"params": state.params, "model_state": state.model_state}
-    one, two = (measure(variables, state.hparams, {}, batch)[0] for batch in (few, whole))
+    one, two = (measure(variables, state.hparams, {}, batch)[0] for batch in (one, two))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), one, two)
 
 
 def test_a_perfect_predictor_scores_perfectly_and_a_constant_one_no_better_than_chance(run):
     """Outputs themselves are fitted, one set for every example, by nothing but the task's own loss."""
-    prepared, _, state = run
+    prepared, _, state, answer = run
     parts = prepared.program.parts({path: float(value) for path, value in state.hparams.items()})
     task, split = parts.task, prepared.source.test
     batch = batch_of(split, range(6))
-    _, words = jax.eval_shape(lambda: answered(prepared, state, batch))
+    outputs, words = answer(state, batch)
     known = LABELS & set(words) & set(batch)
     if task.forward is not once or not known:
         pytest.skip("what it predicts is no label, or not read off the outputs of one call")
     fields = jax.tree.map(np.asarray, parts.augment["eval"](jax.random.key(0), batch))
-    fitted = fit(task, fields, jax.jit(lambda batch: answered(prepared, state, batch)[0])(batch))
-    found = task.predict(fitted, fields)
+    fitted = fit(task, fields, outputs)
+
+    @jax.jit
+    def judged(outputs):
+        return task.predict(outputs, fields), task.tally(outputs, fields), task.rows(outputs, fields)
+
+    found, *_ = judged(fitted)
     for word in known - ROWS:
         truth = np.asarray(fields[word], float)
         shown = middle(np.asarray(found[word], float), truth) if word == "segments" else np.asarray(found[word], float)
         np.testing.assert_allclose(shown, middle(truth, shown) if word == "segments" else truth, atol=0.05)
 
     def score(outputs):
-        rows = {name: np.asarray(value) for name, value in task.rows(outputs, fields).items()}
-        return task.summarize(jax.tree.map(np.float64, task.tally(outputs, fields)), rows)[task.metric]
+        _, sums, rows = jax.tree.map(np.asarray, judged(outputs))
+        return task.summarize(jax.tree.map(np.float64, sums), rows)[task.metric]
 
-    constant = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), fitted)
+    constant = jax.tree.map(lambda x: np.broadcast_to(x[:1], x.shape), fitted)
     best, blind = score(fitted), score(constant)
     assert best > blind if task.higher else best < blind
     if task.higher and 0 <= blind <= 1:

@@ -19,6 +19,7 @@ SOURCE = solids(train=3, test=2, size=64, objects=3)
 FACTS = SOURCE.facts
 NAMES = FACTS.names
 PLACES = spread((64, 64), (16, 16), 4)
+corners_of, overlaps, compared = jax.jit(ops.box_corners), jax.jit(ops.quad_iou), jax.jit(boxes3d._compared)
 
 
 def anywhere(draw, count):
@@ -48,7 +49,7 @@ def scenes(seed, *, pictures=6, classes=3):
     rows["2"] += np.pi * (draw.random(near.shape) < 0.3)
     rows["scores"] = draw.integers(0, 9, near.shape) / 8 if seed % 2 else draw.random(near.shape)
     for word in ("", "true_"):
-        corners = ops.box_corners(*(jnp.float32(rows[f"{word}{i}"]) for i in range(3)))
+        corners = corners_of(*(np.float32(rows[f"{word}{i}"]) for i in range(3)))
         rows |= {f"{word}corners": np.array(corners), f"{word}heights": rows[f"{word}3"].astype(np.float32)}
     return rows
 
@@ -60,9 +61,7 @@ def ours(rows):
     found = {name: rows[name][each, order] for name in ("corners", "heights", "scores", "classes", "present")}
     batch = {name: rows[f"true_{name}"] for name in ("corners", "heights", "classes", "present")}
     batch |= {"ignored": rows["true_ignored"]} if "true_ignored" in rows else {}
-    batch = jax.tree.map(jnp.asarray, batch)
-    kept = jax.tree.map(np.asarray, boxes3d._compared(jax.tree.map(jnp.asarray, found), batch))
-    return boxes3d._summary(NAMES, {"objects": 0.0}, kept)
+    return boxes3d._summary(NAMES, {"objects": 0.0}, jax.tree.map(np.asarray, compared(found, batch)))
 
 
 def theirs(rows, flat, enough):
@@ -167,22 +166,24 @@ def test_what_is_ignored_is_neither_to_be_found_nor_a_fault():
 
 def perfect(batch, turned=0.0):
     """Outputs that say each row at a place of its own, and nothing elsewhere."""
-    parts, there = parts_of(batch["corners"]), batch["present"] > 0
+    batch = jax.tree.map(np.asarray, batch)
+    parts, there = jax.tree.map(np.asarray, jax.jit(parts_of)(batch["corners"])), batch["present"] > 0
     pictures, rows = there.shape
-    cells = jnp.clip(parts.centres // 4, 0, 15).astype(int)
-    near = jnp.where(there, cells[..., 0] * 16 + cells[..., 1], jnp.arange(rows))
+    cells = np.clip(parts.centres // 4, 0, 15).astype(int)
+    near = np.where(there, cells[..., 0] * 16 + cells[..., 1], np.arange(rows))
     assert all(len(set(each)) == rows for each in near.tolist())
-    each = jnp.arange(pictures)[:, None]
 
     def said(values, rest=1.0):
-        return jnp.full((pictures, len(PLACES), values.shape[-1]), rest).at[each, near].set(values)
+        result = np.full((pictures, len(PLACES), values.shape[-1]), rest, np.float32)
+        result[np.arange(pictures)[:, None], near] = values
+        return jnp.asarray(result)
 
     turn = np.float32([[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]])
-    hot = jax.nn.one_hot(batch["classes"], len(NAMES)) * there[..., None] > 0
+    hot = np.eye(len(NAMES))[batch["classes"]] * there[..., None] > 0
     return {
-        "main": said(jnp.where(hot, 8.0, -12.0), -12.0),
+        "main": said(np.where(hot, 8.0, -12.0), -12.0),
         "centres": said(parts.centres),
-        "sides": said(jnp.where(there[..., None], parts.sides, 1.0)),
+        "sides": said(np.where(there[..., None], parts.sides, 1.0)),
         "headings": said(parts.headings @ turn.T * 0.7),
         "heights": said(batch["heights"]),
         "places": jnp.broadcast_to(PLACES, (pictures, *PLACES.shape)),
@@ -195,9 +196,15 @@ def batch():
     return fields | {"valid": jnp.ones(len(fields["image"]))}
 
 
+@jax.jit
+def measured(outputs, batch):
+    task = detection_3d(FACTS)
+    return task.tally(outputs, batch), task.rows(outputs, batch)
+
+
 def scores(outputs, batch):
     task = detection_3d(FACTS)
-    sums, rows = jax.jit(lambda: (task.tally(outputs, batch), task.rows(outputs, batch)))()
+    sums, rows = measured(outputs, batch)
     return task.summarize(jax.tree.map(float, sums), jax.tree.map(np.asarray, rows))
 
 
@@ -214,13 +221,13 @@ def test_a_perfect_predictor_scores_1_and_one_that_looks_backwards_fails_in_head
 
 
 def test_what_is_predicted_are_the_labels_front_first(batch):
-    words = detection_3d(FACTS).predict(perfect(batch), batch)
+    words = jax.tree.map(np.asarray, jax.jit(detection_3d(FACTS).predict)(perfect(batch), batch))
     assert set(words) == {"corners", "heights", "classes", "scores", "present"}
     for i, there in enumerate(np.asarray(batch["present"]) > 0):
         assert words["present"][i].sum() == there.sum()
         for row in np.flatnonzero(there):
-            corners, heights, kind = (batch[word][i, row] for word in ("corners", "heights", "classes"))
-            near = int(jnp.argmin(jnp.abs(words["corners"][i].mean(1) - corners.mean(0)).sum(-1)))
+            corners, heights, kind = (np.asarray(batch[word])[i, row] for word in ("corners", "heights", "classes"))
+            near = int(np.abs(words["corners"][i].mean(1) - corners.mean(0)).sum(-1).argmin())
             np.testing.assert_allclose(words["corners"][i, near], corners, atol=1e-2)
             np.testing.assert_allclose(words["heights"][i, near], heights, atol=1e-3)
             assert words["classes"][i, near] == kind
@@ -239,6 +246,7 @@ def spoken(angle, height=(0.0, 6.0), side=(36.0, 8.0)):
     return found | {"main": jnp.zeros((1, len(PLACES), 3)), "centres": PLACES[None, :, :2], "places": PLACES[None]}
 
 
+@jax.jit
 def answering(outputs, fields):
     truth = truth_of(fields, "corners")
     return truth, answers_of_solids(outputs, truth, fields["heights"])
@@ -252,8 +260,8 @@ def test_the_places_that_answer_lie_in_the_turned_box_and_learn_how_well_theirs_
     assert (np.abs(off @ [0.5**0.5, -(0.5**0.5)]) <= 4).all(), "across it"
     best = int(answers.share[0].argmax())
     np.testing.assert_array_equal(np.abs(np.asarray(PLACES)[best, :2] - 32), [2, 2])
-    there = ops.box_corners(PLACES[best, :2], jnp.float32([36, 8]), jnp.float32(np.pi / 4))
-    exact = float(ops.quad_iou(there[None], truth.boxes[0])[0, 0])
+    there = corners_of(np.asarray(PLACES)[best, :2], np.float32([36, 8]), np.float32(np.pi / 4))
+    exact = float(overlaps(there[None], truth.boxes[0])[0, 0])
     assert float(answers.share[0, best]) == pytest.approx(exact, abs=1e-5)
     _, lower = answering(spoken(np.pi / 4, (3.0, 9.0)), one_row())
     assert float(lower.share[0].max()) < 0.5 * exact, "heights count"
@@ -263,7 +271,7 @@ def lost(outputs, fields):
     truth, answers = answering(outputs, fields)
     fixed = jax.tree.map(jax.lax.stop_gradient, answers)
     options = {"gamma": 0.0, "overlap": 5.0, "heading": 2.0, "height": 2.0}
-    return lambda outputs: solid_losses(outputs, truth, fields["heights"], fixed, **options)
+    return jax.jit(lambda outputs: solid_losses(outputs, truth, fields["heights"], fixed, **options))
 
 
 def test_a_wrong_turn_changes_headings_and_neither_sides_nor_centres():
@@ -272,11 +280,10 @@ def test_a_wrong_turn_changes_headings_and_neither_sides_nor_centres():
     value = lambda outputs: measure(outputs)[0][0]  # noqa: E731
     back = {**right, "headings": -right["headings"]}
     assert value(back) > value(right) + 1
-    for outputs in (right, back):
-        slopes = jax.grad(value)(outputs)
-        for name in ("sides", "centres"):
-            np.testing.assert_allclose(slopes[name], jax.grad(value)(right)[name], atol=1e-5)
-    answered = np.asarray(jnp.abs(jax.grad(value)(back)["headings"]).sum(-1)[0]) > 0
+    slopes, turned = (jax.jit(jax.grad(value))(outputs) for outputs in (right, back))
+    for name in ("sides", "centres"):
+        np.testing.assert_allclose(turned[name], slopes[name], atol=1e-5)
+    answered = np.abs(turned["headings"]).sum(-1)[0] > 0
     assert answered.sum() <= 10
 
 
@@ -294,11 +301,11 @@ def test_a_row_to_ignore_costs_nothing_whatever_is_said_there():
 def test_parts_of_corners_are_those_they_were_made_of_and_of_skewed_ones_finite():
     draw = np.random.default_rng(0)
     centre, sides, angle, _ = (jnp.float32(x) for x in anywhere(draw, 20))
-    parts = parts_of(ops.box_corners(centre, sides, angle))
+    parts = jax.jit(parts_of)(corners_of(centre, sides, angle))
     np.testing.assert_allclose(parts.centres, centre, atol=1e-4)
     np.testing.assert_allclose(parts.sides, sides, rtol=1e-4)
     np.testing.assert_allclose(parts.headings, np.stack([np.sin(angle), np.cos(angle)], -1), atol=1e-4)
-    for leaf in parts_of(jnp.zeros((1, 4, 2))):
+    for leaf in jax.jit(parts_of)(jnp.zeros((1, 4, 2))):
         assert np.isfinite(leaf).all()
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.layers import BatchNorm, Conv, Dense, Dropout
-from cnnjax.models import detector, localizer, resnet
+from cnnjax.models import detector, localizer
 from cnnjax.ops import avg_pool
 
 __all__ = [
@@ -67,19 +67,34 @@ class Maps(nn.Module):
 
 def at_places(*, outputs: int, width: int = 4) -> nn.Module:
     """A class, a box and a mask at each of the places (B, 36, …) of a map at stride 4."""
-    backbone = resnet(outputs=0, blocks=(1, 1, 1), width=width, stem="cifar")
-    return detector(outputs=outputs, backbone=backbone, levels=(4,), width=8, depth=1, masks=4)
+    return detector(outputs=outputs, backbone=Halving(width), levels=(4,), width=8, depth=1, masks=4)
 
 
 def turned_at_places(*, outputs: int, width: int = 4) -> nn.Module:
     """A class and a turned box in space at each of the places (B, 36, …) of a map at stride 4."""
-    backbone = resnet(outputs=0, blocks=(1, 1, 1), width=width, stem="cifar")
-    return detector(outputs=outputs, backbone=backbone, levels=(4,), width=8, depth=1, turned=True)
+    return detector(outputs=outputs, backbone=Halving(width), levels=(4,), width=8, depth=1, turned=True)
 
 
 def in_one_box(*, outputs: int, width: int = 4) -> nn.Module:
     """A class (B, K) and a box (B, 1, 4), told at the places of a map at stride 4."""
-    return localizer(outputs=outputs, backbone=resnet(outputs=0, blocks=(1, 1, 1), width=width, stem="cifar"), level=4)
+    return localizer(outputs=outputs, backbone=Halving(width), level=4)
+
+
+class Halving(nn.Module):
+    """A backbone of two convolutions."""
+
+    width: int
+    strides = (2, 4)
+
+    def setup(self):
+        self.conv1, self.conv2 = (Conv(self.width, 3, 2, 1) for _ in self.strides)
+
+    def features(self, x, train=False):
+        fine = nn.relu(self.conv1(x))
+        return {"fine": fine, "coarse": nn.relu(self.conv2(fine))}
+
+    def __call__(self, x, train=False):
+        return self.features(x, train)["coarse"]
 
 
 def stages(*, outputs: int, width: int = 8, count: int = 2) -> nn.Module:
