@@ -17,31 +17,36 @@ from cnnjax.train._contract import check_outputs
 
 SOURCE = shapes(train=2, test=2, size=32, objects=3, boxes=True)
 FACTS = SOURCE.facts
-PLACES = spread((32, 32), (8, 8), 4)
+PLACES = np.asarray(spread((32, 32), (8, 8), 4))
 
 
 def outputs(boxes, logits, batch=1):
     """Outputs of the same boxes (P, 4) and logits (P, K) for each of a batch."""
     several = {"main": logits, "boxes": boxes, "places": PLACES}
-    return {name: jnp.broadcast_to(value, (batch, *value.shape)) for name, value in several.items()}
+    return {name: np.broadcast_to(np.float32(value), (batch, *value.shape)) for name, value in several.items()}
 
 
 def truth(boxes, classes=(), ignored=()):
-    boxes = jnp.float32([boxes])
+    boxes = np.float32([boxes])
     rows = boxes.shape[1]
-    classes = jnp.int32([classes or [0] * rows])
-    aside = jnp.zeros((1, rows), bool) if not ignored else jnp.array([ignored]) > 0
+    classes = np.int32([classes or [0] * rows])
+    aside = np.zeros((1, rows), bool) if not ignored else np.array([ignored]) > 0
     return Truth(boxes, classes, ~aside, aside)
 
 
 def around(places, side):
-    return jnp.concatenate([places[:, :2] - side / 2, places[:, :2] + side / 2], -1)
+    return np.concatenate([places[:, :2] - side / 2, places[:, :2] + side / 2], -1)
+
+
+@jax.jit
+def answering(there, found):
+    return assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], there)
 
 
 def test_a_box_is_answered_for_by_the_places_inside_that_fit_it_best():
     there = truth([[4, 4, 24, 24], [20, 20, 32, 32]])
-    found = outputs(around(PLACES, 16.0), jnp.zeros((64, 4)))
-    answers = jax.tree.map(np.asarray, assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], there))
+    found = outputs(around(PLACES, 16.0), np.zeros((64, 4)))
+    answers = jax.tree.map(np.asarray, answering(there, found))
     for row, (y0, x0, y1, x1) in enumerate([(4, 4, 24, 24), (20, 20, 32, 32)]):
         mine = (answers.owner[0] == row) & (answers.share[0] > 0)
         y, x = np.asarray(PLACES)[mine, :2].T
@@ -55,31 +60,32 @@ def test_a_box_is_answered_for_by_the_places_inside_that_fit_it_best():
 
 
 def test_among_places_that_fit_alike_the_one_that_says_the_class_answers():
-    there, logits = truth([[0, 0, 32, 32]], [2]), jnp.full((64, 4), -5.0).at[27, 2].set(2.0).at[28, 1].set(4.0)
-    same = jnp.broadcast_to(jnp.float32([2, 2, 30, 30]), (64, 4))
+    there, logits = truth([[0, 0, 32, 32]], [2]), np.full((64, 4), -5.0)
+    logits[27, 2], logits[28, 1] = 2, 4
+    same = np.broadcast_to(np.float32([2, 2, 30, 30]), (64, 4))
     found = outputs(same, logits)
-    answers = assigned(jax.nn.sigmoid(logits)[None], found["boxes"], found["places"], there)
+    answers = answering(there, found)
     assert int(answers.places[0, 0, 0]) == 27
 
 
 def test_a_box_smaller_than_the_gaps_between_places_has_one_too():
     there = truth([[3.5, 3.5, 4.5, 4.5], [16.1, 9.0, 16.4, 9.2]])
-    found = outputs(around(PLACES, 4.0), jnp.zeros((64, 4)))
-    answers = assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], there)
+    found = outputs(around(PLACES, 4.0), np.zeros((64, 4)))
+    answers = answering(there, found)
     assert {0, 1} <= set(np.asarray(answers.owner)[np.asarray(answers.share) > 0].tolist())
 
 
+@jax.jit
 def lost(there, found):
-    answers = assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], there)
-    return box_losses(found, there, answers, gamma=0.0, overlap=1.0)
+    return box_losses(found, there, answering(there, found), gamma=0.0, overlap=1.0)
 
 
 def test_what_is_ignored_is_neither_to_be_found_nor_a_fault():
-    boxes, quiet = around(PLACES, 8.0), jnp.full((64, 4), -8.0)
-    inside = np.asarray((PLACES[:, :2] > 16).all(-1))
-    loud = jnp.where(inside[:, None], 3.0, quiet)
+    boxes, quiet = around(PLACES, 8.0), np.full((64, 4), -8.0)
+    inside = (PLACES[:, :2] > 16).all(-1)
+    loud = np.where(inside[:, None], 3.0, quiet)
     aside, nothing = truth([[16, 16, 32, 32]], ignored=[1]), truth([[0, 0, 0, 0]], ignored=[1])
-    nothing = nothing._replace(ignored=jnp.zeros((1, 1), bool))
+    nothing = nothing._replace(ignored=np.zeros((1, 1), bool))
     calm, weights = lost(aside, outputs(boxes, quiet))
     assert lost(aside, outputs(boxes, loud))[0] == pytest.approx(calm), "a box there costs nothing"
     assert lost(nothing, outputs(boxes, loud))[0] > 30 + calm[0], "elsewhere it does"
@@ -88,8 +94,8 @@ def test_what_is_ignored_is_neither_to_be_found_nor_a_fault():
 
 def test_a_row_inside_one_to_ignore_is_found_all_the_same():
     both = truth([[16, 16, 32, 32], [20, 20, 28, 28]], ignored=[1, 0])
-    found = outputs(around(PLACES, 8.0), jnp.zeros((64, 4)))
-    answers = assigned(jax.nn.sigmoid(found["main"]), found["boxes"], found["places"], both)
+    found = outputs(around(PLACES, 8.0), np.zeros((64, 4)))
+    answers = answering(both, found)
     mine = np.asarray(answers.share[0]) > 0
     assert mine.any()
     assert (np.asarray(answers.owner)[0, mine] == 1).all()
@@ -101,42 +107,47 @@ ROWS = ("boxes", "classes", "present")
 
 def perfect_masks():
     """A batch of scenes, and outputs whose prototypes are its instances, each row found at a place of its own."""
-    batch = {name: jnp.asarray(value) for name, value in SOURCE.train.arrays.items()}
-    batch["valid"] = jnp.ones(2)
+    batch = {**SOURCE.train.arrays, "valid": np.ones(2, np.float32)}
     rows = batch["boxes"].shape[1]
-    cells = jnp.clip((batch["boxes"][..., :2] + batch["boxes"][..., 2:]) // 8, 0, 7).astype(int)
-    near = jnp.where(batch["present"] > 0, cells[..., 0] * 8 + cells[..., 1], jnp.arange(rows))
+    cells = np.clip((batch["boxes"][..., :2] + batch["boxes"][..., 2:]) // 8, 0, 7).astype(int)
+    near = np.where(batch["present"] > 0, cells[..., 0] * 8 + cells[..., 1], np.arange(rows))
     assert all(len(set(each)) == rows for each in near.tolist())
-    each = jnp.arange(2)[:, None]
-    logits = (
-        jnp.full((2, 64, 4), -12.0)
-        .at[each, near]
-        .set(jnp.where(jax.nn.one_hot(batch["classes"], 4) * batch["present"][..., None] > 0, 8.0, -12.0))
-    )
-    masks = jnp.stack([batch["instances"] == 1 + row for row in range(rows)], -1)
+
+    def said(values, rest=0.0):
+        result = np.full((2, 64, values.shape[-1]), rest, np.float32)
+        result[np.arange(2)[:, None], near] = values
+        return result
+
+    hot = np.eye(4)[batch["classes"]] * batch["present"][..., None] > 0
+    masks = np.stack([batch["instances"] == 1 + row for row in range(rows)], -1)
     found = {
-        "main": logits,
-        "boxes": jnp.zeros((2, 64, 4)).at[each, near].set(batch["boxes"]),
-        "places": jnp.broadcast_to(PLACES, (2, *PLACES.shape)),
-        "coefficients": jnp.zeros((2, 64, rows)).at[each, near].set(jnp.eye(rows)),
-        "prototypes": jnp.where(masks, 9.0, -9.0),
+        "main": said(np.where(hot, 8.0, -12.0), -12.0),
+        "boxes": said(batch["boxes"]),
+        "places": np.broadcast_to(PLACES, (2, *PLACES.shape)),
+        "coefficients": said(np.eye(rows)[None]),
+        "prototypes": np.float32(np.where(masks, 9.0, -9.0)),
     }
     return batch, found
 
 
-def scores(task, batch, found):
-    rows = {name: np.asarray(value) for name, value in task.rows(found, batch).items()}
-    return task.summarize(task.tally(found, batch), rows), rows
+@jax.jit
+def judged(found, batch):
+    task = detection(FACTS)
+    return task.predict(found, batch), task.tally(found, batch), task.rows(found, batch)
+
+
+def scores(batch, found):
+    _, sums, rows = jax.tree.map(np.asarray, judged(found, batch))
+    return detection(FACTS).summarize(sums, rows), rows
 
 
 def test_masks_that_are_right_score_1_and_their_rows_are_overlaps_not_masks():
     batch, found = perfect_masks()
-    task = detection(FACTS)
-    measured, rows = scores(task, batch, found)
+    measured, rows = scores(batch, found)
     assert measured["ap"] == measured["mask_ap"] == measured["dsb"] == 1
     assert measured["precision"].shape == measured["mask_precision"].shape == (4, 101)
     assert max(value[0].size for value in rows.values()) <= 100 * 4
-    words = task.predict(found, batch)
+    words, *_ = judged(found, batch)
     assert words["masks"].shape == (2, 100, 32, 32)
     there = np.asarray(words["present"])[0] > 0
     order = np.asarray(words["classes"])[0][there]
@@ -145,12 +156,12 @@ def test_masks_that_are_right_score_1_and_their_rows_are_overlaps_not_masks():
 
 def test_masks_half_as_large_are_found_at_low_overlaps_alone():
     batch, found = perfect_masks()
-    columns = jnp.arange(32)[None, None, :, None]
+    columns = np.arange(32)[None, None, :, None]
     left = columns < (
         batch["boxes"][:, None, None, :, 1] + 0.62 * (batch["boxes"][..., 3] - batch["boxes"][..., 1])[:, None, None]
     )
-    found["prototypes"] = jnp.where(left, found["prototypes"], -9.0)
-    measured, _ = scores(detection(FACTS), batch, found)
+    found["prototypes"] = np.where(left, found["prototypes"], np.float32(-9))
+    measured, _ = scores(batch, found)
     assert measured["ap"] == 1
     assert 0 < measured["mask_ap"] < 0.7
     assert measured["mask_ap50"] > measured["mask_ap75"]
@@ -158,10 +169,10 @@ def test_masks_half_as_large_are_found_at_low_overlaps_alone():
 
 def test_pixels_that_count_nowhere_count_in_no_mask():
     batch, found = perfect_masks()
-    unknown = {**batch, "instances": jnp.where(jnp.arange(32) < 16, batch["instances"].astype(jnp.int32), 255)}
-    found["prototypes"] = jnp.where((jnp.arange(32) < 16)[:, None], found["prototypes"], 9.0)
-    _, rows = scores(detection(FACTS), unknown, found)
-    areas = [(np.asarray(unknown["instances"]) == 1 + row).sum((1, 2)) for row in range(3)]
+    unknown = {**batch, "instances": np.where(np.arange(32) < 16, batch["instances"], 255)}
+    found["prototypes"] = np.where((np.arange(32) < 16)[:, None], found["prototypes"], np.float32(9))
+    _, rows = scores(unknown, found)
+    areas = [(unknown["instances"] == 1 + row).sum((1, 2)) for row in range(3)]
     np.testing.assert_array_equal(rows["true_areas"], np.stack(areas, -1))
     for picture in range(2):
         for row in range(3):
@@ -170,28 +181,29 @@ def test_pixels_that_count_nowhere_count_in_no_mask():
 
 def test_training_pulls_masks_to_instances():
     batch, found = perfect_masks()
-    task = detection(FACTS)
 
+    @jax.jit
+    @jax.value_and_grad
     def total(prototypes):
         def net(params, batch, key):
             return {**found, "prototypes": prototypes}, {}
 
-        return task.loss(net, {}, batch, jax.random.key(0))[0].sum()
+        return detection(FACTS).loss(net, {}, batch, jax.random.key(0))[0].sum()
 
-    right, wrong = total(found["prototypes"]), total(-found["prototypes"])
+    (right, _), (wrong, _) = total(found["prototypes"]), total(-found["prototypes"])
     assert right < 0.1 * wrong
-    slope = jax.grad(total)(jnp.zeros_like(found["prototypes"]))
-    inside = np.asarray(batch["instances"] == 1)
-    assert np.asarray(slope)[inside][:, 0].sum() < 0, "where a row is, its prototype rises"
+    _, slope = total(np.zeros_like(found["prototypes"]))
+    assert np.asarray(slope)[batch["instances"] == 1][:, 0].sum() < 0, "where a row is, its prototype rises"
 
 
 def test_rows_that_are_not_there_change_no_loss_of_masks_however_many_they_are():
     """Of more than a hundred rows those that are there are trained."""
     batch, found = perfect_masks()
-    padded = {name: jnp.pad(batch[name], ((0, 0), (150, 0), (0, 0))[: batch[name].ndim]) for name in ROWS}
-    moved = jnp.where(batch["instances"] > 0, batch["instances"].astype(jnp.int32) + 150, 0)
-    wrong = {**found, "prototypes": 0.1 * found["prototypes"][..., ::-1]}
+    padded = {name: np.pad(batch[name], ((0, 0), (150, 0), (0, 0))[: batch[name].ndim]) for name in ROWS}
+    moved = np.where(batch["instances"] > 0, batch["instances"].astype(np.int32) + 150, 0)
+    wrong = {**found, "prototypes": np.float32(0.1) * found["prototypes"][..., ::-1]}
 
+    @jax.jit
     def loss(batch):
         return detection(FACTS).loss(lambda *a, **k: (wrong, {}), {}, batch, jax.random.key(0))[0]
 
@@ -246,12 +258,13 @@ def test_of_a_picture_with_several_boxes_the_first_that_is_there_is_located_or_a
         "boxes": jnp.float32([[[20, 20, 30, 25]], [[20, 20, 30, 30]], [[0, 0, 10, 10]], [[0, 0, 1, 1]]]),
     }
     task = localization(FACTS)
-    measured = task.summarize(task.tally(found, batch), {})
-    assert measured == pytest.approx({"accuracy": 3 / 4, "located": 1 / 3, "iou": (0.5 + 0 + 1) / 3})
-    words = task.predict(found, batch)
-    assert words["boxes"].shape == (4, 1, 4)
     net = lambda params, batch, key: (found, {})  # noqa: E731
-    value, weights, _ = task.loss(net, {}, batch, jax.random.key(0))
+    sums, words, (value, weights, _) = jax.jit(
+        lambda: (task.tally(found, batch), task.predict(found, batch), task.loss(net, {}, batch, jax.random.key(0)))
+    )()
+    measured = task.summarize(sums, {})
+    assert measured == pytest.approx({"accuracy": 3 / 4, "located": 1 / 3, "iou": (0.5 + 0 + 1) / 3})
+    assert words["boxes"].shape == (4, 1, 4)
     assert float(value[3]) == pytest.approx(0, abs=1e-2), "a picture without a box is classified alone"
     assert float(weights.sum()) == 4
 

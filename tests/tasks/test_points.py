@@ -3,6 +3,7 @@
 import contextlib
 import io
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,15 +49,11 @@ def scene(seed, joints=len(NAMES), count=40, size=(48, 64)):
 
 def shares(points, size=(48, 64)):
     """What a net gives that finds points (B, K, 2)."""
-    return jnp.asarray((points + 0.5) / np.float32(size))
+    return (points + 0.5) / np.float32(size)
 
 
 def metrics(task, outputs, batch):
-    return task.summarize({name: _doubled(value) for name, value in task.tally(outputs, batch).items()}, {})
-
-
-def _doubled(sums):
-    return {name: np.float64(value) for name, value in sums.items()}
+    return task.summarize(jax.tree.map(np.float64, jax.jit(task.tally)(outputs, batch)), {})
 
 
 def by_loops(batch, found, length_of, limbs=SKELETON, head=(4, 5)):
@@ -176,9 +173,9 @@ def test_every_stage_is_trained_and_measured_by_itself():
 def test_heat_maps_predict_points_between_their_cells_how_sure_they_are_and_what_is_not_to_be_seen():
     task, (batch, _) = pose(facts_of(), sigma=1.2), scene(1)
     cells = (batch["points"] + 0.5) / 4 - 0.5
-    sharp = jnp.log(gaussian_maps(cells, (12, 16), sigma=1.2) + 1e-9)
-    logits = jnp.where(batch["visible"][:, None, None] > 0, sharp, 0.0)
-    words = task.predict(logits, batch)
+    sharp = np.log(jax.jit(gaussian_maps, static_argnums=1)(cells, (12, 16), sigma=1.2) + 1e-9)
+    logits = np.where(batch["visible"][:, None, None] > 0, sharp, np.float32(0))
+    words = jax.jit(task.predict)(logits, batch)
     seen = batch["visible"] > 0
     assert np.abs(words["points"] - batch["points"])[seen].max() < 0.05
     np.testing.assert_array_equal(words["visible"] > 0, seen)
@@ -190,13 +187,13 @@ def test_heat_maps_predict_points_between_their_cells_how_sure_they_are_and_what
 def test_what_a_regression_puts_outside_the_picture_is_not_visible_and_invisible_points_teach_nothing():
     task, (batch, found) = pose(facts_of()), scene(2)
     found[:, 0] = [-9, 3]
-    words = task.predict(shares(found), batch)
+    words = jax.jit(task.predict)(shares(found), batch)
     assert set(words) == {"points", "visible"}
     np.testing.assert_allclose(words["points"], found, atol=1e-4)
     inside = ((found >= -0.5) & (found <= [47.5, 63.5])).all(-1)
     np.testing.assert_array_equal(words["visible"] > 0, inside)
     moved = {**batch, "points": np.where(batch["visible"][..., None] > 0, batch["points"], 7.0)}
-    before, after = (task.tally(shares(found), each) for each in (batch, moved))
+    before, after = (jax.jit(task.tally)(shares(found), each) for each in (batch, moved))
     for name in ("pck", "oks", "pixels", "pcp"):
         np.testing.assert_array_equal(before["main"][name], after["main"][name])
 
