@@ -30,7 +30,7 @@ def get_config(variant: str = "masks"):
             4e-3,
         ),
     }[variant]
-    moves = ("zoom", "flip", "flip#2", "crop")
+    moves = ("rotate", "zoom", "flip", "flip#2", "crop")
     colors = ("brightness", "contrast")
     return experiment(
         data=section("data", "masks", **data),
@@ -39,6 +39,7 @@ def get_config(variant: str = "masks"):
         augment=augmentation(
             train=(*moves, *colors, "normalize"),
             eval=("normalize",),
+            rotate={"degrees": 45.0, "border": "reflect"},
             crop={"padding": 0, "side": 192},
             **{"flip#2": {"axis": "height"}},
         ),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from cnnjax.augment._options import carried, plane, refuse
 from cnnjax.augment._sampling import read, read_lines, whole_slice
-from cnnjax.fields import KINDS, SEEN, WITHIN, kind
+from cnnjax.fields import IGNORE, KINDS, SEEN, WITHIN, kind
 
 STEPS = 12  # fixed-point steps that invert a displacement field
 
@@ -160,6 +160,13 @@ def apply(move, facts, example):
         elif treatment in ("cut", "turned"):
             moved[name], left = (_boxes if treatment == "cut" else _corners)(move, value, example)
             kept.append(left)
+    if not (move.whole or move.straight):
+        kinds = {kind(name, value.ndim): name for name, value in example.items()}
+        rows, boxes = kinds.get("row per place"), kinds.get("boxes")
+        if rows and boxes:
+            own = _nearest(example[rows], replace(move, border="constant"), IGNORE)  # no border's copies of them
+            moved[boxes], left = _fitted(moved[boxes], example[rows], own)
+            kept.append(left)
     if kept:
         present = example.get("present", jnp.ones(kept[0].shape, float))
         moved["present"] = jnp.where(reduce(jnp.logical_and, kept), present, jnp.zeros_like(present))
@@ -231,6 +238,26 @@ def _boxes(move, boxes, example):
     seen = jnp.clip(around, 0, limits)
     kept = (_area(seen) > 0) & (_area(seen) >= SEEN * _area(around))
     return _where_present(example, seen, boxes), kept
+
+
+def _fitted(boxes, before, after):
+    """Boxes about the pixels that their rows have in a map of rows, and whether each that had some has any left.
+
+    A box about a turned box is larger than what is in it; a row without pixels, of a crowd say, keeps it.
+    """
+    had, down, along = _met(before, len(boxes)).any(1), _met(after, len(boxes)), _met(after.T, len(boxes))
+    low = jnp.stack([down.argmax(1), along.argmax(1)], -1)
+    high = jnp.array(after.shape) - jnp.stack([down[:, ::-1].argmax(1), along[:, ::-1].argmax(1)], -1)
+    left = down.any(1)
+    about = jnp.concatenate([low, high], -1).astype(boxes.dtype)
+    return jnp.where(left[:, None], about, boxes), left | ~had
+
+
+def _met(places, rows):
+    """Which lines (N, H) of a map (H, W) each of its `rows` has pixels in."""
+    places = jnp.where((places > rows) | (places == IGNORE), 0, places).astype(int)
+    lines = jnp.arange(len(places))[:, None]
+    return jnp.zeros((rows + 1, len(places)), bool).at[places, lines].set(True)[1:]
 
 
 def _corners(move, corners, example):

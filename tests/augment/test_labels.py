@@ -30,9 +30,10 @@ def test_a_mirror_wants_the_order_of_points_and_whatever_may_be_one_too(entry):
     message = refused((entry,), marked(), facts((41, 41, 1), extra={}))
     assert message == f"augment.{name}: the batch has points, 1 {MIRROR}; leave {name} out of augment.train"
     assert "1 of which" in refused((entry,), marked(), facts((41, 41, 1), extra={"mirror": (1, 0)}))
-    out = applied((entry,), marked(), ALWAYS, about=facts((41, 41, 1)))
+    out = applied((entry,), marked(), ALWAYS, about=facts((41, 41, 1)), words=("points",))
     assert (out["points"] != marked()["points"]).any()
-    applied(("rotate", "shear", "zoom", "crop"), marked(), about=facts((41, 41, 1), extra={}))
+    unordered = compose(facts((41, 41, 1), extra={}), ("rotate", "shear", "zoom", "crop"), {})
+    jax.eval_shape(unordered, jax.random.key(0), marked())
 
 
 def test_a_transposed_picture_exchanges_left_and_right_as_a_mirror_does():
@@ -64,13 +65,14 @@ def test_a_turned_box_is_gone_where_less_than_a_tenth_of_it_is_seen_and_what_pad
 
 
 def test_what_stands_in_a_video_moves_with_every_frame():
-    marks = marked(rows=4)
+    marks = {word: value for word, value in marked(rows=4).items() if word != "instances"}
     video, segments = (np.repeat(marks[word][:, None], 3, 1) for word in ("image", "segments"))
     fields = {**marks, "video": video, "segments": segments}
-    del fields["image"], fields["instances"]
+    del fields["image"]
+    words = ("segments", "boxes")
     for name in ("rotate", "crop"):
-        alone = applied((name,), marks)
-        out = applied((name,), fields, about=facts((41, 41, 1)))
+        alone = applied((name,), marks, words=("image", *words))
+        out = applied((name,), fields, about=facts((41, 41, 1)), words=("video", *words))
         for frame in range(3):
             np.testing.assert_allclose(out["video"][:, frame], alone["image"], atol=1e-6)
             np.testing.assert_array_equal(out["segments"][:, frame], alone["segments"])
@@ -105,7 +107,7 @@ def test_permuted_pixels_take_their_segments_along_and_refuse_what_has_a_place()
 
 
 def test_a_label_agrees_with_the_target_it_was_mixed_into():
-    out = applied(("mixup",), batch(rows=32), {"mixup": {"alpha": 1.0}})
+    out = applied(("mixup",), batch(rows=32), {"mixup": {"alpha": 1.0}}, words=("label", "target"))
     assert (out["label"] == out["target"].argmax(-1)).all()
     assert (out["label"] != batch(rows=32)["label"]).any()
     assert out["label"].dtype == np.int32
@@ -152,13 +154,13 @@ def test_a_forecast_keeps_the_unit_of_its_series_and_is_refused_by_what_moves_it
         message = refused((name,), fields, about, {"temporal_crop": {"frames": 6}})
         assert message.startswith(f"augment.{name}: the batch has target, which it can't move along time")
     for name in ("series_mask", "noise", "mixup"):
-        assert applied((name,), fields, about=about)["target"].shape == (8, 4, 2)
+        assert jax.eval_shape(compose(about, (name,), {}), jax.random.key(0), fields)["target"].shape == (8, 4, 2)
 
 
 def test_a_distribution_stays_as_it_is_in_time():
     fields = series(target=np.eye(CLASSES, dtype=np.float32)[np.arange(8) % CLASSES])
     for name in ("series_scale", "series_shift", "temporal_crop"):
-        out = applied((name,), fields, {"temporal_crop": {"frames": 6}}, about=facts((20, 2)))
+        out = applied((name,), fields, {"temporal_crop": {"frames": 6}}, about=facts((20, 2)), words=("target",))
         np.testing.assert_array_equal(out["target"], fields["target"])
 
 
