@@ -72,7 +72,7 @@ def tfds(
     return source_of(splits[train], splits[eval], splits[test], holdout=holdout, names=names, extra=extra)
 
 
-def mnist(*, root: FilePath = "", holdout: Count = 0) -> Source:
+def mnist(*, root: FilePath = "", holdout: Count = 0) -> Annotated[Source, Gives(label="")]:
     """60,000 + 10,000 handwritten digits, 28×28 grey (LeCun, Cortes, Burges).
 
     From a prepared tensorflow-datasets set or from the four official .gz files in root/mnist.
@@ -80,7 +80,7 @@ def mnist(*, root: FilePath = "", holdout: Count = 0) -> Source:
     return _small("mnist", root, holdout, tuple("0123456789"), (0.1307,))
 
 
-def fashion_mnist(*, root: FilePath = "", holdout: Count = 0) -> Source:
+def fashion_mnist(*, root: FilePath = "", holdout: Count = 0) -> Annotated[Source, Gives(label="")]:
     """60,000 + 10,000 articles of clothing, 28×28 grey (Xiao, Rasul, Vollgraf 2017).
 
     From a prepared tensorflow-datasets set or from the four official .gz files in root/fashion_mnist.
@@ -88,7 +88,7 @@ def fashion_mnist(*, root: FilePath = "", holdout: Count = 0) -> Source:
     return _small("fashion_mnist", root, holdout, _CLOTHES, (0.2860,))
 
 
-def cifar10(*, root: FilePath = "", holdout: Count = 0) -> Source:
+def cifar10(*, root: FilePath = "", holdout: Count = 0) -> Annotated[Source, Gives(label="")]:
     """50,000 + 10,000 photographs of ten kinds of things, 32×32 colour (Krizhevsky 2009).
 
     From a prepared tensorflow-datasets set or from the six official .bin files in root/cifar10.

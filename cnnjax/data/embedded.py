@@ -2,16 +2,17 @@
 
 from importlib.resources import files
 from io import BytesIO
+from typing import Annotated
 
 import numpy as np
 
-from cnnjax.annotations import Count
+from cnnjax.annotations import Count, Gives
 from cnnjax.data.source import Memory, Source, assemble, every_fifth
 
 __all__ = ["digits"]
 
 
-def digits(*, holdout: Count = 0) -> Source:
+def digits(*, holdout: Count = 0) -> Annotated[Source, Gives(label="")]:
     """1,797 handwritten digits, 28×28 grey: the test set of UCI's optdigits (CC BY 4.0); test is every fifth, 360.
 
     The originals are 8×8 with values 0 to 16 (optdigits.md says whose they are). The same 13 writers stand in

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from cnnjax.annotations import AtLeastOne, Count, FilePath
+from cnnjax.annotations import AtLeastOne, Count, FilePath, Gives
 from cnnjax.data._bearable import file_bytes
 from cnnjax.data._files import OnDisk, directory, joined
 from cnnjax.data._listing import ENDINGS, classes_of, labelled, split_directories
@@ -28,7 +28,7 @@ def folder(
     channels: Literal[1, 3] = 3,
     budget: Budget = -1,
     holdout: Count = 0,
-) -> Source:
+) -> Annotated[Source, Gives(label="")]:
     """The JPEG, PNG, WebP, BMP, TIFF and GIF files under `root`, one directory per class, as uint8 images.
 
     `root` has train/, eval/ (or val/) and test/, each with the classes' directories, or just these: then every fifth

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cnnjax.annotations import Bounds, Count
+from cnnjax.annotations import Bounds, Count, Gives
 from cnnjax.data.source import Memory, Source, assemble
 from cnnjax.refusals import refuse_misfits
 
@@ -20,7 +20,7 @@ _TRAIN = (*(f"DejaVuSans{style}" for style in _SANS), *(f"DejaVuSerif{style}" fo
 _TEST = (*(f"DejaVuSansMono{style}" for style in _SANS), *(f"STIXGeneral{style}" for style in _STIX))
 
 
-def letters(*, size: Annotated[int, Bounds(8, 1024)] = 28, holdout: Count = 0) -> Source:
+def letters(*, size: Annotated[int, Bounds(8, 1024)] = 28, holdout: Count = 0) -> Annotated[Source, Gives(label="")]:
     """416 printed capitals A to Z, `size`×`size` grey, white on black: eight faces to train on, eight others to test.
 
     The faces are DejaVu Sans and Serif in training, DejaVu Sans Mono and STIX in the test (upright, bold, slanted

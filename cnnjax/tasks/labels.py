@@ -11,7 +11,7 @@ import numpy as np
 from cnnjax.annotations import Count, NonNegative, Rate, Text
 from cnnjax.fields import Facts
 from cnnjax.ops import losses
-from cnnjax.refusals import one_of, refuse_misfits
+from cnnjax.refusals import LackingError, one_of, refuse_misfits
 from cnnjax.tasks.contract import Task, count, main_output, supervised
 
 __all__ = ["classification"]
@@ -106,12 +106,12 @@ def _weights(facts, weights: Weights) -> np.ndarray:
 
 
 def _refuse_few(facts) -> None:
+    refused = "task.name is 'classification', but the data has {}; it needs at least 2"
+    if not facts.classes:
+        raise LackingError(refused.format("no classes"), ("label",))
     if facts.classes < 2:
-        found = f"one class, {facts.names[0]!r}" if facts.names else "no classes"
-        raise ValueError(
-            f"task.name is 'classification', but the data has {found}; it needs at least 2\n"
-            "each directory of a folder is a class; other data give `label` and their `names`"
-        )
+        found = f"one class, {facts.names[0]!r}" if facts.names else "one class"
+        raise ValueError(f"{refused.format(found)}\neach directory of a folder is a class")
 
 
 def _auxiliary(outputs: Mapping) -> list[jax.Array]:
