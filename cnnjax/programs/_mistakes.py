@@ -19,7 +19,19 @@ from cnnjax.train.examples import Examined
 
 ENDINGS = (".csv", ".json")
 _LINES = 20  # of a table in a terminal; all of them are in the JSON
-_ORDER = ("truth", "prediction", "probability", "truth_probability", "right", "miou", "loss")  # of columns, at the end
+_ORDER = (
+    "truth",
+    "prediction",
+    "probability",
+    "truth_probability",
+    "right",
+    "miou",
+    "things",
+    "found",
+    "false",
+    "off",
+    "loss",
+)  # of columns, at the end
 _ABREAST = 10  # numbers that a terminal has room for
 _NAMED = 4  # classes that one is taken for which are named in its line
 

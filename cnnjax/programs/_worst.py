@@ -57,6 +57,11 @@ def heading(entry: Mapping, *, short: bool = False) -> str:
         sure = f" {entry['probability']:.0%}" if entry.get("probability") is not None else ""
         parts.append(f"{entry['truth']} → {entry['prediction']}{sure}" if short else _told(entry))
     parts += [f"{name} {entry[name]:.1%}" for name in ("right", "miou") if name in entry][: 1 if short else 2]
+    if "things" in entry:
+        more = f", {entry['false']} false" if entry["false"] else ""
+        parts.append(f"{entry['found']} of {entry['things']} found{more}")
+    if entry.get("off") is not None:
+        parts.append(f"{entry['off']:.1f} pixels off")
     loss = "not a number" if entry["loss"] is None else f"{entry['loss']:.3g}"
     return " · ".join([*parts, f"loss {loss}"])
 

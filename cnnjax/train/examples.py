@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.data.source import take
+from cnnjax.ops import box_iou
 from cnnjax.runs.tables import numbers_and_tables
 from cnnjax.tasks.contract import Outputs, Task
 from cnnjax.train.parallel import MemberLayout
@@ -18,6 +19,7 @@ from cnnjax.train.trained import Trained
 __all__ = ["Examined", "examine", "examining"]
 
 _OWN = "example."  # before the names of rows that are not the task's
+_ENOUGH = 0.5  # of a thing's box is overlapped, where it counts as found
 _FEW = 8  # numbers of a target that are kept of each example
 
 
@@ -27,8 +29,10 @@ class Examined:
 
     Every row has `index`, `loss` and `weight` (N,). Where classes are predicted, `truth`, `prediction`, `probability`
     (of the prediction) and `truth_probability` (N,); where classes of places, `right` and `miou` (N,), the share of the
-    example's places that are right and the mean overlap of the classes that it has; where few numbers, `truth` and
-    `prediction` (N, K). Where they were asked for, `probabilities` (N, K) of all classes.
+    example's places that are right and the mean overlap of the classes that it has; where boxes, `things`, `found` and
+    `false` (N,): how many there are, how many of them a box of their class overlaps by half, and how many boxes overlap
+    none; where points, `off` (N,), the mean distance in pixels of those that are visible; where few numbers, `truth`
+    and `prediction` (N, K). Where they were asked for, `probabilities` (N, K) of all classes.
     """
 
     metrics: dict[str, float]
@@ -81,7 +85,8 @@ def _kept(task: Task, outputs: Outputs, fields: Mapping, losses: jax.Array, weig
     """What the task keeps of each example, and beside it what can be said of any task's."""
     weights = jnp.broadcast_to(weights, losses.shape).astype(jnp.float32)
     own = {"index": fields["index"], "loss": losses / jnp.where(weights == 0, 1.0, weights), "weight": weights}
-    own |= _answer(task.predict(outputs, fields), fields)
+    predicted = task.predict(outputs, fields)
+    own |= _answer(predicted, fields) | _things(predicted, fields) | _distance(predicted, fields)
     return task.rows(outputs, fields) | {f"{_OWN}{name}": value for name, value in own.items()}
 
 
@@ -108,6 +113,32 @@ def _answer(predicted: Mapping, fields: Mapping) -> dict:
         return {}
     flat = (len(target), -1)
     return {"truth": target.reshape(flat), "prediction": answer.reshape(flat)}
+
+
+def _things(predicted: Mapping, fields: Mapping) -> dict:
+    """How many things (B,) there are, are found, and are found where none is; {} where the task predicts no boxes."""
+    words = {"boxes", "classes", "present"}
+    if not words <= set(predicted) or not words <= set(fields):
+        return {}
+    there, said = fields["present"] > 0, predicted["present"] > 0
+    aside = fields.get("ignored", jnp.zeros_like(fields["present"])) > 0
+    same = (predicted["classes"][:, :, None] == fields["classes"][:, None]) | aside[:, None]
+    pairs = same & (box_iou(predicted["boxes"], fields["boxes"]) >= _ENOUGH) & said[:, :, None] & there[:, None]
+    counted = there & ~aside
+    return {
+        "things": counted.sum(1),
+        "found": (pairs.any(1) & counted).sum(1),
+        "false": (said & ~pairs.any(2)).sum(1),
+    }
+
+
+def _distance(predicted: Mapping, fields: Mapping) -> dict:
+    """How many pixels (B,) the visible points lie off on average; {} where the task predicts none."""
+    if "points" not in predicted or jnp.shape(predicted["points"]) != jnp.shape(fields.get("points")):
+        return {}
+    apart = jnp.sqrt(jnp.sum((predicted["points"] - fields["points"]) ** 2, -1))
+    visible = fields.get("visible", jnp.ones_like(apart)) > 0
+    return {"off": jnp.where(visible, apart, 0).sum(-1) / visible.sum(-1)}
 
 
 def _overlaps(of_task: Mapping) -> dict[str, np.ndarray]:
