@@ -1,7 +1,6 @@
 """Overlaps of boxes, what is suppressed, and losses for them, against their formulas as plain loops."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
@@ -9,6 +8,8 @@ from shapely.geometry import Polygon
 
 from cnnjax import ops
 
+box_corners, giou, ciou, huber_loss = map(jax.jit, (ops.box_corners, ops.giou, ops.ciou, ops.huber_loss))
+non_max_suppression = jax.jit(ops.non_max_suppression, static_argnames="most")
 NUMBERS = np.random.default_rng(0)
 
 
@@ -40,7 +41,7 @@ def plain_ciou(a, b):
     return overlap - apart / diagonal - unlike / (1 - overlap + unlike + 1e-12) * unlike
 
 
-@pytest.mark.parametrize(("ours", "plain"), [(ops.giou, plain_giou), (ops.ciou, plain_ciou)])
+@pytest.mark.parametrize(("ours", "plain"), [(giou, plain_giou), (ciou, plain_ciou)])
 def test_generalized_and_complete_overlaps_are_their_formulas(ours, plain):
     a, b = boxes(50), boxes(50)
     wanted = [plain(*pair) for pair in zip(a.astype(float), b.astype(float), strict=True)]
@@ -50,20 +51,20 @@ def test_generalized_and_complete_overlaps_are_their_formulas(ours, plain):
 
 @pytest.mark.parametrize("overlap", [ops.giou, ops.ciou])
 def test_boxes_that_lie_apart_are_drawn_together(overlap):
-    a, b = jnp.asarray([0.0, 0, 2, 2]), jnp.asarray([8.0, 8, 10, 10])
-    slope = jax.grad(lambda a: overlap(a, b))(a)
+    slope_of = jax.jit(jax.grad(overlap))
+    slope = np.asarray(slope_of(np.float32([0, 0, 2, 2]), np.float32([8, 8, 10, 10])))
     assert np.isfinite(slope).all()
     assert (slope > 0).any()
-    nothing = jax.grad(lambda a: overlap(a, jnp.zeros(4)))(jnp.zeros(4))
+    nothing = slope_of(np.zeros(4, np.float32), np.zeros(4, np.float32))
     assert np.isfinite(nothing).all(), "boxes without area, as padding has them"
 
 
 def test_the_slope_of_a_generalized_overlap_is_right():
-    check_grads(ops.giou, (boxes(4, side=20.0), boxes(4, side=20.0)), 1, modes=["rev"], rtol=2e-2, atol=2e-3, eps=1e-2)
+    check_grads(giou, (boxes(4, side=20.0), boxes(4, side=20.0)), 1, modes=["rev"], rtol=2e-2, atol=2e-3, eps=1e-2)
 
 
 def test_boxes_are_made_of_centres_and_sides():
-    np.testing.assert_array_equal(ops.centred_boxes(jnp.asarray([3.0, 5.0]), jnp.asarray([2.0, 4.0])), [2, 3, 4, 7])
+    np.testing.assert_array_equal(jax.jit(ops.centred_boxes)(np.float32([3, 5]), np.float32([2, 4])), [2, 3, 4, 7])
 
 
 def plain_suppression(boxes, scores, iou, classes):
@@ -85,12 +86,10 @@ def test_what_is_suppressed_is_what_torchvision_suppresses(seed, iou):
     classes = draw.integers(0, 2, 40)
     for kinds in (np.zeros(40, int), classes):
         wanted = plain_suppression(several.astype(float), scores, iou, kinds)
-        rows, kept = jax.jit(ops.non_max_suppression, static_argnames="most")(
-            several, scores, iou=iou, most=40, classes=kinds
-        )
+        rows, kept = non_max_suppression(several, scores, iou=iou, most=40, classes=kinds)
         assert list(np.asarray(rows)[np.asarray(kept)]) == wanted
         assert not np.asarray(rows)[~np.asarray(kept)].any()
-        few, all_kept = ops.non_max_suppression(several, scores, iou=iou, most=3, classes=kinds)
+        few, all_kept = non_max_suppression(several, scores, iou=iou, most=3, classes=kinds)
         assert list(np.asarray(few)[np.asarray(all_kept)]) == wanted[:3]
 
 
@@ -98,35 +97,33 @@ def test_what_is_suppressed_is_what_torchvision_suppresses(seed, iou):
 def test_of_turned_boxes_those_stay_that_a_loop_over_polygons_keeps(limit):
     draw = np.random.default_rng(3)
     parts = draw.uniform(0, 30, (40, 2)), draw.uniform(2, 12, (40, 2)), draw.uniform(-4, 4, 40)
-    corners, scores = np.asarray(ops.box_corners(*map(jnp.float32, parts))), draw.random(40).astype(np.float32)
+    corners, scores = np.asarray(box_corners(*map(np.float32, parts))), draw.random(40).astype(np.float32)
     polygons, wanted = [Polygon(box) for box in corners], []
     for row in np.argsort(-scores):
         shared = [polygons[row].intersection(polygons[other]).area for other in wanted]
         unions = [polygons[row].union(polygons[other]).area for other in wanted]
         if all(a <= limit * b for a, b in zip(shared, unions, strict=True)):
             wanted.append(row)
-    rows, kept = jax.jit(ops.non_max_suppression, static_argnames="most")(corners, scores, iou=limit, most=40)
+    rows, kept = non_max_suppression(corners, scores, iou=limit, most=40)
     assert np.asarray(rows)[np.asarray(kept)].tolist() == wanted
     assert 5 < len(wanted) < 40
-    beside = ops.box_corners(
-        jnp.float32([[20, 20], [26, 26]]), jnp.float32([[30, 4]] * 2), jnp.float32([-np.pi / 4] * 2)
-    )
-    assert ops.non_max_suppression(beside, scores[:2], iou=limit, most=2)[1].all(), "what is around them overlaps"
+    beside = box_corners(*map(np.float32, ([[20, 20], [26, 26]], [[30, 4]] * 2, [-np.pi / 4] * 2)))
+    assert np.all(non_max_suppression(beside, scores[:2], iou=limit, most=2)[1]), "what is around them overlaps"
 
 
 def test_an_overlap_of_exactly_the_limit_stays():
     pair = np.float32([[0, 0, 2, 2], [0, 0, 2, 1]])
     scores = np.float32([0.9, 0.8])
-    assert ops.non_max_suppression(pair, scores, iou=0.5, most=2)[1].tolist() == [True, True]
-    assert ops.non_max_suppression(pair, scores, iou=0.499, most=2)[1].tolist() == [True, False]
+    assert non_max_suppression(pair, scores, iou=0.5, most=2)[1].tolist() == [True, True]
+    assert non_max_suppression(pair, scores, iou=0.499, most=2)[1].tolist() == [True, False]
 
 
 def test_boxes_that_are_none_and_boxes_without_area():
     scores = np.float32([-np.inf, 0.5, 0.5])
-    rows, kept = ops.non_max_suppression(np.zeros((3, 4), np.float32), scores, most=4)
+    rows, kept = non_max_suppression(np.zeros((3, 4), np.float32), scores, most=4)
     assert rows.tolist() == [1, 2, 0, 0]
     assert kept.tolist() == [True, True, False, False]
-    assert not ops.non_max_suppression(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), most=2)[1].any()
+    assert not np.any(non_max_suppression(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), most=2)[1])
 
 
 def test_the_sigmoid_focal_loss_is_torchvisions():
@@ -136,23 +133,28 @@ def test_the_sigmoid_focal_loss_is_torchvisions():
     right = chance * targets + (1 - chance) * (1 - targets)
     alpha = 0.25 * targets + 0.75 * (1 - targets)
     wanted = alpha * (1 - right) ** 2 * -np.log(right)
-    found = ops.focal_sigmoid_cross_entropy(logits, targets, positive=0.25, negative=0.75)
+
+    @jax.jit
+    def losses(logits, targets):
+        plain = ops.focal_sigmoid_cross_entropy(logits, targets, gamma=0.0), ops.sigmoid_cross_entropy(logits, targets)
+        return ops.focal_sigmoid_cross_entropy(logits, targets, positive=0.25, negative=0.75), *plain
+
+    found, plain, expected = losses(logits, targets)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-7)
-    plain = ops.focal_sigmoid_cross_entropy(logits, targets, gamma=0.0)
-    np.testing.assert_allclose(plain, ops.sigmoid_cross_entropy(logits, targets), rtol=1e-6)
+    np.testing.assert_allclose(plain, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_the_focal_loss_of_a_soft_target_is_least_at_it_and_its_slope_is_finite_there(gamma):
-    targets = jnp.asarray([0.0, 0.3, 1.0])
-    logits = jnp.asarray([-60.0, np.log(0.3 / 0.7), 60.0])
-    slopes = jax.grad(lambda x: ops.focal_sigmoid_cross_entropy(x, targets, gamma=gamma).sum())(logits)
+    targets = np.float32([0, 0.3, 1])
+    logits = np.float32([-60, np.log(0.3 / 0.7), 60])
+    slopes = jax.jit(jax.grad(lambda x: ops.focal_sigmoid_cross_entropy(x, targets, gamma=gamma).sum()))(logits)
     np.testing.assert_allclose(slopes, 0, atol=1e-4)
 
 
 def test_the_huber_loss_is_square_near_and_straight_far():
     apart = np.float32([0, 0.5, -1, 3])
-    np.testing.assert_allclose(ops.huber_loss(apart, np.zeros(4, np.float32)), [0, 0.125, 0.5, 2.5])
-    np.testing.assert_allclose(ops.huber_loss(apart, np.zeros(4, np.float32), delta=2.0), [0, 0.125, 0.5, 4.0])
+    np.testing.assert_allclose(huber_loss(apart, np.zeros(4, np.float32)), [0, 0.125, 0.5, 2.5])
+    np.testing.assert_allclose(huber_loss(apart, np.zeros(4, np.float32), delta=2.0), [0, 0.125, 0.5, 4.0])
     with pytest.raises(ValueError, match="targets have shape"):
-        ops.huber_loss(apart, np.zeros(3, np.float32))
+        huber_loss(apart, np.zeros(3, np.float32))

@@ -37,25 +37,31 @@ def problems(draw, floats=(np.float32,)):
 def test_convolution_is_the_loop_that_defines_it(problem):
     x, kernel, options = problem
     expected = looped(x, kernel, options["stride"], options["padding"], options["dilation"], options["groups"])
-    np.testing.assert_allclose(ops.conv(x, kernel, **options), expected, rtol=1e-4, atol=1e-4)
+    found = jax.jit(lambda x, kernel: ops.conv(x, kernel, **options))(x, kernel)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @hypothesis.given(problems())
 def test_the_transposed_convolution_is_the_exact_adjoint(problem):
     x, kernel, options = problem
-    y = ops.conv(x, kernel, **options)
-    other = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
+    shape = jax.eval_shape(lambda x, kernel: ops.conv(x, kernel, **options), x, kernel).shape
+    other = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     rests = [
         m + a + b - (k - 1) * d - 1 - (p - 1) * s
         for m, (a, b), k, d, s, p in zip(
-            x.shape[1:-1], options["padding"], kernel.shape, options["dilation"], options["stride"], y.shape[1:-1],
+            x.shape[1:-1], options["padding"], kernel.shape, options["dilation"], options["stride"], shape[1:-1],
             strict=False,
         )
     ]  # fmt: skip
     hypothesis.assume(min(rests) >= 0)
-    back = ops.conv_transpose(other, kernel, output_padding=rests, **options)
+
+    @jax.jit
+    def both(x, other, kernel):
+        return ops.conv(x, kernel, **options), ops.conv_transpose(other, kernel, output_padding=rests, **options)
+
+    y, back = both(x, other, kernel)
     assert back.shape == x.shape
-    np.testing.assert_allclose(jnp.vdot(y, other), jnp.vdot(x, back), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(np.vdot(y, other), np.vdot(x, back), rtol=1e-3, atol=1e-3)
 
 
 @hypothesis.given(problems())
@@ -70,11 +76,19 @@ def test_gradients_are_those_of_xla(problem):
             feature_group_count=options["groups"], dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
         )  # fmt: skip
 
-    y, ours = jax.vjp(lambda x, kernel: ops.conv(x, kernel, **options), x, kernel)
-    _, theirs = jax.vjp(plain, x, kernel)
-    seed = np.random.default_rng(2).normal(size=y.shape).astype(np.float32)
-    for one, other in zip(ours(seed), theirs(seed), strict=True):
+    def ours(x, kernel):
+        return ops.conv(x, kernel, **options)
+
+    shape = jax.eval_shape(ours, x, kernel).shape
+    seed = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    gradients = jax.jit(lambda seed, *pair: [jax.vjp(f, *pair)[1](seed) for f in (ours, plain)])(seed, x, kernel)
+    for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@jax.jit
+def _same(x, kernel):
+    return ops.conv(x, kernel, padding="same")
 
 
 @hypothesis.given(st.integers(0, 4), st.integers(0, 4))
@@ -84,19 +98,23 @@ def test_a_shifted_image_gives_shifted_outputs(down, right):
     image[:, 6:10, 6:10] = numbers.normal(size=(1, 4, 4, 2))
     kernel = numbers.normal(size=(3, 3, 2, 4)).astype(np.float32)
     moved = np.roll(image, (down, right), (1, 2))
-    y = ops.conv(image, kernel, padding="same")
     np.testing.assert_allclose(
-        ops.conv(moved, kernel, padding="same"), np.roll(y, (down, right), (1, 2)), rtol=1e-5, atol=1e-5
+        _same(moved, kernel), np.roll(_same(image, kernel), (down, right), (1, 2)), rtol=1e-5, atol=1e-5
     )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_every_dtype_stays_itself_in_value_and_gradients(dtype):
-    with jax.enable_x64(dtype == "float64"):
-        x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 3)), dtype)
-        kernel = jnp.asarray(np.random.default_rng(1).normal(size=(3, 3, 3, 4)), dtype)
+    @jax.jit
+    def both(x, kernel):
         y, back = jax.vjp(lambda x, kernel: ops.conv(x, kernel, padding=1), x, kernel)
-        assert [y.dtype, *(g.dtype for g in back(y))] == [dtype] * 3
+        return y, back(y)
+
+    with jax.enable_x64(dtype == "float64"):
+        x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(jnp.dtype(dtype))
+        kernel = np.random.default_rng(1).normal(size=(3, 3, 3, 4)).astype(jnp.dtype(dtype))
+        y, gradients = both(x, kernel)
+        assert [y.dtype, *(g.dtype for g in gradients)] == [dtype] * 3
         exact = looped(np.float64(x), np.float64(kernel), (1, 1), ((1, 1),) * 2, (1, 1), 1)
         tolerance = {"float32": 1e-5, "bfloat16": 3e-2, "float64": 1e-13}[dtype]
         np.testing.assert_allclose(np.float64(y), exact, rtol=tolerance, atol=tolerance * np.abs(exact).max())
@@ -104,54 +122,59 @@ def test_every_dtype_stays_itself_in_value_and_gradients(dtype):
 
 def test_derivatives_of_every_order_agree_with_differences():
     with jax.enable_x64(True):
-        x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 5, 4, 2)))
-        kernel = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2, 1, 4)))
+        x = np.random.default_rng(0).normal(size=(1, 5, 4, 2))
+        kernel = np.random.default_rng(1).normal(size=(3, 2, 1, 4))
         f = lambda x, kernel: jnp.sin(ops.conv(x, kernel, stride=(2, 1), padding=1, groups=2))  # noqa: E731
         check_grads(f, (x, kernel), 2)
 
 
 def test_the_lecture_of_three_by_three_comes_out():
-    x = jnp.arange(9.0).reshape(1, 3, 3, 1)
-    kernel = jnp.arange(4.0).reshape(2, 2, 1, 1)
-    assert ops.conv(x, kernel)[0, ..., 0].tolist() == [[19, 25], [37, 43]]
-    assert ops.conv(x, kernel, flip=True)[0, ..., 0].tolist() == [[5, 11], [23, 29]]
-    both = ops.conv(jnp.concatenate([x, x + 1], -1), jnp.concatenate([kernel, kernel + 1], 2))
-    assert float(both[0, 0, 0, 0]) == 56
+    x = np.arange(9.0).reshape(1, 3, 3, 1)
+    kernel = np.arange(4.0).reshape(2, 2, 1, 1)
+    y, flipped = jax.jit(lambda x, kernel: (ops.conv(x, kernel), ops.conv(x, kernel, flip=True)))(x, kernel)
+    assert np.squeeze(y).tolist() == [[19, 25], [37, 43]]
+    assert np.squeeze(flipped).tolist() == [[5, 11], [23, 29]]
+    both = jax.jit(ops.conv)(np.concatenate([x, x + 1], -1), np.concatenate([kernel, kernel + 1], 2))
+    assert np.asarray(both)[0, 0, 0, 0] == 56
 
 
 def test_the_volume_of_the_course_notes_comes_out(root):
     demo = json.loads((root / "tests/fixtures/ops/lecture_convolution.json").read_text())
     x, kernel = np.float32(demo["input_hwc"])[None], np.float32(demo["kernel_hwio"])
-    y = ops.conv(x, kernel, stride=2, padding=1)[0] + np.float32(demo["bias"])
+    y = np.asarray(jax.jit(lambda x: ops.conv(x, kernel, stride=2, padding=1))(x))[0] + np.float32(demo["bias"])
     assert y.tolist() == demo["output_hwc"]
 
 
 def test_a_moving_average_is_a_convolution():
     series = np.random.default_rng(0).normal(size=9).astype(np.float32)
-    y = ops.conv(series[None, :, None], jnp.full((2, 1, 1), 0.5))
-    np.testing.assert_allclose(y[0, :, 0], (series[1:] + series[:-1]) / 2, rtol=1e-6)
+    y = jax.jit(ops.conv)(series[None, :, None], np.full((2, 1, 1), 0.5))
+    np.testing.assert_allclose(np.squeeze(y), (series[1:] + series[:-1]) / 2, rtol=1e-6)
 
 
 def test_a_causal_convolution_keeps_the_length_and_never_sees_the_future():
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 10, 2)), jnp.float32)
-    kernel = jnp.ones((3, 2, 4))
+    x = np.random.default_rng(0).normal(size=(1, 10, 2)).astype(np.float32)
+    kernel = np.ones((3, 2, 4), np.float32)
     padding = ops.causal_padding(3, dilation=2)
-    f = lambda x: ops.conv(x, kernel, padding=padding, dilation=2)  # noqa: E731
-    assert f(x).shape == (1, 10, 4)
-    np.testing.assert_array_equal(f(x)[:, :6], f(x.at[:, 6:].set(9.0))[:, :6])
+    f = jax.jit(lambda x: ops.conv(x, kernel, padding=padding, dilation=2))
+    other = np.concatenate([x[:, :6], np.full((1, 4, 2), 9, np.float32)], 1)
+    y, changed = np.asarray(f(x)), np.asarray(f(other))
+    assert y.shape == (1, 10, 4)
+    np.testing.assert_array_equal(y[:, :6], changed[:, :6])
 
 
 def test_separable_convolution_is_two_convolutions():
-    x, depth = jnp.ones((1, 5, 5, 3)), jnp.ones((3, 3, 1, 6))
-    point = jnp.ones((1, 1, 6, 2))
-    assert float(ops.separable_conv(x, depth, point)[0, 0, 0, 0]) == 54
+    x, depth = np.ones((1, 5, 5, 3)), np.ones((3, 3, 1, 6))
+    point = np.ones((1, 1, 6, 2))
+    assert np.asarray(jax.jit(ops.separable_conv)(x, depth, point))[0, 0, 0, 0] == 54
 
 
 def test_named_paddings_have_the_sizes_of_the_lectures():
-    x, kernel = jnp.ones((1, 8, 8, 1)), jnp.ones((3, 3, 1, 1))
-    sizes = [ops.conv(x, kernel, padding=name).shape[1] for name in ("full", "same", "valid")]
-    assert sizes == [10, 8, 6]
-    assert ops.conv(x, kernel, padding="same", stride=2).shape[1] == 4
+    @jax.jit
+    def padded(x, kernel):
+        each = [ops.conv(x, kernel, padding=name) for name in ("full", "same", "valid")]
+        return *each, ops.conv(x, kernel, padding="same", stride=2)
+
+    assert [y.shape[1] for y in padded(np.ones((1, 8, 8, 1)), np.ones((3, 3, 1, 1)))] == [10, 8, 6, 4]
 
 
 def _said(call):
@@ -177,7 +200,7 @@ def _said(call):
 )
 def test_what_does_not_fit_is_refused_when_it_is_traced(x, kernel, options, words):
     def call():
-        jax.eval_shape(lambda x, k: ops.conv(x, k, **options), jnp.zeros(x), jnp.zeros(kernel))
+        jax.eval_shape(lambda x, k: ops.conv(x, k, **options), np.zeros(x, np.float32), np.zeros(kernel, np.float32))
 
     said = _said(call)
     assert all(word in said for word in words), said
@@ -193,7 +216,7 @@ def test_a_transposed_convolution_adds_what_each_input_sends_out(stride, dilatio
     for place, tap in itertools.product(range(5), range(3)):
         sent[:, place * stride + tap * dilation] += x[:, place] @ kernel[tap].T
     options = {"stride": stride, "dilation": dilation, "output_padding": rest, "padding": (padding,)}
-    y = ops.conv_transpose(x, kernel, **options)
+    y = jax.jit(lambda x, kernel: ops.conv_transpose(x, kernel, **options))(x, kernel)
     np.testing.assert_allclose(y, sent[:, padding[0] : sent.shape[1] - padding[1]], rtol=1e-4, atol=1e-4)
 
 
@@ -213,7 +236,7 @@ def test_the_kernel_gradient_of_a_full_convolution_reads_the_padded_input():
 
 
 def test_transposed_convolution_says_what_it_cannot_give():
-    x, kernel = jnp.zeros((1, 4, 4, 3)), jnp.zeros((2, 2, 5, 3))
+    x, kernel = np.zeros((1, 4, 4, 3), np.float32), np.zeros((2, 2, 5, 3), np.float32)
     assert "output_padding is 2" in _said(lambda: ops.conv_transpose(x, kernel, stride=2, output_padding=2))
     assert "padding is 'same'" in _said(lambda: ops.conv_transpose(x, kernel, padding="same"))
     assert "leaves nothing" in _said(lambda: ops.conv_transpose(x, kernel, padding=3))
@@ -231,16 +254,22 @@ def test_multiplies_are_counted_from_one_equation():
 def test_a_border_that_goes_on_is_scipys(padding, mode, stride):
     x, kernel = np.random.default_rng(3).normal(size=(9, 12)), np.random.default_rng(4).normal(size=(3, 5))
     expected = scipy.ndimage.correlate(x, kernel, mode=mode)
-    found = ops.conv(x[None, ..., None], kernel[..., None, None], padding=padding)
-    np.testing.assert_allclose(found[0, ..., 0], expected, atol=1e-5)
-    strided = ops.conv(x[None, ..., None], kernel[..., None, None], padding=padding, stride=stride)
+
+    @jax.jit
+    def both(x, kernel):
+        pair = x[None, ..., None], kernel[..., None, None]
+        return ops.conv(*pair, padding=padding)[0, ..., 0], ops.conv(*pair, padding=padding, stride=stride)
+
+    found, strided = both(x, kernel)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert strided.shape[1:3] == (-(-9 // stride), -(-12 // stride))
 
 
 def test_a_circular_convolution_and_a_shift_may_change_places():
     x, kernel = np.random.default_rng(5).normal(size=(1, 8, 8, 2)), np.random.default_rng(6).normal(size=(3, 3, 2, 3))
-    moved = ops.conv(np.roll(x, (3, 5), (1, 2)), kernel, padding="circular")
-    np.testing.assert_allclose(moved, np.roll(ops.conv(x, kernel, padding="circular"), (3, 5), (1, 2)), atol=1e-6)
+    circular = jax.jit(lambda x: ops.conv(x, kernel, padding="circular"))
+    moved = circular(np.roll(x, (3, 5), (1, 2)))
+    np.testing.assert_allclose(moved, np.roll(circular(x), (3, 5), (1, 2)), atol=1e-6)
 
 
 def test_a_map_too_small_to_be_mirrored_is_refused():

@@ -1,13 +1,15 @@
 """What is found in maps of labels, against SciPy and scikit-image."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
 from skimage.metrics import adapted_rand_error
 
 from cnnjax import ops
+
+nearest_two = jax.jit(ops.nearest_two, static_argnums=1)
+rand_sums = jax.jit(ops.rand_sums)
 
 
 def blobs(seed, size=(23, 31), share=0.6):
@@ -40,7 +42,7 @@ def test_a_spiral_is_one_component():
         spiral[low : high + 1, high] = spiral[high, low : high + 1] = True
         spiral[low + 2 : high + 1, low] = spiral[low + 2, low : high - 1] = True
         low, high = low + 2, high - 2
-    assert scipy.ndimage.label(spiral)[1] == len(np.unique(np.asarray(ops.components(spiral)))) - 1
+    assert scipy.ndimage.label(spiral)[1] == len(np.unique(np.asarray(jax.jit(ops.components)(spiral)))) - 1
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
@@ -55,9 +57,9 @@ def test_distances_to_the_nearest_two_things_are_those_of_every_thing_alone(seed
     labels = things(seed)
     each = [scipy.ndimage.distance_transform_edt(labels != number) for number in range(1, labels.max() + 1)]
     nearest = np.sort(np.stack(each), 0)[:2]
-    found = np.stack(jax.jit(ops.nearest_two, static_argnums=1)(labels, 40))
+    found = np.stack(nearest_two(labels, 40))
     np.testing.assert_allclose(found, nearest, rtol=1e-6)
-    near = np.stack(ops.nearest_two(labels, 4))
+    near = np.stack(nearest_two(labels, 4))
     assert (near[nearest <= 4] == np.float32(nearest[nearest <= 4])).all()
     assert np.isinf(near[nearest > 4 * 2**0.5]).all()
 
@@ -65,7 +67,7 @@ def test_distances_to_the_nearest_two_things_are_those_of_every_thing_alone(seed
 @pytest.mark.parametrize("seed", range(5))
 def test_the_rand_error_is_scikit_images(seed):
     truth, guess = things(seed), things(seed + 100) + np.roll(things(seed), 3, 1)
-    both, first, second = (float(x) for x in ops.rand_sums(jnp.asarray(truth), jnp.asarray(guess)))
+    both, first, second = map(float, rand_sums(truth, guess))
     error, precision, recall = adapted_rand_error(truth, guess)
     assert 1 - 2 * both / (first + second) == pytest.approx(error, abs=1e-6)
     assert sorted([both / first, both / second]) == pytest.approx(sorted([precision, recall]), abs=1e-6)
