@@ -30,6 +30,6 @@ def get_config():
         ),
         optimizer=section("optimizers", "adamw", lr=4e-3),
         schedule=section("schedules", "triangle", peak=0.2, start=0.04, floor=0.0),
-        train={"steps": 400, "batch": 4},
-        eval={"steps": 400, "batch": 1},
+        train={"steps": 1600, "batch": 4},
+        eval={"steps": 1600, "batch": 1},
     )

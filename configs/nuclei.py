@@ -18,16 +18,16 @@ def get_config(variant: str = "masks"):
     one_of(variant, ("masks", "unet"))
     data = {"labels": "labels", "word": "both" if variant == "unet" else "instances", "most": 340, "size": 352}
     backbone = section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16)
-    model, task, lr = {
+    model, task, steps = {
         "masks": (
             section("models", "detector", backbone=backbone, levels=(4, 8, 16, 32), width=32, depth=1, masks=12),
             section("tasks", "detection", most=200),
-            4e-3,
+            300,
         ),
         "unet": (
             section("models", "unet", width=8, depth=4, up="resize"),
             section("tasks", "segmentation", border=10.0, cells=1),
-            4e-3,
+            600,
         ),
     }[variant]
     moves = ("rotate", "zoom", "flip", "flip#2", "crop")
@@ -43,8 +43,8 @@ def get_config(variant: str = "masks"):
             crop={"padding": 0, "side": 192},
             **{"flip#2": {"axis": "height"}},
         ),
-        optimizer=section("optimizers", "adamw", lr=lr),
+        optimizer=section("optimizers", "adamw", lr=4e-3),
         schedule=section("schedules", "triangle", peak=0.2, start=0.04, floor=0.0),
-        train={"steps": 300, "batch": 6},
-        eval={"steps": 300, "batch": 3},
+        train={"steps": steps, "batch": 6},
+        eval={"steps": steps, "batch": 3},
     )
