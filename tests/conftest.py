@@ -1,5 +1,6 @@
 """Every test sees a CPU with eight devices, and the same draws whenever it runs."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -23,6 +24,10 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 pytest_plugins = ["tests.spending"]
+
+# Traced programs are many small objects that live long: at the usual thresholds a tenth of the time goes to looking
+# through them for garbage.
+gc.set_threshold(100_000, 50, 50)
 
 # What calls oneDNN can't be kept in the cache: trainings do without, in processes that tests start too.
 os.environ["CNNJAX_ONEDNN"] = "0"

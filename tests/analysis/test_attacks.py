@@ -8,15 +8,15 @@ import pytest
 from cnnjax.analysis import attack_curves, fgsm, pgd, random_start, targeted
 from tests.analysis.references import FIXTURES, filled
 
-KERNEL = jax.random.normal(jax.random.key(2), (6 * 6 * 3, 4))
-X = jax.random.uniform(jax.random.key(1), (8, 6, 6, 3))
+KERNEL = np.random.default_rng(2).normal(size=(6 * 6 * 3, 4)).astype(np.float32)
+X = np.random.default_rng(1).random((8, 6, 6, 3), np.float32)
 
 
 def linear(x):
     return (x.reshape(len(x), -1) - 0.5) @ KERNEL
 
 
-LABELS = np.asarray(linear(X).argmax(-1))
+LABELS = linear(X).argmax(-1)
 
 
 def loss_of(f, labels):
@@ -25,13 +25,22 @@ def loss_of(f, labels):
 
 @pytest.fixture(scope="module")
 def attacked():
-    """What they answered, the image, and the loss for a class."""
+    """What they answered, and a function that does (loss for a class, image) → image as one program."""
     with np.load(FIXTURES / "attacks.npz") as file:
         fixture = dict(file)
     net, variables = filled("vgg", 32)
     numbers = np.random.Generator(np.random.PCG64(int(fixture["seed"])))
-    image = jnp.asarray(numbers.random((1, 3, 32, 32), np.float32).transpose(0, 2, 3, 1))
-    return fixture, image, lambda labels: loss_of(lambda x: net.apply(variables, x), labels)
+    image = numbers.random((1, 3, 32, 32), np.float32).transpose(0, 2, 3, 1)
+
+    def done(attack):
+        def run(variables, image):
+            return attack(lambda labels: loss_of(lambda x: net.apply(variables, x), labels), image)
+
+        found = np.asarray(jax.jit(run)(variables, image))
+        assert np.abs(found - image).max() > 0.01
+        return found
+
+    return fixture, done
 
 
 def test_no_sign_of_the_reference_is_in_doubt(attacked):
@@ -40,50 +49,59 @@ def test_no_sign_of_the_reference_is_in_doubt(attacked):
 
 
 def test_the_sign_of_the_gradient_is_torchattacks_and_foolboxs(attacked):
-    fixture, image, loss = attacked
-    found = fgsm(loss(fixture["label"]), image, 0.03)
+    fixture, done = attacked
+    found = done(lambda loss, image: fgsm(loss(fixture["label"]), image, 0.03))
     np.testing.assert_allclose(found, fixture["fgsm"], atol=1e-6)
     np.testing.assert_allclose(found, fixture["fgsm_foolbox"], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["pgd", "pgd_foolbox", "pgd_targeted", "pgd_2_foolbox"])
 def test_ten_steps_up_the_gradient_are_theirs_in_every_pixel(attacked, name):
-    fixture, image, loss = attacked
+    fixture, done = attacked
     if name == "pgd_targeted":
-        found = pgd(targeted(loss(fixture["other"])), image, 0.03, step=0.01, steps=10)
+        found = done(lambda loss, x: pgd(targeted(loss(fixture["other"])), x, 0.03, step=0.01, steps=10))
     elif name == "pgd_2_foolbox":
-        found = pgd(loss(fixture["label"]), image, 0.5, step=0.1, steps=10, norm="2")
+        found = done(lambda loss, x: pgd(loss(fixture["label"]), x, 0.5, step=0.1, steps=10, norm="2"))
     else:
-        found = pgd(loss(fixture["label"]), image, 0.03, step=0.01, steps=10)
-    assert np.abs(found - image).max() > 0.01
+        found = done(lambda loss, x: pgd(loss(fixture["label"]), x, 0.03, step=0.01, steps=10))
     np.testing.assert_allclose(found, fixture[name], atol=2e-6)
 
 
 @pytest.mark.parametrize("norm", ["inf", "2"])
 def test_attacks_stay_in_their_ball_and_among_images(norm):
-    start = random_start(jax.random.key(0), X, 0.2, norm=norm)
-    found = pgd(loss_of(linear, LABELS), X, 0.2, step=0.1, steps=5, norm=norm, start=start)
+    @jax.jit
+    def attacked(key):
+        start = random_start(key, X, 0.2, norm=norm)
+        return start, pgd(loss_of(linear, LABELS), X, 0.2, step=0.1, steps=5, norm=norm, start=start)
+
+    (start, found), (other, _) = (map(np.asarray, attacked(jax.random.key(seed))) for seed in (0, 1))
     for x in (start, found):
         assert 0 <= float(x.min()) <= float(x.max()) <= 1
-        way = np.asarray(x - X).reshape(8, -1)
+        way = (x - X).reshape(8, -1)
         size = np.abs(way).max(-1) if norm == "inf" else np.linalg.norm(way, axis=-1)
         assert (size <= 0.2 + 1e-6).all()
         assert (size > 0.1).all()
-    assert not np.array_equal(start, random_start(jax.random.key(1), X, 0.2, norm=norm))
+    assert not np.array_equal(start, other)
 
 
 def test_of_a_linear_margin_the_fall_of_the_loss_is_known():
     """Of w·x the greatest change within epsilon is epsilon · Σ|w|, or in Euclidean length epsilon · ‖w‖."""
     weight = KERNEL[:, 0].reshape(6, 6, 3)
-    x = jnp.full_like(X, 0.5)
+    x = np.full_like(X, 0.5)
 
     def loss(x):
         return jnp.sum(x * weight, (1, 2, 3))
 
-    for found in (fgsm(loss, x, 0.1), pgd(loss, x, 0.1, step=0.05, steps=4)):
-        np.testing.assert_allclose(loss(found) - loss(x), 0.1 * jnp.abs(weight).sum(), rtol=1e-4)
-    found = pgd(loss, x, 0.1, step=0.05, steps=4, norm="2")
-    np.testing.assert_allclose(loss(found) - loss(x), 0.1 * jnp.sqrt(jnp.sum(weight**2)), rtol=1e-4)
+    @jax.jit
+    def falls(x):
+        options = {"step": 0.05, "steps": 4}
+        found = fgsm(loss, x, 0.1), pgd(loss, x, 0.1, **options), pgd(loss, x, 0.1, norm="2", **options)
+        return [loss(each) - loss(x) for each in found]
+
+    by_sign, by_steps, by_length = falls(x)
+    for fall in (by_sign, by_steps):
+        np.testing.assert_allclose(fall, 0.1 * np.abs(weight).sum(), rtol=1e-4)
+    np.testing.assert_allclose(by_length, 0.1 * np.sqrt(np.sum(weight**2)), rtol=1e-4)
 
 
 def test_more_is_never_for_the_good_of_the_attacked_and_all_is_lost_in_the_end():
@@ -100,21 +118,23 @@ def test_more_is_never_for_the_good_of_the_attacked_and_all_is_lost_in_the_end()
 
 
 def test_an_attack_on_another_net_harms_less_than_one_on_the_net_itself():
-    other = jax.random.normal(jax.random.key(5), KERNEL.shape)
+    other = np.random.default_rng(5).normal(size=KERNEL.shape).astype(np.float32)
 
-    def accuracy(x):
-        return float(np.mean(np.asarray(linear(x)).argmax(-1) == LABELS))
+    @jax.jit
+    def attacked(x):
+        lent = loss_of(lambda x: x.reshape(8, -1) @ (KERNEL + other), LABELS)
+        return [fgsm(loss, x, 0.1) for loss in (loss_of(linear, LABELS), lent)]
 
-    own = fgsm(loss_of(linear, LABELS), X, 0.1)
-    lent = fgsm(loss_of(lambda x: x.reshape(8, -1) @ (KERNEL + other), LABELS), X, 0.1)
-    assert accuracy(own) <= accuracy(lent)
+    own, lent = (np.mean(linear(np.asarray(x)).argmax(-1) == LABELS) for x in attacked(X))
+    assert own <= lent
 
 
 def test_epsilon_can_be_traced_and_mapped():
     loss = loss_of(linear, LABELS)
-    several = jax.vmap(lambda epsilon: pgd(loss, X, epsilon, step=epsilon / 2, steps=3))(jnp.asarray([0.0, 0.1]))
+    mapped = jax.jit(jax.vmap(lambda epsilon: pgd(loss, X, epsilon, step=epsilon / 2, steps=3)))
+    several = np.asarray(mapped(np.float32([0.0, 0.1])))
     np.testing.assert_array_equal(several[0], X)
-    np.testing.assert_allclose(several[1], pgd(loss, X, 0.1, step=0.05, steps=3), atol=1e-6)
+    np.testing.assert_allclose(several[1], jax.jit(lambda: pgd(loss, X, 0.1, step=0.05, steps=3))(), atol=1e-6)
 
 
 def test_curves_in_euclidean_length_are_drawn_too():

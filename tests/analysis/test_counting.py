@@ -5,11 +5,13 @@ import time
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from cnnjax import models
 from cnnjax.analysis import cost, multiplies
 from cnnjax.layers import Conv, ConvTranspose, Dense
+from tests.models.variants import filled
 
 
 def one(layer, shape):
@@ -99,8 +101,8 @@ def test_resnet_152_is_counted_in_under_five_seconds():
 
 
 def test_a_training_step_multiplies_three_times_as_often_as_an_answer_but_for_the_image_s_own_gradient():
-    net, image = models.lenet5(outputs=10), jnp.zeros((2, 32, 32, 1))
-    params = net.init(jax.random.key(0), image, train=False)
+    net, image = models.lenet5(outputs=10), np.zeros((2, 32, 32, 1), np.float32)
+    params = filled(net, image.shape[1:])
 
     def loss(params):
         return jnp.sum(net.apply(params, image, train=False))

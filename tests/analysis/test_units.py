@@ -1,20 +1,20 @@
 """Filters, activations and what units answer to, against NumPy in plain sums."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cnnjax import models
 from cnnjax.analysis import activations, filters, receptive_fields, unit_patches, unit_statistics
+from tests.models.variants import filled
 from tests.train.nets import layered
 
-X = jax.random.uniform(jax.random.key(1), (6, 16, 16, 3))
+X = np.random.default_rng(1).random((6, 16, 16, 3), np.float32)
 
 
 def small():
     net = layered(outputs=3)
-    return net, net.init(jax.random.key(0), X)
+    return net, filled(net, X.shape[1:])
 
 
 def test_colour_filters_are_shown_as_they_are_and_deep_ones_by_their_first_component():
@@ -48,14 +48,14 @@ def test_a_filter_that_is_one_picture_for_all_channels_is_shown_whole():
 
 def test_activations_are_the_nets_features_or_what_its_modules_give():
     net = models.vgg11(outputs=3, width=2, hidden=8)
-    images = jnp.ones((1, 32, 32, 3))
-    variables = net.init(jax.random.key(0), images)
-    maps = activations(net, variables, images)
+    images = np.ones((1, 32, 32, 3), np.float32)
+    variables = filled(net, images.shape[1:])
+    maps = {name: np.asarray(value) for name, value in activations(net, variables, images).items()}
     assert list(maps) == ["stage1", "stage2", "stage3", "stage4", "stage5", "pool5"]
     assert all(float(value.min()) >= 0 for value in maps.values())
     before = activations(net, variables, images, of="modules")
     assert list(before)[:4] == ["conv1_1", "norm1_1", "conv2_1", "norm2_1"]
-    np.testing.assert_allclose(jax.nn.relu(before["conv1_1"]), maps["stage1"], rtol=1e-6)
+    np.testing.assert_allclose(np.maximum(before["conv1_1"], 0), maps["stage1"], rtol=1e-6)
     net, variables = small()
     with pytest.raises(ValueError, match="Layered has no features"):
         activations(net, variables, X)
@@ -114,12 +114,12 @@ def test_the_ends_of_sparseness_and_selectivity():
 def test_a_patch_is_what_the_unit_sees_and_nothing_else_moves_it(name, where):
     """What lies outside of the patch is painted over: the unit answers as before; of what lies inside it does not."""
     net = getattr(models, name)(outputs=3)
-    images = jax.random.uniform(jax.random.key(1), (3, 40, 40, 1 if name == "lenet5" else 3))
-    variables = net.init(jax.random.key(0), images)
+    images = np.random.default_rng(1).random((3, 40, 40, 1 if name == "lenet5" else 3), np.float32)
+    variables = jax.jit(net.init)(jax.random.key(0), images)
     where = where or list(jax.eval_shape(lambda v, x: net.apply(v, x, method="features"), variables, images))[1]
     field = receptive_fields(net, images.shape)[where]
-    see = jax.jit(lambda x: net.apply(variables, x, method="features")[where])
-    maps = np.asarray(see(images))
+    see = jax.jit(lambda variables, x: net.apply(variables, x, method="features")[where])
+    maps = np.asarray(see(variables, images))
     units = unit_statistics(maps, top=2)
     patches = unit_patches(images, units, field)
     side = min(int(field.size[0]), 40)
@@ -131,7 +131,7 @@ def test_a_patch_is_what_the_unit_sees_and_nothing_else_moves_it(name, where):
         inside[tuple(slice(max(c, 0), max(c + side, 0)) for c in corner)] = True
         patch = patches[unit, 0]
         np.testing.assert_array_equal(patch[~np.isnan(patch[..., 0])].ravel(), images[image][inside].ravel())
-        outside = np.asarray(see(jnp.where(inside[..., None], images[image], 0.9)[None]))[(0, *place, unit)]
+        painted = [np.where(kept[..., None], images[image], np.float32(0.9)) for kept in (inside, ~inside, ~inside)]
+        outside, within, _ = np.asarray(see(variables, np.stack(painted)))[(slice(None), *place, unit)]
         assert outside == pytest.approx(units.peaks[unit, 0], abs=1e-5)
-        within = np.asarray(see(jnp.where(inside[..., None], 0.9, images[image])[None]))[(0, *place, unit)]
         assert within != pytest.approx(units.peaks[unit, 0], abs=1e-5)

@@ -57,10 +57,15 @@ def seen(fields):
     return np.asarray(next(fields[name] for name in ("image", "video", "series") if name in fields))
 
 
-def applied(names, fields, options={}, *, seed=0, about=None):  # noqa: B006
-    """A pipeline done to a batch under jit, back on the host."""
+def applied(names, fields, options={}, *, seed=0, about=None, words=()):  # noqa: B006
+    """A pipeline done to a batch under jit, back on the host; only these words, where some are named, are computed."""
     about = about or facts(fields["image"].shape[1:])
-    run = jax.jit(lambda key, fields: compose(about, names, options)(key, fields))
+
+    @jax.jit
+    def run(key, fields):
+        out = compose(about, names, options)(key, fields)
+        return {word: out[word] for word in words or out}
+
     return {name: np.asarray(value) for name, value in run(jax.random.key(seed), fields).items()}
 
 
@@ -96,24 +101,32 @@ def centroid(weights):
 def landed(fields):
     """How far, at most, the mark's centre in the image, its boxes and its segments lie from its point, in pixels.
 
-    Only marks that are well inside the picture count.
+    Only marks that are well inside the picture count. A box may lie about the whole pixels of its instance instead.
     """
     size = np.array(fields["image"].shape[1:3])
     points = fields["points"][:, 0]
     inside = (fields["visible"][:, 0] > 0) & (points > 6).all(1) & (points < size - 7).all(1)
     assert inside.sum() >= len(points) // 4, "enough marks are left to look at"
-    boxes = (fields["boxes"][:, 0, :2] + fields["boxes"][:, 0, 2:] - 1) / 2
+    boxes = ((fields["boxes"][:, 0, :2] + fields["boxes"][:, 0, 2:] - 1) / 2)[inside]
+    pixels = [np.argwhere(instances == 1) for instances in fields["instances"][inside]]
+    middles = np.array([(each.min(0) + each.max(0)) / 2 for each in pixels])
+    off = np.stack([boxes - points[inside], boxes - middles])
     gaps = {
         "image": centroid(fields["image"].mean(-1)[inside]) - points[inside],
         "segments": centroid(fields["segments"][inside] == 1) - points[inside],
         "instances": centroid(fields["instances"][inside] == 1) - points[inside],
         "masks": centroid(fields["masks"][inside, 0] == 1) - points[inside],
-        "boxes": (boxes - points)[inside],
+        "boxes": np.where((off[1] == 0).all(-1, keepdims=True), 0, off[0]),
         "corners": (fields["corners"][:, 0].mean(1) - 0.5 - points)[inside],
     }
     return {name: float(np.abs(gap).max()) for name, gap in gaps.items()}
 
 
+@jax.jit
+def _floats(image):
+    return image.astype(jnp.float32) / 255
+
+
 def floats(image):
     """Bytes as the pipeline makes them floats."""
-    return np.asarray(jax.jit(lambda x: x.astype(jnp.float32) / 255)(image))
+    return np.asarray(_floats(image))

@@ -7,7 +7,6 @@ import threading
 import types
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from cnnjax import models, weights
 from cnnjax.config import entries
 from cnnjax.weights import _fetching, published
 from cnnjax.weights._fetching import FetchError
+from tests.models.variants import filled
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -75,7 +75,7 @@ def server(monkeypatch, tmp_path):
 def tiny(server, monkeypatch, tmp_path):
     """A small net's weights, published as those of lenet5: (net, variables, the file's bytes)."""
     net = models.lenet5(outputs=10)
-    variables = net.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    variables = filled(net, (28, 28, 1))
     weights.save(net, variables, tmp_path / "a.safetensors")
     data = (tmp_path / "a.safetensors").read_bytes()
     stem = f"lenet5-{hashlib.sha256(data).hexdigest()[:8]}"

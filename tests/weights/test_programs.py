@@ -3,7 +3,6 @@
 import importlib.util
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -34,10 +33,10 @@ def test_a_program_answers_as_its_network_for_batches_of_any_size(name):
     answer, shape = function(name)
     program = jax.export.deserialize(weights.as_stablehlo(answer, shape, np.float32))
     assert program.platforms == ("cpu", "cuda", "tpu")
-    for batch in (1, 3):
-        x = np.random.default_rng(batch).random((batch, *shape), np.float32)
-        wanted = jax.jit(answer)(x)["outputs"]
-        np.testing.assert_allclose(program.call(x)["outputs"], wanted, rtol=1e-5, atol=1e-5)
+    x = np.random.default_rng(0).random((4, *shape), np.float32)
+    wanted = np.asarray(jax.jit(answer)(x)["outputs"])
+    for batch in (slice(1), slice(1, 4)):
+        np.testing.assert_allclose(program.call(x[batch])["outputs"], wanted[batch], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.skipif(not ONNX, reason="jax2onnx and onnxruntime are not installed here")
@@ -84,7 +83,7 @@ def test_a_transposed_convolution_in_the_terms_of_converters_is_the_same(groups)
 def _same_in_plain_terms(run, shape):
     from cnnjax.weights import programs
 
-    x = jnp.asarray(np.random.default_rng(1).random((2, *shape), np.float32))
+    x = np.random.default_rng(1).random((2, *shape), np.float32)
     traced = jax.make_jaxpr(run)(x)
     plain = jax.jit(lambda x: programs._run(traced.jaxpr, traced.consts, [x], 2)[0])
     names = {str(equation.primitive) for equation in jax.make_jaxpr(plain)(x).jaxpr.eqns[0].params["jaxpr"].jaxpr.eqns}
