@@ -26,7 +26,7 @@ def get_config(variant=""):
         data=section("data", "tests.sweep.points:gated" if variant else "digits", holdout=100),
         model=section("models", "mlp", hidden=(16,), norm="batch", dropout=0.3),
         task=section("tasks", "classification"),
-        augment=augmentation(train=("shift", "normalize"), eval=("normalize",)),
+        augment=augmentation(train=("normalize",), eval=("normalize",)),
         optimizer=section("optimizers", "sgd", lr=0.01, ema=0.9),
         schedule=section("schedules", "cosine", warmup_steps=3),
         train={"steps": STEPS, "batch": BATCH, "devices": 1},

@@ -86,7 +86,7 @@ def test_a_sweep_with_other_values_is_refused_with_both_and_the_way_out(whole):
 
 def test_points_go_on_with_a_changed_config_where_that_is_allowed_and_none_is_complete(tmp_path):
     points = [{"optimizer.lr": 0.003}, {"optimizer.lr": 0.03}]
-    made = change(get_config(), {"report.steps": 6})
+    made = change(get_config("gated"), {"report.steps": 6})
     with pytest.MonkeyPatch.context() as patch:
         StopAt(13, patch)
         with pytest.raises(Preempted):

@@ -27,6 +27,11 @@ def get_config():
     return change(tiny.get_config(), {"model.name": "tests.train.nets:small"})
 
 
+def plain():
+    """The points' config with a net that is compiled sooner."""
+    return change(tiny.get_config(), {"model.name": "tests.train.own_nets:without_train", "optimizer.ema": 0.0})
+
+
 def trained(pack, strategy):
     with Stop() as stop:
         train_pack(pack, stop, strategy=strategy, **QUIET)
@@ -103,7 +108,7 @@ def test_members_change_places_and_keep_their_seeds_and_take_new_numbers(strateg
 
 def test_auto_times_every_strategy_of_a_long_pack_and_trains_by_the_quickest(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_SHORT", 0.0)
-    (pack,) = packs_of(resolved(tiny.get_config(), sweep()[:2], tmp_path))
+    (pack,) = packs_of(resolved(plain(), sweep()[:2], tmp_path))
     said, chosen = [], []
     with Stop() as stop:
         strategy = train_pack(pack, stop, say=said.append, chosen=chosen.append)
@@ -121,7 +126,7 @@ def test_auto_times_every_strategy_of_a_long_pack_and_trains_by_the_quickest(tmp
 
 def test_a_signal_ends_the_trial_of_strategies_before_the_next_step(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_SHORT", 0.0)
-    (pack,) = packs_of(resolved(tiny.get_config(), sweep()[:2], tmp_path))
+    (pack,) = packs_of(resolved(plain(), sweep()[:2], tmp_path))
     said = []
     with Stop() as stop:
 
@@ -136,7 +141,7 @@ def test_a_signal_ends_the_trial_of_strategies_before_the_next_step(tmp_path, mo
 
 
 def test_a_point_that_raises_is_tried_again_and_listed_with_its_traceback_while_others_go_on(tmp_path):
-    config = change(tiny.get_config(), {"train.steps": 4, "eval.test": False})
+    config = change(plain(), {"eval.test": False})
     points = [{"train.batch": 32}, {"train.batch": 10**6}]
     said = []
     dead = run_packs(resolved(config, points, tmp_path), tmp_path, retries=1, say=said.append)
@@ -149,7 +154,7 @@ def test_a_point_that_raises_is_tried_again_and_listed_with_its_traceback_while_
 
 
 def test_members_saved_at_different_steps_go_on_from_the_newest_that_all_have(tmp_path):
-    (pack,) = packs_of(resolved(tiny.get_config(), sweep()[:2], tmp_path))
+    (pack,) = packs_of(resolved(plain(), sweep()[:2], tmp_path))
     trained(pack, "turns")
     first, second = pack.runs
     before = [lines(run.workdir) for run in pack.runs]

@@ -19,9 +19,11 @@ from tests.trainings import lines, same
 
 SOON = 1e-9
 
+pytestmark = pytest.mark.usefixtures("once")
+
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def straight(once, tmp_path_factory):
     """The run that no clock disturbs."""
     return cnnjax.run(config(), tmp_path_factory.mktemp("straight"))
 

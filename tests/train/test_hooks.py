@@ -38,7 +38,13 @@ def crooked(trained):
 
 def config(*names, **changes):
     hooks = tuple(f"tests.train.test_hooks:{name}" for name in names)
-    quick = {"report.hooks": hooks, "train.steps": 16, "eval.test": False, "report.tensorboard": True}
+    quick = {
+        "model.name": "tests.train.own_nets:without_train",
+        "report.hooks": hooks,
+        "train.steps": 16,
+        "eval.test": False,
+        "report.tensorboard": True,
+    }
     return change(get_config(), {**quick, **changes})
 
 

@@ -1,5 +1,6 @@
 """A training that begins from the weights of a file or of another run, and parts of it that stay as they were."""
 
+import dataclasses
 import json
 import re
 
@@ -9,7 +10,7 @@ import pytest
 
 import cnnjax
 from cnnjax import models, weights
-from cnnjax.config import ConfigError, augmentation, change, experiment, section
+from cnnjax.config import ConfigError, augmentation, change, experiment, freeze, numeric, section
 from cnnjax.train.initial_weights import likeliest, with_initial_weights
 from cnnjax.train.job import prepare
 from cnnjax.train.step import bind
@@ -17,7 +18,8 @@ from tests import trainings
 from tests.trainings import equal as same
 from tests.trainings import prepared_once
 
-FROZEN = ("stem", "stage1")
+FROZEN = ("dense1", "norm1")
+PLAIN = {"init": "", "init_head": "file", "init_channels": "file", "init_into": ""}
 
 
 def config(*, outputs=10, train=(), **optimizer):
@@ -25,7 +27,7 @@ def config(*, outputs=10, train=(), **optimizer):
     shapes = {"train": 64, "test": 8, "size": 16, "classes": outputs}
     return experiment(
         data=section("data", "digits") if outputs == 10 else section("data", "shapes", **shapes),
-        model=section("models", "resnet", blocks=(1, 1), width=4, stem="cifar"),
+        model=section("models", "resnet", blocks=(1,), width=4, stem="cifar"),
         task=section("tasks", "classification"),
         augment=augmentation(train=("normalize",), eval=("normalize",)),
         optimizer=section("optimizers", "sgd", **{"lr": 0.1, **optimizer}),
@@ -36,10 +38,25 @@ def config(*, outputs=10, train=(), **optimizer):
     )
 
 
+def drawn(shapes):
+    """A tree of these shapes, whose numbers no network has drawn."""
+    draw = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: draw.random(leaf.shape).astype(leaf.dtype), shapes)
+
+
+def initial(net, size=(16, 16, 3)):
+    """Variables of a network for such pictures."""
+    image = jax.ShapeDtypeStruct((1, *size), "float32")
+    return drawn(jax.eval_shape(lambda x: net.init(jax.random.key(0), x, train=False), image))
+
+
 def started(made):
-    """A prepared, its state at step 0, and what was said of it."""
-    prepared, said = prepared_once(made), []
-    return prepared, with_initial_weights(prepared, prepared.layout.replicate(prepared.start()), said.append), said
+    """The state at step 0 before and after it was given its weights, and what was said of it."""
+    plain = change(made, {f"train.{name}": value for name, value in PLAIN.items()})
+    prepared, said = prepared_once(plain), []
+    before = drawn(prepared.outline())
+    prepared = dataclasses.replace(prepared, config=freeze(made).as_configdict().to_dict())
+    return before, with_initial_weights(prepared, prepared.layout.replicate(before), said.append), said
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +69,12 @@ def digits(tmp_path_factory):
 def test_a_training_begins_with_the_weights_of_a_file(tmp_path, digits, dialect):
     path = tmp_path / "a.safetensors"
     weights.save(digits.net, digits.variables, path, dialect=dialect)
-    prepared, state, said = started(config(train={"init": str(path)}, ema=0.5))
+    before, state, said = started(config(train={"init": str(path)}, ema=0.5))
     assert same(state.params, digits.state.params)
     assert same(state.model_state, digits.state.model_state)
     assert same(state.ema["params"], state.params)
     assert said == [f"began from {path}"]
-    assert not same(prepared.start().params, state.params)
+    assert not same(before.params, state.params)
 
 
 def test_a_training_begins_with_another_runs_best_weights_or_those_of_a_checkpoint(digits):
@@ -81,17 +98,17 @@ def test_a_new_output_layer_and_other_colours_are_taken_where_they_are_asked_for
         "for grey"
     )
     options = {"init": str(path), "init_head": "fresh", "init_channels": "adapt"}
-    prepared, state, said = started(config(outputs=4, train=options))
+    before, state, said = started(config(outputs=4, train=options))
     assert said == [f"began from {path}, with a fresh output layer"]
-    assert same(state.params["stage2"], digits.state.params["stage2"])
-    assert same(state.params["head"], prepared.start().params["head"])
+    assert same(state.params["stage1"], digits.state.params["stage1"])
+    assert same(state.params["head"], before.params["head"])
     kernel = np.asarray(state.params["stem"]["conv"]["kernel"])
     np.testing.assert_allclose(kernel.sum(2), digits.state.params["stem"]["conv"]["kernel"][:, :, 0], rtol=1e-6)
 
 
 def test_what_does_not_fit_is_listed_by_name_without_advice_that_would_not_help(digits):
     with pytest.raises(weights.WeightsError) as error:
-        started(change(config(), {"train.init": str(digits.workdir), "model.blocks": (2, 1)}))
+        started(change(config(), {"train.init": str(digits.workdir), "model.blocks": (2,)}))
     first, missing = str(error.value).splitlines()
     said = rf"train.init: {digits.workdir} at step 3 does not fit ResNet: \d+ of the net's \d+ tensors are in it"
     assert re.fullmatch(said, first)
@@ -150,57 +167,68 @@ def test_a_run_that_goes_on_keeps_its_checkpoint_and_needs_its_origin_no_more(tm
         cnnjax.run(config(), workdir)
 
 
+def layers(**optimizer):
+    """The same of a net that is compiled sooner."""
+    made = config(**optimizer)
+    made.model = section("models", "mlp", hidden=(8, 8), norm="batch")
+    return made
+
+
 def stepped(made):
     """The variables at a run's step 0 and after its first step."""
     return [{"params": state.params, **state.model_state} for state in trainings.stepped(made)]
 
 
 def test_frozen_parts_keep_their_parameters_and_their_statistics():
-    before, after = stepped(config(freeze=FROZEN, decay=0.1, ema=0.5))
+    before, after = stepped(layers(freeze=FROZEN, decay=0.1, ema=0.5))
     for collection in ("params", "batch_stats"):
-        for part in FROZEN:
+        for part in before[collection].keys() & FROZEN:
             assert same(before[collection][part], after[collection][part]), (collection, part)
-        assert not same(before[collection]["stage2"], after[collection]["stage2"])
+        assert not same(before[collection]["norm2"], after[collection]["norm2"])
     assert not same(before["params"]["head"], after["params"]["head"])
 
 
 def test_a_frozen_part_answers_in_training_as_in_evaluation():
-    prepared = prepared_once(config(freeze=FROZEN))
-    state = prepared.start()
-    x = jax.random.normal(jax.random.key(1), (8, 28, 28, 1))
-    variables = {"params": state.params, **state.model_state}
-    net = bind(prepared.program, prepared.program.parts(state.hparams).net, state.model_state, train=True)
-    answers = {}
-    for train in (True, False):
-        maps, _ = net(state.params, {"image": x}, jax.random.key(0), train=train, part="features")
-        answers[train] = jax.tree.map(np.asarray, maps)
-    wanted = prepared.program.parts(state.hparams).net.apply(variables, x, train=False, method="features")
-    np.testing.assert_array_equal(answers[False]["stage1"], wanted["stage1"])
-    np.testing.assert_array_equal(answers[True]["stage1"], wanted["stage1"])
-    assert not np.array_equal(answers[True]["stage2"], wanted["stage2"])
+    prepared = prepared_once(layers(freeze=FROZEN))
+    state = drawn(prepared.outline())
+    x = np.random.default_rng(1).normal(size=(8, 28, 28, 1)).astype(np.float32)
+
+    @jax.jit
+    def found(state):
+        whole = prepared.program.parts(numeric(prepared.config)).net
+        net = bind(prepared.program, whole, state.model_state, train=True)
+        fields, key = {"image": x}, jax.random.key(0)
+        both = [net(state.params, fields, key, train=train, part="features")[0] for train in (False, True)]
+        variables = {"params": state.params, **state.model_state}
+        return *both, whole.apply(variables, x, train=False, method="features")
+
+    evaluated, trained, wanted = found(state)
+    np.testing.assert_array_equal(evaluated["dense1"], wanted["dense1"])
+    np.testing.assert_array_equal(trained["dense1"], wanted["dense1"])
+    assert not np.array_equal(trained["dense2"], wanted["dense2"])
 
 
 def test_a_norm_layer_trains_where_one_of_its_parameters_does():
-    before, after = stepped(config(freeze=("*/bias", "stage2"), accumulate=2))
-    assert same(before["params"]["stem"]["norm"]["bias"], after["params"]["stem"]["norm"]["bias"])
-    assert not same(before["params"]["stem"]["norm"]["scale"], after["params"]["stem"]["norm"]["scale"])
-    assert not same(before["batch_stats"]["stem"], after["batch_stats"]["stem"])
-    assert same(before["batch_stats"]["stage2"], after["batch_stats"]["stage2"])
+    before, after = stepped(layers(freeze=("*/bias", "norm2"), accumulate=2))
+    assert same(before["params"]["norm1"]["bias"], after["params"]["norm1"]["bias"])
+    assert not same(before["params"]["norm1"]["scale"], after["params"]["norm1"]["scale"])
+    assert not same(before["batch_stats"]["norm1"], after["batch_stats"]["norm1"])
+    assert same(before["batch_stats"]["norm2"], after["batch_stats"]["norm2"])
 
 
 def test_frozen_parameters_get_no_gradient_that_clipping_could_count():
-    prepared = prepared_once(config(freeze=FROZEN))
-    state = prepared.start()
-    net = bind(prepared.program, prepared.program.parts(state.hparams).net, state.model_state, train=True)
+    prepared = prepared_once(layers(freeze=FROZEN))
+    state = drawn(prepared.outline())
+    net = bind(prepared.program, prepared.program.parts(numeric(prepared.config)).net, state.model_state, train=True)
     fields = {"image": np.ones((2, 28, 28, 1), np.float32)}
     found = jax.jit(jax.grad(lambda p: net(p, fields, jax.random.key(0), train=True)[0].std()))(state.params)
     assert all(not np.any(leaf) for part in FROZEN for leaf in jax.tree.leaves(found[part]))
-    assert np.any(found["head"]["output"]["kernel"])
+    assert np.any(found["head"]["kernel"])
 
 
 def test_blocks_in_one_loop_are_frozen_as_if_they_were_none():
     """Those of a stage that is frozen in part run one by one, the other stage stays a loop."""
-    made = change(config(outputs=4, freeze=("stem", "stage1/block3")), {"model.blocks": (3, 3)})
+    made = change(config(outputs=4, freeze=("stem", "stage1/block2")), {"model.blocks": (2, 3)})
     jobs = [prepare(change(made, {"model.stack": stack})) for stack in (False, True)]
     state, found = jobs[0].start(), []
     x = np.linspace(0, 1, 2 * 16 * 16 * 3, dtype=np.float32).reshape(2, 16, 16, 3)
@@ -211,8 +239,8 @@ def test_blocks_in_one_loop_are_frozen_as_if_they_were_none():
         assert str(jax.make_jaxpr(run)(state.params)).count(" scan[") == stack
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *found)
     before, after = state.model_state["batch_stats"], found[1][1]["batch_stats"]
-    assert same(before["stage1"]["block3"], after["stage1"]["block3"])
-    assert not same(before["stage1"]["block2"], after["stage1"]["block2"])
+    assert same(before["stage1"]["block2"], after["stage1"]["block2"])
+    assert not same(before["stage1"]["block1"], after["stage1"]["block1"])
     assert not same(before["stage2"]["block3"], after["stage2"]["block3"])
 
 
@@ -267,37 +295,35 @@ def halves(**train):
 
 def test_a_part_of_a_net_is_filled_from_its_own_nets_file(tmp_path):
     net = models.resnet(outputs=7, blocks=(1, 1), width=4, stem="cifar")
-    variables = net.init(jax.random.key(5), np.zeros((1, 16, 16, 3), np.float32), train=False)
+    variables = initial(net)
     path = tmp_path / "a.safetensors"
     weights.save(net, variables, path, dialect="torchvision")
-    prepared, state, said = started(halves(init=str(path), init_into="backbone"))
-    drawn = prepared.start()
+    before, state, said = started(halves(init=str(path), init_into="backbone"))
     given = {name: leaf for name, leaf in variables["params"].items() if name != "head"}
     assert same(state.params["backbone"], given)
     assert same(state.model_state["batch_stats"]["backbone"], variables["batch_stats"])
-    assert same(state.params["rise0"], drawn.params["rise0"])
-    assert not same(drawn.params["backbone"], given)
+    assert same(state.params["rise0"], before.params["rise0"])
+    assert not same(before.params["backbone"], given)
     assert said[-1] == f"backbone began from {path}"
 
 
 def test_the_backbone_of_a_detector_is_filled_within_its_pyramid(tmp_path):
     net = models.resnet(outputs=7, blocks=(1, 1), width=4, stem="cifar")
-    variables = net.init(jax.random.key(5), np.zeros((1, 16, 16, 3), np.float32), train=False)
+    variables = initial(net)
     path = tmp_path / "a.safetensors"
     weights.save(net, variables, path, dialect="torchvision")
     found = halves(init=str(path), init_into="backbone")
     found.data.boxes = True
     found.model = section("models", "detector", width=4, levels=(2,), depth=0, backbone=found.model.backbone)
     found.task = section("tasks", "detection")
-    prepared, state, _ = started(found)
-    drawn = prepared.start()
+    before, state, _ = started(found)
     given = {name: leaf for name, leaf in variables["params"].items() if name != "head"}
     assert same(state.params["pyramid"]["backbone"], given)
     assert same(state.model_state["batch_stats"]["pyramid"]["backbone"], variables["batch_stats"])
-    assert not same(drawn.params["pyramid"]["backbone"], given)
+    assert not same(before.params["pyramid"]["backbone"], given)
     rest = {name: leaf for name, leaf in state.params["pyramid"].items() if name != "backbone"}
-    assert same(rest, {name: drawn.params["pyramid"][name] for name in rest})
-    assert same(state.params["head"], drawn.params["head"])
+    assert same(rest, {name: before.params["pyramid"][name] for name in rest})
+    assert same(state.params["head"], before.params["head"])
 
 
 def test_a_part_that_is_none_is_answered_with_those_that_there_are(tmp_path):

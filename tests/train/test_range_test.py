@@ -57,6 +57,7 @@ def test_what_cannot_be_tried_is_refused(options, changes, words):
 
 
 def test_the_program_draws_a_picture_and_says_the_flag(tmp_path, capsys):
-    lr.main(["--config=digits:mlp", "--steps=20", f"--out={tmp_path}/lr.png", "--config.train.devices=1"])
+    small = ("--config.model.hidden=8", "--config.augment.train=normalize", "--config.train.devices=1")
+    lr.main(["--config=digits:mlp", "--steps=20", f"--out={tmp_path}/lr.png", *small])
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
     assert "--config.optimizer.lr=" in capsys.readouterr().out

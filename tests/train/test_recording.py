@@ -5,6 +5,7 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import cnnjax
 from cnnjax.config import change, section
@@ -32,15 +33,21 @@ def confused(facts):
     return dataclasses.replace(task, rows=rows, summarize=summarize)
 
 
-def config():
-    made = change(get_config(), {"train.steps": 16, "report.curves": True})
+def config(**changes):
+    made = change(get_config(), {"model.name": "tests.train.own_nets:without_train", "train.steps": 16, **changes})
     with made.unlocked():
         made.task = section("tasks", "tests.train.test_recording:confused")
     return made
 
 
-def test_arrays_are_tables_of_every_example_and_no_line_holds_them(tmp_path):
-    trained = cnnjax.run(config(), tmp_path)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run whose tables are drawn."""
+    return cnnjax.run(config(**{"report.curves": True}), tmp_path_factory.mktemp("trained"))
+
+
+def test_arrays_are_tables_of_every_example_and_no_line_holds_them(trained):
+    tmp_path = trained.workdir
     found = {line.get("split", "train") for line in lines_of(tmp_path)}
     assert found == {"train", "eval", "test"}
     assert not any("confusion" in name for line in lines_of(tmp_path) for name in line)
@@ -54,11 +61,11 @@ def test_arrays_are_tables_of_every_example_and_no_line_holds_them(tmp_path):
         assert (tmp_path / f"tables-{split}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_members_of_a_pack_have_the_tables_of_their_solo_runs(tmp_path):
+def test_members_of_a_pack_have_the_tables_of_their_solo_runs(trained, tmp_path):
     assert not run_sweep(config(), [{"seed": 0}, {"seed": 1}], tmp_path / "pack", strategy="turns", say=lambda _: None)
-    for seed in (0, 1):
-        cnnjax.run(change(config(), {"seed": seed}), tmp_path / str(seed))
-        solo, member = tmp_path / str(seed), tmp_path / "pack" / f"seed={seed}"
+    other = cnnjax.run(config(seed=1), tmp_path / "other")
+    for seed, solo in enumerate((trained.workdir, other.workdir)):
+        member = tmp_path / "pack" / f"seed={seed}"
         for split in ("eval", "test"):
             mine, theirs = (np.load(folder / f"tables-{split}.npz")["confusion"] for folder in (member, solo))
             np.testing.assert_array_equal(mine, theirs)
@@ -72,7 +79,6 @@ def test_the_numbers_of_the_parameters_stand_beside_those_of_the_averages_and_th
     assert with_raw(own, {}) == own
 
 
-def test_every_last_word_has_the_headline_metric_and_its_direction(tmp_path):
-    cnnjax.run(change(get_config(), {"train.steps": 4}), tmp_path)
-    status = json.loads((tmp_path / "status.json").read_text())
+def test_every_last_word_has_the_headline_metric_and_its_direction(trained):
+    status = json.loads((trained.workdir / "status.json").read_text())
     assert (status["status"], status["metric"], status["higher"]) == ("complete", "accuracy", True)

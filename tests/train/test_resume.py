@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from cnnjax.train.loop import Preempted
 from tests.trainings import eventful, lines, same
 
 STEPS = 24
+
+pytestmark = pytest.mark.usefixtures("once")
 
 
 def config(**changes):
@@ -38,7 +41,7 @@ def config(**changes):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def straight(once, tmp_path_factory):
     """The run that nothing disturbs."""
     workdir = tmp_path_factory.mktemp("straight")
     return cnnjax.run(config(), workdir), lines(workdir)
@@ -188,9 +191,9 @@ def test_a_changed_config_is_refused_with_both_values_and_the_way_out(straight):
 
 
 def test_harmless_changes_are_recorded(straight, tmp_path):
-    cnnjax.run(config(train__steps=6, eval__steps=6), tmp_path)
-    cnnjax.run(config(train__steps=6, eval__steps=6, report__steps=2), tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["before"] == [{"report.steps": 4}]
+    workdir = shutil.copytree(straight[0].workdir, tmp_path / "run")
+    cnnjax.run(config(report__steps=2), workdir)
+    assert json.loads((workdir / "config.json").read_text())["before"] == [{"report.steps": 4}]
 
 
 def test_the_best_checkpoint_is_of_the_eval_split_and_loads_with_its_metrics(straight):

@@ -1,31 +1,25 @@
 """Evaluation that sees every image in several ways."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import cnnjax
 from cnnjax.augment.views import averaged
 from cnnjax.config import ConfigError, augmentation, experiment, load, section
 from cnnjax.tasks import Task, count, supervised
 from cnnjax.train.job import prepare
-
-SMALL = tuple(
-    f"--config.{flag}"
-    for flag in (
-        *("model.name=mlp", "model.hidden=16", "augment.train=normalize", "train.devices=1"),
-        *("report.quiet=true", "report.tensorboard=false", "report.page=false", "report.curves=false"),
-    )
-)
+from cnnjax.train.trained import Trained
 
 
-def prepared(**evaluation):
+def prepared(task="classification", **evaluation):
     return prepare(
         experiment(
             data=section("data", "digits"),
             model=section("models", "mlp", hidden=(16,)),
-            task=section("tasks", "classification"),
+            task=section("tasks", task),
             augment=augmentation(train=("normalize",), eval=("normalize",)),
             optimizer=section("optimizers", "sgd"),
             schedule=section("schedules", "constant"),
@@ -33,6 +27,10 @@ def prepared(**evaluation):
             eval=evaluation,
         )
     )
+
+
+def untrained(prepared):
+    return Trained(prepared.config, Path(), prepared, prepared.layout.replicate(prepared.start()), {})
 
 
 def test_metrics_with_views_are_those_of_averaged_probabilities():
@@ -45,7 +43,8 @@ def test_metrics_with_views_are_those_of_averaged_probabilities():
     parts = viewed.program.parts(state.hparams)
     shown = parts.augment["eval"](jax.random.key(0), batch)["image"]
     net, variables = parts.net, {"params": state.params, **state.model_state}
-    logits = averaged(lambda x: net.apply(variables, x), shown, ("mirror", "shifts"), {"shifts": {"pixels": 2}})
+    views = ("mirror", "shifts"), {"shifts": {"pixels": 2}}
+    logits = jax.jit(lambda x: averaged(lambda x: net.apply(variables, x), x, *views))(shown)
     assert found["accuracy"] == pytest.approx(float(np.mean(np.argmax(logits, -1) == fields["label"])), abs=1e-6)
     expected = -float(np.mean(np.asarray(logits)[np.arange(len(split)), fields["label"]]))
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
@@ -53,9 +52,8 @@ def test_metrics_with_views_are_those_of_averaged_probabilities():
     assert found["loss"] != pytest.approx(alone["loss"], rel=1e-6)
 
 
-def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
-    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", *SMALL)
-    trained = cnnjax.run(load("configs/digits.py", flags), tmp_path)
+def test_predictions_see_the_same_views_as_measures():
+    trained = untrained(prepared(views=("mirror",)))
     fields = trained.source.test.read(np.arange(len(trained.source.test)))
     found = trained.predict(fields["image"])
     accuracy = float(np.mean(found["label"] == fields["label"]))
@@ -64,10 +62,8 @@ def test_predictions_see_the_same_views_as_measures(tmp_path, at_home):
     np.testing.assert_allclose(found["probabilities"], turned["probabilities"], atol=1e-5)
 
 
-def test_outputs_that_are_no_logits_are_averaged_as_they_are(tmp_path, at_home):
-    flags = ("--config.train.steps=2", "--config.eval.views=mirror,", *SMALL)
-    flags = (*flags, "--config.task.name=tests.train.test_views:brightness")
-    trained = cnnjax.run(load("configs/digits.py", flags), tmp_path)
+def test_outputs_that_are_no_logits_are_averaged_as_they_are():
+    trained = untrained(prepared("tests.train.test_views:brightness", views=("mirror",)))
     images = trained.source.test.arrays["image"][:4]
     seen = ((images / 255 - trained.facts.mean[0]) / trained.facts.std[0]).astype(np.float32)
     both = [trained.net.apply(trained.variables, x, train=False) for x in (seen, seen[:, :, ::-1])]

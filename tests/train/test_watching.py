@@ -1,6 +1,7 @@
 """Early stopping and the schedule that waits: what evaluations leave behind, resumed bit for bit, packs included."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -15,6 +16,8 @@ from cnnjax.train.loop import Preempted
 from cnnjax.train.watching import Watch, nothing_seen
 from tests.sweep.points import alike, get_config, lines
 from tests.train.test_resume import StopAt, same
+
+pytestmark = pytest.mark.usefixtures("once")
 
 # The net learns nothing after the first evaluations: its loss is no better, its accuracy neither.
 STILL = {
@@ -33,6 +36,12 @@ def config(**changes):
 
 def waiting(**changes):
     return config(**{"schedule.name": "plateau", "schedule.patience": 2, "schedule.gamma": 0.5, **changes})
+
+
+@pytest.fixture(scope="module")
+def impatient(once, tmp_path_factory):
+    """A run without progress that three evaluations end."""
+    return cnnjax.run(config(**{"train.patience": 3}), tmp_path_factory.mktemp("impatient") / "run")
 
 
 def rates(workdir):
@@ -55,8 +64,8 @@ def test_patience_counts_evaluations_in_a_row_that_are_no_better():
         Watch("los", False, patience=3).after(nothing_seen(), 1, {"loss": 1.0})
 
 
-def test_a_run_without_progress_ends_early_whole_and_for_good(tmp_path):
-    trained = cnnjax.run(config(**{"train.patience": 3}), tmp_path)
+def test_a_run_without_progress_ends_early_whole_and_for_good(impatient, tmp_path):
+    trained, tmp_path = impatient, shutil.copytree(impatient.workdir, tmp_path / "run")
     status = json.loads((tmp_path / "status.json").read_text())
     assert (status["status"], status["step"], status["steps"]) == ("complete", 8, 24)
     assert int(trained.state.step) == 8
@@ -86,18 +95,28 @@ def test_the_rate_falls_where_evaluations_get_no_better_and_a_stopped_run_knows_
 
 
 def test_the_factor_is_gamma_to_the_number_of_drops(tmp_path):
-    made = waiting(**{"optimizer.lr": 1e-12, "train.steps": 12})
+    made = waiting(**{"optimizer.lr": 1e-12})
     cnnjax.run(made, tmp_path)
-    np.testing.assert_allclose(rates(tmp_path), 1e-12 * 0.5 ** np.array([0, 0, 0, 1, 1, 2]), rtol=1e-5)
+    drops = np.array([0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5])
+    np.testing.assert_allclose(rates(tmp_path), 1e-12 * 0.5**drops, rtol=1e-5)
+
+
+POINTS = [{"train.patience": 3}, {"train.patience": 5, "seed": 1}, {"schedule.patience": 1}]
+
+
+@pytest.fixture(scope="module")
+def alone(once, tmp_path_factory):
+    """The points, each trained by itself."""
+    runs = resolved(waiting(), POINTS, tmp_path_factory.mktemp("alone"))
+    return {run.name: cnnjax.run(run.config, run.workdir) for run in runs}
 
 
 @pytest.mark.parametrize("strategy", ["turns", "vmap"])
-def test_members_of_a_pack_stop_and_slow_down_each_for_itself(strategy, tmp_path):
-    points = [{"train.patience": 3}, {"train.patience": 5, "seed": 1}, {"schedule.patience": 1}]
-    (pack,) = packs_of(resolved(waiting(), points, tmp_path / "pack"))  # one program
-    assert not run_sweep(waiting(), points, tmp_path / "pack", strategy=strategy, say=lambda _: None)
+def test_members_of_a_pack_stop_and_slow_down_each_for_itself(strategy, alone, tmp_path):
+    (pack,) = packs_of(resolved(waiting(), POINTS, tmp_path))  # one program
+    assert not run_sweep(waiting(), POINTS, tmp_path, strategy=strategy, say=lambda _: None)
     for run in pack.runs:
-        solo = cnnjax.run(run.config, tmp_path / run.name)
+        solo = alone[run.name]
         assert alike(lines(run.workdir), lines(solo.workdir), exact=strategy == "turns"), run.name
         with Checkpoints(run.workdir) as checkpoints:
             step, state, _ = checkpoints.restore(solo.state)
@@ -113,23 +132,21 @@ def test_nothing_is_selected_by_the_test_set(tmp_path):
             cnnjax.run(made, tmp_path)
 
 
-def test_when_it_looks_matters_to_a_run_that_stops_by_what_it_sees(tmp_path):
-    cnnjax.run(config(**{"train.patience": 9, "train.steps": 6}), tmp_path)
+def test_when_it_looks_matters_to_a_run_that_stops_by_what_it_sees(impatient):
     with pytest.raises(ConfigError, match=r"eval\.steps: 2 → 3"):
-        cnnjax.run(config(**{"train.patience": 9, "train.steps": 6, "eval.steps": 3}), tmp_path)
+        cnnjax.run(config(**{"train.patience": 3, "eval.steps": 3}), impatient.workdir)
 
 
-def test_checkpoints_from_before_evaluations_were_counted_are_restored(tmp_path):
-    trained = cnnjax.run(config(**{"train.steps": 2}), tmp_path / "new")
+def test_checkpoints_from_before_evaluations_were_counted_are_restored(impatient, tmp_path):
     with Checkpoints(tmp_path / "old") as checkpoints:
-        checkpoints.save(2, trained.state.replace(watch={}), wait=True)
-        step, state, _ = checkpoints.restore(trained.state.replace(watch=nothing_seen()))
-    assert step == 2
+        checkpoints.save(8, impatient.state.replace(watch={}), wait=True)
+        step, state, _ = checkpoints.restore(impatient.state.replace(watch=nothing_seen()))
+    assert step == 8
     assert int(state.watch["stale"]) == 0
 
 
 def test_the_best_checkpoint_by_a_loss_is_that_of_the_least(tmp_path):
-    made = config(**{"optimizer.lr": 0.03, "checkpoint.metric": "loss", "checkpoint.steps": 2, "train.steps": 12})
+    made = config(**{"optimizer.lr": 0.03, "checkpoint.metric": "loss", "checkpoint.steps": 2})
     cnnjax.run(made, tmp_path)
     losses = {line["step"]: line["loss"] for line in lines(tmp_path) if line.get("split") == "eval"}
     assert int(cnnjax.load(tmp_path).state.step) == min(losses, key=losses.get)
