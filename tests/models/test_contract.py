@@ -117,14 +117,14 @@ def _trained(net, family):
         variables = {"params": params, **stats}
         kwargs = {"train": True, "rngs": NOISE, "mutable": ["batch_stats"]}
         if family == "dcgan":
-            z = jax.random.normal(jax.random.key(5), (4, net.latent))
+            z = np.random.default_rng(5).normal(size=(4, net.latent)).astype(np.float32)
             made, _ = net.apply(variables, z, method="generator", **kwargs)
             out, _ = net.apply(variables, made, method="discriminator", **kwargs)
         else:
             out, _ = net.apply(variables, x, **kwargs)
         leaves = jax.tree.leaves(out)
-        weights = [jax.random.normal(jax.random.key(i), leaf.shape) for i, leaf in enumerate(leaves)]
-        return sum(jnp.sum(leaf * weight) for leaf, weight in zip(leaves, weights, strict=True))
+        weights = np.random.default_rng(0)
+        return sum(jnp.sum(leaf * weights.normal(size=leaf.shape).astype(np.float32)) for leaf in leaves)
 
     return loss
 
@@ -143,7 +143,7 @@ def test_every_parameter_gets_a_finite_gradient_and_evaluation_is_independent_of
     for path, leaf in flat(gradients).items():
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
-    _, other = run(params, variables, x.at[1:].set(1 - x[1:]))
+    _, other = run(params, variables, np.concatenate([x[:1], 1 - x[1:]]))
     np.testing.assert_allclose(first[0], other[0], rtol=1e-5, atol=1e-6)
     assert np.abs(first[1] - other[1]).max() > 0
 
@@ -188,9 +188,9 @@ def test_training_in_bfloat16_adds_up_in_float32_and_keeps_no_wide_copy_of_a_map
     assert not wide
 
 
-@pytest.mark.parametrize("family", ["lenet5", "convnext"])
-def test_a_net_gives_the_same_under_jit_and_in_bfloat16_to_its_precision(family):
-    net, x = tiny(family)
+@pytest.mark.parametrize(("family", "options"), [("lenet5", {}), ("convnext", {"blocks": (1,)})])
+def test_a_net_gives_the_same_under_jit_and_in_bfloat16_to_its_precision(family, options):
+    net, x = tiny(family, **options)
     variables = filled(net, x.shape[1:])
     plain = net.apply(variables, x)
     np.testing.assert_allclose(jax.jit(net.apply)(variables, x), plain, rtol=1e-4, atol=1e-5)
@@ -210,9 +210,9 @@ def test_without_outputs_the_head_is_left_off_and_nothing_else(family):
         assert set(bare) != set(whole)
 
 
-@pytest.mark.parametrize("family", ["resnet", "convnext"])
-def test_equal_blocks_run_as_a_loop_change_neither_names_nor_numbers(family):
-    options = {"blocks": (3,), "drop_path": 0.0}  # noise is drawn anew in a loop
+@pytest.mark.parametrize(("family", "options"), [("resnet", {"stem": "cifar"}), ("convnext", {"window": 1})])
+def test_equal_blocks_run_as_a_loop_change_neither_names_nor_numbers(family, options):
+    options = {"blocks": (3,), "drop_path": 0.0, **options}  # noise is drawn anew in a loop
     net, x = tiny(family, **options)
     loop, _ = tiny(family, **options, stack=True)
     variables = filled(net, x.shape[1:])
@@ -241,7 +241,7 @@ def test_a_loop_makes_the_program_shorter():
 
 @pytest.mark.parametrize("noise", [{"drop_path": 0.5}, {"block_dropout": 0.5, "drop_path": 0.0, "version": "2"}])
 def test_noise_in_looped_blocks_is_that_of_its_key(noise):
-    net, x = tiny("resnet", **{"blocks": (1, 5), "stack": True, **noise})
+    net, x = tiny("resnet", **{"blocks": (3,), "stack": True, **noise})
     variables = filled(net, x.shape[1:])
     run = quickly(
         lambda key: net.apply(variables, x, train=True, rngs={"noise": key}, mutable=["batch_stats"])[0],

@@ -117,7 +117,7 @@ def test_a_vector_has_no_places_to_normalise_over():
 
 RECOMPUTED = [family for family, (name, *_) in ALL.items() if ENTRIES[name].__code__.co_name in DEEP]
 ALIKE = ("resnet_bottleneck", "googlenet_2014", "unet_backbone")  # the class of another
-REAL = {"resnet": {}, "unet": {"depth": 1}}
+REAL = {"resnet": {"blocks": (1,), "stem": "cifar"}}
 
 
 @pytest.mark.parametrize("family", [family for family in RECOMPUTED if family not in ALIKE])

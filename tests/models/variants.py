@@ -77,7 +77,7 @@ def outputs_of(name: str) -> int:
     return 1 if name == "dcgan" else 10
 
 
-_TINIEST = ENTRIES["resnet"](outputs=0, blocks=(1, 1, 1), width=4, stem="cifar", norm="none")
+_TINIEST = ENTRIES["resnet"](outputs=0, blocks=(1, 1), width=4, stem="cifar", norm="none")
 
 # one small net a family: entry, options that shrink it, shape of an example
 TINY = {
@@ -85,29 +85,29 @@ TINY = {
     "lenet5": ("lenet5", {"dropout": 0.1}, (28, 28, 1)),
     "lenet5_1998": ("lenet5_1998", {}, (28, 28, 1)),
     "convnet": ("convnet", {"layers": (("conv", 4, 3), ("pool", 2), ("dense", 8))}, (8, 8, 3)),
-    "whitened_cnn": ("whitened_cnn", {"widths": (8, 8), "skip": True}, (13, 13, 3)),
+    "whitened_cnn": ("whitened_cnn", {"widths": (8,), "skip": True}, (13, 13, 3)),
     "all_cnn": ("all_cnn_c", {"width": 4}, (12, 12, 3)),
     "alexnet": ("alexnet", {"hidden": 8}, (63, 63, 3)),
-    "vgg": ("vgg11_bn", {"width": 2, "hidden": 8}, (32, 32, 3)),
-    "resnet": ("resnet", {"blocks": (1, 2), "width": 4, "drop_path": 0.1}, (32, 32, 3)),
-    "densenet": ("densenet", {"blocks": (2, 2), "growth": 4, "stem": "cifar", "stem_width": 8}, (8, 8, 3)),
-    "unet": ("unet", {"width": 4, "depth": 2}, (12, 12, 3)),
+    "vgg": ("vgg11_bn", {"blocks": (1, 2), "width": 2, "hidden": 8, "dropout": 0.0}, (32, 32, 3)),
+    "resnet": ("resnet", {"blocks": (1, 1), "width": 4, "drop_path": 0.1}, (32, 32, 3)),
+    "densenet": ("densenet", {"blocks": (2, 1), "growth": 4, "stem": "cifar", "stem_width": 8}, (8, 8, 3)),
+    "unet": ("unet", {"width": 4, "depth": 1}, (12, 12, 3)),
     "fcn": ("fcn", {"backbone": "lenet5", "finest": 1, "dropout": 0.1}, (28, 28, 1)),
-    "localizer": ("localizer", {"width": 4, "level": 2, "backbone": _TINIEST}, (16, 16, 3)),
+    "localizer": ("localizer", {"width": 4, "level": 1, "backbone": _TINIEST}, (8, 8, 3)),
     "detector": (
         "detector",
-        {"width": 4, "depth": 1, "masks": 3, "levels": (2, 4, 8), "backbone": _TINIEST},
-        (16, 16, 3),
+        {"width": 4, "depth": 1, "masks": 3, "levels": (2, 4), "backbone": _TINIEST},
+        (8, 8, 3),
     ),
     "detector_turned": (
         "detector",
-        {"width": 4, "depth": 1, "turned": True, "levels": (2, 4), "backbone": _TINIEST},
-        (16, 16, 3),
+        {"width": 4, "depth": 1, "turned": True, "levels": (1, 2), "norm": "none", "backbone": _TINIEST},
+        (8, 8, 3),
     ),
-    "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2, "window": 3}, (16, 16, 3)),
+    "convnext": ("convnext", {"blocks": (1, 1), "width": 8, "patch": 2, "window": 3}, (16, 16, 3)),
     "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
-    "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),
-    "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
+    "resnet1d": ("resnet1d", {"width": 4, "blocks": (1, 2), "windows": (3, 2)}, (16, 2)),
+    "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,), "dropout": 0.0}, (4, 8, 8, 3)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
     "heatmaps": ("heatmaps", {"backbone": "lenet5", "width": 4, "stride": 2}, (28, 28, 1)),
     "deeppose": ("deeppose", {"backbone": "lenet5", "stages": 2, "crop": 16, "hidden": (8,)}, (28, 28, 1)),
@@ -144,9 +144,10 @@ def tiny(family: str, **changes):
     """The tiny net of a family and a batch of four examples."""
     name, options, shape = {**TINY, **SLOW_TINY}[family]
     net = ENTRIES[name](**{"outputs": outputs_of(name), **options, **changes})
-    return net, jax.random.uniform(jax.random.key(7), (4, *shape))
+    return net, np.random.default_rng(7).random((4, *shape), np.float32)
 
 
+@functools.cache
 def abstract_variables(net, shape, dtype=jnp.float32):
     """Shapes of the variables of a net for one example of a shape."""
     image = jax.ShapeDtypeStruct((1, *shape), dtype)
@@ -175,3 +176,8 @@ def quickly(function, *arguments):
     """The compiled function, made for few runs: XLA's costly passes are left out."""
     options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     return jax.jit(function).lower(*arguments).compile(compiler_options=options)
+
+
+def at_once(function, *arguments):
+    """What the function gives, as one program."""
+    return quickly(function, *arguments)(*arguments)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 
 import cnnjax
 from cnnjax import weights
@@ -15,6 +16,7 @@ from cnnjax.config import ConfigError
 from cnnjax.programs import _analysis, _look, analyze
 from cnnjax.train.examples import examine
 from tests.browsing import seen
+from tests.models.variants import filled
 
 CHEAP = ("confusion", "calibration", "fields", "filters", "activations", "units", "attribution", "attacks")
 
@@ -32,7 +34,7 @@ def of_weights(tmp_path_factory):
     """The folder of an analysis of a LeNet that has learned nothing, of eight pictures."""
     folder = tmp_path_factory.mktemp("weights")
     net = cnnjax.models.lenet5(outputs=10)
-    weights.save(net, net.init(jax.random.key(0), np.zeros((1, 28, 28, 1), np.float32)), folder / "net.safetensors")
+    weights.save(net, filled(net, (28, 28, 1)), folder / "net.safetensors")
     (folder / "photos").mkdir()
     for number, image in enumerate(cnnjax.data.digits().test.arrays["image"][:8]):
         Image.fromarray(image[..., 0]).save(folder / "photos" / f"{number}.png")
@@ -69,9 +71,9 @@ def test_the_numbers_are_those_of_the_functions(looked, digits_run):
 
 def test_an_analysis_asks_the_net_what_the_run_asks_it(digits_run):
     look = _look.of_run(digits_run, "test", 40)
-    logits = np.asarray(look.f(look.images))
-    np.testing.assert_allclose(jax.nn.softmax(logits), look.probabilities, atol=1e-5)
-    np.testing.assert_allclose(digits_run.net.apply(digits_run.variables, look.seen), logits, atol=1e-4)
+    logits = np.asarray(jax.jit(look.f)(look.images))
+    np.testing.assert_allclose(softmax(logits, 1), look.probabilities, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(digits_run.net.apply)(digits_run.variables, look.seen), logits, atol=1e-4)
     np.testing.assert_allclose(look.shown, look.images, atol=1e-5)
     losses = -np.log(look.probabilities[np.arange(40), look.labels])
     assert losses[look.order[-1]] == pytest.approx(losses.max())

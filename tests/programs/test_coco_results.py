@@ -10,7 +10,6 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-import cnnjax
 from cnnjax.config import ConfigError, augmentation, experiment, section
 from cnnjax.data import coco, image_ids, run_lengths
 from cnnjax.data.source import Facts
@@ -19,13 +18,14 @@ from cnnjax.programs._found_by_name import columns, found_by_name, told
 from cnnjax.train.examples import Examined
 from tests.data.labelled import as_coco
 from tests.programs.blocks import CATEGORIES, scenes
+from tests.programs.finding import begun
 
 QUIET = {"quiet": True, "tensorboard": False, "curves": False}
 NUMBERS = ("ap", "ap50", "ap75")
 
 
-def trained(root, workdir, *, masks, fit="pad"):
-    return cnnjax.run(
+def started(root, workdir, *, masks, fit="pad"):
+    return begun(
         experiment(
             data=section("data", "coco", root=str(root), size=32, width=40, masks=masks, fit=fit),
             model=section("models", "tests.programs.blocks:finder", masks=masks),
@@ -64,7 +64,7 @@ def measured(root, results, what, drop=()):
 def boxes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("boxes")
     scenes(folder / "set")
-    return folder / "set", trained(folder / "set", folder / "run", masks=False)
+    return folder / "set", started(folder / "set", folder / "run", masks=False)
 
 
 def test_boxes_measured_by_cocos_own_tool_are_what_evaluate_says(boxes, tmp_path, capsys):
@@ -81,7 +81,7 @@ def test_boxes_measured_by_cocos_own_tool_are_what_evaluate_says(boxes, tmp_path
 def test_masks_measured_by_cocos_own_tool_are_what_evaluate_says(tmp_path):
     root = tmp_path / "set"
     scenes(root, size=lambda rng: [(64, 80), (48, 80), (64, 64)][rng.integers(3)])  # twice what the net sees
-    run = trained(root, tmp_path / "run", masks=True)
+    run = started(root, tmp_path / "run", masks=True)
     results = asked(run, tmp_path / "found.coco.json", root / "test")
     ours = run.measure("test")
     assert 0.1 < ours["mask_ap"] < 0.9

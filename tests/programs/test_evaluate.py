@@ -9,27 +9,18 @@ import numpy as np
 import pytest
 
 import cnnjax
-from cnnjax.config import ConfigError, augmentation, experiment, load, section
+from cnnjax.config import ConfigError, augmentation, experiment, section
 from cnnjax.programs import _mistakes, _worst, evaluate
 from cnnjax.train.examples import examine
 from cnnjax.train.job import prepare
 from cnnjax.train.trained import Trained
 
-QUIET = (
-    "--config.report.quiet=true",
-    "--config.report.tensorboard=false",
-    "--config.report.page=false",
-    "--config.report.curves=false",
-)
 SHAPES = "tests.tasks.shapes_of_task"
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory, root) -> Path:
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    flags = (*QUIET, "--config.train.steps=6", "--config.train.devices=1")
-    cnnjax.run(load(f"{root}/configs/digits.py:mlp", flags), workdir)
-    return workdir
+@pytest.fixture
+def digits(digits_run) -> Path:
+    return digits_run.workdir
 
 
 def told(capsys, *flags) -> str:

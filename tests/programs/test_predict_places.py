@@ -3,6 +3,7 @@
 import csv
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,14 +12,14 @@ import cnnjax
 from cnnjax.config import ConfigError, augmentation, experiment, load, section
 from cnnjax.data import carry, pictures
 from cnnjax.programs import _run_page, predict
-from tests.programs.finding import spot
+from tests.programs.finding import begun, spot
 
 QUIET = {"quiet": True, "tensorboard": False, "page": False, "curves": False}
 FILES = {"wide.png": (60, 130, 1), "tall.jpg": (150, 90, 6)}  # what one sees, and the EXIF orientation
 MARKS = {"wide.png": (22, 70), "tall.jpg": (66, 40)}
 
 
-def trained(workdir, what):
+def started(workdir, what):
     task = {"name": "tests.programs.finding:forecast"} if what == "forecast" else {}
     config = experiment(
         data=section("data", f"tests.programs.finding:{'windows' if task else 'spots'}"),
@@ -31,16 +32,16 @@ def trained(workdir, what):
         report=QUIET,
         eval={"test": False},
     )
-    return cnnjax.run(config, workdir)
+    return begun(config, workdir)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """run(what): a run whose predictions are such words, trained once."""
+    """run(what): a run whose predictions are such words, made once."""
     made, folder = {}, tmp_path_factory.mktemp("finding")
 
     def run(what):
-        made[what] = made.get(what) or trained(folder / what, what)
+        made[what] = made.get(what) or started(folder / what, what)
         return made[what]
 
     return run
@@ -176,11 +177,11 @@ def test_a_picture_for_a_net_of_series_is_refused(run, photos):
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory, root):
-    """A U-Net that has seen some shapes."""
-    flags = "data.train=64 data.test=8 data.size=32 model.width=4 model.depth=1 train.steps=6 train.batch=8"
-    quiet = "train.devices=1 eval.test=no report.quiet=yes report.tensorboard=no report.page=no report.curves=no"
+    """A small U-Net for shapes."""
+    flags = "data.train=8 data.test=3 data.size=32 model.width=4 model.depth=1 model.norm=none train.steps=1"
+    quiet = "train.batch=8 train.devices=1 eval.test=no report.quiet=yes report.tensorboard=no"
     config = load(f"{root}/configs/shapes.py", [f"--config.{flag}" for flag in f"{flags} {quiet}".split()])
-    return cnnjax.run(config, tmp_path_factory.mktemp("scenes") / "run")
+    return begun(config, tmp_path_factory.mktemp("scenes") / "run")
 
 
 def test_segments_have_the_size_of_their_files_in_every_form(scenes, photos, tmp_path, capsys):
@@ -228,7 +229,7 @@ def test_a_picture_in_tiles_is_that_of_one_tile_that_holds_it_whole_in_its_own_p
     assert found[16].shape == (120, 100)
     np.testing.assert_array_equal(found[16], found[128])
     inner = np.s_[24:96, 24:76]  # beyond the reach of a border, which is mirrored here
-    whole = np.asarray(scenes.answer(scenes.variables, picture[None, :, :100])["segments"][0])
+    whole = np.asarray(jax.jit(scenes.answer)(scenes.variables, picture[None, :, :100])["segments"][0])
     np.testing.assert_array_equal(found[16][inner], whole[inner])
     assert len(np.unique(whole[inner])) > 1
 
@@ -270,6 +271,7 @@ def test_a_file_that_can_not_be_read_stands_in_every_form_with_its_reason(run, p
 
 def test_the_page_of_a_run_draws_what_it_predicts_whatever_that_is(run, scenes):
     found = {what: run(what) for what in ("points", "boxes", "image", "forecast")} | {"segments": scenes}
+    np.savez(scenes.workdir / "tables-test.npz", **scenes.tables("test"))  # as an evaluation leaves them
     for what, trained in found.items():
         _run_page.write(trained)
         text = (trained.workdir / "report.html").read_text()

@@ -1,6 +1,5 @@
 """What is said of a training before it begins, and by a dry run."""
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,13 +9,13 @@ from cnnjax.config import ConfigError, load
 from cnnjax.programs import _preview, train
 from cnnjax.programs._idle import idle_accelerator
 from cnnjax.train.job import prepare
+from tests.models.variants import filled
 
 
 def test_a_dry_run_tries_the_weights_and_counts_what_is_frozen(root, tmp_path):
     digits = prepare(load(f"{root}/configs/digits.py", ["--config.train.devices=1"]))
-    net, state = digits.program.parts({}).net, digits.start()
-    path = tmp_path / "digits.safetensors"
-    weights.save(net, jax.device_get({"params": state.params}), path)
+    net, path = digits.program.parts({}).net, tmp_path / "digits.safetensors"
+    weights.save(net, filled(net, digits.facts.shape), path)
     flags = [f"--config.train.init={path}", "--config.train.devices=1"]
     (told,) = _preview._beginning(prepare(load(f"{root}/configs/finetune.py", flags)))
     assert told.splitlines() == [
@@ -34,7 +33,8 @@ def test_a_network_too_deep_for_the_pictures_is_named(root):
 
 
 def test_training_says_what_it_trains_before_it_compiles(tmp_path, capsys):
-    train.main(["--config=digits:mlp", f"--workdir={tmp_path}/a", "--config.train.steps=1", "--config.eval.test=false"])
+    flags = "train.steps=1 eval.test=no augment.train=normalize report.tensorboard=no report.page=no report.curves=no"
+    train.main(["--config=digits:mlp", f"--workdir={tmp_path}/a", *(f"--config.{flag}" for flag in flags.split())])
     told = capsys.readouterr().out.splitlines()
     compiled = next(i for i, line in enumerate(told) if line.startswith("compiled"))
     assert told[:4] == [

@@ -9,7 +9,10 @@ from cnnjax.config import ConfigError, load
 from cnnjax.programs import results
 from cnnjax.sweep.local import run_sweep
 
-QUIET = (
+SMALL = (
+    "--config.model.hidden=8",
+    "--config.augment.train=normalize",
+    "--config.train.devices=1",
     "--config.report.quiet=true",
     "--config.report.tensorboard=false",
     "--config.report.page=false",
@@ -21,7 +24,7 @@ QUIET = (
 def runs(tmp_path_factory, root):
     folder = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
-        flags = (*QUIET, f"--config.seed={seed}", "--config.train.steps=4", "--config.train.devices=1")
+        flags = (*SMALL, f"--config.seed={seed}", "--config.train.steps=4")
         cnnjax.run(load(f"{root}/configs/digits.py:mlp", flags), folder / str(seed))
     return folder
 
@@ -59,7 +62,7 @@ def test_rows_of_other_configs_stay_in_the_file(runs, tmp_path, capsys):
 def test_points_of_a_sweep_make_a_row_for_each_but_for_their_seeds(tmp_path, root, monkeypatch):
     workdir = tmp_path / "sweep"
     points = [{"optimizer.lr": lr, "seed": seed} for lr in (1e-3, 0.01) for seed in range(2)]
-    config = load(f"{root}/configs/digits.py:mlp", (*QUIET, "--config.train.steps=2", "--config.train.devices=1"))
+    config = load(f"{root}/configs/digits.py:mlp", (*SMALL, "--config.train.steps=2"))
     monkeypatch.setattr("sys.argv", ["…/sweep.py", "--config=configs/a.py", f"--workdir={workdir}"])
     assert not run_sweep(config, points, workdir, strategy="turns", say=lambda text: None)
     rows = results.summed_up(results.runs_of(workdir))
