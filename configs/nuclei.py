@@ -2,9 +2,9 @@
 
 python -m experiments.train --config=configs/nuclei.py[:unet] --config.data.root=nuclei --workdir=runs/nuclei
 Must show: a DSB score of the detector above the U-Net's in the same minutes, and an iou_thing of 0.85 or more.
-Not yet run to its end. Turned by up to 45 degrees as well, the detector had after 174 of 300 steps a DSB score of
-0.179, AP50 of masks 0.445, of boxes 0.341: a turned box is larger than what it holds, and nothing is turned since
-(149 seconds of processor, seed 0, n = 1, jax 0.12.0.1, two cores of an AMD EPYC with much else to do, commit 4bdd99b).
+Test part, mean ± sd of seeds 0, 1, 2: the detector has a DSB score of 0.282 ± 0.001 and AP50 of masks 0.583 ± 0.013,
+of boxes 0.598 ± 0.008, in 268 seconds of processor; the U-Net 0.221 ± 0.014 and iou_thing 0.766 ± 0.018, in 211.
+So the first is shown and the second missed (jax 0.12.0.1, two cores of an AMD EPYC with much else to do).
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
