@@ -68,7 +68,7 @@ def effective_field(
     whose fields depend on their phase, and where many are dead.
     """
     refuse_misfits(effective_field, {"around": around})
-    fields = receptive_fields(net, np.shape(images))
+    fields = _fields(net, images)
     one_of(name, fields, path="name")
     return _effective(net, variables, floats(images), name, fields[name], unit, around)
 
@@ -76,12 +76,19 @@ def effective_field(
 def effective_fields(
     net: nn.Module, variables: Mapping, images: jax.Array, *, around: AtLeastOne = 1
 ) -> dict[str, Effective]:
-    """`effective_field` of every map of `net.features`, finest to coarsest, for images (B, *sizes, C)."""
+    """`effective_field` of every map (B, *sizes, C) of `net.features`, finest to coarsest, for such images."""
     refuse_misfits(effective_fields, {"around": around})
-    fields = receptive_fields(net, np.shape(images))
+    fields = _fields(net, images)
     images = floats(images)
-    maps = [name for name in fields if name != "output"]
+    shapes = {name: jax.eval_shape(Partial(_Map(net, name), variables), images).shape for name in fields}
+    maps = [name for name, shape in shapes.items() if name != "output" and len(shape) == images.ndim]
     return {name: _effective(net, variables, images, name, fields[name], (), around) for name in maps}
+
+
+def _fields(net, images):
+    if not hasattr(net, "features"):
+        raise ValueError(f"{type(net).__name__} has no features(x, train), whose maps have units with fields")
+    return receptive_fields(net, np.shape(images))
 
 
 def _effective(net, variables, images, name, field, unit, around):

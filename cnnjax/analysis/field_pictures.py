@@ -78,6 +78,8 @@ def draw_connections(connected: np.ndarray) -> Any:
     figure = _figure(0.62 * wide + 0.8, 2.6)
     axes = _bare(figure.subplots())
     places = [(np.arange(count) - (count - 1) / 2) for count in (inputs, outputs)]
+    above = (kind >= 0) @ places[0] / np.maximum((kind >= 0).sum(1), 1)  # each over what it sees, where there is room
+    places[1] = above if outputs > 1 and np.diff(above).min() >= 1 else places[1]
     for output, source in np.argwhere(kind >= 0):
         color = _COLORS[kind[output, source] % len(_COLORS)]
         axes.plot([places[0][source], places[1][output]], [0, 1], color=color, linewidth=1.5, zorder=1)

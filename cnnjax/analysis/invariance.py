@@ -101,10 +101,10 @@ def consistency(
     pairs: AtLeastOne = 10,
     border: Border = "edge",
 ) -> float:
-    """The share of pairs of shifts, each of up to ±`reach` pixels down and right, by which an image is answered alike.
+    """The share of pairs of shifts by which images (B, H, W, C) in [0, 1] are answered alike (Zhang 2019).
 
-    Images (B, H, W, C) are in [0, 1] (Zhang 2019, who took 8 for ImageNet, with what lies beyond the crop as border,
-    and for CIFAR 3, "circular"); each draws as many pairs of its own.
+    Every image draws its own pairs, each shift of up to ±`reach` pixels down and right. He took 8 for ImageNet, with
+    what lies beyond the crop as border, and for CIFAR a "circular" one.
     """
     refuse_misfits(consistency, {"reach": reach, "pairs": pairs, "border": border})
     shifts = jax.random.randint(key, (2 * pairs, len(images), 2), -reach, reach + 1)

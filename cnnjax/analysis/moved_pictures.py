@@ -38,7 +38,7 @@ def draw_equivariance(found: Equivariance, *, title: str = "") -> Any:
     axes.imshow(decibels, cmap="YlGnBu", vmin=low, vmax=_MOST, aspect="auto")
     for row, column in np.ndindex(rows, columns):
         value = decibels[row, column]
-        text = "–" if np.isnan(value) else f"> {_MOST}" if value > _MOST else f"{value:.1f}"
+        text = "–" if np.isnan(value) else f"> {_MOST}" if value > _MOST else f"{round(value, 1) + 0.0:.1f}"
         dark = not np.isnan(value) and value > low + 0.55 * (_MOST - low)
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else INK)
     axes.set_xticks(range(columns), found.moves, rotation=30, ha="left", fontsize=8, color=INK)
@@ -75,7 +75,7 @@ def draw_turning_points(found: Mapping[str, TurningPoints]) -> Any:
         axes.fill_between(
             [0, *amounts, each.limit], [*heights, heights[-1]], step="post", color=_COLORS[1], alpha=0.12, linewidth=0
         )
-        middle = float(np.median(each.least))
+        middle = float(np.quantile(each.least, 0.5, method="lower"))
         if np.isfinite(middle):
             axes.axvline(middle, color=_COLORS[0], linewidth=1, linestyle="--")
             late = middle > 0.6 * each.limit
