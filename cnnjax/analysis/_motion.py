@@ -56,14 +56,18 @@ def moved(images: jax.Array, numbers: jax.Array, border: str) -> jax.Array:
     places = grid(images.shape[1:-1]).astype(images.dtype)
     centre = (np.array(images.shape[1:-1]) - 1) / 2
 
+    def passed(images):
+        return jax.vmap(lambda image, numbers: low_passed(image, numbers[3], border))(images, numbers)
+
     def one(image, numbers):
         matrix, offset = origins(numbers)
-        places_then = places @ matrix.T + offset + centre
-        image = read(low_passed(image, numbers[3], border), places_then, border)
+        image = read(image, places @ matrix.T + offset + centre, border)
         mean = jnp.mean(image)
         return jnp.clip(mean + (image - mean) * jnp.exp2(numbers[6]) + numbers[5], 0, 1)
 
-    return jax.vmap(one)(images, numbers.astype(images.dtype))
+    numbers = numbers.astype(images.dtype)
+    images = jax.lax.cond((numbers[:, 3] < 0).any(), passed, lambda images: images, images)
+    return jax.vmap(one)(images, numbers)
 
 
 def read(image: jax.Array, places: jax.Array, border: str) -> jax.Array:

@@ -79,16 +79,16 @@ def invariances(
     """
     refuse_misfits(invariances, {"border": border})
     _known(amounts)
-    rows = [amount * _motion.along(motion) for motion, each in amounts.items() for amount in (0.0, *each)]
-    shares = _shares(f, images, np.array(rows), border)
-    found, guesses, first = {}, shares.argmax(-1), 0
+    rows = [amount * _motion.along(motion) for motion, each in amounts.items() for amount in each]
+    shares = _shares(f, images, np.array([np.zeros(len(_motion.MOTIONS)), *rows]), border)
+    found, guesses, first = {}, shares.argmax(-1), 1
     right = guesses == targets(labels, len(images)) if len(labels) else np.full(guesses.shape, np.nan)
     for motion, each in amounts.items():
-        after = slice(first + 1, first + 1 + len(each))
-        apart = np.abs(shares[after] - shares[first]).sum(-1) / 2
-        alike = (guesses[after] == guesses[first]).mean(1)
+        after = slice(first, first + len(each))
+        apart = np.abs(shares[after] - shares[0]).sum(-1) / 2
+        alike = (guesses[after] == guesses[0]).mean(1)
         found[motion] = Invariance(np.array(each, float), 1 - apart.mean(1), alike, right[after].mean(1))
-        first += 1 + len(each)
+        first += len(each)
     return found
 
 

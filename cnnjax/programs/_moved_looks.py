@@ -9,12 +9,13 @@ from cnnjax.programs._looks import Found
 from cnnjax.runs.pages import Picture, Rows
 from cnnjax.runs.tables import readable
 
-_MOVED, _SEEN = (50, 100_000), (16, 300_000)  # images that are moved, or whose gradients are taken; pixels
+_MOVED, _SEEN = (60, 100_000), (16, 300_000)  # images that are moved, or whose gradients are taken; pixels
 _SHIFTED = 2  # examples of either end whose probability is drawn by shift
 _AROUND = 2  # units along each axis that an effective field is the mean of
 _MOVES = (("down", 1.0), ("down", 2.0), ("right", 4.0), ("rotation", 10.0), ("scale", 0.25), ("scale", -0.25))
 _AMOUNTS = {"rotation": 90.0, "scale": 1.0, "shear": 1.0, "brightness": 0.5, "contrast": 2.0}  # but for shifts
-_STEPS = 4  # of curves, to either side
+_STEPS, _PAIRS = 4, 5  # of curves, to either side; of shifts
+_SCANNED, _HALVED = 16, 8  # steps up to a limit, and between two of them
 
 
 def effective(look: Look) -> Found:
@@ -43,7 +44,7 @@ def equivariance(look: Look) -> Found:
     curves = analysis.invariances(look.f, images, amounts, labels=labels)
     smallest = min(images.shape[1:3])
     reach = 8 if smallest >= 128 else 3 if smallest >= 32 else 2
-    alike = analysis.consistency(jax.random.key(0), look.f, images, reach=reach)
+    alike = analysis.consistency(jax.random.key(0), look.f, images, reach=reach, pairs=_PAIRS)
     ends = look.both_ends(_SHIFTED)
     wanted = look.labels[ends] if len(look.labels) else look.asked[ends]
     shifts = analysis.shift_map(look.f, look.images[ends], wanted, reach=max(1, min(8, smallest // 4)))
@@ -73,8 +74,10 @@ def _by_layer(look, rows):
     """Tables of errors by layer and move, or why there are none."""
     moves = {f"{motion} {amount:g}": analysis.affine(motion, amount) for motion, amount in _MOVES}
     try:
-        moved = analysis.equivariance_errors(look.pair, look.seen[rows], moves)
-        slopes = analysis.lie_errors(look.pair, look.seen[rows])
+        shape = (1, *look.seen.shape[1:])
+        fields = analysis.receptive_fields(look.net, shape) if hasattr(look.net, "features") else {}
+        moved = analysis.equivariance_errors(look.pair, look.seen[rows], moves, fields=fields)
+        slopes = analysis.lie_errors(look.pair, look.seen[rows], fields=fields)
     except ValueError as error:
         return [f"No layer is asked: {str(error).splitlines()[0]}"], {}
     told = "in decibels (10 is a tenth of the power), where no border is seen; – where every place sees one"
@@ -97,7 +100,7 @@ def _by_layer(look, rows):
 def turning(look: Look) -> Found:
     """How far a picture can be moved until it is answered otherwise: the least rotation, shift, scale, brightness."""
     rows = spread(look, *_MOVED)
-    found = analysis.turning_points(look.f, look.images[rows], _limits(look.images))
+    found = analysis.turning_points(look.f, look.images[rows], _limits(look.images), steps=_SCANNED, halvings=_HALVED)
     cells, numbers = [], {}
     for motion, each in found.items():
         low, middle = (float(np.quantile(each.least, share, method="lower")) for share in (0.1, 0.5))
