@@ -1,6 +1,7 @@
 """Whether an answer stays when the image moves, and how far an image can be moved until it does not."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -9,12 +10,14 @@ import numpy as np
 from jax import lax
 
 from cnnjax.analysis import _motion
-from cnnjax.analysis._functions import Answers, compiled, floats, targets
+from cnnjax.analysis._functions import Answers, as_function, compiled, floats, targets
 from cnnjax.analysis._motion import Border, Motion
 from cnnjax.annotations import AtLeastOne
 from cnnjax.refusals import one_of, refuse_misfits
 
 __all__ = ["Invariance", "TurningPoints", "consistency", "invariances", "moved", "shift_map", "turning_points"]
+
+_BLOCK, _PIXELS = 256, 1_000_000  # images that are asked about at once, and how many pixels they have at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ def invariances(
     labels: np.ndarray | tuple = (),
     border: Border = "edge",
 ) -> dict[str, Invariance]:
-    """What becomes of answers to images (B, H, W, C) in [0, 1] as these are moved by amounts, by motion; one program.
+    """What becomes of answers to images (B, H, W, C) in [0, 1] as these are moved by amounts, by motion.
 
     `f` gives logits (B, K), and whatever normalises images is part of it. The accuracy needs `labels` (B,).
     """
@@ -187,18 +190,27 @@ def _turned(f, images, units, *, steps, halvings, border):
 
 
 def _shares(f, images, rows, border):
-    """Probabilities (R, B, K) of images that are moved by each of some rows of seven numbers, (R, 7) or (R, B, 7)."""
-    return np.asarray(compiled(_asked, f, _unit(images), np.asarray(rows, np.float32), border=border))
+    """Probabilities (R, B, K) of images that are moved by each of some rows of seven numbers, (R, 7) or (R, B, 7).
+
+    They are asked in blocks of one size, so that one program serves however many there are.
+    """
+    images = np.asarray(_unit(images))
+    rows = np.broadcast_to(rows[:, None] if rows.ndim == 2 else rows, (len(rows), len(images), rows.shape[-1]))
+    rows = rows.reshape(-1, rows.shape[-1]).astype(np.float32)
+    block = max(1, min(_BLOCK, _PIXELS // math.prod(images.shape[1:-1])))
+    f, found = as_function(f, jnp.asarray(images[np.arange(block) % len(images)])), []
+    for first in range(0, len(rows), block):
+        places = np.arange(first, first + block) % len(rows)  # what fills the last block is left out again
+        found.append(compiled(_asked, f, images[places % len(images)], rows[places], border=border))
+    shares = np.concatenate([np.asarray(each) for each in found])[: len(rows)]
+    return shares.reshape(-1, len(images), shares.shape[-1])
 
 
 def _asked(f, images, rows, *, border):
-    def by(row):
-        outputs = f(_motion.moved(images, row, border))
-        if outputs.ndim != 2:
-            raise ValueError(f"the function gives {outputs.shape} for images {images.shape}; it must give (B, K)")
-        return jax.nn.softmax(outputs, -1)
-
-    return lax.map(by, rows)
+    outputs = f(_motion.moved(images, rows, border))
+    if outputs.ndim != 2:
+        raise ValueError(f"the function gives {outputs.shape} for images {images.shape}; it must give (B, K)")
+    return jax.nn.softmax(outputs, -1)
 
 
 def _known(motions):

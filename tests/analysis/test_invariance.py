@@ -13,6 +13,7 @@ RAMP = np.broadcast_to(np.linspace(0, 1, SIDE)[None, :, None], (SIDE, SIDE, 1)) 
 IMAGES = np.stack([RAMP, RAMP.transpose(1, 0, 2), 0.25 * np.ones_like(RAMP)]).astype(np.float32)
 
 
+@jax.tree_util.Partial
 def top_left(x):
     """Class 1 where the first pixel is above 0.3."""
     value = x[:, 0, 0, 0]
