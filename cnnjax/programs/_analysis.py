@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from cnnjax.config import ConfigError
-from cnnjax.programs import _dear_looks, _figures, _looks
+from cnnjax.programs import _dear_looks, _figures, _looks, _moved_looks
 from cnnjax.programs._look import Look
 from cnnjax.refusals import one_of
 from cnnjax.runs.pages import Links, Part, Picture, write_page
@@ -16,7 +16,7 @@ from cnnjax.runs.workdir import write_json
 
 def parts_of(names: Sequence[str]) -> dict[str, Callable]:
     """The parts that are asked for by name, in their order; without names all that are cheap."""
-    cheap, dear = _offered(_looks), _offered(_dear_looks)
+    cheap, dear = {**_offered(_looks), **_offered(_moved_looks)}, _offered(_dear_looks)
     if not names:
         return cheap
     known = {**cheap, **dear}

@@ -141,6 +141,13 @@ def _shown(seen: np.ndarray, mean: Sequence, std: Sequence) -> np.ndarray:
     return np.clip(seen * np.asarray(std, np.float32) + np.asarray(mean, np.float32), 0, 1)
 
 
+def spread(look: Look, most: int, pixels: int) -> np.ndarray:
+    """The rows of at most so many examples, evenly spaced, that together have at most so many pixels."""
+    count = len(look.images)
+    kept = max(1, min(most, count, pixels // int(np.prod(look.images.shape[1:3]))))
+    return np.arange(kept) * count // kept
+
+
 def by_method(methods: Sequence[str], ask: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
     """What is found by each method that this net can be asked by, and why it can't by the others; none raises."""
     found, said = {}, []

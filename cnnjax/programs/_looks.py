@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from cnnjax import analysis
 from cnnjax.programs import _page_parts
-from cnnjax.programs._look import Look, by_method
+from cnnjax.programs._look import Look, by_method, spread
 from cnnjax.runs.pages import Picture, Rows
 from cnnjax.runs.tables import readable
 
@@ -97,7 +97,7 @@ def activations(look: Look) -> Found:
 
 def units(look: Look) -> Found:
     """What each unit of the last maps answers to most, with how often and how selectively it answers."""
-    rows = _spread(look, *_UNITS)
+    rows = spread(look, *_UNITS)
     labels = look.labels[rows] if len(look.labels) else ()
     maps = analysis.activations(*look.pair, look.seen[rows])
     seen, cells, blocks, numbers = analysis.receptive_fields(look.net, (1, *look.seen.shape[1:])), [], [], {}
@@ -113,13 +113,6 @@ def units(look: Look) -> Found:
             blocks.append(Picture(analysis.draw_units(patches, each), what, wide=True))
     head = ["map", "units", "mean", "zeros", "dead", "sparseness", "selectivity"]
     return [Rows(head, cells), *blocks], numbers
-
-
-def _spread(look: Look, most: int, pixels: int) -> np.ndarray:
-    """The rows of at most so many examples, evenly spaced, that together have at most so many pixels."""
-    count = len(look.images)
-    kept = max(1, min(most, count, pixels // int(np.prod(look.images.shape[1:3]))))
-    return np.arange(kept) * count // kept
 
 
 def _mean(values: np.ndarray) -> float:
@@ -142,7 +135,7 @@ def attribution(look: Look) -> Found:
 def attacks(look: Look) -> Found:
     """How accuracy falls with how far each number of an image may be moved, and what noise of that size does."""
     labels = look.labels if len(look.labels) else look.asked
-    rows = _spread(look, *_ATTACKED)
+    rows = spread(look, *_ATTACKED)
     images, labels = look.images[rows], labels[rows]
     epsilons = np.array(_EPSILONS)
     curves = analysis.attack_curves(jax.random.key(0), look.f, images, labels, epsilons, steps=_STEPS)
