@@ -7,8 +7,12 @@ from cnnjax.analysis.counting import *
 from cnnjax.analysis.footprint import *
 from cnnjax.analysis.judging import *
 from cnnjax.analysis.mistakes import *
+from cnnjax.analysis.objectives import *
+from cnnjax.analysis.physiology import *
 from cnnjax.analysis.pictures import *
+from cnnjax.analysis.portraits import *
 from cnnjax.analysis.receptive import *
 from cnnjax.analysis.rewriting import *
 from cnnjax.analysis.tapping import *
 from cnnjax.analysis.units import *
+from cnnjax.analysis.visualization import *
