@@ -5,6 +5,7 @@ from cnnjax.analysis.attribution import *
 from cnnjax.analysis.calibration import *
 from cnnjax.analysis.counting import *
 from cnnjax.analysis.footprint import *
+from cnnjax.analysis.gabor_fits import *
 from cnnjax.analysis.judging import *
 from cnnjax.analysis.mistakes import *
 from cnnjax.analysis.objectives import *
@@ -13,6 +14,7 @@ from cnnjax.analysis.pictures import *
 from cnnjax.analysis.portraits import *
 from cnnjax.analysis.receptive import *
 from cnnjax.analysis.rewriting import *
+from cnnjax.analysis.spectra import *
 from cnnjax.analysis.tapping import *
 from cnnjax.analysis.units import *
 from cnnjax.analysis.visualization import *

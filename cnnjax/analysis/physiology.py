@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.tree_util import Partial
 
-from cnnjax.analysis._functions import Answers, compiled
+from cnnjax.analysis._functions import Answers, as_function, compiled
 from cnnjax.analysis.objectives import middle
 from cnnjax.analysis.receptive import Field
 from cnnjax.annotations import AtLeastOne, Positive
@@ -59,16 +60,17 @@ def electrophysiology(
     contrast: float = 1.0,
     aperture: Positive = 1.0,
 ) -> Electrophysiology:
-    """What the units in the middle of a map answer to gratings in their receptive field, on images of a shape (H, W, C).
+    """What the units in the middle of a map answer to gratings in their receptive field, on images of shape (H, W, C).
 
-    `f` is a function of images (B, H, W, C) in [0, 1] to maps (B, *sizes, U) or to outputs (B, U), as `map_of` gives it;
+    `f` is a function of images (B, H, W, C) in [0, 1] to maps (B, *sizes, U) or outputs (B, U), as `map_of` gives it;
     `field` is that of the map in `receptive_fields`. The gratings stand in a round aperture of so many fields, grey
     around it, and have so many `cycles` along a field: six from a half to 8 unless given, none finer than 0.45 cycles
     in a pixel, for what is finer than the field is what its units tell apart.
     """
     given = {"orientations": orientations, "phases": phases, "aperture": aperture}
     refuse_misfits(electrophysiology, given)
-    blank = _blank(f, shape)
+    blank = _blank(shape)
+    f = as_function(f, blank)
     center, side = _place(f, field, blank)
     cycles = np.asarray(cycles if len(cycles) else np.geomspace(0.5, max(min(8, 0.45 * side), 0.5), 6), np.float64)
     frequencies = cycles / side
@@ -87,17 +89,17 @@ def electrophysiology(
     return _recorded(angles, frequencies, turns, raw, np.asarray(spontaneous, np.float64))
 
 
-def _blank(f: Answers, shape: tuple[int, ...]) -> jax.Array:
+def _blank(shape: tuple[int, ...]) -> jax.Array:
     if len(shape) != 3:
         raise ValueError(f"shape is {shape}; it must be that of one image: height, width, channels")
     return jnp.full((_AT_ONCE, *shape), 0.5, jnp.float32)
 
 
-def _place(f: Answers, field: Field, blank: jax.Array) -> tuple[np.ndarray, float]:
+def _place(f: Partial, field: Field, blank: jax.Array) -> tuple[np.ndarray, float]:
     """The middle (2,) of the field of the middle unit, and its side, both in pixels; of a field that is larger than the
     image the image's."""
     sizes = blank.shape[1:-1]
-    shape = jax.eval_shape(f if callable(f) else lambda x: f[0].apply(f[1], x), blank).shape
+    shape = jax.eval_shape(f, blank).shape
     places = [size // 2 for size in shape[1:-1]] or [0, 0]
     axes = zip(field.size, field.stride, field.start, places, sizes, strict=True)
     center = [
@@ -180,14 +182,15 @@ def spike_triggered_average(
     images: AtLeastOne = 2048,
     deviation: Positive = 0.25,
 ) -> SpikeTriggered:
-    """The average noise that makes the middle units of a map answer, (U, h, w, C), on images of a shape (H, W, C).
+    """The average noise that makes the middle units of a map answer, (U, h, w, C), on images of shape (H, W, C).
 
     White noise of a deviation fills the units' field, grey around it. Of a unit that weighs its pixels and rectifies
     the sum it is, but for a factor, these weights (Bussgang); of a complex cell, which takes light and dark alike,
     nothing is left. `f` and `field` are as for `electrophysiology`.
     """
     refuse_misfits(spike_triggered_average, {"images": images, "deviation": deviation})
-    blank = _blank(f, shape)
+    blank = _blank(shape)
+    f = as_function(f, blank)
     center, side = _place(f, field, blank)
     spans = [_span(middle, side, size) for middle, size in zip(center, shape[:2], strict=True)]
     keys = jax.random.split(key, math.ceil(images / _AT_ONCE))

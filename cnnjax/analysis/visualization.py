@@ -50,8 +50,8 @@ def visualize(
 ) -> Visualization:
     """`count` images (N, H, W, C) in [0, 1] that score high, by so many steps of Adam from noise.
 
-    `objective` is a function of such images to their scores (N,), one of `channel_objective`, `unit_objective` and their
-    like or one's own; whatever normalises images is part of it. A `fourier` basis climbs by frequencies of equal
+    `objective` is a function of such images to their scores (N,): one of `channel_objective`, `unit_objective` and
+    their like, or one's own; whatever normalises images is part of it. A `fourier` basis climbs by frequencies of equal
     energy, `decorrelated` by colours that photographs have; of other than three channels each is on its own. `robust`
     images score high however they are shifted, turned and scaled a little. Where a rectifier lets nothing of an image's
     gradient through, it lets through what would raise its input: units that noise does not excite have a beginning.

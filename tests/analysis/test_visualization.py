@@ -22,7 +22,6 @@ from cnnjax.analysis import (
 )
 from cnnjax.analysis.visualization import _redirected, _sampled
 from cnnjax.ops import gabor
-from tests.train.nets import layered
 
 KEY = jax.random.key(0)
 GABOR = np.asarray(gabor(11, frequency=0.15, angle=0.6, sigma=2.2))[..., 0]
@@ -92,19 +91,19 @@ def test_an_image_is_the_sum_of_its_waves(height, width):
 
 def test_a_robust_image_is_smoother_than_one_of_pixels():
     """Of a kernel that is a wave and noise, as large, the noise does not outlive being moved about."""
-    noise = np.random.default_rng(0).normal(size=(24, 24, 1))
-    wave = np.asarray(gabor(24, frequency=0.06, angle=0.6))[..., 0]
+    noise = np.random.default_rng(0).normal(size=(48, 48, 1))
+    wave = np.asarray(gabor(48, frequency=0.03, angle=0.6))[..., 0]
     kernel = (wave / wave.std() + noise / noise.std()).astype(np.float32)
 
     def unit(images):
         images = images - 0.5
         return jnp.sum(images * kernel, (1, 2, 3)) / jnp.sqrt(jnp.sum(images**2, (1, 2, 3)) + 0.01)
 
-    rough = visualize(KEY, unit, 24, channels=1, steps=60, basis="pixel", robust=False).images[0]
-    smooth = visualize(KEY, unit, 24, channels=1, steps=60).images[0]
+    rough = visualize(KEY, unit, 48, channels=1, steps=60, basis="pixel", robust=False).images[0]
+    smooth = visualize(KEY, unit, 48, channels=1, steps=60).images[0]
     assert np.corrcoef(rough.ravel(), kernel.ravel())[0, 1] > 0.95
-    assert np.corrcoef(smooth.ravel(), wave.ravel())[0, 1] > 0.8
-    assert variation(smooth) <= variation(rough) / 3
+    assert np.corrcoef(smooth.ravel(), wave.ravel())[0, 1] > 0.9
+    assert variation(smooth) <= 0.6 * variation(rough)
 
 
 def variation(image):
@@ -131,7 +130,8 @@ def test_a_unit_that_no_noise_excites_has_a_beginning():
         return jax.nn.relu(x.sum((1, 2, 3)) - 5)
 
     x = np.stack([np.zeros((2, 2, 2), np.float32), np.ones((2, 2, 2), np.float32)])
-    plain, led = jax.jit(lambda x: [jax.grad(lambda x: f(x).sum())(x) for f in (dead, _redirected(dead, x))])(x)
+    slope = jax.grad(lambda x, f: f(x).sum())
+    plain, led = jax.jit(lambda x: (slope(x, dead), slope(x, _redirected(dead, x))))(x)
     assert plain[0].max() == 0 < plain[1].min()
     assert led.min() == 1 == led.max()
     down = jax.jit(lambda x: jax.grad(lambda x: -_redirected(dead, x)(x).sum())(x))(x)
