@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ _AT_ONCE = 8  # pictures
 class Electrophysiology:
     """What U units answer to gratings of O orientations, F frequencies (cycles in a pixel) and P phases.
 
-    `responses` (O, F, P, U) are how far above `spontaneous` (U,), the answer to grey, each rose, 0 where it fell. Of
+    `responses` (O, F, P, U) are how far each rose above `spontaneous` (U,), the answer to grey, 0 where it fell. Of
     each unit: the `orientation` (radians, of the way the wave runs, 0 along x) and `frequency` of the grating of the
     highest mean over phases; its `tuning` (O, U), that mean by orientation at this frequency, and `phasing` (P, U), the
     answer to its grating by phase; `circular_variance`, 0 of one orientation alone to 1 of all alike (Ringach 2002);
@@ -59,15 +60,17 @@ def electrophysiology(
     phases: AtLeastOne = 8,
     contrast: float = 1.0,
     aperture: Positive = 1.0,
+    above: Literal["grey", "zero"] = "grey",
 ) -> Electrophysiology:
     """What the units in the middle of a map answer to gratings in their receptive field, on images of shape (H, W, C).
 
     `f` is a function of images (B, H, W, C) in [0, 1] to maps (B, *sizes, U) or outputs (B, U), as `map_of` gives it;
     `field` is that of the map in `receptive_fields`. The gratings stand in a round aperture of so many fields, grey
     around it, and have so many `cycles` along a field: six from a half to 8 unless given, none finer than 0.45 cycles
-    in a pixel, for what is finer than the field is what its units tell apart.
+    in a pixel, for what is finer than the field is what its units tell apart. Answers are counted `above` those to
+    grey, or above zero: a unit that answers to grey is then less tuned and less of a simple cell.
     """
-    given = {"orientations": orientations, "phases": phases, "aperture": aperture}
+    given = {"orientations": orientations, "phases": phases, "aperture": aperture, "above": above}
     refuse_misfits(electrophysiology, given)
     blank = _blank(shape)
     f = as_function(f, blank)
@@ -86,7 +89,8 @@ def electrophysiology(
     found, spontaneous = compiled(_shown, f, blank, rows.astype(np.float32), center, radius, contrast)
     raw = np.asarray(found, np.float64).reshape(rows.size // 3, -1)[: len(shown)]
     raw = raw.reshape(orientations, len(cycles), phases, -1)
-    return _recorded(angles, frequencies, turns, raw, np.asarray(spontaneous, np.float64))
+    spontaneous = np.asarray(spontaneous, np.float64)
+    return _recorded(angles, frequencies, turns, raw - (spontaneous if above == "grey" else 0), spontaneous)
 
 
 def _blank(shape: tuple[int, ...]) -> jax.Array:
@@ -143,7 +147,7 @@ def grating(
 
 
 def _recorded(angles, frequencies, turns, raw, spontaneous):
-    responses = np.maximum(raw - spontaneous, 0)
+    responses = np.maximum(raw, 0)
     rate = responses.mean(2)  # F0 (O, F, U)
     units = np.arange(rate.shape[-1])
     best = rate.reshape(-1, len(units)).argmax(0)

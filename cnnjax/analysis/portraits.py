@@ -119,8 +119,8 @@ def draw_gabors(found: GaborFits, *, most: int = 16) -> Any:
     order = np.argsort(-found.quality, kind="stable")
     if len(order) > most:
         order = order[np.arange(most) * len(order) // most]  # from the best to the worst
-    figure = pictures._figure(0.72 * len(order) + 3.9, 3.2)
-    left, right = figure.subfigures(1, 2, width_ratios=[0.72 * len(order) + 0.3, 3.6])
+    figure = pictures._figure(0.72 * len(order) + 3.5, 2.75)
+    left, right = figure.subfigures(1, 2, width_ratios=[0.72 * len(order) + 0.3, 3.2])
     axes = left.subplots(3, len(order), squeeze=False)
     for column, place in enumerate(order):
         image, fit = found.images[place], found.fits[place]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cnnjax import models
+from cnnjax import weights as files
 from cnnjax.analysis import (
     Field,
     draw_electrophysiology,
@@ -55,6 +56,8 @@ def test_a_gabor_unit_is_simple_and_its_energy_model_is_complex():
     assert found.modulation[:2] == pytest.approx([swing, swing], rel=1e-3)
     assert (found.modulation[:4] > 1).all()
     assert found.modulation[4] < 0.2
+    lit = electrophysiology(lambda images: 50 + cells(images), FIELD, SHAPE, above="zero")
+    assert lit.modulation[0] < found.modulation[0] / 2, "what answers to grey swings by less of its mean"
 
 
 def test_a_gabor_unit_prefers_its_own_orientation_and_frequency():
@@ -122,10 +125,11 @@ def test_gratings_stand_where_the_middle_unit_of_a_map_looks():
 
 
 def test_a_grating_is_a_cosine_in_a_disc_on_grey():
-    found = np.asarray(grating((9, 12), 0.0, 0.25, 0.0, center=(4, 6), radius=3, contrast=0.8))
+    draw = jax.jit(grating, static_argnums=0)
+    found = np.asarray(draw((9, 12), 0.0, 0.25, 0.0, center=(4, 6), radius=3, contrast=0.8))
     np.testing.assert_allclose(found[4, 3:10], 0.5 + 0.4 * np.cos(np.pi / 2 * np.arange(-3, 4)), atol=1e-6)
     assert found[0, 0] == found[4, 11] == 0.5
-    whole = np.asarray(grating((4, 4), np.pi / 2, 0.5, 0.0))
+    whole = np.asarray(draw((4, 4), np.pi / 2, 0.5, 0.0))
     np.testing.assert_allclose(whole, whole[:, :1] * np.ones(4), atol=1e-6)
 
 
@@ -138,3 +142,26 @@ def test_a_picture_has_three_rows_of_every_live_unit():
     titles = " ".join(cell.get_title() for cell in figure.axes)
     assert "CV 1.00" in titles
     assert f"F1/F0 {found.modulation[0]:.2f}" in titles
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize(
+    ("path", "field", "tuned", "variance", "simple"),
+    [
+        ("stage2_block1/depthwise", Field((11, 11), (11, 11), (4, 4), (-2, -2)), 0.37, 0.61, 0.65),
+        ("stage4_block1/depthwise", Field((83, 83), (83, 83), (16, 16), (-26, -26)), 0.32, 0.79, 0.08),
+    ],
+)
+def test_simple_cells_become_complex_ones_with_depth_in_a_published_net(real, path, field, tuned, variance, simple):
+    """As a trial with gratings of 5 to 24 pixels over the whole picture found, answers to grey not taken away."""
+    net = models.efficientnet_lite0(outputs=1000)
+    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((1, 112, 112, 3))))
+    read = files.load(net, shapes, real("pretrained/efficientnet_lite0.pth"))
+    f = map_of(net, jax.tree.map(jnp.asarray, read), path, mean=127 / 255, std=128 / 255)
+    found = electrophysiology(f, field, (112, 112, 3), above="zero")
+    live = found.live
+    assert live.mean() > 0.95
+    assert np.mean(found.circular_variance[live] < 0.5) == pytest.approx(tuned, abs=0.06)
+    assert np.median(found.circular_variance[live]) == pytest.approx(variance, abs=0.06)
+    assert np.mean(found.modulation[live] > 1) == pytest.approx(simple, abs=0.06)
+    assert len(np.unique(found.orientation[live])) == 12

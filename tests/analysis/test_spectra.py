@@ -67,11 +67,10 @@ def test_what_weighs_waves_learns_them_all_alike_and_the_target_is_their_sum():
 @pytest.mark.proofs
 @pytest.mark.parametrize("rising", [False, True])
 def test_in_four_thousand_steps_slow_waves_come_first_however_large_the_fast_ones_are(rising):
-    f, params = perceptron((256, 256, 256))
-    waves = (2, 4, 6, 8, 10, 12, 14, 16, 18, 20)
-    sizes = np.linspace(0.1, 1, 10) if rising else ()
-    found = spectral_bias(KEY, f, params, frequencies=waves, amplitudes=sizes, lr=1e-3, every=20)
+    f, params = perceptron((256, 256, 256, 256))
+    waves = (2, 4, 6, 8, 10)
+    sizes = np.linspace(0.1, 1, 5) if rising else ()
+    found = spectral_bias(KEY, f, params, frequencies=waves, amplitudes=sizes, points=64, lr=2e-3, every=20)
     half = found.learned(0.5)
-    assert np.isfinite(half[:5]).all(), "some are learned"
-    half[np.isinf(half)] = 2 * found.steps[-1] - 1000 * found.amplitudes[-1][np.isinf(half)]  # the rest by how far
+    assert np.isfinite(half).all()
     assert spearmanr(waves, half).statistic >= 0.9

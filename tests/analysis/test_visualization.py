@@ -208,3 +208,19 @@ def test_a_sheet_has_each_image_with_its_name_and_what_it_scores():
     assert len(figure.axes) == 4
     texts = {cell.get_title() + cell.get_xlabel() for cell in figure.axes}
     assert texts >= {"c1: 1made: " + f"{found.scores[1]:.3g}", "data: 0.25"}
+
+
+@pytest.mark.proofs
+def test_images_excite_most_channels_of_a_trained_net_more_than_any_of_the_data(train_apart, tmp_path):
+    trained = train_apart("configs/digits.py", tmp_path / "run", "--config.train.epochs=10")
+    images = trained.source.test.arrays["image"].astype(np.float32) / 255
+    facts = trained.facts
+    for path in ("c3", "c5"):
+        f = map_of(trained.net, trained.variables, path, mean=facts.mean, std=facts.std)
+        data = np.asarray(jax.jit(lambda f, x: f(x))(f, images))
+        data = data.reshape(len(data), -1, data.shape[-1]).mean(1).max(0)
+        asked = np.flatnonzero(data > 0)[:24]
+        objective = channel_objective(f, asked)
+        options = {"count": len(asked), "channels": 1, "steps": 256}
+        smooth = visualize(KEY, objective, 28, **options)
+        assert np.mean(smooth.scores >= 1.5 * data[asked]) >= 0.8, path
