@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 from jax.tree_util import Partial
 
 from cnnjax.config import ConfigError
@@ -54,6 +55,23 @@ class Look:
     def f(self) -> Partial:
         """The net's outputs (B, K) of `images`: with all that becomes of a picture before the net reads it."""
         return Partial(_Whole(self.outputs), self.variables)
+
+    @property
+    def scale(self) -> tuple[Sequence[float] | float, Sequence[float] | float]:
+        """The mean and the deviation that what is `seen` was normalised with: 0 and 1 where it was not."""
+        return (0.0, 1.0) if _within(self.seen) else (self.facts.mean, self.facts.std)
+
+    @property
+    def kernels(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each kernel of two axes and more than a pixel by path, those that read the pixels first."""
+        leaves = traverse_util.flatten_dict(self.variables["params"], sep="/")
+        shapes = {
+            path.removesuffix("/kernel"): np.shape(leaf) for path, leaf in leaves.items() if path.endswith("/kernel")
+        }
+        paths = [path for path, shape in shapes.items() if len(shape) == 4 and shape[0] * shape[1] > 1]
+        channels = self.seen.shape[-1]  # the names come in no order of the net
+        order = sorted(paths, key=lambda path: (shapes[path][2] != channels, shapes[path][2] > 3, paths.index(path)))
+        return {path: shapes[path] for path in order}
 
     @property
     def asked(self) -> np.ndarray:
@@ -136,7 +154,7 @@ def of_files(served: Served, paths: list[Path], most: int) -> Look:
 
 def _shown(seen: np.ndarray, mean: Sequence, std: Sequence) -> np.ndarray:
     """What the net reads as one can look at it: normalising taken back where that is what brought it out of [0, 1]."""
-    if 0 <= seen.min() and seen.max() <= 1:
+    if _within(seen):
         return seen
     return np.clip(seen * np.asarray(std, np.float32) + np.asarray(mean, np.float32), 0, 1)
 
@@ -146,6 +164,10 @@ def spread(look: Look, most: int, pixels: int) -> np.ndarray:
     count = len(look.images)
     kept = max(1, min(most, count, pixels // int(np.prod(look.images.shape[1:3]))))
     return np.arange(kept) * count // kept
+
+
+def _within(seen: np.ndarray) -> bool:
+    return bool(0 <= seen.min() and seen.max() <= 1)
 
 
 def by_method(methods: Sequence[str], ask: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:

@@ -6,7 +6,6 @@ that says why.
 
 import jax
 import numpy as np
-from flax import traverse_util
 
 from cnnjax import analysis
 from cnnjax.programs import _page_parts
@@ -58,14 +57,10 @@ def _sides(sides: tuple) -> str:
 
 def filters(look: Look) -> Found:
     """The filters of the first convolutions as pictures."""
-    leaves = traverse_util.flatten_dict(look.variables["params"], sep="/")
-    shapes = {path.removesuffix("/kernel"): np.shape(leaf) for path, leaf in leaves.items() if path.endswith("/kernel")}
-    paths = [path for path, shape in shapes.items() if len(shape) == 4 and shape[0] * shape[1] > 1]
-    if not paths:
+    shapes = look.kernels
+    if not shapes:
         raise ValueError("the net has no convolution whose kernel is more than one pixel")
-    channels = look.seen.shape[-1]  # a kernel that reads as many is the first; the names come in no order of the net
-    paths = sorted(paths, key=lambda path: (shapes[path][2] != channels, shapes[path][2] > 3, paths.index(path)))
-    paths = paths[:_LAYERS]
+    paths = list(shapes)[:_LAYERS]
     found = {path: analysis.filters(look.variables, path) for path in paths}
     blocks = [
         Picture(analysis.draw_filters(each), f"{path}: {len(each.images)} filters of {shapes[path][2]} channels")

@@ -122,7 +122,8 @@ def test_a_net_of_a_file_is_looked_into_by_pictures_without_labels(of_weights):
 def test_parts_are_the_functions_that_there_are(digits_run):
     assert tuple(_analysis.parts_of(())) == CHEAP
     assert tuple(_analysis.parts_of(("all",)))[: len(CHEAP)] == CHEAP
-    assert set(_analysis.parts_of(("all",))) - set(CHEAP) == {"faithfulness", "sanity", "occlusion"}
+    assert set(_analysis.parts_of(("all",))) - set(CHEAP) >= {"faithfulness", "sanity", "occlusion"}
+    assert set(_analysis.parts_of(("all",))) >= {"visualization", "electrophysiology", "gabors"}
     assert list(_analysis.parts_of(("attacks", "confusion"))) == ["confusion", "attacks"]
 
 
@@ -157,3 +158,19 @@ def test_dear_parts_are_drawn_where_they_are_asked_for(of_weights, tmp_path):
     assert set(found["sanity"]) == {"saliency", "integrated_gradients", "grad_cam"}
     assert "guided_backprop is left out: none of relu, relu6" in (tmp_path / "a" / "report.html").read_text()
     assert len(list((tmp_path / "a" / "figures").iterdir())) == 3
+
+
+@pytest.mark.proofs
+def test_units_are_recorded_from_and_their_filters_fitted_where_it_is_asked_for(of_weights, tmp_path):
+    folder = of_weights.parent
+    reads = ("--outputs=10", "--size=28", "--resize=28", "--mean=0.3", "--std=0.3", f"--images={folder / 'photos'}")
+    net = ("--model=lenet5", f"--weights={folder / 'net.safetensors'}", "--what=visualization,electrophysiology,gabors")
+    analyze.main([*net, *reads, f"--out={tmp_path / 'a'}"])
+    found = told(tmp_path / "a")
+    assert not found["left_out"]
+    assert list(found["visualization"]) == ["c3", "s4", "classes"]
+    for each in found["visualization"].values():
+        assert np.mean(np.array(each["made"]) > np.array(each["data"])) >= 0.75
+    assert list(found["electrophysiology"]) == ["c1", "c3", "s4"]
+    assert found["gabors"]["path"] == "c1"
+    assert len(found["gabors"]["null"]) == 24

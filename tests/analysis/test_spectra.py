@@ -1,0 +1,76 @@
+"""Nets of rectifiers learn slow waves first; what learns all alike is measured as learning all alike."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from cnnjax.analysis import draw_spectral_bias, spectral_bias
+
+KEY = jax.random.key(0)
+
+
+def perceptron(widths, seed=0):
+    """The parameters of a net of rectifiers, Kaiming's, and the net."""
+    keys = jax.random.split(jax.random.key(seed), len(widths))
+    sizes = zip((1, *widths), (*widths, 1), strict=True)
+    params = [
+        (np.sqrt(2 / a) * np.asarray(jax.random.normal(key, (a, b))), np.asarray(jax.random.uniform(key, (b,))) - 0.5)
+        for key, (a, b) in zip((*keys, KEY), sizes, strict=True)
+    ]
+
+    def f(params, z):
+        for kernel, bias in params[:-1]:
+            z = jax.nn.relu(z @ kernel + bias)
+        return z @ params[-1][0] + params[-1][1]
+
+    return f, params
+
+
+def test_a_net_of_rectifiers_learns_waves_in_the_order_of_their_frequencies():
+    f, params = perceptron((64, 64, 64))
+    found = spectral_bias(KEY, f, params, frequencies=(1, 2, 3, 4, 5), points=32, steps=2500, lr=3e-3, every=20)
+    assert spearmanr(found.frequencies, found.learned()).statistic >= 0.9
+    assert found.amplitudes.shape == (125, 5)
+    assert np.isfinite(found.learned()).all()
+    assert found.losses[-1] < found.losses[0] / 4
+    spectrum = 2 / 32 * np.abs(np.fft.rfft(found.fit))[1:6]
+    np.testing.assert_allclose(found.amplitudes[-1], spectrum, rtol=1e-3, atol=1e-5)
+    assert found.losses[-1] == pytest.approx(np.mean((found.fit - found.target) ** 2), rel=1e-3)
+    figure = draw_spectral_bias({"rectifiers": found, "again": found})
+    assert len(figure.axes) == 3  # and the scale
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1", "2", "3", "4", "5"]
+
+
+def test_what_weighs_waves_learns_them_all_alike_and_the_target_is_their_sum():
+    waves, sizes = np.array([2, 5, 9]), np.array([1.0, 0.5, 2.0])
+
+    def f(params, z):
+        turns = 2 * jnp.pi * z * waves
+        return jnp.sin(turns) @ params[0] + jnp.cos(turns) @ params[1]
+
+    start = [np.zeros(3, np.float32)] * 2
+    found = spectral_bias(KEY, f, start, frequencies=waves, amplitudes=sizes, points=24, steps=600, lr=0.05, every=30)
+    np.testing.assert_allclose(found.amplitudes[-1], 1, atol=1e-3)
+    np.testing.assert_allclose(2 / 24 * np.abs(np.fft.rfft(found.target))[waves], sizes)
+    np.testing.assert_allclose(found.fit, found.target, atol=2e-3)
+    assert np.ptp(found.learned()[:2]) <= 60
+    with pytest.raises(ValueError, match="every is 7; it must divide the 600 steps"):
+        spectral_bias(KEY, f, start, frequencies=waves, points=24, steps=600, every=7)
+    with pytest.raises(ValueError, match=r"frequencies are \[2, 12\]; they must be whole, from 1 to less than 12"):
+        spectral_bias(KEY, f, start, frequencies=(2, 12), points=24)
+    with pytest.raises(ValueError, match=r"amplitudes are \[1.0\]; they must be above 0, one for each of 3 waves"):
+        spectral_bias(KEY, f, start, frequencies=waves, amplitudes=(1.0,), points=24)
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("rising", [False, True])
+def test_in_four_thousand_steps_slow_waves_come_first_however_large_the_fast_ones_are(rising):
+    f, params = perceptron((256, 256, 256, 256))
+    waves = (2, 4, 6, 8, 10)
+    sizes = np.linspace(0.1, 1, 5) if rising else ()
+    found = spectral_bias(KEY, f, params, frequencies=waves, amplitudes=sizes, points=64, lr=2e-3, every=20)
+    half = found.learned(0.5)
+    assert np.isfinite(half).all()
+    assert spearmanr(waves, half).statistic >= 0.9
