@@ -64,7 +64,7 @@ def example_gradients(loss: Loss, params: Any, batch: Any, *, at_once: AtLeastOn
     """
     refuse_misfits(example_gradients, {"at_once": at_once})
     rows, weights = _chunks(batch, at_once)
-    *compared, squares, total = compiled_program(_lengths)(_partial(loss), params, batch, rows, weights)
+    *compared, squares, total = compiled_program(_lengths)(as_partial(loss), params, batch, rows, weights)
     _refuse_mixing(*(np.asarray(each, np.float64) for each in compared))
     count = _size(batch)
     layers: dict[str, np.ndarray] = {}
@@ -122,7 +122,8 @@ def _size(batch):
     return sizes.pop()
 
 
-def _partial(loss):
+def as_partial(loss: Loss) -> Partial:
+    """A loss that a program takes as an argument: the arrays in it are inputs."""
     return loss if isinstance(loss, Partial) else Partial(loss)
 
 
@@ -186,7 +187,7 @@ def _products(loss, params, batch, other, at_once):
     """Products (N, M) of gradients, and the squared lengths (N,) and (M,) of either side."""
     (rows, _), (more, _) = _chunks(batch, at_once), _chunks(other, at_once)
     count, rest = _size(batch), _size(other)
-    found = compiled_program(_gradient_products)(_partial(loss), params, batch, other, rows, more)
+    found = compiled_program(_gradient_products)(as_partial(loss), params, batch, other, rows, more)
     *compared, products, left, right = (np.asarray(each, np.float64) for each in found)
     _refuse_mixing(*compared)
     products = products.transpose(1, 2, 0, 3).reshape(rows.size, more.size)
