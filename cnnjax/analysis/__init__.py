@@ -11,6 +11,7 @@ from cnnjax.analysis.landscape import *
 from cnnjax.analysis.mistakes import *
 from cnnjax.analysis.pictures import *
 from cnnjax.analysis.probes import *
+from cnnjax.analysis.pruning import *
 from cnnjax.analysis.receptive import *
 from cnnjax.analysis.rewriting import *
 from cnnjax.analysis.similarity import *
