@@ -3,6 +3,7 @@
 from cnnjax.analysis.attacks import *
 from cnnjax.analysis.attribution import *
 from cnnjax.analysis.calibration import *
+from cnnjax.analysis.charts import *
 from cnnjax.analysis.counting import *
 from cnnjax.analysis.footprint import *
 from cnnjax.analysis.gradients import *
@@ -14,6 +15,7 @@ from cnnjax.analysis.probes import *
 from cnnjax.analysis.pruning import *
 from cnnjax.analysis.receptive import *
 from cnnjax.analysis.rewriting import *
+from cnnjax.analysis.roofline import *
 from cnnjax.analysis.similarity import *
 from cnnjax.analysis.tapping import *
 from cnnjax.analysis.units import *

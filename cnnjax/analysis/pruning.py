@@ -12,10 +12,11 @@ from flax import traverse_util
 
 from cnnjax.analysis._functions import Evaluating, compiled_program
 from cnnjax.analysis.counting import cost
+from cnnjax.analysis.tapping import map_shapes
 from cnnjax.annotations import Share
 from cnnjax.refusals import one_of, refuse_misfits
 
-__all__ = ["PruningCurves", "pruned", "pruning_curves", "remaining_macs"]
+__all__ = ["PruningCurves", "inner_layers", "pruned", "pruning_curves", "remaining_macs"]
 
 Removing = Literal["weights", "filters", "channels"]
 
@@ -96,15 +97,23 @@ def pruning_curves(
 ) -> PruningCurves:
     """Accuracy on images (B, *sizes, C) of classes `labels` (B,) against the share that is removed, without retraining.
 
-    Of every layer alone, if `each`, which shows where a net is sensitive, and of all layers together.
+    Of every layer alone, if `each`, which shows where a net is sensitive, and of all layers together. The filters of
+    the last layer are its classes: they stay.
     """
     leaves = traverse_util.flatten_dict(dict(variables))
-    layers = ["/".join(path[1:-1]) for path in _removable(leaves, by, ())] if each else []
+    layers = ["/".join(path[1:-1]) for path in _removable(leaves, by, ())]
+    layers = [name for name in layers if name in inner_layers(net, variables, images)] if by == "filters" else layers
     program, found = compiled_program(_accuracy, "net"), {}
-    for name in ("", *layers):
-        made = (pruned(variables, share, by=by, layers=(name,) if name else ()) for share in shares)
+    for name in ("", *(layers if each else ())):
+        made = (pruned(variables, share, by=by, layers=(name,) if name else layers) for share in shares)
         found[name] = np.array([float(program(left, images, np.asarray(labels), net=net)) for left in made])
     return PruningCurves(np.asarray(shares, float), found)
+
+
+def inner_layers(net: nn.Module, variables: Mapping, images: jax.Array) -> tuple[str, ...]:
+    """The paths of layers with a kernel that images (B, *sizes, C) pass, in the order of calls, but for the last."""
+    kernels = _kernels(variables["params"])
+    return tuple(path for path in map_shapes(net, variables, images) if path in kernels)[:-1]
 
 
 def _accuracy(variables, images, labels, *, net):

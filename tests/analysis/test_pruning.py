@@ -73,6 +73,8 @@ def test_curves_begin_at_the_nets_accuracy_and_end_at_that_of_no_net(variables):
     assert list(found.accuracy) == ["", "c1", "c2", "head"]
     assert all(accuracy[0] == 1 for accuracy in found.accuracy.values())
     empty = np.mean(answers == 0)  # of equal answers the first
+    by_filter = pruning_curves(Net(), variables, X, answers, (0.0,), by="filters")
+    assert list(by_filter.accuracy) == ["", "c1", "c2"], "the filters of the last layer are the classes"
     assert found.accuracy["head"][-1] == found.accuracy[""][-1] == pytest.approx(empty)
 
 

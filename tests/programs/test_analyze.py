@@ -16,7 +16,9 @@ from cnnjax.programs import _analysis, _look, analyze
 from cnnjax.train.examples import examine
 from tests.browsing import seen
 
-CHEAP = ("confusion", "calibration", "fields", "filters", "activations", "units", "attribution", "attacks")
+CHEAP = ("confusion", "calibration", "fields", "filters", "activations", "units", "attribution", "attacks", "roofline")
+
+INNER = ("gradients", "similarity", "probes", "landscape", "pruning")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,7 @@ def test_a_net_of_a_file_is_looked_into_by_pictures_without_labels(of_weights):
 def test_parts_are_the_functions_that_there_are(digits_run):
     assert tuple(_analysis.parts_of(())) == CHEAP
     assert tuple(_analysis.parts_of(("all",)))[: len(CHEAP)] == CHEAP
-    assert set(_analysis.parts_of(("all",))) - set(CHEAP) == {"faithfulness", "sanity", "occlusion"}
+    assert set(_analysis.parts_of(("all",))) - set(CHEAP) >= {"faithfulness", "sanity", "occlusion", *INNER}
     assert list(_analysis.parts_of(("attacks", "confusion"))) == ["confusion", "attacks"]
 
 
@@ -154,3 +156,14 @@ def test_dear_parts_are_drawn_where_they_are_asked_for(of_weights, tmp_path):
     assert set(found["sanity"]) == {"saliency", "integrated_gradients", "grad_cam"}
     assert "guided_backprop is left out: none of relu, relu6" in (tmp_path / "a" / "report.html").read_text()
     assert len(list((tmp_path / "a" / "figures").iterdir())) == 3
+
+
+@pytest.mark.proofs
+def test_what_is_inside_a_net_is_drawn_where_it_is_asked_for(digits_run, tmp_path):
+    out = tmp_path / "a"
+    analyze.main([f"--workdir={digits_run.workdir}", "--examples=60", f"--what={','.join(INNER)}", f"--out={out}"])
+    found = told(out)
+    assert set(found["left_out"]) <= {"similarity", "probes", "corruptions"}, "a net of dense layers has no maps"
+    assert len(found["gradients"]["norms"]) == 60
+    assert found["pruning"]["weights"]["all"][0] == pytest.approx(found["pruning"]["filters"]["all"][0])
+    assert found["landscape"]["eigenvalues"][0] > 0
