@@ -8,14 +8,15 @@ from cnnjax.analysis.counting import *
 from cnnjax.analysis.footprint import *
 from cnnjax.analysis.gradients import *
 from cnnjax.analysis.judging import *
-from cnnjax.analysis.landscape import *
 from cnnjax.analysis.mistakes import *
 from cnnjax.analysis.pictures import *
 from cnnjax.analysis.probes import *
 from cnnjax.analysis.pruning import *
 from cnnjax.analysis.receptive import *
 from cnnjax.analysis.rewriting import *
+from cnnjax.analysis.robustness import *
 from cnnjax.analysis.roofline import *
 from cnnjax.analysis.similarity import *
+from cnnjax.analysis.surfaces import *
 from cnnjax.analysis.tapping import *
 from cnnjax.analysis.units import *

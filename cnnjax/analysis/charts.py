@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from cnnjax.analysis.gradients import ExampleGradients
-from cnnjax.analysis.landscape import Interpolation, Landscape, Trajectory
 from cnnjax.analysis.pictures import _COLORS, _colors, _panels, _say, _sheet, _show
 from cnnjax.analysis.pruning import PruningCurves
+from cnnjax.analysis.robustness import Robustness
 from cnnjax.analysis.roofline import Roofline
 from cnnjax.analysis.similarity import Similarity
+from cnnjax.analysis.surfaces import Interpolation, Landscape, Trajectory
 from cnnjax.runs.curves import INK, dressed
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "draw_landscape",
     "draw_probes",
     "draw_pruning",
+    "draw_robustness",
     "draw_roofline",
     "draw_similarity",
 ]
@@ -175,4 +177,23 @@ def draw_roofline(found: Roofline) -> Any:
     axes.set_ylim(roof.min() / 2, roof.max() * 2)
     axes.set_xlabel("operations a byte", color=INK)
     axes.set_ylabel("10⁹ operations a second, at most", color=INK)
+    return figure
+
+
+def draw_robustness(found: Robustness) -> Any:
+    """Errors by kind of corruption and severity, the hardest kind above, with each kind's mean; the clean one below."""
+    order = np.argsort(-found.errors.mean(1), kind="stable")[::-1]
+    table = np.concatenate([found.errors, found.errors.mean(1, keepdims=True)], 1)[order]
+    table = np.concatenate([np.full((1, table.shape[1]), found.clean), table])
+    figure, (axes,) = _panels(1)
+    dressed(axes, f"error under corruption, {found.mean:.1%} on the mean")
+    axes.grid(visible=False)
+    axes.imshow(table, cmap="magma", vmin=0, vmax=max(table.max(), 1e-6), aspect="auto", origin="lower")
+    for (row, column), value in np.ndenumerate(table):
+        color = "black" if value > 0.65 * table.max() else "white"
+        axes.text(column, row, f"{value:.0%}", ha="center", va="center", fontsize=8, color=color)
+    severities = [str(k + 1) for k in range(found.errors.shape[1])]
+    axes.set_xticks(range(table.shape[1]), [*severities, "mean"], fontsize=8)
+    axes.set_yticks(range(len(table)), ["clean", *(found.kinds[k].replace("_", " ") for k in order)], fontsize=8)
+    axes.set_xlabel("severity", color=INK)
     return figure

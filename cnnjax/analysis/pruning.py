@@ -121,10 +121,10 @@ def _accuracy(variables, images, labels, *, net):
 
 
 def remaining_macs(net: nn.Module, variables: Mapping, left: Mapping, images: jax.Array) -> dict[str, int]:
-    """Multiplies for one image, by layer, once what is idle in the variables `left` is cut out, filter by filter.
+    """Multiplies for one of images (B, *sizes, C), by layer, once what is idle in the variables `left` is cut out.
 
-    Of a layer's pairs of input and output those are idle whose filter is 0, whose input is 0 in each of images
-    (B, *sizes, C), random ones will do, or whose output nothing reads: the gradient of their weights is 0. What was so
+    Of a layer's pairs of input and output those are idle whose filter is 0, whose input is 0 in each of the images,
+    random ones will do, or whose output nothing reads: the gradient of their weights is 0. What was so
     before, in `variables`, counts. A filter of zeros costs nothing, nor does what would have read it, unless a norm
     behind it makes a constant of it.
     """

@@ -1,15 +1,18 @@
 """What `analyze` shows, asked by name, of a net's gradients, layers and weights: parts as in `_looks`."""
 
+import functools
+
 import jax
 import numpy as np
 
-from cnnjax import analysis
+from cnnjax import analysis, augment
 from cnnjax.programs._look import Look, by_method
 from cnnjax.programs._looks import Found, _labels, _spread
 from cnnjax.runs.pages import Picture, Rows
 from cnnjax.runs.tables import readable
 
 _GRADIENTS, _PROBED, _BENT, _PRUNED = (256, 1_500_000), (1000, 2_000_000), (128, 200_000), (500, 1_000_000)
+_SPOILED = 1000, 5_000_000
 _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _ASKED = 4  # of the worst examples, whose friends and foes are drawn
 
@@ -122,3 +125,26 @@ def _macs(look: Look, numbers: dict) -> Rows:
         cells.append([f"{share:.0%}", f"{count:,}", f"{count / max(whole, 1):.0%}"])
     numbers["macs"] = {share: int(count.replace(",", "")) for share, count, _ in cells}
     return Rows(["filters removed", "MACs", ""], cells)
+
+
+def corruptions(look: Look) -> Found:
+    """How much worse the net gets when its pictures are spoiled: noise, blur, fog, light, pixels, compression."""
+    labels = look.labels if len(look.labels) else look.asked
+    rows = _spread(look, *_SPOILED)
+    if look.images.min() < 0 or look.images.max() > 1:
+        raise ValueError("the pictures are not in [0, 1], where corruptions are defined")
+    kinds = {kind: functools.partial(_spoiled, kind) for kind in augment.CIFAR10_C}
+    asked = look.f, look.images[rows], labels[rows]
+    found = analysis.corruption_robustness(jax.random.key(0), *asked, kinds)
+    words = f"{len(rows)} examples, {len(kinds)} of the {len(kinds) + len(augment.CIFAR10_C_MISSING)} kinds of "
+    words += f"CIFAR-10-C with its numbers; without {', '.join(augment.CIFAR10_C_MISSING).replace('_', ' ')}"
+    errors = dict(zip(found.kinds, found.errors.tolist(), strict=True))
+    return [Picture(analysis.draw_robustness(found), words)], {
+        "clean": found.clean,
+        "mean": found.mean,
+        "errors": errors,
+    }
+
+
+def _spoiled(kind: str, key: jax.Array, images: np.ndarray, severity: int) -> jax.Array:
+    return augment.corrupted(key, images, kind, severity)
