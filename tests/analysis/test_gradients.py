@@ -64,7 +64,7 @@ def test_the_mean_of_the_gradients_is_that_of_the_batch(net):
 
 def test_the_noise_scale_is_the_trace_of_the_covariance_over_the_squared_mean(net):
     _, variables, loss, rows = net
-    found = noise_scale(example_gradients(loss, variables["params"], BATCH))
+    found = noise_scale(example_gradients(loss, variables["params"], BATCH, at_once=3))
     each = np.stack([flat(row) for row in rows])
     trace = np.trace(np.cov(each.T))
     square = np.sum(each.mean(0) ** 2) - trace / 7

@@ -88,7 +88,9 @@ def test_eigenvalues_and_trace_of_a_quadratic_are_exact():
     assert found.weights.sum() == pytest.approx(1)
     trace = hessian_trace(KEY, quadratic, params, batch, draws=400)
     assert abs(trace.value - values.sum()) < 4 * trace.error
-    diagonal = hessian_trace(KEY, quadratic, params, batch | {"matrix": np.diag(values).astype(np.float32)[None]})
+    diagonal = hessian_trace(
+        KEY, quadratic, params, batch | {"matrix": np.diag(values).astype(np.float32)[None]}, draws=400
+    )
     assert (diagonal.value, diagonal.error) == pytest.approx((values.sum(), 0), abs=1e-5)
 
 
