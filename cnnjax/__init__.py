@@ -20,6 +20,7 @@ _NAMES = {
     "evaluate": "cnnjax.train.trained",
     "load": "cnnjax.train.trained",
     "lr_range": "cnnjax.train.range_test",
+    "sensitivity": "cnnjax.train.sensitivities",
 }
 
 __all__ = ["Static", "__version__", *_ROOMS, *_FILES, *_NAMES]

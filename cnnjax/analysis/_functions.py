@@ -62,8 +62,12 @@ def as_function(f: Answers, images: jax.Array) -> Partial:
 def compiled(function: Callable, f: Answers, images: Any, *arrays: Any, **static: Any) -> Any:
     """`function(f, images, *arrays, **static)` as one program, of which the arrays in `f` are inputs."""
     images = floats(images)
-    options = tuple(compiler_options(jax.default_backend()).items())
-    return _program(function, tuple(sorted(static)), options)(as_function(f, images), images, *arrays, **static)
+    return compiled_program(function, *sorted(static))(as_function(f, images), images, *arrays, **static)
+
+
+def compiled_program(function: Callable, *static: str) -> Callable:
+    """`function` compiled as trainings are, the same one each time; `static` are keywords that shape the program."""
+    return _program(function, static, tuple(compiler_options(jax.default_backend()).items()))
 
 
 @functools.cache

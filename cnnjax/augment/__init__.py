@@ -1,6 +1,7 @@
 """Augmentation: pure functions of a key, composed into one function of a batch that runs inside the step."""
 
 from cnnjax.augment.colors import *
+from cnnjax.augment.corruptions import *
 from cnnjax.augment.erasing import *
 from cnnjax.augment.mixing import *
 from cnnjax.augment.moves import *

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from cnnjax.config import ConfigError
-from cnnjax.programs import _dear_looks, _figures, _looks, _moved_looks
+from cnnjax.programs import _dear_looks, _figures, _inner_looks, _looks, _moved_looks
 from cnnjax.programs._look import Look
 from cnnjax.refusals import one_of
 from cnnjax.runs.pages import Links, Part, Picture, write_page
@@ -16,13 +16,18 @@ from cnnjax.runs.workdir import write_json
 
 def parts_of(names: Sequence[str]) -> dict[str, Callable]:
     """The parts that are asked for by name, in their order; without names all that are cheap."""
-    cheap, dear = {**_offered(_looks), **_offered(_moved_looks)}, _offered(_dear_looks)
+    cheap, dear = {**_offered(_looks), **_offered(_moved_looks)}, _dear()
     if not names:
         return cheap
     known = {**cheap, **dear}
     for name in names:
         one_of(name, (*known, "all"), path="--what")
     return known if "all" in names else {name: known[name] for name in known if name in names}
+
+
+def _dear() -> dict[str, Callable]:
+    """The parts that are shown where they are asked for by name alone."""
+    return _offered(_dear_looks) | _offered(_inner_looks)
 
 
 def _offered(module: ModuleType) -> dict[str, Callable]:
@@ -70,7 +75,7 @@ def write(look: Look, wanted: dict[str, Callable], folder: Path, title: str, say
         raise ConfigError(
             "no part can be shown of this net: " + "; ".join(f"{name}: {why}" for name, why in out.items())
         )
-    dear = {name: _sentence(part) for name, part in _offered(_dear_looks).items() if name not in wanted}
+    dear = {name: _sentence(part) for name, part in _dear().items() if name not in wanted}
     left = [f"{name}: {why}" for name, why in out.items()]
     left += [f"{name} is dear and was not asked for (--what={name}): {words}" for name, words in dear.items()]
     origin = [("analysis.json", "analysis.json"), *_pages_beside(folder)]

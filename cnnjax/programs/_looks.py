@@ -16,6 +16,7 @@ from cnnjax.runs.tables import readable
 Found = tuple[list, dict]
 _ROWS = 3  # examples of either end that are attributed, or whose activations are drawn
 _LAYERS = 2  # whose filters and units are drawn
+_ROOF = 64, 4_000_000  # images of one batch; pixels
 _UNITS, _ATTACKED = (200, 2_000_000), (100, 300_000)  # images that units are asked about, or that are attacked; pixels
 _EPSILONS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 _STEPS = 10  # of projected ascent
@@ -137,3 +138,32 @@ def attacks(look: Look) -> Found:
     words = f"accuracy on {len(rows)} examples" + ("" if len(look.labels) else " of what was predicted of them before")
     numbers = {name: share.tolist() for name, share in curves.accuracy.items()}
     return [Picture(analysis.draw_attack_curves(curves), words)], {"epsilons": list(_EPSILONS), "accuracy": numbers}
+
+
+def roofline(look: Look) -> Found:
+    """What bounds each layer on this machine, multiplies or memory, and what XLA counts in the whole net."""
+    rows = _spread(look, *_ROOF)
+    limits = analysis.machine_limits(side=512, megabytes=32, runs=3)
+    found = analysis.roofline_of(look.net, look.seen[rows].shape, limits)
+    if not found.layers:
+        raise ValueError("the net has no layer that multiplies")
+    ours = 2 * sum(layer.macs for layer in found.layers)
+    xla = analysis.compiled_cost(look.f.func, *look.f.args, look.images[rows])
+    words = f"{len(rows)} examples; {limits.flops / 1e9:.3g}·10⁹ operations and {limits.bandwidth / 1e9:.3g}·10⁹ bytes "
+    words += "a second, measured now; dots are as large as their share of the time"
+    cells = [
+        [layer.path, f"{layer.macs:,}", f"{layer.bytes:,}", readable(layer.intensity), f"{found.seconds(layer):.2g}"]
+        for layer in found.layers
+    ]
+    head = ["layer", "MACs", "bytes", "operations a byte", "seconds, at least"]
+    counted = [["operations, 2 · MACs of the layers", f"{ours:,}"], ["operations that XLA counts", f"{xla.flops:,.0f}"]]
+    for name in ("arguments", "outputs", "held"):
+        counted.append([f"bytes of {name}" if name != "held" else "bytes held meanwhile", f"{getattr(xla, name):,}"])
+    counted += [["loops", f"{xla.fusions}"], ["seconds to compile", f"{xla.seconds:.2g}"]]
+    layers = {layer.path: {"macs": layer.macs, "bytes": layer.bytes} for layer in found.layers}
+    blocks = [
+        Picture(analysis.draw_roofline(found), words),
+        Rows(head, cells),
+        Rows(["the whole program", ""], counted),
+    ]
+    return blocks, {"limits": vars(limits), "layers": layers, "compiled": vars(xla)}

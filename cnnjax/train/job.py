@@ -206,37 +206,40 @@ class PreparedRun:
         shapes = self.layout.replicated(self.outline(trains=False))
         return shapes.replace(hparams=self.layout.replicate(numbers))
 
-    def initial(self) -> Callable:
-        """make(seed, hparams) -> the state before the first step with these; compiled once for any of them."""
-        fields, sums = self._looked_at(), self.outline().sums
+    def initial(self, *, traced: bool = False) -> Callable:
+        """make(seed, hparams) -> the state before the first step with these; compiled once for any of them.
+
+        One that is `traced` becomes a part of the program that calls it.
+        """
+        fields, sums, drawn = self._looked_at(), self.outline().sums, self._draw if traced else self._drawn
 
         def start(seed: int, hparams: Mapping) -> State:
             seed = jnp.uint32(seed)
             hparams = {path: jnp.float32(value) for path, value in hparams.items()}
             zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sums)
-            return _begun(seed, hparams, self._drawn(seed, hparams, fields), zeros)
+            return _begun(seed, hparams, drawn(seed, hparams, fields), zeros)
 
         return start
 
+    def _draw(self, seed: jax.Array, hparams: Mapping, fields: Mapping) -> tuple[dict, dict, dict, dict]:
+        """(params, model_state, opt_state, ema) of a seed, numbers and the examples looked at."""
+        parts = self.program.parts(hparams)
+        variables = self._variables(seed, parts, fields)
+        params, model_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
+        if self.plan.precision == "float64":
+            params, model_state = jax.tree.map(lambda x: x.astype(jnp.float64), (params, model_state))
+        self.program.check(params, parts.task.parts)
+        memory = {
+            part: optimizer.init({part: params[part]} if part else params)
+            for part, optimizer in parts.optimizers.items()
+        }
+        ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
+        return params, model_state, memory, jax.tree.map(jnp.copy, ema)
+
     @functools.cached_property
     def _drawn(self) -> Callable:
-        """(params, model_state, opt_state, ema) of a seed, numbers and the examples looked at, compiled."""
-
-        def make(seed, hparams, fields):
-            parts = self.program.parts(hparams)
-            variables = self._variables(seed, parts, fields)
-            params, model_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
-            if self.plan.precision == "float64":
-                params, model_state = jax.tree.map(lambda x: x.astype(jnp.float64), (params, model_state))
-            self.program.check(params, parts.task.parts)
-            memory = {
-                part: optimizer.init({part: params[part]} if part else params)
-                for part, optimizer in parts.optimizers.items()
-            }
-            ema = {"params": params, "model_state": model_state} if self.plan.ema else {}
-            return params, model_state, memory, jax.tree.map(jnp.copy, ema)
-
-        return jax.jit(make, compiler_options=single_use_options(jax.default_backend()))
+        """`_draw`, compiled."""
+        return jax.jit(self._draw, compiler_options=single_use_options(jax.default_backend()))
 
     @functools.cached_property
     def _rows(self) -> np.ndarray:

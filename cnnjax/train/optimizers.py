@@ -19,6 +19,10 @@ __all__ = ["adagrad", "adam", "adamw", "lamb", "lars", "lion", "muon", "rmsprop"
 
 DecayOn = Literal["kernels", "all"]
 
+# Added to a second moment under its root: where a gradient is 0 the root's derivative would be infinite, and that of a
+# training by its numbers NaN. Beside eps it is lost in rounding: the bits of an update are the same.
+_ROOT = 1e-36
+
 
 def _mask(decay_on: DecayOn):
     refuse_misfits(_mask, locals(), path="optimizer.")
@@ -53,7 +57,7 @@ def adam(
     """Adam (Kingma 2015); decay is added to the gradient."""
     return optax.chain(
         optax.add_decayed_weights(decay, _mask(decay_on)),
-        optax.scale_by_adam(b1, b2, eps),
+        optax.scale_by_adam(b1, b2, eps, _ROOT),
         optax.scale_by_learning_rate(lr),
     )
 
@@ -68,7 +72,7 @@ def adamw(
     decay_on: DecayOn = "kernels",
 ) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov 2019)."""
-    return optax.adamw(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
+    return optax.adamw(lr, b1, b2, eps, _ROOT, weight_decay=decay, mask=_mask(decay_on))
 
 
 def lamb(
@@ -85,7 +89,7 @@ def lamb(
     Decay stands inside the trust ratio, as in timm; unlike there the ratio holds for all parameters, biases and norm
     layers too, and gradients are not cut at norm 1 (`optimizer.clip` does that).
     """
-    return optax.lamb(lr, b1, b2, eps, weight_decay=decay, mask=_mask(decay_on))
+    return optax.lamb(lr, b1, b2, eps, _ROOT, weight_decay=decay, mask=_mask(decay_on))
 
 
 def lars(

@@ -18,8 +18,9 @@ from cnnjax.train.examples import examine
 from tests.browsing import seen
 from tests.models.variants import filled
 
-CHEAP = ("confusion", "calibration", "fields", "filters", "activations", "units", "attribution", "attacks")
+CHEAP = ("confusion", "calibration", "fields", "filters", "activations", "units", "attribution", "attacks", "roofline")
 CHEAP += ("effective", "equivariance", "turning")
+INNER = ("gradients", "similarity", "probes", "landscape", "pruning", "corruptions")
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +123,8 @@ def test_a_net_of_a_file_is_looked_into_by_pictures_without_labels(of_weights):
 def test_parts_are_the_functions_that_there_are(digits_run):
     assert tuple(_analysis.parts_of(())) == CHEAP
     assert tuple(_analysis.parts_of(("all",)))[: len(CHEAP)] == CHEAP
-    assert set(_analysis.parts_of(("all",))) - set(CHEAP) >= {"faithfulness", "sanity", "occlusion"}
-    assert set(_analysis.parts_of(("all",))) >= {"visualization", "electrophysiology", "gabors"}
+    rest = {"faithfulness", "sanity", "occlusion", "visualization", "electrophysiology", "gabors", *INNER}
+    assert set(_analysis.parts_of(("all",))) - set(CHEAP) >= rest
     assert list(_analysis.parts_of(("attacks", "confusion"))) == ["confusion", "attacks"]
 
 
@@ -174,3 +175,14 @@ def test_units_are_recorded_from_and_their_filters_fitted_where_it_is_asked_for(
     assert list(found["electrophysiology"]) == ["c1", "c3", "s4"]
     assert found["gabors"]["path"] == "c1"
     assert len(found["gabors"]["null"]) == 24
+
+
+@pytest.mark.proofs
+def test_what_is_inside_a_net_is_drawn_where_it_is_asked_for(digits_run, tmp_path):
+    out = tmp_path / "a"
+    analyze.main([f"--workdir={digits_run.workdir}", "--examples=60", f"--what={','.join(INNER)}", f"--out={out}"])
+    found = told(out)
+    assert set(found["left_out"]) <= {"similarity", "probes"}, "a net of dense layers has no maps"
+    assert len(found["gradients"]["norms"]) == 60
+    assert found["pruning"]["weights"]["all"][0] == pytest.approx(found["pruning"]["filters"]["all"][0])
+    assert found["landscape"]["eigenvalues"][0] > 0
