@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from cnnjax import analysis, augment
-from cnnjax.programs._look import Look, by_method
-from cnnjax.programs._looks import Found, _labels, _spread
+from cnnjax.programs._look import Look, by_method, spread
+from cnnjax.programs._looks import Found, _labels
 from cnnjax.runs.pages import Picture, Rows
 from cnnjax.runs.tables import readable
 
@@ -19,7 +19,7 @@ _ASKED = 4  # of the worst examples, whose friends and foes are drawn
 
 def gradients(look: Look) -> Found:
     """How long the gradient of each example is, how noisy their mean, and who pulls the same way as the worst ones."""
-    rows = _spread(look, *_GRADIENTS)
+    rows = spread(look, *_GRADIENTS)
     loss, params = analysis.classification_loss(*look.pair), look.variables["params"]
     batch = look.seen[rows], _labels(look)[rows].astype(np.int32)
     found = analysis.example_gradients(loss, params, batch)
@@ -42,7 +42,7 @@ def gradients(look: Look) -> Found:
 
 def similarity(look: Look) -> Found:
     """How alike the net's maps are to one another, each averaged over its places."""
-    rows = _spread(look, *_PROBED)
+    rows = spread(look, *_PROBED)
     if len(rows) < 4:
         raise ValueError(f"similarity takes four examples or more; there are {len(rows)}")
     maps = _maps(look, rows)
@@ -56,7 +56,7 @@ def similarity(look: Look) -> Found:
 
 def probes(look: Look) -> Found:
     """What a linear probe, and the nearest neighbours, read off each map: fitted on half of the examples."""
-    rows, labels = _spread(look, *_PROBED), _labels(look)
+    rows, labels = spread(look, *_PROBED), _labels(look)
     if len(rows) < 20:
         raise ValueError(f"probes take twenty examples or more; there are {len(rows)}")
     maps, half = _maps(look, rows), len(rows) // 2
@@ -79,7 +79,7 @@ def _maps(look: Look, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 def landscape(look: Look) -> Found:
     """The loss on a random plane through the weights, and how sharply it bends: top eigenvalues and trace."""
-    rows = _spread(look, *_BENT)
+    rows = spread(look, *_BENT)
     loss, params = analysis.classification_loss(*look.pair), look.variables["params"]
     batch = look.seen[rows], _labels(look)[rows].astype(np.int32)
     directions = tuple(analysis.filter_normalized(jax.random.key(seed), params) for seed in (0, 1))
@@ -98,7 +98,7 @@ def landscape(look: Look) -> Found:
 
 def pruning(look: Look) -> Found:
     """How accuracy falls when weights, filters or channels are removed, layer by layer and of all layers together."""
-    rows, labels = _spread(look, *_PRUNED), _labels(look)
+    rows, labels = spread(look, *_PRUNED), _labels(look)
     asked = look.seen[rows], labels[rows]
     kernels = sum(np.ndim(leaf) > 1 for leaf in jax.tree.leaves(look.variables["params"]))
 
@@ -130,7 +130,7 @@ def _macs(look: Look, numbers: dict) -> Rows:
 def corruptions(look: Look) -> Found:
     """How much worse the net gets when its pictures are spoiled: noise, blur, fog, light, pixels, compression."""
     labels = look.labels if len(look.labels) else look.asked
-    rows = _spread(look, *_SPOILED)
+    rows = spread(look, *_SPOILED)
     if look.images.min() < 0 or look.images.max() > 1:
         raise ValueError("the pictures are not in [0, 1], where corruptions are defined")
     kinds = {kind: functools.partial(_spoiled, kind) for kind in augment.CIFAR10_C}

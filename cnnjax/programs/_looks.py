@@ -142,7 +142,7 @@ def attacks(look: Look) -> Found:
 
 def roofline(look: Look) -> Found:
     """What bounds each layer on this machine, multiplies or memory, and what XLA counts in the whole net."""
-    rows = _spread(look, *_ROOF)
+    rows = spread(look, *_ROOF)
     limits = analysis.machine_limits(side=512, megabytes=32, runs=3)
     found = analysis.roofline_of(look.net, look.seen[rows].shape, limits)
     if not found.layers:
