@@ -8,6 +8,7 @@ from cnnjax.data.embedded import *
 from cnnjax.data.folders import *
 from cnnjax.data.in_memory import *
 from cnnjax.data.masked import *
+from cnnjax.data.motions import *
 from cnnjax.data.placing import *
 from cnnjax.data.printed import *
 from cnnjax.data.skeletons import *
