@@ -11,7 +11,7 @@ def get_config(variant: str = "c3d"):
     """A small `c3d`; `r3d`, a residual net over space and time; `frames`, a net of pictures that sees no order."""
     nets = {
         "c3d": section("models", "c3d_small", stages=((8,), (16,), (32,), (64,))),
-        "r3d": section("models", "video_resnet", blocks=(1, 1, 1), width=16),
+        "r3d": section("models", "video_resnet", blocks=(1, 1, 1), width=8),
         "frames": section(
             "models", "frames", backbone=section("models", "resnet", width=16, blocks=(1, 1), stem="deep")
         ),

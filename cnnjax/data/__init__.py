@@ -5,6 +5,7 @@ from cnnjax.data.birdseye import *
 from cnnjax.data.catalogue import *
 from cnnjax.data.coco_names import *
 from cnnjax.data.embedded import *
+from cnnjax.data.filmed import *
 from cnnjax.data.folders import *
 from cnnjax.data.in_memory import *
 from cnnjax.data.masked import *
