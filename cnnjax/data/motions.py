@@ -21,10 +21,10 @@ MOTIONS = {  # how many of the places a thing goes on from frame to frame, modul
     "down": 6,
     "left": -1,
     "up": -6,
-    "right, fast": 2,
-    "down, fast": 12,
-    "left, fast": -2,
-    "up, fast": -12,
+    "fast right": 2,
+    "fast down": 12,
+    "fast left": -2,
+    "fast up": -12,
 }
 _PIECE = 8  # uniform numbers for the ground, a piece of clutter, the thing
 _FINE = 2  # places in a pixel, each way, that are looked at

@@ -57,9 +57,9 @@ def test_a_thing_goes_where_its_label_says(motion):
         turned = waves[:-1] * waves[1:].conj()
         moves.append([np.angle(turned[:, 1, 0].sum()), np.angle(turned[:, 0, 1].sum())])
     down, right = np.median(moves, 0) / (2 * np.pi) * FRAMES
-    fast = 2 if motion.endswith("fast") else 1
+    fast = 2 if motion.startswith("fast") else 1
     ways = {"right": (1, 6), "down": (6, -1), "left": (-1, -6), "up": (-6, 1)}
-    wanted = np.array(ways[motion.partition(",")[0]]) * fast
+    wanted = np.array(ways[motion.removeprefix("fast ")]) * fast
     assert (down, right) == pytest.approx(tuple(wanted), abs=0.6)
 
 
