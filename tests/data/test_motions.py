@@ -81,3 +81,10 @@ def test_options_out_of_range_are_refused(option, value, text):
     with pytest.raises(ConfigError) as refused:
         moving(**{option: value})
     assert str(refused.value) == text
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize(("variant", "low", "high"), [("c3d", 0.98, 1.0), ("frames", 0.06, 0.19)])
+def test_convolutions_in_time_tell_motions_apart_and_frames_do_not(tmp_path, train_apart, variant, low, high):
+    """Chance is 0.125, of 512 clips give or take 0.015."""
+    assert low <= train_apart(f"configs/moving.py:{variant}", tmp_path).measure("test")["accuracy"] <= high
