@@ -1,7 +1,16 @@
 """MNIST-1D: digits as curves of 40 steps, that tell nets which know of shifts from those that do not.
 
 python -m experiments.train --config=configs/mnist1d.py:VARIANT --workdir=runs/VARIANT
-Not yet run
+on two cores of an AMD EPYC shared with many other processes, jax 0.12.0.1, commit 2ee03d5; 1,000 curves never seen,
+accuracy in %, at the last step (the published numbers are of other curves of the kind, made in the same way):
+
+  VARIANT   here                                              published  processor seconds
+  cnn       92.1, 92.5, 92.5 (92.4 ± 0.2, n = 3)              94         18
+  mlp       65.5 (n = 1)                                      68         14
+  logistic  31.2 (n = 1)                                      32         11
+
+The second and third of `cnn` have --config.seed=S --config.data.world=S, S = 1, 2. `cnn` and `mlp` know all 4,000 curves
+of training by then.
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
