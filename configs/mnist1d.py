@@ -9,8 +9,8 @@ accuracy in %, at the last step (the published numbers are of other curves of th
   mlp       65.5 (n = 1)                                      68         14
   logistic  31.2 (n = 1)                                      32         11
 
-The second and third of `cnn` have --config.seed=S --config.data.world=S, S = 1, 2. `cnn` and `mlp` know all 4,000 curves
-of training by then.
+The second and third of `cnn` have --config.seed=S --config.data.world=S, S = 1, 2. `cnn` and `mlp` know all 4,000
+curves of training by then.
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
