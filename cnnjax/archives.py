@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gzip
 import io
 import math
 import os
@@ -14,7 +15,7 @@ from typing import BinaryIO, TextIO
 
 import numpy as np
 
-__all__ = ["ArchiveError", "arrays_in", "opened", "regular", "text_of"]
+__all__ = ["ArchiveError", "array_in", "arrays_in", "opened", "regular", "text_of"]
 
 _LISTED = 2**22  # bytes of the list of members: some 40,000, which take half a second
 _FREELY = 2**28  # bytes that any archive may unpack to, in a second of a processor
@@ -68,6 +69,24 @@ def arrays_in(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # zipfile, zlib and NumPy each stumble over broken bytes in ways of their own
         raise ArchiveError(f"it is not a readable .npz file ({error}); write it with numpy.savez") from None
+
+
+def array_in(path: str | os.PathLike) -> np.ndarray:
+    """The array of a .npy file, or of one that gzip has compressed, of no more bytes than an archive may unpack to."""
+    try:
+        with regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            packed = os.fspath(path).lower().endswith(".gz")
+            most = max(_FREELY, _TIMES * size) if packed else size
+            data = (gzip.GzipFile(fileobj=file) if packed else file).read(most + 1)
+        if len(data) > most:
+            raise ArchiveError(f"it unpacks to more than {most / 2**20:,.0f} MiB; if that is meant, write it unpacked")
+        _vet_array(os.path.basename(path), io.BytesIO(data), len(data))
+        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except (ArchiveError, MemoryError):
+        raise
+    except Exception as error:  # gzip, zlib and NumPy each stumble over broken bytes in ways of their own
+        raise ArchiveError(f"it is not a readable .npy file ({error}); write it with numpy.save") from None
 
 
 class _Sipped(io.FileIO):

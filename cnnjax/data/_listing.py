@@ -100,15 +100,21 @@ def classes_of(directory: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def labelled(base: str, directory: str, names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Paths below base of a split's pictures, sorted by class and path, and their labels, places in `names`."""
-    paths, labels = [], []
+def known_classes(directory: str, names: Sequence[str]) -> Iterator[str]:
+    """The names of a split's directories, each one of the classes `names`."""
     for name in subdirectories(directory):
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             hint = f", did you mean {near[0]}?" if near else ""
             where = os.path.join(directory, name)
             raise DataError(f"{where} is a class that the training set lacks{hint}; it has {few(names)}")
+        yield name
+
+
+def labelled(base: str, directory: str, names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Paths below base of a split's pictures, sorted by class and path, and their labels, places in `names`."""
+    paths, labels = [], []
+    for name in known_classes(directory, names):
         files = list(_files(base, os.path.relpath(os.path.join(directory, name), base)))
         found = sorted(file for file in files if file.lower().endswith(ENDINGS))
         if not found:

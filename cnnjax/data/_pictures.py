@@ -52,7 +52,7 @@ class Pictures:
     label, so that what is read is a function of the files alone; elsewhere its place is filled with 0 and not valid.
     """
 
-    resident = False
+    resident, word = False, "image"
 
     def __init__(self, count, *, shape, depth, fit, budget, train):
         self.rows, self.train, self.bad = np.arange(count), train, {}
@@ -75,6 +75,15 @@ class Pictures:
         part.bad = {name: reason for name, reason in self.bad.items() if name.partition(BESIDE)[0] in names}
         return part
 
+    @property
+    def whole(self):
+        """The shape of one example."""
+        return self.shape
+
+    def decoded(self, place, data):
+        """The example in these bytes, and its Placing in the file."""
+        return picture(data, shape=self.shape, depth=self.depth, fit=self.fit, window=self.window(place))
+
     def window(self, place):
         """(y0, x0, y1, x1) in whole pixels of the file as it is seen: what is cut out of it; () for all of it."""
         return ()
@@ -87,7 +96,7 @@ class Pictures:
             return self._read(indices)
 
     def _read(self, indices):
-        image = np.zeros((len(indices), *self.shape), np.uint8 if self.depth == 8 else np.float32)
+        image = np.zeros((len(indices), *self.whole), np.uint8 if self.depth == 8 else np.float32)
         labels, valid = [{}] * len(indices), np.ones(len(indices), np.float32)
         waiting = {row: int(index) for row, index in enumerate(indices)}
         while waiting:
@@ -103,7 +112,7 @@ class Pictures:
                     labels[row] = unread(words, self.shape[:2])
                     image[row], valid[row] = 0, 0
             waiting = again
-        fields = {"image": image} | {word: np.stack([each[word] for each in labels]) for word in (labels or [{}])[0]}
+        fields = {self.word: image} | {word: np.stack([each[word] for each in labels]) for word in (labels or [{}])[0]}
         return fields if self.train else {**fields, "valid": valid}
 
     def _carried(self, index, words, placing):
@@ -121,8 +130,7 @@ class Pictures:
         try:
             if isinstance(data, Exception):
                 raise data
-            window = self.window(self.rows[index])
-            read, placing = picture(data, shape=self.shape, depth=self.depth, fit=self.fit, window=window)
+            read, placing = self.decoded(self.rows[index], data)
             out[...] = read if self.depth == 8 else read.astype(np.float32) / 65535
         except MemoryError:
             raise
@@ -139,12 +147,13 @@ def source_of(train, eval, test, *, holdout, names, extra=NOTHING):
     """The Source of these splits of pictures, in memory if they are small."""
     refuse_empty(train, eval, test)
     splits = {id(split): split for split in (train, eval, test)}
-    sizes = [len(split) * int(np.prod(split.shape)) * (1 if split.depth == 8 else 4) for split in splits.values()]
+    sizes = [len(split) * int(np.prod(split.whole)) * (1 if split.depth == 8 else 4) for split in splits.values()]
     if sum(sizes) <= _SMALL:
         for place, split in splits.items():
             splits[place] = into_memory(split, workers=-1 if len(split) >= _MANY else 0)
+    word = train.word
     train, eval, test = (splits[id(split)] for split in (train, eval, test))
-    return assemble(train, eval, test, holdout=holdout, names=names, extra=extra)
+    return assemble(train, eval, test, holdout=holdout, names=names, input=word, extra=extra)
 
 
 class Mixed(Exception):

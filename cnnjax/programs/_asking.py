@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnjax.data import Placing, carry
+from cnnjax.data import Placing, carry, films
 from cnnjax.data.source import NOTHING
 from cnnjax.programs._served import Served
 from cnnjax.refusals import ConfigError
@@ -44,7 +44,8 @@ def asked(served: Served, files: list[Path]) -> Iterator[Said]:
         else:
             for start in range(0, len(group), at_once):
                 chunk = group[start : start + at_once]
-                yield from _of_pictures(served, chunk, at_once, first)
+                of_files = _of_films if served.facts.input == "video" else _of_pictures
+                yield from of_files(served, chunk, at_once, first)
                 first += len(chunk)
 
 
@@ -60,6 +61,18 @@ def _of_pictures(served, chunk, at_once, first):
             yield Said(str(path), path, carry(words, placing), placing.file, found=words, placing=placing)
         except ValueError as error:
             raise ConfigError(f"the network predicts {error}") from None
+
+
+def _of_films(served, chunk, at_once, first):
+    """What is said of the middle of each video."""
+    inputs, bad = films(chunk, served.shape, stride=served.data.get("stride", 1), fit=served.reads["fit"])
+    rows = zip(inputs, _answered(served, inputs, at_once, first), strict=True)
+    for path in chunk:
+        if str(path) in bad:
+            yield Said(str(path), path, error=bad[str(path)])
+            continue
+        given, words = next(rows)
+        yield Said(str(path), path, words, (), {"video": given}, found=words)
 
 
 def _of_arrays(served, path, at_once, first):

@@ -7,7 +7,8 @@
   --workdir=DIR              a run of cnnjax train; pictures are read as its data were
   --checkpoint=best          best, last, or a step
   --images=PATH,PATH         files, and folders with all their pictures; the same as PATH PATH. An .npz
-                             file holds what is no picture: series, tokens or video (N, …), and what is known
+                             file holds what is no picture: series, tokens or video (N, …), and what is known.
+                             A net of videos reads the middle of each: a folder of frames, a GIF, a WebP
   --top=5                    how many classes of each picture, and how many boxes or points are printed
   --out=DIR                  draws each picture there with all that is said of it
   --output=FILE              writes all of it, with a reason for pictures that can't be read, as
@@ -42,7 +43,7 @@ from absl import flags
 
 from cnnjax.config import ConfigError
 from cnnjax.programs import _origin, process
-from cnnjax.programs._picture_files import files_of
+from cnnjax.programs._picture_files import files_of, films_of
 from cnnjax.refusals import plain
 
 __all__ = ["FLAGS", "main"]
@@ -74,6 +75,10 @@ def main(argv: list[str]) -> None:
     drawn = _drawn(FLAGS.out, files)
     served = _origin.network(FLAGS, of_net)
     print(plain(served.story))
+    what, cure = "pictures", "save them again as PNG or JPEG, or leave them out"
+    if served.facts.input == "video":
+        files = films_of([*FLAGS.images, *paths])
+        drawn, what, cure = _drawn(FLAGS.out, files), "videos", "leave them out, or give longer ones"
     from cnnjax.programs import _asking, _writing
 
     ids, served, least = _asked_for(served, files)
@@ -100,8 +105,7 @@ def main(argv: list[str]) -> None:
     if bad:
         lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())
         raise UnreadableError(
-            f"{len(bad)} of {len(files)} pictures could not be read; the others are above\n{lines}\n"
-            "save them again as PNG or JPEG, or leave them out"
+            f"{len(bad)} of {len(files)} {what} could not be read; the others are above\n{lines}\n{cure}"
         )
 
 

@@ -35,8 +35,10 @@ def classification(
     """One of `facts.classes` for each example; metrics: loss, accuracy, and accuracy within the first `top` if given.
 
     Tables: `confusion` (K, K) of truth and guess, of up to 4,096 classes, `calibration` (15, 3) by confidence.
-    A batch's `target` (a distribution, written by mixing) wins over its `label`. Further outputs beside `main` are
-    auxiliary heads, whose losses count `auxiliary` times. `gamma` is that of the focal loss.
+    Where the examples of a `group` (clips of a video) are all of one class, `group_accuracy` is that of the groups,
+    each by the mean of its examples' probabilities. A batch's `target` (a distribution, written by mixing) wins over
+    its `label`. Further outputs beside `main` are auxiliary heads, whose losses count `auxiliary` times. `gamma` is
+    that of the focal loss.
 
     In the loss, of training and of evaluation, an example counts the weight of its class, as in PyTorch: `weights`
     are numbers by name, 1 for those not named, as in (("cat", 2.0),), or "balanced" for (examples / classes) / (the
@@ -65,8 +67,10 @@ def classification(
         loss=supervised(loss_of),
         predict=_predicted,
         tally=functools.partial(_tally, top),
-        rows=_guesses,
-        summarize=lambda sums, rows: _accuracies(sums) | (_tables(rows, facts.classes) if rows else {}),
+        rows=functools.partial(_guesses, "group" in facts.fields),
+        summarize=lambda sums, rows: (
+            _accuracies(sums) | (_by_group(rows) | _tables(rows, facts.classes) if rows else {})
+        ),
         metric="accuracy",
         views="probabilities",
         rank=2,
@@ -144,9 +148,26 @@ def _predicted(outputs, batch) -> dict[str, jax.Array]:
     return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
 
 
-def _guesses(outputs, batch) -> dict[str, jax.Array]:
+def _guesses(grouped: bool, outputs, batch) -> dict[str, jax.Array]:
     found = _predicted(outputs, batch)
-    return {"truth": _truth(batch), "guess": found["label"], "confidence": jnp.max(found["probabilities"], -1)}
+    rows = {"truth": _truth(batch), "guess": found["label"], "confidence": jnp.max(found["probabilities"], -1)}
+    return rows | ({"group": batch["group"], "probabilities": found["probabilities"]} if grouped else {})
+
+
+def _by_group(rows: Mapping) -> dict[str, float]:
+    """The accuracy of groups by the mean of their examples' probabilities; {} where groups are no such thing.
+
+    That is where each example is its own, or where one has examples of several classes, as of a speaker all words.
+    """
+    if "group" not in rows:
+        return {}
+    truth, shares = np.asarray(rows["truth"]), np.asarray(rows["probabilities"], np.float64)
+    _, first, group = np.unique(rows["group"], return_index=True, return_inverse=True)
+    if len(first) == len(truth) or (truth != truth[first][group]).any():
+        return {}
+    mean = np.zeros((len(first), shares.shape[1]))
+    np.add.at(mean, group, shares)
+    return {"group_accuracy": float((mean.argmax(1) == truth[first]).mean())}
 
 
 def _accuracies(sums: Mapping) -> dict[str, float]:

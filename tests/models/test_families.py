@@ -12,7 +12,7 @@ from cnnjax.models._preset import preset
 from cnnjax.models.lenets import _TABLE, SparseConv, Subsampling
 from cnnjax.models.resnets import resnet
 from cnnjax.models.unets import crop_middle
-from tests.models.variants import abstract_variables, at_once, filled, flat, quickly
+from tests.models.variants import abstract_variables, at_once, filled, flat, quickly, tiny
 
 
 def shapes(net, example):
@@ -357,3 +357,15 @@ def test_a_plain_net_is_a_residual_one_without_its_shortcuts(version):
     )
     assert {path: shape for path, shape in residual.items() if "shortcut" not in path} == plain
     assert len(plain) < len(residual)
+
+
+def test_a_net_of_frames_gives_the_mean_of_its_answers_to_each_in_any_order():
+    net, x = tiny("frames")
+    variables = filled(net, x.shape[1:])
+    answer, shuffled, one, two = at_once(
+        lambda x: [net.apply(variables, part) for part in (x, x[:, ::-1], x[:, :1], x[:, 1:])], x
+    )
+    np.testing.assert_allclose(shuffled, answer, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose((one + 2 * two) / 3, answer, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="backbone is ''; frames needs a net with features"):
+        models.frames(outputs=3, backbone="")

@@ -149,3 +149,16 @@ def test_the_focal_loss_of_gamma_0_is_the_cross_entropy_and_its_slope_is_finite_
 
     for gamma in (0.0, 0.5, 2.0):
         assert all(np.isfinite(x).all() for x in slopes(logits, gamma))
+
+
+def test_clips_of_a_video_vote_by_their_mean_probabilities():
+    """Two of a video's three clips are narrowly wrong, one is surely right: the clips' majority would be wrong."""
+    task = classification(Facts(classes=2, fields={"group": ((), np.int32), "label": ((), np.int32)}))
+    shares = np.float32([[0.45, 0.55], [0.45, 0.55], [0.95, 0.05], [0.3, 0.7], [0.2, 0.8]])
+    fields = batch([0, 0, 0, 1, 1]) | {"group": np.int32([7, 7, 7, 2, 2])}
+    sums, rows = jax.jit(lambda x, y: (task.tally(x, y), task.rows(x, y)))(np.log(shares), fields)
+    found = task.summarize(sums, rows)
+    assert found["accuracy"] == pytest.approx(0.6)
+    assert found["group_accuracy"] == 1.0
+    for group in (np.arange(5), np.int32([1, 1, 1, 1, 2])):  # each its own; words of one speaker
+        assert "group_accuracy" not in task.summarize(sums, {**rows, "group": group})
