@@ -137,6 +137,12 @@ def test_a_unit_that_no_noise_excites_has_a_beginning():
     down = jax.jit(lambda x: jax.grad(lambda x: -_redirected(dead, x)(x).sum())(x))(x)
     assert down[0].min() == 0 == down[0].max(), "what would lower it further is not passed on"
 
+    def places(x):
+        return jax.nn.relu6(x - np.array([3.0, 1.5, 2.0], np.float32))
+
+    led = jax.jit(lambda x: jax.grad(lambda x: _redirected(places, x)(x).sum())(x))(np.zeros((2, 3), np.float32))
+    assert led.tolist() == [[0, 1, 0]] * 2, "where it lacks least it is passed on"
+
 
 def test_objectives_are_those_of_plain_sums():
     numbers = np.random.default_rng(0)
