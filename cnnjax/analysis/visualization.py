@@ -78,17 +78,17 @@ def _climbed(objective, blank, key, lr, *, steps, basis, together, robust):
         image = fourier_image(lax.complex(numbers[..., 0], numbers[..., 1]), width) if basis == "fourier" else numbers
         return jax.nn.sigmoid(image @ _TOGETHER.T.astype(np.float32) if together else image)
 
-    def loss(numbers, key):
+    def score(numbers, key):
         images = painted(numbers)
         scores = begun(_moved(key, images) if robust else images)
         if scores.shape != blank.shape[:1]:
             raise ValueError(f"the objective gives {scores.shape} for images {blank.shape}; it must give a score each")
-        return -jnp.sum(scores), scores
+        return jnp.sum(scores), scores
 
     def step(carry, key):
         numbers, state = carry
-        gradient, scores = jax.grad(loss, has_aux=True)(numbers, key)
-        change, state = optimizer.update(gradient, state)
+        up, scores = jax.grad(score, has_aux=True)(numbers, key)  # rectifiers lead up, as `_passed` has it
+        change, state = optimizer.update(-up, state)
         return (optax.apply_updates(numbers, change), state), scores
 
     carry = numbers, optimizer.init(numbers)
