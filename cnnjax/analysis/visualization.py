@@ -54,7 +54,8 @@ def visualize(
     their like, or one's own; whatever normalises images is part of it. A `fourier` basis climbs by frequencies of equal
     energy, `decorrelated` by colours that photographs have; of other than three channels each is on its own. `robust`
     images score high however they are shifted, turned and scaled a little. Where a rectifier lets nothing of an image's
-    gradient through, it lets through what would raise its input: units that noise does not excite have a beginning.
+    gradient through, it lets through what would open it where that lacks least: units that noise does not excite have
+    a beginning.
     """
     options = {"count": count, "channels": channels, "steps": steps, "lr": lr, "basis": basis, "color": color}
     refuse_misfits(visualize, options)
@@ -77,17 +78,17 @@ def _climbed(objective, blank, key, lr, *, steps, basis, together, robust):
         image = fourier_image(lax.complex(numbers[..., 0], numbers[..., 1]), width) if basis == "fourier" else numbers
         return jax.nn.sigmoid(image @ _TOGETHER.T.astype(np.float32) if together else image)
 
-    def loss(numbers, key):
+    def score(numbers, key):
         images = painted(numbers)
         scores = begun(_moved(key, images) if robust else images)
         if scores.shape != blank.shape[:1]:
             raise ValueError(f"the objective gives {scores.shape} for images {blank.shape}; it must give a score each")
-        return -jnp.sum(scores), scores
+        return jnp.sum(scores), scores
 
     def step(carry, key):
         numbers, state = carry
-        gradient, scores = jax.grad(loss, has_aux=True)(numbers, key)
-        change, state = optimizer.update(gradient, state)
+        up, scores = jax.grad(score, has_aux=True)(numbers, key)  # rectifiers lead up, as `_passed` has it
+        change, state = optimizer.update(-up, state)
         return (optax.apply_updates(numbers, change), state), scores
 
     carry = numbers, optimizer.init(numbers)
@@ -130,15 +131,22 @@ def _sampled(images, first, scale, angle, second):
 
 
 def _redirected(f: Callable, images: jax.Array) -> Callable:
-    """The function, whose rectifiers pass on what would raise their inputs where they would pass on nothing."""
-    rules = {"relu": lambda x, g: _passed(x > 0, x > 0, g), "relu6": lambda x, g: _passed((x > 0) & (x < 6), x > 0, g)}
+    """The function, whose rectifiers lead an image on of which they would pass on nothing."""
+    rules = {"relu": lambda x, g: _passed(x, np.inf, g), "relu6": lambda x, g: _passed(x, 6, g)}
     found = any(named(jax.make_jaxpr(f)(images).jaxpr, rules))
     return rewritten(f, rules) if found else f
 
 
-def _passed(open_: jax.Array, above: jax.Array, gradient: jax.Array) -> jax.Array:
-    """The gradient where the rectifier is open; of an image where that is none, but what leads further from it."""
-    plain = jnp.where(open_, gradient, 0)
-    none = ~jnp.any(plain != 0, tuple(range(1, plain.ndim)), keepdims=True)
-    back = jnp.where(above, gradient < 0, gradient > 0)  # towards where it is open
-    return jnp.where(none & back, gradient, plain)
+def _passed(x: jax.Array, high: float, gradient: jax.Array) -> jax.Array:
+    """The gradient where the rectifier is open, between 0 and `high`; of an image where that is none, at one place.
+
+    That is, of those where it leads back to where the rectifier is open, the place that lacks least. Were it all of
+    them, their mean would be raised, which is highest where what they read is silent and none is open.
+    """
+    axes = tuple(range(1, x.ndim))
+    plain = jnp.where((x > 0) & (x < high), gradient, 0)
+    none = ~jnp.any(plain != 0, axes, keepdims=True)
+    back = jnp.where(x > 0, gradient < 0, gradient > 0)
+    lack = jnp.where(back, jnp.maximum(-x, x - high), jnp.inf)
+    nearest = back & (lack == jnp.min(lack, axes, keepdims=True))
+    return jnp.where(none & nearest, gradient, plain)

@@ -57,9 +57,12 @@ class Look:
         return Partial(_Whole(self.outputs), self.variables)
 
     @property
-    def scale(self) -> tuple[Sequence[float] | float, Sequence[float] | float]:
-        """The mean and the deviation that what is `seen` was normalised with: 0 and 1 where it was not."""
-        return (0.0, 1.0) if _within(self.seen) else (self.facts.mean, self.facts.std)
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean and the deviation (C,) that make what is `seen` of what is `shown`, whatever they come from."""
+        axes = tuple(range(self.seen.ndim - 1))
+        spread, wanted = self.shown.std(axes), self.seen.std(axes)
+        std = np.where((spread > 1e-6) & (wanted > 1e-6), spread / np.maximum(wanted, 1e-6), 1)
+        return self.shown.mean(axes) - std * self.seen.mean(axes), std
 
     @property
     def kernels(self) -> dict[str, tuple[int, ...]]:
@@ -154,7 +157,7 @@ def of_files(served: Served, paths: list[Path], most: int) -> Look:
 
 def _shown(seen: np.ndarray, mean: Sequence, std: Sequence) -> np.ndarray:
     """What the net reads as one can look at it: normalising taken back where that is what brought it out of [0, 1]."""
-    if _within(seen):
+    if 0 <= seen.min() and seen.max() <= 1:
         return seen
     return np.clip(seen * np.asarray(std, np.float32) + np.asarray(mean, np.float32), 0, 1)
 
@@ -164,10 +167,6 @@ def spread(look: Look, most: int, pixels: int) -> np.ndarray:
     count = len(look.images)
     kept = max(1, min(most, count, pixels // int(np.prod(look.images.shape[1:3]))))
     return np.arange(kept) * count // kept
-
-
-def _within(seen: np.ndarray) -> bool:
-    return bool(0 <= seen.min() and seen.max() <= 1)
 
 
 def by_method(methods: Sequence[str], ask: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:

@@ -137,6 +137,19 @@ def test_a_unit_that_no_noise_excites_has_a_beginning():
     down = jax.jit(lambda x: jax.grad(lambda x: -_redirected(dead, x)(x).sum())(x))(x)
     assert down[0].min() == 0 == down[0].max(), "what would lower it further is not passed on"
 
+    def shy(images):
+        return jax.nn.relu(gained(images) - 1)
+
+    found = visualize(KEY, shy, 11, channels=1, steps=60, basis="pixel", robust=False)
+    assert found.history[0, 0] == 0
+    assert found.scores[0] > 0.9 * (np.linalg.norm(GABOR) - 1)
+
+    def places(x):
+        return jax.nn.relu6(x - np.array([3.0, 1.5, 2.0], np.float32))
+
+    led = jax.jit(lambda x: jax.grad(lambda x: _redirected(places, x)(x).sum())(x))(np.zeros((2, 3), np.float32))
+    assert led.tolist() == [[0, 1, 0]] * 2, "where it lacks least it is passed on"
+
 
 def test_objectives_are_those_of_plain_sums():
     numbers = np.random.default_rng(0)
@@ -223,4 +236,5 @@ def test_images_excite_most_channels_of_a_trained_net_more_than_any_of_the_data(
         objective = channel_objective(f, asked)
         options = {"count": len(asked), "channels": 1, "steps": 256}
         smooth = visualize(KEY, objective, 28, **options)
+        print(path, np.round(smooth.scores / data[asked], 2))
         assert np.mean(smooth.scores >= 1.5 * data[asked]) >= 0.8, path

@@ -81,6 +81,8 @@ def test_an_analysis_asks_the_net_what_the_run_asks_it(digits_run):
     assert losses[look.order[-1]] == pytest.approx(losses.max())
     assert list(look.both_ends(2)) == [*look.order[::-1][:2], *look.order[:2]]
     assert sorted(look.both_ends(30)) == list(range(40))
+    mean, std = look.scale
+    np.testing.assert_allclose((look.shown - mean) / std, look.seen, atol=1e-4)
 
 
 def test_parts_that_a_net_does_not_have_are_left_out_with_the_reason_and_dear_ones_are_named(looked):
