@@ -1,6 +1,7 @@
 """Networks: `cnnjax.models.resnet18(outputs=10)` is a Flax module with `features` and `strides`; it knows no labels."""
 
 from cnnjax.models.alexnets import *
+from cnnjax.models.autoencoders import *
 from cnnjax.models.convnets import *
 from cnnjax.models.convnexts import *
 from cnnjax.models.densenets import *

@@ -1,5 +1,6 @@
 """What is predicted, and how it is scored: one file per kind of thing."""
 
+from cnnjax.tasks.attacks import *
 from cnnjax.tasks.boxes import *
 from cnnjax.tasks.boxes3d import *
 from cnnjax.tasks.contract import *
