@@ -28,5 +28,5 @@ def get_config(variant: str = "fgsm"):
         optimizer=section("optimizers", "adam", lr=5e-3 if net == _FAST else 1e-4),
         schedule=section("schedules", "cosine", warmup_epochs=0.4 * epochs if net == _FAST else 0.0),
         train={"epochs": epochs, "batch": 100},
-        eval={"epochs": epochs / 5, "batch": 500},
+        eval={"epochs": epochs / 4, "batch": 500},
     )

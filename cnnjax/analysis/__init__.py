@@ -6,6 +6,7 @@ from cnnjax.analysis.calibration import *
 from cnnjax.analysis.counting import *
 from cnnjax.analysis.footprint import *
 from cnnjax.analysis.judging import *
+from cnnjax.analysis.latents import *
 from cnnjax.analysis.mistakes import *
 from cnnjax.analysis.pictures import *
 from cnnjax.analysis.receptive import *

@@ -51,16 +51,24 @@ def pgd(
     return lax.fori_loop(0, steps, moved, jnp.asarray(start, images.dtype))
 
 
-def random_start(key: jax.Array, images: jax.Array, epsilon: jax.Array | float, *, norm: BallNorm = "inf") -> jax.Array:
-    """A uniform draw from what lies within `epsilon` of images (B, *sizes, C) in [0, 1]: where `pgd` may begin."""
-    refuse_misfits(random_start, {"norm": norm})
+def random_start(
+    key: jax.Array, images: jax.Array, epsilon: jax.Array | float, *, norm: BallNorm = "inf", clip: bool = True
+) -> jax.Array:
+    """A uniform draw from what lies within `epsilon` of images (B, *sizes, C) in [0, 1]: where `pgd` may begin.
+
+    Without `clip` it may lie beyond black and white. Of a picture with much of either, one long step from there ends in
+    many places, and from within in corners alone: a net learns to withstand just those (Wong 2020 does not clip).
+    """
+    refuse_misfits(random_start, {"norm": norm, "clip": clip})
     if norm == "inf":
-        return jnp.clip(images + epsilon * jax.random.uniform(key, images.shape, images.dtype, -1, 1), 0, 1)
-    direction, radius = jax.random.split(key)
-    way = jax.random.normal(direction, images.shape, images.dtype)
-    size = images[0].size
-    share = jax.random.uniform(radius, (len(images), *[1] * (images.ndim - 1)), images.dtype) ** (1 / size)
-    return jnp.clip(images + epsilon * share * way / _length(way), 0, 1)
+        found = images + epsilon * jax.random.uniform(key, images.shape, images.dtype, -1, 1)
+    else:
+        direction, radius = jax.random.split(key)
+        way = jax.random.normal(direction, images.shape, images.dtype)
+        size = images[0].size
+        share = jax.random.uniform(radius, (len(images), *[1] * (images.ndim - 1)), images.dtype) ** (1 / size)
+        found = images + epsilon * share * way / _length(way)
+    return jnp.clip(found, 0, 1) if clip else found
 
 
 def targeted(loss: Loss) -> Loss:

@@ -8,3 +8,4 @@ from cnnjax.tasks.images import *
 from cnnjax.tasks.labels import *
 from cnnjax.tasks.pixels import *
 from cnnjax.tasks.points import *
+from cnnjax.tasks.teaching import *

@@ -96,7 +96,8 @@ def _attacked(facts: Facts, norm: str, net: Callable, params: Mapping, batch: Ma
 
     image = jax.lax.stop_gradient((batch[facts.input].astype(jnp.float32) - black) / (white - black))
     keys = noise_keys(net, start_key, batch)
-    start = jax.vmap(lambda key, one: random_start(key, one[None], epsilon, norm=norm)[0])(keys, image)
+    draw = functools.partial(random_start, epsilon=epsilon, norm=norm, clip=not net.train)
+    start = jax.vmap(lambda key, one: draw(key, one[None])[0])(keys, image)
     return jax.lax.stop_gradient(seen(pgd(wrong, image, epsilon, step=step, steps=steps, norm=norm, start=start)))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cnnjax.data import Facts
+from cnnjax.ops import pgd, random_start
 from cnnjax.tasks import adversarial
 
 BLACK, WHITE = (-0.5,), (2.0,)
@@ -103,6 +104,20 @@ def test_an_attack_gives_the_parameters_no_gradient():
     slope = jax.grad(lambda scale: found(BATCH, SHARE, scale, options=(("travel", 2.0),), train=True)[0].sum())(1.0)
     worst = np.abs(MARGINS) - SHARE * np.abs(WEIGHT).sum()
     np.testing.assert_allclose(slope, np.sum(-worst / (1 + np.exp(worst))), rtol=1e-4)
+
+
+def test_training_starts_beyond_black_so_that_no_attack_ends_in_corners_alone():
+    """From within, one step of 1.25 epsilons up ends a whole epsilon above black wherever it began."""
+    black, key = jnp.zeros((4, 3, 3, 1)), jax.random.key(1)
+
+    @functools.partial(jax.jit, static_argnames="clip")
+    def ends(clip):
+        start = random_start(key, black, 0.3, clip=clip)
+        return pgd(lambda x: x.sum((1, 2, 3)), black, 0.3, step=0.375, steps=1, start=start)
+
+    np.testing.assert_allclose(ends(True), 0.3, rtol=1e-6)
+    free = np.asarray(ends(False))
+    assert free.min() < 0.15 < free.max() <= 0.3 + 1e-6
 
 
 def test_pictures_keep_their_attack_in_any_batch():
