@@ -25,7 +25,7 @@ def latent_samples(key: jax.Array, trained: Trained, count: AtLeastOne = 64) -> 
 def latent_plane(
     trained: Trained, *, across: AtLeastOne = 15, axes: tuple[int, int] = (0, 1), middle: np.ndarray | tuple = ()
 ) -> np.ndarray:
-    """Pictures (n, n, H, W, C) in [0, 1] of a walk along two of the numbers (rows, columns) that a picture is drawn from.
+    """Pictures (n, n, H, W, C) in [0, 1] of a walk along two of the numbers, by rows and columns, it is drawn from.
 
     They go through the prior in equal shares, from 2 % of it to 98 %; the other numbers are those of `middle` (N,), or
     0. `axes` say which two: those that the net tells most by have the greatest divergence.
@@ -44,7 +44,7 @@ def _latent(trained: Trained) -> int:
     """How many numbers a picture is drawn from."""
     if not (hasattr(trained.net, "encode") and hasattr(trained.net, "decode")):
         raise ConfigError(
-            f"model.name is {trained.config['model']['name']!r}, which has no encode and decode, as vae has"
+            f"model.name is {trained.config['model']['name']!r}, which has not the encode and decode of vae"
         )
     image = jax.ShapeDtypeStruct((1, *trained.prepared.program.seen.shape), jnp.float32)
     code: Any = jax.eval_shape(lambda v, x: trained.net.apply(v, x, method="encode"), trained.variables, image)

@@ -209,7 +209,7 @@ def draw_units(patches: np.ndarray, units: Units, *, most: int = 16) -> Any:
 
 
 def draw_pictures(pictures: np.ndarray, *, columns: int = 0, caption: str = "") -> Any:
-    """A contact sheet of pictures (N, H, W, C) in [0, 1], or of rows and columns of them (n, m, H, W, C) as they are."""
+    """A contact sheet of pictures (N, H, W, C) in [0, 1], or of rows and columns (n, m, H, W, C) of them."""
     pictures = np.asarray(pictures)
     if pictures.ndim == 5:
         columns, pictures = pictures.shape[1], pictures.reshape(-1, *pictures.shape[2:])

@@ -93,8 +93,6 @@ def built(name: str, shape: tuple[int, ...], **options):
 
 _TINIEST = ENTRIES["resnet"](outputs=0, blocks=(1, 1, 1), width=4, stem="cifar", norm="none")
 
-_SMALL = functools.partial(ENTRIES["mlp"], hidden=(5,))
-
 # one small net a family: entry, options that shrink it, shape of an example
 TINY = {
     "mlp": ("mlp", {"hidden": (8, 6)}, (6, 6, 1)),
@@ -126,7 +124,7 @@ TINY = {
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
     "vae": ("vae", {"width": 4, "latent": 3}, (9, 12, 1)),
-    "taught": ("taught", {"student": _SMALL(outputs=10), "teacher": _SMALL(outputs=10)}, (6, 6, 1)),
+    "taught": ("taught", {"student": "mlp", "teacher": "mlp"}, (6, 6, 1)),
     "heatmaps": ("heatmaps", {"backbone": "lenet5", "width": 4, "stride": 2}, (28, 28, 1)),
     "deeppose": ("deeppose", {"backbone": "lenet5", "stages": 2, "crop": 16, "hidden": (8,)}, (28, 28, 1)),
 }
