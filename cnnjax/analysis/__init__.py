@@ -5,6 +5,7 @@ from cnnjax.analysis.attribution import *
 from cnnjax.analysis.calibration import *
 from cnnjax.analysis.counting import *
 from cnnjax.analysis.footprint import *
+from cnnjax.analysis.frechet import *
 from cnnjax.analysis.judging import *
 from cnnjax.analysis.latents import *
 from cnnjax.analysis.mistakes import *
