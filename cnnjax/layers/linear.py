@@ -141,7 +141,7 @@ class ConvTranspose(nn.Module):
 
 
 class Dense(nn.Module):
-    """Matrix product of the last axis: (..., I) to (..., features), with a kernel (I, features); `spectral` as of `Conv`."""
+    """Matrix product of the last axis: (..., I) to (..., features), with a kernel (I, features), `spectral` or not."""
 
     features: int
     bias: bool = True
