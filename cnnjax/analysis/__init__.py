@@ -10,10 +10,12 @@ from cnnjax.analysis.effective import *
 from cnnjax.analysis.equivariance import *
 from cnnjax.analysis.field_pictures import *
 from cnnjax.analysis.footprint import *
+from cnnjax.analysis.frechet import *
 from cnnjax.analysis.gabor_fits import *
 from cnnjax.analysis.gradients import *
 from cnnjax.analysis.invariance import *
 from cnnjax.analysis.judging import *
+from cnnjax.analysis.latents import *
 from cnnjax.analysis.mistakes import *
 from cnnjax.analysis.moved_pictures import *
 from cnnjax.analysis.objectives import *

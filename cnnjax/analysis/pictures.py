@@ -18,6 +18,8 @@ __all__ = [
     "draw_attributions",
     "draw_faithfulness",
     "draw_filters",
+    "draw_pictures",
+    "draw_reconstructions",
     "draw_sanity",
     "draw_units",
 ]
@@ -204,6 +206,31 @@ def draw_units(patches: np.ndarray, units: Units, *, most: int = 16) -> Any:
             told += f" ({units.selectivity[unit]:.2f})"
         _say(cell, told, size=7)
     return figure
+
+
+def draw_pictures(pictures: np.ndarray, *, columns: int = 0, caption: str = "") -> Any:
+    """A contact sheet of pictures (N, H, W, C) in [0, 1], or of rows and columns (n, m, H, W, C) of them."""
+    pictures = np.asarray(pictures)
+    if pictures.ndim == 5:
+        columns, pictures = pictures.shape[1], pictures.reshape(-1, *pictures.shape[2:])
+    columns = columns or math.ceil(math.sqrt(len(pictures)))
+    side = 0.45 if columns > 8 else 0.8
+    figure = _figure(side * columns, side * math.ceil(len(pictures) / columns) + 0.3 * bool(caption))
+    axes = _bare(figure.subplots())
+    _show(axes, _tiled(pictures, columns))
+    if caption:
+        _say(axes, caption)
+    return figure
+
+
+def draw_reconstructions(images: np.ndarray, anew: np.ndarray, *, columns: int = 10) -> Any:
+    """Images (N, H, W, C) in [0, 1], and below each what it was drawn anew as (N, H, W, C)."""
+    rows = []
+    for start in range(0, len(images), columns):
+        for row in (images[start : start + columns], anew[start : start + columns]):
+            blank = np.ones((columns - len(row), *images.shape[1:]))
+            rows.append(np.concatenate([np.asarray(row, float), blank]))
+    return draw_pictures(np.stack(rows), caption="each row of images, and below it the same drawn anew")
 
 
 def _tiled(pictures: np.ndarray, columns: int) -> np.ndarray:

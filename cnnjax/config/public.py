@@ -112,8 +112,9 @@ def experiment(
 def call(room: str, section: Mapping, *positional: Any, **replacements: Any) -> Any:
     """What the entry of a section returns for its options, of which the replacements (traced numbers, say) win.
 
-    A nested section arrives as what its own entry returns: a model without its head (`outputs=0`). Models that do not
-    ask for the facts of the data, and schedules that do not ask for drops, are not given them.
+    A nested section arrives as what its own entry returns: a model without its head (`outputs=0`), or with the outputs
+    of the model around it where the option is marked "whole". Models that do not ask for the facts of the data, and
+    schedules that do not ask for drops, are not given them.
     """
     function = entry(room, section["name"])
     given = _asked(room, section["name"], function, positional)
@@ -122,7 +123,8 @@ def call(room: str, section: Mapping, *positional: Any, **replacements: Any) -> 
         options[key] = section.get(key, option.default)
         if is_section(options[key]):
             nested = room_of(option, room)
-            head = {"outputs": 0} if nested == "models" else {}
+            outputs = replacements.get("outputs", 0) if option.whole else 0
+            head = {"outputs": outputs} if nested == "models" else {}
             shared = nested in (room, "models")
             options[key] = call(nested, options[key], *(positional if shared else ()), **head)
     with errors_name_option(ROOMS[room], options):

@@ -56,13 +56,15 @@ _SHAPES = {  # the same in words
 class Option(NamedTuple):
     """One option of an entry: what it may hold, bounds included; its default; whether it is traced; its entry's room.
 
-    `room` is "same" where a nested entry is from the room of the entry that has the option.
+    `room` is "same" where a nested entry is from the room of the entry that has the option; `whole` says that a nested
+    net keeps its head, with the outputs of the net that it is in.
     """
 
     kind: Any
     default: Any
     numeric: bool = False
     room: str = ""
+    whole: bool = False
 
 
 def room_of(option: Option, room: str) -> str:
@@ -195,7 +197,9 @@ def _option(annotation: Any, default: Any) -> Option:
     room = next((mark for mark in marks if mark in ROOMS), "same" if "section" in marks else "")
     for limit in (mark for mark in marks if isinstance(mark, Bounds) or mark == "path"):
         kind = Annotated[kind, limit]
-    return Option(kind, default, numeric=peeled(kind)[0] is float and "static" not in marks, room=room)
+    return Option(
+        kind, default, numeric=peeled(kind)[0] is float and "static" not in marks, room=room, whole="whole" in marks
+    )
 
 
 def function_at(name: str, path: str) -> Callable:

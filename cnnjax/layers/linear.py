@@ -3,6 +3,7 @@
 from typing import Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from cnnjax import ops
@@ -37,10 +38,33 @@ def _bias(module, init, features, fan_in):
     return parameter(module, "bias", initializer(init), (features,))
 
 
+def _unit(vector):
+    return vector / jnp.maximum(jnp.sqrt(jnp.sum(vector * vector)), 1e-12)
+
+
+def _of_norm_one(module, kernel):
+    """The kernel (…, features) over its largest singular value, by a step of power iteration a call (Miyato 2018).
+
+    The direction in which it is largest is kept among the statistics, and moves where these may.
+    """
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+
+    def first():
+        return jax.random.normal(module.make_rng("params"), (matrix.shape[1],), jnp.float32)
+
+    kept, fixed = module.variable("batch_stats", "direction", first), jax.lax.stop_gradient(matrix)
+    direction = _unit(kept.value)
+    if module.is_mutable_collection("batch_stats") and not module.is_initializing():
+        direction = _unit(_unit(fixed @ direction) @ fixed)
+        kept.value = direction
+    return kernel / jnp.maximum(_unit(fixed @ direction) @ (matrix @ direction), 1e-12)
+
+
 class Conv(nn.Module):
     """Convolution of (B, *sizes, I) to (B, *sizes', features), in 1, 2 or 3 dimensions by the rank of the input.
 
-    The kernel is (*window, I // groups, features) in float32 and is cast to the dtype of the input.
+    The kernel is (*window, I // groups, features) in float32 and is cast to the dtype of the input; with `spectral` it
+    is divided by its largest singular value.
     """
 
     features: int
@@ -52,6 +76,7 @@ class Conv(nn.Module):
     bias: bool = True
     kernel_init: Initializer = "he_normal"
     bias_init: Initializer = "zeros"
+    spectral: bool = False
 
     @nn.compact
     def __call__(self, x):
@@ -59,6 +84,7 @@ class Conv(nn.Module):
         window = _window(self.window, x)
         inputs = x.shape[-1] // self.groups
         kernel = parameter(self, "kernel", initializer(self.kernel_init), (*window, inputs, self.features))
+        kernel = _of_norm_one(self, kernel) if self.spectral else kernel
         y = ops.conv(
             x,
             kernel.astype(x.dtype),
@@ -115,17 +141,19 @@ class ConvTranspose(nn.Module):
 
 
 class Dense(nn.Module):
-    """Matrix product of the last axis: (..., I) to (..., features), with a kernel (I, features)."""
+    """Matrix product of the last axis: (..., I) to (..., features), with a kernel (I, features), `spectral` or not."""
 
     features: int
     bias: bool = True
     kernel_init: Initializer = "lecun_normal"
     bias_init: Initializer = "zeros"
+    spectral: bool = False
 
     @nn.compact
     def __call__(self, x):
         _refuse_integers(self, x)
         kernel = parameter(self, "kernel", initializer(self.kernel_init), (x.shape[-1], self.features))
+        kernel = _of_norm_one(self, kernel) if self.spectral else kernel
         y = jnp.dot(x, kernel.astype(x.dtype))
         if self.bias:
             y = shifted(y, _bias(self, self.bias_init, self.features, x.shape[-1]))

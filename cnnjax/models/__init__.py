@@ -1,6 +1,7 @@
 """Networks: `cnnjax.models.resnet18(outputs=10)` is a Flax module with `features` and `strides`; it knows no labels."""
 
 from cnnjax.models.alexnets import *
+from cnnjax.models.autoencoders import *
 from cnnjax.models.convnets import *
 from cnnjax.models.convnexts import *
 from cnnjax.models.densenets import *
@@ -13,6 +14,7 @@ from cnnjax.models.inceptions import *
 from cnnjax.models.lenets import *
 from cnnjax.models.mlps import *
 from cnnjax.models.mobilenets import *
+from cnnjax.models.pairs import *
 from cnnjax.models.poses import *
 from cnnjax.models.resnets import *
 from cnnjax.models.series import *

@@ -7,8 +7,8 @@ import flax.linen as nn
 __all__ = ["backbone_net"]
 
 
-def backbone_net(backbone) -> nn.Module | None:
-    """The net that a name or a module stands for, without its head; None for an empty name.
+def backbone_net(backbone, outputs: int = 0, *, option: str = "backbone") -> nn.Module | None:
+    """The net that a name or a module stands for, without its head or with so many outputs; None for an empty name.
 
     A config's section arrives as a module already: `cnnjax.config.call` builds nested entries first.
     """
@@ -17,18 +17,18 @@ def backbone_net(backbone) -> nn.Module | None:
     if not backbone:
         return None
     if not isinstance(backbone, str):
-        raise ValueError(f"backbone is {backbone!r}; it must be the name of a net, or a net")
+        raise ValueError(f"{option} is {backbone!r}; it must be the name of a net, or a net")
     where, _, function = backbone.rpartition(":")
     try:
         room = importlib.import_module(where or "cnnjax.models")
     except (ModuleNotFoundError, TypeError) as error:
-        raise ValueError(f"backbone is {backbone!r}; {error}") from error
+        raise ValueError(f"{option} is {backbone!r}; {error}") from error
     known = [name for name, value in vars(room).items() if inspect.isfunction(value)]
     if function not in known:  # the whole list would be a page
         near = difflib.get_close_matches(function, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"backbone is {backbone!r}; it must be a net of cnnjax.models or module:function{hint}")
+        raise ValueError(f"{option} is {backbone!r}; it must be a net of cnnjax.models or module:function{hint}")
     entry = getattr(room, function)
     if "facts" in inspect.signature(entry).parameters:
-        raise ValueError(f"backbone is {backbone!r}, which asks for the facts of the data; give the net that it makes")
-    return entry(outputs=0)
+        raise ValueError(f"{option} is {backbone!r}, which asks for the facts of the data; give the net that it makes")
+    return entry(outputs=outputs)

@@ -20,6 +20,7 @@ def dcgan(
     channels: AtLeastOne = 1,
     norm: Norm = "group",
     critic_norm: Norm = "none",
+    spectral: bool = False,
     norm_group: Count = 0,
     momentum: Rate = 0.9,
     activation: Activation = "relu",
@@ -30,8 +31,8 @@ def dcgan(
 
     The generator starts at a quarter of `size` and doubles twice. Called on images, the net gives {"main": scores
     (B, K), "generated": images made from a zero z}, so that `init` makes the parameters of both halves. Under batch
-    normalisation real and made images are best scored in calls of their own, as in the paper. First weights: normal
-    with deviation 0.02.
+    normalisation real and made images are best scored in calls of their own, as in the paper. `spectral` divides each
+    kernel of the critic by its largest singular value (Miyato 2018). First weights: normal with deviation 0.02.
     """
     whole("outputs", outputs, 0)
     whole("width", width)
@@ -40,7 +41,7 @@ def dcgan(
         raise ValueError(f"size is {size}; the generator doubles twice, so it must be a multiple of 4")
     made = Style(norm=norm, act=activation, init=init, group=norm_group, groups=8, momentum=momentum)
     judged = Style(norm=critic_norm, act=critic_activation, init=init, group=norm_group, groups=8, momentum=momentum)
-    return GAN(Generator(width, size, channels, made), Discriminator(outputs, width, judged), latent)
+    return GAN(Generator(width, size, channels, made), Discriminator(outputs, width, judged, spectral), latent)
 
 
 class Generator(nn.Module):
@@ -69,17 +70,18 @@ class Discriminator(nn.Module):
     outputs: int
     width: int
     style: Style
+    spectral: bool = False
 
     @nn.compact
     def __call__(self, x, train=False, maps=False):
-        style = self.style
-        a = style.activate(Conv(self.width, 4, 2, 1, kernel_init=style.init, name="conv1")(x))
-        b = Conv(2 * self.width, 4, 2, 1, kernel_init=style.init, name="conv2")(a)
+        style, one = self.style, {"kernel_init": self.style.init, "spectral": self.spectral}
+        a = style.activate(Conv(self.width, 4, 2, 1, **one, name="conv1")(x))
+        b = Conv(2 * self.width, 4, 2, 1, **one, name="conv2")(a)
         b = style.activate(style.normalize("norm2")(b, train))
         if maps:
             return {"conv1": a, "conv2": b}
         flat = ops.flat(b)
-        return Dense(self.outputs, kernel_init=style.init, name="output")(flat) if self.outputs else flat
+        return Dense(self.outputs, **one, name="output")(flat) if self.outputs else flat
 
 
 class GAN(Network):

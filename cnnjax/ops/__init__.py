@@ -1,5 +1,6 @@
 """Pure array functions for convolutional networks: arrays in, arrays out, channels last."""
 
+from cnnjax.ops.attacks import *
 from cnnjax.ops.axes import *
 from cnnjax.ops.boxes import *
 from cnnjax.ops.compilation import *

@@ -1,5 +1,6 @@
 """What is predicted, and how it is scored: one file per kind of thing."""
 
+from cnnjax.tasks.attacks import *
 from cnnjax.tasks.boxes import *
 from cnnjax.tasks.boxes3d import *
 from cnnjax.tasks.contract import *
@@ -7,3 +8,4 @@ from cnnjax.tasks.images import *
 from cnnjax.tasks.labels import *
 from cnnjax.tasks.pixels import *
 from cnnjax.tasks.points import *
+from cnnjax.tasks.teaching import *

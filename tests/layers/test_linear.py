@@ -121,3 +121,24 @@ def test_gelu_and_its_slope_are_those_of_the_normal_distribution(dtype):
     slopes = scipy.stats.norm.cdf(exact) + exact * scipy.stats.norm.pdf(exact)
     np.testing.assert_allclose(np.asarray(slope, np.float64), slopes, **fine)
     assert value.dtype == x.dtype
+
+
+@pytest.mark.parametrize("layer", [Conv(6, 3, spectral=True), Dense(6, spectral=True)])
+def test_a_spectral_kernel_comes_to_have_a_largest_singular_value_of_one(layer):
+    x = jax.random.normal(jax.random.key(0), (2, 5, 5, 4))
+    variables = jax.jit(layer.init)(jax.random.key(1), x)
+
+    @jax.jit
+    def settled(variables):
+        def step(_, statistics):
+            return layer.apply({"params": variables["params"], **statistics}, x, mutable=["batch_stats"])[1]
+
+        return jax.lax.fori_loop(0, 200, step, {"batch_stats": variables["batch_stats"]})
+
+    kernel = np.asarray(variables["params"]["kernel"])
+    largest = np.linalg.svd(kernel.reshape(-1, 6), compute_uv=False)[0]
+    plain = layer.clone(spectral=False)
+    said, known = jax.jit(lambda v, s: (layer.apply({**v, **s}, x), plain.apply({"params": v["params"]}, x)))(
+        variables, settled(variables)
+    )
+    np.testing.assert_allclose(said, known / largest, rtol=1e-4, atol=1e-5)

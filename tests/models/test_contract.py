@@ -18,6 +18,7 @@ from tests.models.variants import (
     SLOW_TINY,
     TINY,
     abstract_variables,
+    built,
     filled,
     flat,
     outputs_of,
@@ -39,7 +40,8 @@ def main(outputs):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_every_net_has_explicit_names_float32_parameters_and_ordered_maps(name):
-    net, shape = ENTRIES[name](outputs=outputs_of(name)), shape_of(name)
+    shape = shape_of(name)
+    net = built(name, shape)
     image = jax.ShapeDtypeStruct((2, *shape), jnp.bfloat16)
     out, variables = jax.eval_shape(lambda key, x: net.init_with_output(key, x, train=False), jax.random.key(0), image)
     paths = flat(variables["params"])
@@ -84,8 +86,8 @@ def test_every_entry_is_a_documented_function_of_keywords_whose_defaults_a_confi
     assert entry.__doc__.strip().endswith(".")
     config = section("models", name)
     for parameter in inspect.signature(entry).parameters.values():
-        assert parameter.kind is parameter.KEYWORD_ONLY
-        if parameter.name != "outputs":
+        assert parameter.kind is parameter.KEYWORD_ONLY or parameter.name == "facts"
+        if parameter.name not in ("outputs", "facts"):
             assert parameter.default is not None
             held = config[parameter.name]  # a net's name is filled in as a section of its own
             assert (held.name if isinstance(held, ConfigDict) else held) == parameter.default
@@ -100,7 +102,7 @@ def test_numeric_options_may_be_traced(family):
     variables = abstract_variables(tiny(family, **options)[0], shape)
 
     def run(numbers, variables, x):
-        net = ENTRIES[name](**{"outputs": outputs_of(name), **options, **numbers})
+        net = built(name, shape, **{**options, **numbers})
         return net.apply(variables, x, train=True, rngs=NOISE, mutable=["batch_stats"])
 
     image = jax.ShapeDtypeStruct((4, *shape), jnp.float32)
@@ -203,7 +205,7 @@ def test_a_net_gives_the_same_under_jit_and_in_bfloat16_to_its_precision(family,
 def test_without_outputs_the_head_is_left_off_and_nothing_else(family):
     name, options, shape = {**TINY, **SLOW_TINY}[family]
     whole = flat(abstract_variables(tiny(family)[0], shape)["params"])
-    bare = flat(abstract_variables(ENTRIES[name](**{**options, "outputs": 0}), shape)["params"])
+    bare = flat(abstract_variables(built(name, shape, **{**options, "outputs": 0}), shape)["params"])
     assert set(bare) <= set(whole)
     assert all(bare[path].shape == whole[path].shape for path in bare)
     if family != "lenet5_1998":  # its output has fixed weights

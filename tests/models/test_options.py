@@ -12,25 +12,25 @@ from cnnjax.layers import Activation, Initializer, Norm
 from cnnjax.ops.pooling import PoolKind
 from tests.models.variants import ENTRIES, SLOW_TINY, TINY, abstract_variables, filled, quickly, tiny
 
-# a variant shares its family's code; what stands on a backbone leaves such options to it
+# a variant shares its family's code; what stands on a backbone, or is of two nets, leaves such options to them
 FAMILIES = {
     entry.__code__.co_name: entry
     for entry in ENTRIES.values()
-    if not getattr(inspect.signature(entry).parameters.get("backbone"), "default", "")
+    if not {"backbone", "student"} & {p.name for p in inspect.signature(entry).parameters.values() if p.default}
 }
 NORMS, ACTIVATIONS, POOLS, INITS = map(get_args, (Norm, Activation, PoolKind, Initializer))
 WORDS = {"norm": NORMS, "activation": ACTIVATIONS, "pool": POOLS, "init": INITS}
 ALL = {**TINY, **SLOW_TINY}
 
-# lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp and dcgan pool nothing
+# lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp, dcgan and vae pool nothing
 PLAIN = {
     "norm": {"lenet5_1998"},
     "norm_group": {"lenet5_1998"},
     "momentum": {"lenet5_1998"},
     "activation": {"lenet5_1998"},
-    "pool": {"lenet5_1998", "mlp", "dcgan"},
+    "pool": {"lenet5_1998", "mlp", "dcgan", "vae"},
     "init": set(),
-    "dropout": {"lenet5_1998", "dcgan", "whitened_cnn"},
+    "dropout": {"lenet5_1998", "dcgan", "vae", "whitened_cnn"},
 }
 DEEP = {
     "densenet",

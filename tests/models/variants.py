@@ -1,6 +1,7 @@
 """Every entry of the room with an input that it takes, and a tiny member of each family."""
 
 import functools
+import inspect
 import math
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.config import entries
+from cnnjax.fields import Facts
 
 ENTRIES = entries("models")
 
@@ -63,7 +65,13 @@ DEEP = frozenset(
     }
 )
 
-_SHAPES = {"series": (48, 3), "videos": (16, 64, 64, 3), "lenets": (28, 28, 1), "gans": (28, 28, 1)}
+_SHAPES = {
+    "series": (48, 3),
+    "videos": (16, 64, 64, 3),
+    "lenets": (28, 28, 1),
+    "gans": (28, 28, 1),
+    "pairs": (28, 28, 1),
+}
 _NAMED = {"inception_v3": (107, 107, 3), "alexnet_2012": (99, 99, 3), "unet_2015": (204, 204, 1)}
 
 
@@ -75,6 +83,12 @@ def shape_of(name: str) -> tuple[int, ...]:
 
 def outputs_of(name: str) -> int:
     return 1 if name == "dcgan" else 10
+
+
+def built(name: str, shape: tuple[int, ...], **options):
+    """The net of an entry for examples of a shape, which one that asks for the facts is told."""
+    asks = next(iter(inspect.signature(ENTRIES[name]).parameters)) == "facts"
+    return ENTRIES[name](*[Facts(shape=shape)] * asks, **{"outputs": outputs_of(name), **options})
 
 
 _TINIEST = ENTRIES["resnet"](outputs=0, blocks=(1, 1), width=4, stem="cifar", norm="none")
@@ -110,6 +124,8 @@ TINY = {
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,), "dropout": 0.0}, (4, 8, 8, 3)),
     "frames": ("frames", {"backbone": "lenet5"}, (3, 28, 28, 1)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
+    "vae": ("vae", {"width": 4, "latent": 3}, (9, 12, 1)),
+    "taught": ("taught", {"student": "mlp", "teacher": "mlp"}, (6, 6, 1)),
     "heatmaps": ("heatmaps", {"backbone": "lenet5", "width": 4, "stride": 2}, (28, 28, 1)),
     "deeppose": ("deeppose", {"backbone": "lenet5", "stages": 2, "crop": 16, "hidden": (8,)}, (28, 28, 1)),
 }
@@ -144,7 +160,7 @@ SLOW_TINY = {
 def tiny(family: str, **changes):
     """The tiny net of a family and a batch of four examples."""
     name, options, shape = {**TINY, **SLOW_TINY}[family]
-    net = ENTRIES[name](**{"outputs": outputs_of(name), **options, **changes})
+    net = built(name, shape, **{**options, **changes})
     return net, np.random.default_rng(7).random((4, *shape), np.float32)
 
 
