@@ -54,8 +54,7 @@ def visualize(
     their like, or one's own; whatever normalises images is part of it. A `fourier` basis climbs by frequencies of equal
     energy, `decorrelated` by colours that photographs have; of other than three channels each is on its own. `robust`
     images score high however they are shifted, turned and scaled a little. Where a rectifier lets nothing of an image's
-    gradient through, it lets through what would open it where that lacks least: units that noise does not excite have
-    a beginning.
+    gradient through, it lets through what would open it: units that noise does not excite have a beginning.
     """
     options = {"count": count, "channels": channels, "steps": steps, "lr": lr, "basis": basis, "color": color}
     refuse_misfits(visualize, options)
@@ -138,15 +137,8 @@ def _redirected(f: Callable, images: jax.Array) -> Callable:
 
 
 def _passed(x: jax.Array, high: float, gradient: jax.Array) -> jax.Array:
-    """The gradient where the rectifier is open, between 0 and `high`; of an image where that is none, at one place.
-
-    That is, of those where it leads back to where the rectifier is open, the place that lacks least. Were it all of
-    them, their mean would be raised, which is highest where what they read is silent and none is open.
-    """
-    axes = tuple(range(1, x.ndim))
+    """The gradient where the rectifier is open, between 0 and `high`; of an image where that is none, what opens it."""
     plain = jnp.where((x > 0) & (x < high), gradient, 0)
-    none = ~jnp.any(plain != 0, axes, keepdims=True)
+    none = ~jnp.any(plain != 0, tuple(range(1, x.ndim)), keepdims=True)
     back = jnp.where(x > 0, gradient < 0, gradient > 0)
-    lack = jnp.where(back, jnp.maximum(-x, x - high), jnp.inf)
-    nearest = back & (lack == jnp.min(lack, axes, keepdims=True))
-    return jnp.where(none & nearest, gradient, plain)
+    return jnp.where(none & back, gradient, plain)
