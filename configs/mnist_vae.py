@@ -2,8 +2,11 @@
 
 python -m experiments.train --config=configs/mnist_vae.py --workdir=runs/vae --config.seed=S
 must show: an ELBO of at least −100 nats a test digit, pixels drawn with their shade as the probability
-`:plane` has two numbers a digit, for a walk in their plane (analysis.draw_plane)
-Not yet run
+Four epochs (train.epochs=4 eval.epochs=4 data.holdout=1000) on two busy cores of an AMD EPYC, jax 0.12.0.1, 184
+processor seconds in 19 minutes, n = 1: an ELBO of −99.13 (reconstruction −70.20, divergence 28.93), bounds by 1, 5 and
+50 samples of −99.09, −95.90 and −93.84; reconstructions are digits, of those drawn from noise about half are
+`:plane` has two numbers a digit, for a walk in their plane (analysis.latent_plane, draw_pictures). Not yet run, as are
+the twelve epochs that stand here
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
