@@ -14,3 +14,4 @@ from cnnjax.data.skeletons import *
 from cnnjax.data.source import *
 from cnnjax.data.stream import *
 from cnnjax.data.synthetic import *
+from cnnjax.data.tables import *

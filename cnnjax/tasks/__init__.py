@@ -7,3 +7,4 @@ from cnnjax.tasks.images import *
 from cnnjax.tasks.labels import *
 from cnnjax.tasks.pixels import *
 from cnnjax.tasks.points import *
+from cnnjax.tasks.series import *

@@ -107,6 +107,7 @@ TINY = {
     "convnext": ("convnext", {"blocks": (1, 2), "width": 8, "patch": 2, "window": 3}, (16, 16, 3)),
     "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
     "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),
+    "tcn": ("tcn", {"width": 4, "blocks": 2, "patch": 2, "linear": True, "dropout": 0.1}, (16, 2)),
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
     "heatmaps": ("heatmaps", {"backbone": "lenet5", "width": 4, "stride": 2}, (28, 28, 1)),
