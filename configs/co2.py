@@ -15,7 +15,7 @@ def get_config():
         model=section("models", "tcn", width=32, blocks=4, patch=2, linear=True),
         task=section("tasks", "forecasting", around="last", scaled=True),
         augment=augmentation(train=("normalize",), eval=("normalize",)),
-        optimizer=section("optimizers", "adamw", lr=2e-3, decay=0.01),
+        optimizer=section("optimizers", "adamw", lr=2e-3, decay=0.01, ema=0.99),
         schedule=section("schedules", "cosine", warmup_steps=50),
         train={"steps": 1200, "batch": 64},
         eval={"steps": 200},

@@ -1,4 +1,4 @@
-"""Series of numbers in text files: long ones to forecast."""
+"""Series of numbers in text files: long ones to forecast, many that have a class each."""
 
 import os
 from typing import Annotated, Literal
@@ -7,11 +7,14 @@ import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Count, FilePath, Gives, Text
 from cnnjax.data._columns import Table, table_of
+from cnnjax.data._ucr import Labelled, labelled, pair_of
 from cnnjax.data.source import DataError, Memory, Source, assemble
 from cnnjax.refusals import refuse_misfits
 
-__all__ = ["latest_window", "windows"]
+__all__ = ["latest_window", "ucr", "windows"]
 
+Lengths = Literal["refuse", "pad", "resample"]
+Missing = Literal["refuse", "fill"]
 Gaps = Literal["refuse", "leave_out", "fill"]
 _REFERENCES = ("seasonal_naive", "linear_regression")
 _FITTED = 20_000  # windows from which the regression is fitted
@@ -162,3 +165,86 @@ def _error(sample, lag, path):
         name = os.path.basename(path)
         raise DataError(f"{name}: a column does not change over {lag} steps; leave it out of data.columns")
     return tuple(error.tolist())
+
+
+def ucr(
+    *, path: FilePath = "", lengths: Lengths = "refuse", missing: Missing = "refuse", holdout: Count = 0
+) -> Annotated[Source, Gives(label="")]:
+    """Series (T, C) with a class each, of the UCR and UEA archives: NAME_TRAIN and NAME_TEST, .ts, .tsv or .txt.
+
+    The files may be gzipped. `path` is their folder, one of them, or FOLDER/NAME. The official split stays. Series of
+    unequal lengths are refused; or padded behind their end with 0 to the longest of the training set (longer ones are
+    cut), or brought to its length by straight lines. Missing values are refused, by line; or lie on a straight line
+    between their neighbours, and are those of the nearest at the ends. Where series end in NaN, these end them.
+    """
+    refuse_misfits(ucr, locals(), path="data.")
+    if not path:
+        raise DataError("data.path is empty; name the set, --config.data.path=FOLDER/NAME")
+    files = pair_of(path)
+    read = {name: labelled(files[name]) for name in ("train", "test")}
+    names = read["train"].names or tuple(sorted(set(read["train"].labels), key=_in_order))
+    long = max(len(_ended(series)) for series in read["train"].series)
+    splits = {}
+    for split, found in read.items():
+        name = files[split].name
+        for label, line in zip(found.labels, found.lines, strict=True):
+            if label not in names:
+                raise DataError(f"{name}, line {line}: class {label!r}; those of the training set are {_few(names)}")
+        series = _alike(name, found, lengths, missing, long, read["train"].series[0].shape[1])
+        label = np.array([names.index(label) for label in found.labels], np.int32)
+        splits[split] = Lines({"series": series, "label": label}, name, found.lines)
+    train, test = splits["train"], splits["test"]
+    return assemble(train, test, test, holdout=holdout, names=names, input="series")
+
+
+class Lines(Memory):
+    """Series that messages call by the lines of their file."""
+
+    def __init__(self, arrays, file: str, lines: list[int]):
+        super().__init__(arrays)
+        self.file, self.lines = file, lines
+
+    def name(self, index: int) -> str:
+        return f"{self.file}, line {self.lines[index]},"
+
+
+def _in_order(label):
+    return (0, float(label), "") if label.lstrip("-").isdigit() else (1, 0.0, label)
+
+
+def _few(names):
+    return ", ".join(names[:8]) + ", …" * (len(names) > 8)
+
+
+def _ended(series):
+    """A series without the steps behind its last value."""
+    known = np.flatnonzero(np.isfinite(series).any(1))
+    return series[: known[-1] + 1] if len(known) else series[:0]
+
+
+def _alike(name: str, found: Labelled, lengths: str, missing: str, long: int, channels: int) -> np.ndarray:
+    """The series of a file, (N, long, channels)."""
+    made = []
+    for series, line in zip(found.series, found.lines, strict=True):
+        where, series = f"{name}, line {line}:", _ended(series)
+        if series.shape[1] != channels or not len(series):
+            raise DataError(
+                f"{where} it has {series.shape[1]} dimensions of {len(series)} values, not {channels} of some"
+            )
+        holes = ~np.isfinite(series)
+        if holes.any() and missing == "refuse":
+            step, column = np.argwhere(holes)[0]
+            raise DataError(f"{where} value {step + 1} of dimension {column + 1} is missing; set data.missing=fill")
+        if len(series) != long and lengths == "refuse":
+            raise DataError(
+                f"{where} it has {len(series)} steps, the longest of the training set {long}; "
+                "set data.lengths=pad or resample"
+            )
+        places = np.linspace(0, len(series) - 1, long) if lengths == "resample" else np.arange(min(len(series), long))
+        whole = np.zeros((long, channels), np.float32)
+        for column, hole in enumerate(holes.T):
+            if hole.all():
+                raise DataError(f"{where} dimension {column + 1} has no values")
+            whole[: len(places), column] = np.interp(places, np.flatnonzero(~hole), series[~hole, column])
+        made.append(whole)
+    return np.stack(made)

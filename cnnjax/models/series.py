@@ -175,7 +175,7 @@ def tcn(
     A step of the last map has seen itself and the 2 · (window - 1) · (2^blocks - 1) before it. `pool` is what the head
     reads: the last step, as to forecast, or all of them. `dropout` is that of every block. A first convolution makes
     one step of every `patch`, which so many times fewer are then, the last one whole. `linear` adds a linear map of all
-    of the series, from 0 on, to what is said: what a regression would find need not be learnt by the blocks.
+    of the series to what is said, both from 0 on: what a regression would find need not be learnt by the blocks.
     """
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
     return TCN(outputs, width, blocks, window, patch, linear, dropout, pool, style)
@@ -231,7 +231,7 @@ class TCN(Network):
         if self.pool != "last":
             self.head = Head(self.outputs, pool=self.pool)
         elif self.outputs:
-            self.head = Dense(self.outputs)
+            self.head = Dense(self.outputs, kernel_init="zeros" if self.linear else "lecun_normal")
 
     def features(self, x, train=False):
         if self.patch > 1:
