@@ -36,13 +36,7 @@ def forecasting(
     all steps and columns. Table: `mae_by_step` (1 + R, L), of the net and of each reference.
     """
     refuse_misfits(forecasting, locals(), path="task.")
-    refuse_without(facts, "forecasting", "series", "target")
-    shape = tuple(facts.fields["target"][0])
-    if facts.input != "series" or len(shape) != 2 or shape[1] != facts.shape[-1]:
-        raise ValueError(
-            f"task.name is 'forecasting', which needs a target (L, {facts.shape[-1]}) of a series; the data has "
-            f"{facts.input} {tuple(facts.shape)} and target {shape}"
-        )
+    shape = _shape(facts)
     black, white = np.float32(facts.black), np.float32(facts.white)
     changed = around != "zero" or scaled
 
@@ -78,6 +72,18 @@ def forecasting(
     forward = forward if changed else once
     loss = supervised(loss_of, forward)
     return Task(shape[0] * shape[1], loss, predict, tally, _summary, metric="mae", higher=False, forward=forward)
+
+
+def _shape(facts) -> tuple[int, int]:
+    """Steps and columns of what follows."""
+    refuse_without(facts, "forecasting", "series", "target")
+    shape = tuple(facts.fields["target"][0])
+    if facts.input != "series" or len(shape) != 2 or shape[1] != facts.shape[-1]:
+        raise ValueError(
+            f"task.name is 'forecasting', which needs a target (L, {facts.shape[-1]}) of a series; the data has "
+            f"{facts.input} {tuple(facts.shape)} and target {shape}"
+        )
+    return shape
 
 
 def _own_unit(series: jax.Array, around: str, scaled: bool) -> tuple[jax.Array, jax.Array]:
