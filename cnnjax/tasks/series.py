@@ -33,7 +33,7 @@ def forecasting(
 
     MASE is in units of how much a season changes in the training part (Hyndman 2006), where the data say how much.
     Of forecasts that the data bring as `references` the same is measured: mae_seasonal_naive, …. Averages are over
-    all steps and columns. Table: `mae_by_step` (1 + R, L), of the net and of each reference.
+    all steps and columns. Table: `mae_by_step` (1 + R, L), of the net, then of the references by name.
     """
     refuse_misfits(forecasting, locals(), path="task.")
     shape = _shape(facts)
