@@ -18,8 +18,9 @@ class Facts:
     the rest where they are not given. `class_counts` says how many training examples each class has; () where it is not
     known without reading them all. `extra` may hold segment_names and point_names (texts), mirror (the order of
     the points as a mirror shows them, (0, 1, …) where it changes none), skeleton (pairs of points to join), words (the
-    vocabulary of tokens: 0 pads, 1 is unknown), rate (steps a second of a series or a video) and class_ids (what
-    annotations call the classes by, where that is not their numbers).
+    vocabulary of tokens: 0 pads, 1 is unknown), rate (steps a second of a series or a video), class_ids (what
+    annotations call the classes by, where that is not their numbers), reference_names (of the forecasts in
+    `references`) and seasonal_error (by column, how much a season changes in the mean, the unit of MASE).
     """
 
     input: str = "image"
@@ -72,6 +73,10 @@ def _ids(value):
     return tuple(name if isinstance(name, str) else int(name) for name in value)
 
 
+def _errors(value):
+    return tuple(_positive(number) for number in value)
+
+
 EXTRA = {
     "segment_names": _texts,
     "point_names": _texts,
@@ -80,6 +85,8 @@ EXTRA = {
     "words": _texts,
     "rate": _positive,
     "class_ids": _ids,
+    "reference_names": _texts,
+    "seasonal_error": _errors,
 }
 """The words that `Facts.extra` may hold, and how a value of each becomes plain Python."""
 

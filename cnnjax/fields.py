@@ -83,6 +83,7 @@ _KINDS = {
     "class":            ("stays",   "stays",    "stays",   "written", "written", "stays",   "stays",    -1, "title"),
     "distribution":     ("stays",   "stays",    "stays",   "blended", "blended", "stays",   "stays",    -1, "title"),
     "values":           ("stays",   "stays",    "stays",   "blended", "blended", "refused", "scaled",   -1, "forecast"),
+    "references":       ("stays",   "stays",    "stays",   "blended", "blended", "refused", "scaled",   -1, "thin"),
     "record":           ("stays",   "stays",    "stays",   "stays",   "stays",   "stays",   "stays",    -1, "nothing"),
     "own":              ("refused", "refused",  "refused", "refused", "refused", "refused", "refused",  -1, "nothing"),
 }  # fmt: skip
@@ -227,6 +228,7 @@ WORDS = {
     "tokens": Word({("T",): "tokens"}, True, _tokens),
     "label": Word({(): "class"}, True, _label),
     "target": Word({("classes",): "distribution", ("L", "C"): "values"}, False, _target),
+    "references": Word({("R", "L", "C"): "references"}),
     "probabilities": Word({("sizes", "L"): "shares per place", ("classes",): "distribution"}, False, _probabilities),
     "segments": Word({("sizes",): "per place"}, True, _segments),
     "present": Word({("N",): "beside rows"}, False, _switch),

@@ -17,4 +17,5 @@ from cnnjax.data.skeletons import *
 from cnnjax.data.source import *
 from cnnjax.data.stream import *
 from cnnjax.data.synthetic import *
+from cnnjax.data.tables import *
 from cnnjax.data.volumes import *

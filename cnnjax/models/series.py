@@ -1,13 +1,16 @@
-"""Nets for series (B, T, C): time-delay nets and the residual net of Wang 2017."""
+"""Nets for series (B, T, C): time-delay nets, the residual net of Wang 2017, causal dilated nets."""
+
+from typing import Literal
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, Count, Rate
-from cnnjax.layers import Activation, Initializer, Norm, Style
+from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style
 from cnnjax.models._network import Head, Network, wholes
 from cnnjax.ops.pooling import PoolKind
 
-__all__ = ["resnet1d", "tdnn"]
+__all__ = ["resnet1d", "tcn", "tdnn"]
 
 Layers = tuple[tuple[AtLeastOne, AtLeastOne, AtLeastOne], ...]
 
@@ -149,3 +152,99 @@ class ResNet1D(Network):
 
     def __call__(self, x, train=False):
         return self.head(self.features(x, train)[f"block{len(self.blocks)}"], train)
+
+
+def tcn(
+    *,
+    outputs: int,
+    width: AtLeastOne = 64,
+    blocks: AtLeastOne = 6,
+    window: AtLeastOne = 3,
+    patch: AtLeastOne = 1,
+    linear: bool = False,
+    dropout: Rate = 0.0,
+    norm: Literal["batch", "channels", "none"] = "batch",
+    norm_group: Count = 0,
+    momentum: Rate = 0.9,
+    activation: Activation = "relu",
+    pool: Literal["last", "avg", "max", "lp"] = "last",
+    init: Initializer = "he_normal",
+) -> nn.Module:
+    """Causal dilated net (Bai 2018): residual blocks of two convolutions, of dilation 1, 2, 4, …, that see no future.
+
+    A step of the last map has seen itself and the 2 · (window - 1) · (2^blocks - 1) before it. `pool` is what the head
+    reads: the last step, as to forecast, or all of them. `dropout` is that of every block. A first convolution makes
+    one step of every `patch`, which so many times fewer are then, the last one whole. `linear` adds a linear map of all
+    of the series to what is said, both from 0 on: what a regression would find need not be learnt by the blocks.
+    """
+    style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
+    return TCN(outputs, width, blocks, window, patch, linear, dropout, pool, style)
+
+
+class CausalBlock(nn.Module):
+    """act(shortcut + two causal convolutions of one dilation)."""
+
+    features: int
+    window: int
+    dilation: int
+    dropout: float
+    style: Style
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        style, y = self.style, x
+        past = (((self.window - 1) * self.dilation, 0),)
+        for i in (1, 2):
+            y = style.conv(self.features, self.window, padding=past, dilation=self.dilation, name=f"conv{i}")(y)
+            y = style.activate(style.normalize(f"norm{i}")(y, train))
+            y = Dropout(self.dropout, name=f"dropout{i}")(y, train)
+        if x.shape[-1] != self.features:
+            x = style.conv(self.features, 1, bias=True, name="shortcut")(x)
+        return style.activate(x + y)
+
+
+class TCN(Network):
+    """The maps are those of every block."""
+
+    outputs: int
+    width: int
+    blocks: int
+    window: int
+    patch: int
+    linear: bool
+    dropout: float
+    pool: str
+    style: Style
+
+    @property
+    def strides(self):
+        return (self.patch,) * self.blocks
+
+    def setup(self):
+        if self.patch > 1:
+            self.stem = self.style.conv(self.width, self.patch, stride=self.patch, bias=True)
+        if self.linear and self.outputs:
+            self.regression = Dense(self.outputs, kernel_init="zeros")
+        for i in range(self.blocks):
+            block = CausalBlock(self.width, self.window, 2**i, self.dropout, self.style)
+            setattr(self, f"block{i + 1}", block)
+        if self.pool != "last":
+            self.head = Head(self.outputs, pool=self.pool)
+        elif self.outputs:
+            self.head = Dense(self.outputs, kernel_init="zeros" if self.linear else "lecun_normal")
+
+    def features(self, x, train=False):
+        if self.patch > 1:
+            x = self.stem(jnp.pad(x, ((0, 0), (-x.shape[1] % self.patch, 0), (0, 0))))
+        maps = {}
+        for i in range(1, self.blocks + 1):
+            x = maps[f"block{i}"] = getattr(self, f"block{i}")(x, train)
+        return maps
+
+    def __call__(self, x, train=False):
+        last = self.features(x, train)[f"block{self.blocks}"]
+        if self.pool != "last":
+            found = self.head(last, train)
+        else:
+            found = self.head(last[:, -1]) if self.outputs else last[:, -1]
+        return found + self.regression(x.reshape(len(x), -1)) if self.linear and self.outputs else found

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnjax.data import Placing, carry, films
+from cnnjax.data import DataError, Placing, carry, films
 from cnnjax.data.source import NOTHING
-from cnnjax.programs._served import Served
+from cnnjax.programs._served import SINGLE, Served
 from cnnjax.refusals import ConfigError
 
 AT_ONCE = 256  # examples in memory
@@ -36,7 +36,7 @@ class Said(NamedTuple):
 def asked(served: Served, files: list[Path]) -> Iterator[Said]:
     """What the network says of all examples of the files, in their order."""
     at_once, first = max(1, min(AT_ONCE, _PIXELS // int(np.prod(served.shape[:2] or 1)))), 0
-    for arrays, group in groupby(files, lambda path: path.suffix.lower() == ".npz"):
+    for arrays, group in groupby(files, lambda path: path.suffix.lower() in (".npz", *SINGLE)):
         group = list(group)
         if arrays:
             for path in group:
@@ -80,15 +80,20 @@ def _of_arrays(served, path, at_once, first):
     try:
         given = served.arrays(path)
     except (OSError, ValueError) as error:
-        yield Said(str(path), path, error=f"{type(error).__name__}: {error}")
+        yield Said(str(path), path, error=_why(error))
         return 0
     inputs = given[served.facts.input]
     size = inputs.shape[1:3] if served.facts.input == "image" else ()
     for start in range(0, len(inputs), at_once):
         for row, words in enumerate(_answered(served, inputs[start : start + at_once], at_once, first + start), start):
             known = {word: value[row] for word, value in given.items()}
-            yield Said(f"{path}[{row}]", path, words, size, known, found=words)
+            name = str(path) if path.suffix.lower() in SINGLE else f"{path}[{row}]"
+            yield Said(name, path, words, size, known, found=words)
     return len(inputs)
+
+
+def _why(error):
+    return str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
 
 
 def _answered(served, inputs, at_once, first) -> list[dict]:

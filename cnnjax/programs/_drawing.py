@@ -17,6 +17,7 @@ _COLORS = (  # told apart by those who see few colours: Okabe and Ito's, then To
 )
 _NOTHING = "#303030"  # places of no class
 _FRAMES = 6  # of a video
+_BEFORE = 4  # times the steps of a forecast that are shown before it
 _CURVES = 8  # channels that are drawn as curves; more are drawn as a map
 
 
@@ -58,7 +59,7 @@ class _Frame:
 
     def __init__(self, panel, facts, size, detail, legend):
         self.panel, self.facts, self.size, self.detail, self.legend = panel, facts, size, detail, legend
-        self.taken, self.steps, self.image = [], 0, np.zeros((1, 1, 3))
+        self.taken, self.shown, self.steps, self.image = [], [], 0, np.zeros((1, 1, 3))
 
     @property
     def extent(self):
@@ -278,16 +279,32 @@ def _curve(frame, word, words, foretold):
 def _values(frame, word, words, foretold):
     """What follows the series, behind its end: the truth in black, a prediction in colour."""
     values = np.asarray(words[word], float)
-    steps = frame.steps + np.arange(len(values))
     rgb, name = (color(0), "predicted") if foretold else ((0.0, 0.0, 0.0), "truth")
-    for line in values.T[:_CURVES]:
-        frame.panel.plot(
-            steps, line, color=rgb, linewidth=1.5 if frame.detail else 0.9, linestyle="-" if foretold else ":"
-        )
-    frame.panel.axvline(frame.steps - 0.5, color="0.6", linewidth=0.6)
-    low, high = min(frame.panel.get_ylim()[0], values.min()), max(frame.panel.get_ylim()[1], values.max())
-    frame.panel.set_ylim(low, high)
+    _go_on(frame, words, values, rgb, 1.5 if frame.detail else 0.9, "-" if foretold else ":")
     frame.explain(name, "dotted" if name == "truth" else "line", 0, rgb)
+
+
+def _references(frame, word, words, foretold):
+    """Forecasts to be compared with, thin: where there is room."""
+    names = frame.facts.extra.get("reference_names", ())
+    for number, values in enumerate(np.asarray(words[word], float)[:_CURVES]) if frame.detail else ():
+        rgb = color(number + 3)
+        _go_on(frame, words, values, rgb, 0.8, "-")
+        frame.explain(name_of(number, [name.replace("_", " ") for name in names]), "line", number + 1, rgb)
+
+
+def _go_on(frame, words, values, rgb, wide, style):
+    """Lines (L, C) behind the end of a series, of which no more than four times as many steps are shown before."""
+    steps = frame.steps + np.arange(len(values))
+    for line in values.T[:_CURVES]:
+        frame.panel.plot(steps, line, color=rgb, linewidth=wide, linestyle=style)
+    frame.panel.axvline(frame.steps - 0.5, color="0.6", linewidth=0.6)
+    first = max(frame.steps - _BEFORE * len(values), 0)
+    frame.panel.set_xlim(first - 0.5, steps[-1] + 0.5)
+    frame.shown.append(values)
+    shown = np.concatenate([np.asarray(words["series"], float)[first:], *frame.shown]) if "series" in words else values
+    low, high = shown.min(), shown.max()
+    frame.panel.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + (high == low))
 
 
 def _tokens(frame, word, words, foretold):
@@ -326,6 +343,7 @@ DRAWERS = {
     "outline": _boxes,
     "dots": _points,
     "forecast": _values,
+    "thin": _references,
 }
 """Who draws what `KINDS` says; classes and numbers of a whole example stand in the title, others beside boxes."""
 

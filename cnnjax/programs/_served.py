@@ -16,12 +16,13 @@ from cnnjax import config as sections
 from cnnjax import weights
 from cnnjax.archives import arrays_in, text_of
 from cnnjax.config import ConfigError
-from cnnjax.data import Facts, Placing, pictures
+from cnnjax.data import Facts, Placing, latest_window, pictures
 from cnnjax.fields import first_problem
 from cnnjax.ops import compiler_options
 from cnnjax.train.initial_weights import likeliest
 from cnnjax.train.weight_files import model_notes, other_net, told
 
+SINGLE = (".csv", ".tsv")  # files of one series
 _LONGEST = 2**24  # letters of a file of names
 _THRESHOLD = "task.threshold"
 
@@ -68,6 +69,7 @@ class Served:
             word = self.facts.input
             raise ConfigError(
                 f"the network reads {word} ({shape}), not pictures; give an .npz file with {word} (N, {shape})"
+                + f", or a table, {' or '.join(SINGLE)}, of which the last steps count" * (word == "series")
             )
         height, width, channels = self.shape
         size = (height + 2 * self.margin, width + 2 * self.margin, channels)
@@ -76,8 +78,11 @@ class Served:
         return images, [_cut(placing, self.margin, (height, width)) for placing in placings], bad
 
     def arrays(self, path: Path) -> dict[str, np.ndarray]:
-        """The inputs of an .npz file as the network takes them, and what else the file has of each of them."""
-        found = arrays_in(path)
+        """The inputs of an .npz file as the network takes them, and what else the file has of each of them.
+
+        Of a table that goes on in time it is one, its last steps.
+        """
+        found = self._single(path) if path.suffix.lower() in SINGLE else arrays_in(path)
         word, shape = self.facts.input, ", ".join(map(str, self.shape))
         if word not in found:
             raise ValueError(f"no array {word} in it, only {', '.join(found)}; it must be (N, {shape})")
@@ -91,6 +96,12 @@ class Served:
         if found := first_problem({word: inputs}, self.facts):  # bytes for floats from 0 to 1, tokens of no word
             raise ValueError(f"example {found[0]} has {found[1]}")
         return {**known, word: inputs}
+
+    def _single(self, path: Path) -> dict[str, np.ndarray]:
+        """The one input that a file of another kind is."""
+        if self.facts.input != "series":
+            raise ValueError(f"the network reads {self.facts.input}, not series")
+        return {"series": latest_window(path, self.data, self.shape)[None]}
 
 
 def _cut(placing: Placing, margin: int, size: tuple[int, int]) -> Placing:
@@ -137,7 +148,7 @@ def _of_run(run) -> Served:
     _, dtype = facts.fields[facts.input]
     reads = {"fit": data.get("fit", "crop"), "depth": data.get("depth", 8)}
     steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
-    story = f"{run.workdir} at step {int(run.state.step)}: {_sized(facts.shape, reads['fit'])}, then {steps}"
+    story = f"{run.workdir} at step {int(run.state.step)}: {_seen(facts, reads['fit'])}, then {steps}"
     more = {"notes": run.notes, "data": data, "threshold": float(run.state.hparams.get(_THRESHOLD, "nan"))}
     more |= {"at": lambda threshold: _of_run(_with_threshold(run, threshold))}
     ways = run.outputs, run.seen
@@ -230,6 +241,13 @@ def _normalised(net, mean: np.ndarray, std: np.ndarray) -> tuple[Callable, Calla
         return {"label": jnp.argmax(probabilities, -1), "probabilities": probabilities}
 
     return seen, outputs, answer
+
+
+def _seen(facts: Facts, fit: str) -> str:
+    if facts.input != "series":
+        return _sized(facts.shape, fit)
+    steps, columns = facts.shape
+    return f"series of {steps} steps, {columns} column{'s' * (columns > 1)}"
 
 
 def _sized(shape: tuple[int, ...], fit: str = "") -> str:

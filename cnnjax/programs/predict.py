@@ -7,8 +7,9 @@
   --workdir=DIR              a run of cnnjax train; pictures are read as its data were
   --checkpoint=best          best, last, or a step
   --images=PATH,PATH         files, and folders with all their pictures; the same as PATH PATH. An .npz
-                             file holds what is no picture: series, tokens or video (N, …), and what is known.
-                             A net of videos reads the middle of each: a folder of frames, a GIF, a WebP
+                             file holds what is no picture: series, tokens or video (N, …), and what is known;
+                             of a .csv of a series its last steps count, as of the run's data. A net of videos
+                             reads the middle of each: a folder of frames, a GIF, a WebP
   --top=5                    how many classes of each picture, and how many boxes or points are printed
   --out=DIR                  draws each picture there with all that is said of it
   --output=FILE              writes all of it, with a reason for pictures that can't be read, as

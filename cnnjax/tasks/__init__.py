@@ -8,4 +8,5 @@ from cnnjax.tasks.images import *
 from cnnjax.tasks.labels import *
 from cnnjax.tasks.pixels import *
 from cnnjax.tasks.points import *
+from cnnjax.tasks.series import *
 from cnnjax.tasks.teaching import *

@@ -102,6 +102,7 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
     "tokens": (20,),
     "label": (),
     "target": (CLASSES,),
+    "references": (2, 6, 2),
     "probabilities": (CLASSES,),
     "boxes": (3, 4),
     "classes": (3,),
@@ -148,7 +149,10 @@ def test_an_entry_carries_every_word_or_refuses_it_by_name_and_path(name):
         out = outcome(name, given, word, shape, facts()) if isinstance(together, str) else together
         if isinstance(out, str):
             assert out.startswith(f"augment.{name}: the batch has {word}, "), (word, out)
-            assert ENTRIES[name] in (augment.mixup, augment.cutmix, augment.mix, augment.permute), (word, out)
+            if word != "references":  # forecasts follow a series' own last step
+                assert ENTRIES[name] in (augment.mixup, augment.cutmix, augment.mix, augment.permute), (word, out)
+            else:
+                assert ENTRIES[name] in (augment.series_shift, augment.temporal_crop), out
         else:
             shapes = {field: value.shape[1:] for field, value in out.items()}
             assert not misshapen(shapes, facts()), (word, shapes)

@@ -17,6 +17,8 @@ EXTRA = {
     "skeleton": ((0, 2), (1, 2)),
     "words": ("", "?", "a", "b"),
     "rate": 25.0,
+    "reference_names": ("naive",),
+    "seasonal_error": (0.5,),
 }
 
 

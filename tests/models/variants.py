@@ -123,6 +123,7 @@ TINY = {
     "resnet1d": ("resnet1d", {"width": 4, "blocks": (1, 2), "windows": (3, 2)}, (16, 2)),
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,), "dropout": 0.0}, (4, 8, 8, 3)),
     "frames": ("frames", {"backbone": "lenet5"}, (3, 28, 28, 1)),
+    "tcn": ("tcn", {"width": 4, "blocks": 2, "patch": 2, "linear": True, "dropout": 0.1}, (16, 2)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
     "vae": ("vae", {"width": 4, "latent": 3}, (9, 12, 1)),
     "taught": ("taught", {"student": "mlp", "teacher": "mlp"}, (6, 6, 1)),

@@ -156,6 +156,18 @@ def test_a_forecast_is_drawn_behind_its_series_with_the_truth(run, tmp_path, cap
     assert ((pixels < 40).all(-1)).sum() > 100  # the truth, and the axes
 
 
+def test_the_last_steps_of_a_table_are_forecast_and_one_that_is_too_short_is_said(run, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("day,level\n" + "".join(f"2024-01-{d:02},{d / 10}\n" for d in range(1, 31)))
+    (tmp_path / "b.csv").write_text("level\n1\n2\n")
+    flags = [f"--workdir={run('forecast').workdir}", f"--output={tmp_path / 'a.json'}"]
+    with pytest.raises(ValueError, match=r"b.csv: it has 2 steps; the net reads 24"):
+        predict.main([*flags, str(tmp_path / "a.csv"), str(tmp_path / "b.csv")])
+    first, second = json.loads((tmp_path / "a.json").read_text())
+    assert first["image"] == str(tmp_path / "a.csv")
+    np.testing.assert_allclose(first["target"], np.full((6, 1), 3.0), rtol=1e-6)
+    assert "it has 2 steps" in second["error"]
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
