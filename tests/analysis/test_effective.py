@@ -85,13 +85,3 @@ def test_a_unit_at_the_border_is_known_to_see_padding():
         effective_field(net, {}, images, "conv5", unit=(20, 0))
     with pytest.raises(ValueError, match=r"name is 'conv6'.*conv5"):
         effective_field(net, {}, images, "conv6")
-
-
-@pytest.mark.proofs
-def test_training_widens_the_effective_field_of_a_residual_net(train_apart, tmp_path):
-    """Luo 2016, section 4."""
-    trained = train_apart("configs/digits.py:resnet20", tmp_path / "run")
-    images = np.asarray(trained.seen(trained.source.test.read(np.arange(64))["image"]))
-    fresh = jax.jit(lambda key, x: trained.net.init(key, x, train=False))(jax.random.key(0), images[:1])
-    before, after = (effective_field(trained.net, v, images, "stage2", around=2) for v in (fresh, trained.variables))
-    assert after.side > before.side

@@ -172,7 +172,7 @@ def test_what_can_not_be_compared_is_refused():
 
 
 @pytest.mark.proofs
-def test_a_resnet_with_blurred_pools_is_compared_layer_by_layer():
+def test_a_resnet_moves_by_whole_strides_layer_by_layer():
     net = models.resnet18(outputs=10, stem="cifar", width=8)
     images = np.random.default_rng(1).random((2, 64, 64, 3)).astype(np.float32)
     variables = jax.jit(net.init)(jax.random.key(0), images)
