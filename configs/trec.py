@@ -10,7 +10,7 @@ def get_config():
         model=section("models", "textcnn"),
         task=section("tasks", "classification"),
         augment=augmentation(train=(), eval=()),
-        optimizer=section("optimizers", "adamw", lr=1e-3),
+        optimizer=section("optimizers", "adamw", lr=3e-3),
         schedule=section("schedules", "cosine"),
         train={"epochs": 5.0, "batch": 50},
         eval={"epochs": 1.0},

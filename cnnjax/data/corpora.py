@@ -26,20 +26,22 @@ def texts(
     label: Text = "label",
     length: Count = 0,
     rare: AtLeastOne = 1,
+    together: bool = False,
     encoding: Encoding = "utf-8",
     budget: Annotated[int, Bounds(-1)] = -1,
     holdout: Count = 0,
 ) -> Annotated[Source, Gives(label="")]:
     """Texts as `tokens` (T,), the numbers of their words, and the class of each.
 
-        path/train.tsv, path/test.tsv     or .csv, .jsonl; a file alone: every fifth text is for testing
+        path/train.tsv, path/test.tsv     or .csv, .jsonl; may be one file
         path/pos.txt, path/neg.txt        a class each, with a text on every line
         path/pos/1.txt, path/neg/2.txt    a class each, with a text in every file; both also below train/ and test/
 
     Tables have the columns `text` and `label`, named in their first line (.jsonl: in every object). Words are cut and
     lower-cased as by Kim 2014: ( ) , ! ? stand alone, "isn't" is "is n't". `facts.extra["words"]` are those that occur
     at least `rare` times in the training texts; 0 fills up, 1 is any other word. `length` words of a text are kept (0:
-    as many as 95 % of the training texts have). A text that is empty or has no class is passed over, up to `budget` in
+    as many as 95 % of the training texts have). Of a set in one piece every fifth text is for testing; `together` keeps
+    all for both, which `data.folds` tells apart: the words are then those of all, as Kim's. A text that is empty or has no class is passed over, up to `budget` in
     a split (-1: 0.1 % of it and at least 10).
     """
     refuse_misfits(texts, locals(), path="data.")
@@ -48,13 +50,16 @@ def texts(
         for split, rows in _splits(path, text=text, label=label, encoding=encoding)
     }
     names = _names(found["train"])
-    if len(found) == 1:
+    if together and (len(found) > 1 or holdout):
+        what = f"the set has splits ({', '.join(found)})" if len(found) > 1 else f"data.holdout is {holdout}"
+        raise DataError(f"data.together keeps a set in one piece, but {what}; leave one of them out")
+    if len(found) == 1 and not together:
         train, test = (found["train"].at(places) for places in _apart(len(found["train"])))
         found = {"train": train, "test": test}
     words = vocabulary(found["train"].cut, rare)
     length = length or max(1, int(np.quantile([len(cut) for cut in found["train"].cut], _MOST, method="higher")))
     made = {split: corpus.numbered(words, length, names, split) for split, corpus in found.items()}
-    test = made.get("test", made.get("eval"))
+    test = made.get("test", made.get("eval", made["train"]))
     extra = {"words": words}
     own = made.get("eval", test)
     return assemble(made["train"], own, test, holdout=holdout, names=names, input="tokens", extra=extra)
