@@ -1,4 +1,23 @@
-"""Whether a sentence about a film is for or against it: Kim's net on MR, by ten folds."""
+"""Whether a sentence about a film is for or against it: Kim's net on MR, by ten folds.
+
+The files are Latin-1, a sentence a line: mkdir -p runs/mr runs/vectors; for k in neg pos; do iconv -f latin1 -t utf8
+rt-polarity.$k > runs/mr/$k.txt; done; runs/vectors has words_128.safetensors and words.txt (for random: nothing).
+python -m experiments.sweep --config=configs/mr.py:VARIANT --workdir=runs/mr_VARIANT --pack=turns
+Must show: random at least 75.0 % over ten folds (Kim 2014: 76.1), and less than tuned. Every tenth sentence is a fold;
+nothing is selected by it: two epochs, whatever they give; the words are those of all sentences, as Kim's.
+On two cores of an AMD EPYC that were shared with many others, jax 0.12.0.1, commit 7cecc5c with this file, accuracy of
+the fold, mean ± deviation over folds:
+
+              folds   accuracy           processor seconds of all
+  random      0 … 9   77.12 ± 1.47 %     124
+  random      0, 1, 2 76.50 ± 2.00 %
+  tuned       0, 1, 2 72.72 ± 0.55 %     43
+  static      0, 1, 2 69.75 ± 0.41 %     30
+  both        not yet run
+
+The order is not shown: with these vectors (means of pieces, four times as large as what is drawn) and two epochs,
+tuned stays behind random by 4 points.
+"""
 
 from cnnjax.config import augmentation, experiment, one_of, section
 from cnnjax.sweep.space import grid

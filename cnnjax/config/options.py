@@ -136,8 +136,8 @@ def optimizer(
 
     `clip` 0 is off; gradients are divided by norm / clip where that is more than 1, without PyTorch's ε of 1e-6.
     `ema` 0 is off; its decay begins at (1 + t) / (10 + t), where timm's and PyTorch's is constant.
-    `sam` 0 is off; else gradients are those of a second pass at parameters moved so far up the gradient (Foret 2021), by
-    that of the whole microbatch on all devices, not of each device's own examples as published.
+    `sam` 0 is off; else gradients are of a second pass at parameters moved so far up the gradient (Foret 2021), that
+    of the whole microbatch on all devices, not of each device's own examples as published.
     `freeze` holds parameter paths or patterns (a norm layer that is frozen runs as in evaluation and keeps its
     statistics); `factors` pairs of pattern and learning-rate factor; `groups` pairs of pattern and the key of a
     section of this section.

@@ -41,8 +41,8 @@ def texts(
     lower-cased as by Kim 2014: ( ) , ! ? stand alone, "isn't" is "is n't". `facts.extra["words"]` are those that occur
     at least `rare` times in the training texts; 0 fills up, 1 is any other word. `length` words of a text are kept (0:
     as many as 95 % of the training texts have). Of a set in one piece every fifth text is for testing; `together` keeps
-    all for both, which `data.folds` tells apart: the words are then those of all, as Kim's. A text that is empty or has no class is passed over, up to `budget` in
-    a split (-1: 0.1 % of it and at least 10).
+    all for both, which `data.folds` tells apart: the words are then those of all, as Kim's. A text that is empty or has
+    no class is passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10).
     """
     refuse_misfits(texts, locals(), path="data.")
     found = {
@@ -57,7 +57,7 @@ def texts(
         train, test = (found["train"].at(places) for places in _apart(len(found["train"])))
         found = {"train": train, "test": test}
     words = vocabulary(found["train"].cut, rare)
-    length = length or max(1, int(np.quantile([len(cut) for cut in found["train"].cut], _MOST, method="higher")))
+    length = length or max(1, int(np.quantile([len(cut) for cut in found["train"].cut], _MOST, method="inverted_cdf")))
     made = {split: corpus.numbered(words, length, names, split) for split, corpus in found.items()}
     test = made.get("test", made.get("eval", made["train"]))
     extra = {"words": words}
@@ -105,6 +105,9 @@ class Corpus:
     def __init__(self, places: list[str], cut: list[list[str]], labels: list[str]):
         self.places, self.cut, self.labels = places, cut, labels
         self.bad, self.budget = {}, 0
+
+    def __len__(self):
+        return len(self.places)
 
     @classmethod
     def read(cls, rows: Iterable[Row], split: str, budget: int) -> "Corpus":
@@ -198,7 +201,7 @@ def _of_classes(base, directory, encoding):
     """The texts of a split whose classes are folders of .txt files, or .txt files with a text on each line."""
     classes, files = subdirectories(directory), texts_below(directory)
     if classes and files:
-        raise DataError(f"{directory} has {few(files)} beside the folders {few(classes)}; classes are the ones or others")
+        raise DataError(f"{directory} has {few(files)} beside the folders {few(classes)}; classes are one or the other")
     if not classes and not files:
         raise DataError(f"{directory} has no {', '.join(TABLES)} and no .txt files, and no folders of these")
     for file in files:

@@ -29,7 +29,7 @@ def textcnn(
     activation: Activation = "relu",
     init: Initializer = "he_normal",
 ) -> nn.Module:
-    """Convolutions of `width` features for each of the `windows` over the words' vectors, the greatest of each (Kim 2014).
+    """Convolutions of `width` features for each of `windows` over vectors of words, the greatest of each (Kim 2014).
 
     A window may begin before the text and end behind it; how far the text is filled up changes nothing. The weights of
     an output have a norm of `max_norm` at most (0: any), by what they are multiplied with. Vectors, of `size` numbers,

@@ -139,7 +139,7 @@ def _of_run(run) -> Served:
     steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
     how = _sized(facts.shape, reads["fit"])
     if facts.input == "tokens":
-        how = f"the first {facts.shape[0]} words, of which {len(facts.extra.get('words', ())):,} are known"
+        how = f"the first {facts.shape[0]} words; {max(len(facts.extra.get('words', ())) - 2, 0):,} are known"
     story = f"{run.workdir} at step {int(run.state.step)}: {how}, then {steps}"
     more = {"notes": run.notes, "data": data, "threshold": float(run.state.hparams.get(_THRESHOLD, "nan"))}
     more |= {"at": lambda threshold: _of_run(_with_threshold(run, threshold))}

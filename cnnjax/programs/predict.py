@@ -192,7 +192,8 @@ def _say(said, facts, wide: int) -> None:
     cells = _answers.cells(_answers.tables(said.words, facts, FLAGS.top), FLAGS.top, names)
     unknown = int((said.given["tokens"] == 1).sum()) if "tokens" in said.given and facts.extra.get("words") else 0
     cells += [f"{unknown} word{'s' * (unknown > 1)} unknown"] if unknown else []
-    name = said.name if len(said.name) <= max(wide, _WIDEST) else f"{said.name[: _WIDEST - 1]}…"
+    of_file = said.name.startswith(str(said.path))
+    name = said.name if of_file or len(said.name) <= _WIDEST else f"{said.name[: _WIDEST - 1]}…"
     print(plain("  ".join([name.ljust(wide), *cells]).rstrip()))
 
 

@@ -35,7 +35,9 @@ def with_vectors(params: Mapping, path: Path, facts: Facts) -> tuple[Mapping, st
     leaves, structure = jax.tree_util.tree_flatten_with_path(params)
     tables = [k for k, (place, leaf) in enumerate(leaves) if _is_table(place, leaf, len(words))]
     if not tables:
-        raise ConfigError(f"train.init is {str(path)!r}, vectors of words, but the net has no table of the data's words")
+        raise ConfigError(
+            f"train.init is {str(path)!r}, vectors of words, but the net has no table of the data's words"
+        )
     values = [np.asarray(leaf) for _, leaf in leaves]
     size, wanted = values[tables[0]].shape[1], {word: place for place, word in enumerate(words) if place > 1}
     rows = np.full((len(words), size), np.nan, np.float32)
@@ -102,7 +104,7 @@ def _words_of(path: Path) -> Sequence[str]:
 
 
 def _of_text(path: Path, size: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Lines of a word and its numbers, as of word2vec, fastText and GloVe; a first line of two numbers is passed over."""
+    """Lines of a word and its numbers, as of word2vec, fastText and GloVe; a first line of two numbers is skipped."""
     number = 0
     try:
         with text_of(path) as lines:

@@ -68,7 +68,9 @@ def _with_vectors(prepared: PreparedRun, state: State, file: Path, note: Callabl
     options = prepared.config["train"]
     for name, usual in (("into", ""), ("head", "file"), ("channels", "file")):
         if (given := options[f"init_{name}"]) != usual:
-            raise ConfigError(f"train.init_{name} is {given!r}, but {file} has vectors of words, for their tables alone")
+            raise ConfigError(
+                f"train.init_{name} is {given!r}, but {file} has vectors of words, for their tables alone"
+            )
     params, told = with_vectors(state.params, file, prepared.facts)
     note(told)
     return _begun(prepared, state, {"params": params, "model_state": jax.tree.map(np.asarray, state.model_state)})

@@ -195,7 +195,12 @@ def _constant_norm() -> optax.GradientTransformation:
 
 
 def adadelta(
-    *, lr: NonNegative = 1.0, rho: Rate = 0.95, eps: NonNegative = 1e-6, decay: NonNegative = 0.0, decay_on: DecayOn = "all"
+    *,
+    lr: NonNegative = 1.0,
+    rho: Rate = 0.95,
+    eps: NonNegative = 1e-6,
+    decay: NonNegative = 0.0,
+    decay_on: DecayOn = "all",
 ) -> optax.GradientTransformation:
     """AdaDelta (Zeiler 2012), which needs no rate: `lr` is 1 as published; decay is added to the gradient.
 

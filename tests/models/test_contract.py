@@ -20,6 +20,8 @@ from tests.models.variants import (
     abstract_variables,
     filled,
     flat,
+    like,
+    made,
     outputs_of,
     quickly,
     shape_of,
@@ -39,8 +41,8 @@ def main(outputs):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_every_net_has_explicit_names_float32_parameters_and_ordered_maps(name):
-    net, shape = ENTRIES[name](outputs=outputs_of(name)), shape_of(name)
-    image = jax.ShapeDtypeStruct((2, *shape), jnp.bfloat16)
+    net, shape = made(name, outputs=outputs_of(name)), shape_of(name)
+    image = like((2, *shape), jnp.bfloat16)
     out, variables = jax.eval_shape(lambda key, x: net.init_with_output(key, x, train=False), jax.random.key(0), image)
     paths = flat(variables["params"])
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", part) for path in paths for part in path.split("/"))
@@ -49,14 +51,15 @@ def test_every_net_has_explicit_names_float32_parameters_and_ordered_maps(name):
     assert main(out).shape[0] == 2
     points = main(out).shape[1:] == (outputs_of(name), 2)  # whose digits are pixels
     assert points or main(out).shape[-1] == outputs_of(name)
-    assert main(out).dtype == (jnp.float32 if points else jnp.bfloat16)
+    wide = points or len(shape) == 1  # nor does a number of a word say how finely to count
+    assert main(out).dtype == (jnp.float32 if wide else jnp.bfloat16)
     maps = features(net, variables, image)
     assert len(maps) == len(net.strides)
     assert list(net.strides) == sorted(net.strides)
     areas = [np.prod(leaf.shape[1:-1]) for leaf in maps.values()]
     assert areas == sorted(areas, reverse=True)
     for leaf, stride in zip(maps.values(), net.strides, strict=True):
-        assert leaf.dtype == jnp.bfloat16
+        assert leaf.dtype == (jnp.float32 if len(shape) == 1 else jnp.bfloat16)
         if stride:
             side = shape[1] if len(shape) == 4 else shape[0]  # of video, space
             found = leaf.shape[2] if len(shape) == 4 else leaf.shape[1]
@@ -84,8 +87,8 @@ def test_every_entry_is_a_documented_function_of_keywords_whose_defaults_a_confi
     assert entry.__doc__.strip().endswith(".")
     config = section("models", name)
     for parameter in inspect.signature(entry).parameters.values():
-        assert parameter.kind is parameter.KEYWORD_ONLY
-        if parameter.name != "outputs":
+        assert parameter.kind is parameter.KEYWORD_ONLY or parameter.name == "facts"
+        if parameter.name not in ("outputs", "facts"):
             assert parameter.default is not None
             held = config[parameter.name]  # a net's name is filled in as a section of its own
             assert (held.name if isinstance(held, ConfigDict) else held) == parameter.default
@@ -100,10 +103,10 @@ def test_numeric_options_may_be_traced(family):
     variables = abstract_variables(tiny(family, **options)[0], shape)
 
     def run(numbers, variables, x):
-        net = ENTRIES[name](**{"outputs": outputs_of(name), **options, **numbers})
+        net = made(name, **{"outputs": outputs_of(name), **options, **numbers})
         return net.apply(variables, x, train=True, rngs=NOISE, mutable=["batch_stats"])
 
-    image = jax.ShapeDtypeStruct((4, *shape), jnp.float32)
+    image = like((4, *shape))
     traced = jax.jit(run).trace(numbers, variables, image)
     used = {e for eqn in traced.jaxpr.jaxpr.eqns for e in eqn.invars if not hasattr(e, "val")}
     for variable, number in zip(traced.jaxpr.jaxpr.invars, sorted(numbers), strict=False):
@@ -203,7 +206,7 @@ def test_a_net_gives_the_same_under_jit_and_in_bfloat16_to_its_precision(family)
 def test_without_outputs_the_head_is_left_off_and_nothing_else(family):
     name, options, shape = {**TINY, **SLOW_TINY}[family]
     whole = flat(abstract_variables(tiny(family)[0], shape)["params"])
-    bare = flat(abstract_variables(ENTRIES[name](**{**options, "outputs": 0}), shape)["params"])
+    bare = flat(abstract_variables(made(name, **{**options, "outputs": 0}), shape)["params"])
     assert set(bare) <= set(whole)
     assert all(bare[path].shape == whole[path].shape for path in bare)
     if family != "lenet5_1998":  # its output has fixed weights

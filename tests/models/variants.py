@@ -1,6 +1,7 @@
 """Every entry of the room with an input that it takes, and a tiny member of each family."""
 
 import functools
+import inspect
 import math
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.config import entries
+from cnnjax.fields import Facts
 
 ENTRIES = entries("models")
 
@@ -63,7 +65,7 @@ DEEP = frozenset(
     }
 )
 
-_SHAPES = {"series": (48, 3), "videos": (16, 64, 64, 3), "lenets": (28, 28, 1), "gans": (28, 28, 1)}
+_SHAPES = {"texts": (12,), "series": (48, 3), "videos": (16, 64, 64, 3), "lenets": (28, 28, 1), "gans": (28, 28, 1)}
 _NAMED = {"inception_v3": (107, 107, 3), "alexnet_2012": (99, 99, 3), "unet_2015": (204, 204, 1)}
 
 
@@ -71,6 +73,21 @@ def shape_of(name: str) -> tuple[int, ...]:
     """The shape of one example for an entry."""
     family = ENTRIES[name].__module__.rpartition(".")[2]
     return _NAMED.get(name) or _SHAPES.get(family, (64, 64, 3))
+
+
+# what nets are told that ask for the facts of the data
+FACTS = Facts("tokens", (12,), names=tuple("abcdefghij"), extra={"words": [f"word{number}" for number in range(20)]})
+
+
+def made(name: str, **options):
+    """The net of an entry, which is told the facts where it asks for them."""
+    asks = "facts" in inspect.signature(ENTRIES[name]).parameters
+    return ENTRIES[name](*[FACTS] * asks, **options)
+
+
+def like(shape: tuple[int, ...], dtype=jnp.float32):
+    """The shape and type of so many examples; those of one axis are tokens."""
+    return jax.ShapeDtypeStruct(shape, dtype if len(shape) > 2 else jnp.int32)
 
 
 def outputs_of(name: str) -> int:
@@ -108,6 +125,7 @@ TINY = {
     "tdnn": ("tdnn", {"layers": ((4, 3, 1), (4, 3, 2))}, (24, 3)),
     "resnet1d": ("resnet1d", {"width": 4}, (16, 2)),
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,)}, (4, 8, 8, 3)),
+    "textcnn": ("textcnn", {"windows": (2, 3), "width": 4, "size": 6, "tables": 2}, (12,)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
     "heatmaps": ("heatmaps", {"backbone": "lenet5", "width": 4, "stride": 2}, (28, 28, 1)),
     "deeppose": ("deeppose", {"backbone": "lenet5", "stages": 2, "crop": 16, "hidden": (8,)}, (28, 28, 1)),
@@ -143,13 +161,13 @@ SLOW_TINY = {
 def tiny(family: str, **changes):
     """The tiny net of a family and a batch of four examples."""
     name, options, shape = {**TINY, **SLOW_TINY}[family]
-    net = ENTRIES[name](**{"outputs": outputs_of(name), **options, **changes})
-    return net, jax.random.uniform(jax.random.key(7), (4, *shape))
+    net, key = made(name, **{"outputs": outputs_of(name), **options, **changes}), jax.random.key(7)
+    return net, jax.random.randint(key, (4, *shape), 1, 20) if len(shape) == 1 else jax.random.uniform(key, (4, *shape))
 
 
 def abstract_variables(net, shape, dtype=jnp.float32):
     """Shapes of the variables of a net for one example of a shape."""
-    image = jax.ShapeDtypeStruct((1, *shape), dtype)
+    image = like((1, *shape), dtype)
     return jax.eval_shape(functools.partial(net.init, train=False), jax.random.key(0), image)
 
 
