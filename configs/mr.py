@@ -15,8 +15,9 @@ the fold, mean ± deviation over folds:
   static      0, 1, 2 69.75 ± 0.41 %     30
   both        not yet run
 
-The order is not shown: with these vectors (means of pieces, four times as large as what is drawn) and two epochs,
-tuned stays behind random by 4 points.
+These vectors (means of pieces) are four times as large as what is drawn, and two epochs do not get over that. With
+all of them divided by four in the file (0.15 in deviation, as drawn), tuned is before random: 77.47 ± 1.14 % on the
+same three folds, by 0.0, 0.7 and 2.2 points; three folds do not make that certain.
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
