@@ -127,6 +127,7 @@ def optimizer(
     clip: NonNegative = 0.0,
     accumulate: AtLeastOne = 1,
     ema: Rate = 0.0,
+    sam: NonNegative = 0.0,
     freeze: tuple[Text, ...] = (),
     factors: tuple[tuple[Text, NonNegative], ...] = (),
     groups: tuple[tuple[Text, Text], ...] = (),
@@ -135,6 +136,8 @@ def optimizer(
 
     `clip` 0 is off; gradients are divided by norm / clip where that is more than 1, without PyTorch's ε of 1e-6.
     `ema` 0 is off; its decay begins at (1 + t) / (10 + t), where timm's and PyTorch's is constant.
+    `sam` 0 is off; else gradients are of a second pass at parameters moved so far up the gradient (Foret 2021), that
+    of the whole microbatch on all devices, not of each device's own examples as published.
     `freeze` holds parameter paths or patterns (a norm layer that is frozen runs as in evaluation and keeps its
     statistics); `factors` pairs of pattern and learning-rate factor; `groups` pairs of pattern and the key of a
     section of this section.
@@ -160,6 +163,8 @@ def data(
     *,
     seed: Seed = 0,
     sampling: Sampling = "shuffled",
+    folds: Count = 0,
+    fold: NonNegative = 0.0,
     resident: Literal["auto", "yes", "no"] = "auto",
     workers: Annotated[int, Bounds(-1)] = -1,
 ) -> dict:
@@ -167,6 +172,8 @@ def data(
 
     `sampling` "balanced" shows every class equally often, however many examples it has: each comes once in a round, and
     its examples in turn. An epoch is still as many examples as there are.
+    Of a set in one piece, with `folds` F above 0, every F-th example from `fold` on is measured and the others train:
+    their batches have the fold's examples too, which count nothing. Points that differ in `fold` are one program.
     `resident`: whole sets on the device as uint8; `workers` processes decode what is streamed (0: a thread
     of the training process; -1: one per core).
     """

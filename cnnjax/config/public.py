@@ -166,7 +166,9 @@ def errors_name_option(path: str, options: Mapping) -> Iterator[None]:
 
 def numeric(config: Mapping) -> dict[str, float]:
     """Every option that is an argument of the compiled step, by dotted path: `{"optimizer.lr": 0.1}`."""
-    traced = (leaf for leaf in leaves(config) if leaf.option.numeric and leaf.path.partition(".")[0] in _TRACED)
+    numbers = [leaf for leaf in leaves(config) if leaf.option.numeric]
+    folded = ("data.fold",) if config["data"].get("folds", 0) else ()
+    traced = (leaf for leaf in numbers if leaf.path.partition(".")[0] in _TRACED or leaf.path in folded)
     return {leaf.path: float(leaf.holder[leaf.key]) for leaf in traced}
 
 

@@ -4,6 +4,7 @@ from cnnjax.data.annotated import *
 from cnnjax.data.birdseye import *
 from cnnjax.data.catalogue import *
 from cnnjax.data.coco_names import *
+from cnnjax.data.corpora import *
 from cnnjax.data.curves import *
 from cnnjax.data.embedded import *
 from cnnjax.data.filmed import *

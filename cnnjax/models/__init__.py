@@ -18,6 +18,7 @@ from cnnjax.models.pairs import *
 from cnnjax.models.poses import *
 from cnnjax.models.resnets import *
 from cnnjax.models.series import *
+from cnnjax.models.texts import *
 from cnnjax.models.unets import *
 from cnnjax.models.vggs import *
 from cnnjax.models.videos import *

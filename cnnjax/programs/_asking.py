@@ -1,14 +1,14 @@
-"""A network asked about the examples of files: pictures, or arrays in .npz files."""
+"""A network asked about the examples of files: pictures, texts, or arrays in .npz files."""
 
-from collections.abc import Iterator, Mapping
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import batched, groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from cnnjax.data import DataError, Placing, carry, films
-from cnnjax.data.source import NOTHING
+from cnnjax.data import Placing, carry, films, texts_of, tokens
+from cnnjax.data.source import NOTHING, DataError
 from cnnjax.programs._served import SINGLE, Served
 from cnnjax.refusals import ConfigError
 
@@ -33,20 +33,57 @@ class Said(NamedTuple):
     placing: Placing | tuple = ()
 
 
-def asked(served: Served, files: list[Path]) -> Iterator[Said]:
-    """What the network says of all examples of the files, in their order."""
+def asked(served: Served, files: list[Path], texts: Sequence[str] = ()) -> Iterator[Said]:
+    """What the network says of all examples of the files, in their order, then of the texts."""
     at_once, first = max(1, min(AT_ONCE, _PIXELS // int(np.prod(served.shape[:2] or 1)))), 0
-    for arrays, group in groupby(files, lambda path: path.suffix.lower() in (".npz", *SINGLE)):
+    reads_texts = served.facts.input == "tokens"
+    if texts and not reads_texts:
+        raise ConfigError(f"--text is a text, but the network reads {served.facts.input}")
+    whole = (".npz",) if reads_texts else (".npz", *SINGLE)
+    for arrays, group in groupby(files, lambda path: path.suffix.lower() in whole):
         group = list(group)
         if arrays:
             for path in group:
                 first += yield from _of_arrays(served, path, at_once, first)
+        elif reads_texts:
+            for path in group:
+                first += yield from _of_texts(served, path, _texts_in(path, served.data), at_once, first)
         else:
             for start in range(0, len(group), at_once):
                 chunk = group[start : start + at_once]
                 of_files = _of_films if served.facts.input == "video" else _of_pictures
                 yield from of_files(served, chunk, at_once, first)
                 first += len(chunk)
+    for number, text in enumerate(texts, 1):
+        first += yield from _of_texts(served, Path(f"text{number}"), [(text, text, "")], at_once, first)
+
+
+def _texts_in(path, data):
+    """(place, text, what is wrong with it) of the texts of a file, read as those that the network was trained on."""
+    own = {name: data[name] for name in ("text", "encoding") if data.get("name") == "texts" and name in data}
+    try:
+        yield from texts_of(str(path), **own)
+    except DataError as error:
+        yield str(path), "", str(error)
+
+
+def _of_texts(served, path, given, at_once, first):
+    """What is said of each of these texts, as of `_of_arrays`."""
+    words, count = served.facts.extra.get("words", ()), 0
+    if not words:
+        raise ConfigError("the network reads tokens whose words nobody named; give them as numbers in an .npz file")
+    for some in batched(given, at_once):
+        read = tokens([text for _, text, _ in some], words, *served.shape)
+        there = read.any(1)
+        found = iter(_answered(served, read[there], at_once, first + count))
+        count += int(there.sum())
+        for (name, text, wrong), numbers in zip(some, read, strict=True):
+            if numbers.any():
+                words_said = next(found)
+                yield Said(name, path, words_said, given={"tokens": numbers}, found=words_said)
+            else:
+                yield Said(name, path, error=wrong or f"there is no word in {text!r:.40}")
+    return count
 
 
 def _of_pictures(served, chunk, at_once, first):

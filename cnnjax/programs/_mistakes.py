@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnjax.analysis import calibration_error, most_confused, per_class
 from cnnjax.data.source import Facts, Split, record
-from cnnjax.programs._drawing import name_of
+from cnnjax.programs._drawing import name_of, text_of
 from cnnjax.programs._found_by_name import NAMED, columns, found_by_name, told
 from cnnjax.refusals import ConfigError
 from cnnjax.runs.lines import COUNTS, counted
@@ -33,6 +33,7 @@ _ORDER = (
     "loss",
 )  # of columns, at the end
 _ABREAST = 10  # numbers that a terminal has room for
+_WIDEST = 60  # letters of a text
 _NAMED = 4  # classes that one is taken for which are named in its line
 
 
@@ -150,6 +151,8 @@ def entries(found: Examined, facts: Facts, split: Split, rows: np.ndarray) -> li
 def _entry(rows: Mapping, facts: Facts, split: Split, row: int) -> dict:
     index = int(rows["index"][row])
     entry: dict = {"index": index, "path": record(split, index)}
+    if facts.input == "tokens":
+        entry["text"] = text_of(split.read(np.array([index]))["tokens"][0], facts)
     for name, values in rows.items():
         if name in ("index", "weight"):
             continue
@@ -167,9 +170,9 @@ def _entry(rows: Mapping, facts: Facts, split: Split, row: int) -> dict:
 def listed(said: list[dict]) -> str:
     """Entries as a table, those of the greatest loss for a terminal."""
     columns = [name for name in said[0] if name != "index"]
-    cells = [[_cell(entry.get(name)) for name in columns] for entry in said]
+    cells = [[_cell(entry.get(name))[: _WIDEST if name == "text" else None] for name in columns] for entry in said]
     heads = ["the truth had" if name == "truth_probability" else name for name in columns]
-    return aligned(heads, cells, left=1)
+    return aligned(heads, cells, left=1 + ("text" in columns))
 
 
 def _cell(value) -> str:

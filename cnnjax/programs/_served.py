@@ -148,7 +148,10 @@ def _of_run(run) -> Served:
     _, dtype = facts.fields[facts.input]
     reads = {"fit": data.get("fit", "crop"), "depth": data.get("depth", 8)}
     steps = ", ".join(run.prepared.config["augment"]["eval"]) or "nothing"
-    story = f"{run.workdir} at step {int(run.state.step)}: {_seen(facts, reads['fit'])}, then {steps}"
+    how = _seen(facts, reads["fit"])
+    if facts.input == "tokens":
+        how = f"the first {facts.shape[0]} words; {max(len(facts.extra.get('words', ())) - 2, 0):,} are known"
+    story = f"{run.workdir} at step {int(run.state.step)}: {how}, then {steps}"
     more = {"notes": run.notes, "data": data, "threshold": float(run.state.hparams.get(_THRESHOLD, "nan"))}
     more |= {"at": lambda threshold: _of_run(_with_threshold(run, threshold))}
     ways = run.outputs, run.seen

@@ -1,7 +1,8 @@
-"""Says what is in pictures: classes, and segments, boxes and points in the pixels of their files.
+"""Says what is in pictures, or in texts: classes, and segments, boxes and points in the pixels of their files.
 
   cnnjax predict --workdir=runs/a a.png b.jpg
   cnnjax predict --workdir=runs/a --images=photos --out=drawn --output=predictions.json
+  cnnjax predict --workdir=runs/a --text="How far is it from Denver to Aspen?" more.txt
   cnnjax predict --model=resnet18 --weights=resnet18.pth --names=imagenet.txt photos
 
   --workdir=DIR              a run of cnnjax train; pictures are read as its data were
@@ -10,6 +11,8 @@
                              file holds what is no picture: series, tokens or video (N, …), and what is known;
                              of a .csv of a series its last steps count, as of the run's data. A net of videos
                              reads the middle of each: a folder of frames, a GIF, a WebP
+  --text=TEXT                of nets of texts, as often as wanted; files have a text on each line, or are
+                             tables (.csv, .tsv, .jsonl) with the column that the run's data have
   --top=5                    how many classes of each picture, and how many boxes or points are printed
   --out=DIR                  draws each picture there with all that is said of it
   --output=FILE              writes all of it, with a reason for pictures that can't be read, as
@@ -52,11 +55,15 @@ __all__ = ["FLAGS", "main"]
 FLAGS = flags.FlagValues()
 _origin.define(FLAGS)
 flags.DEFINE_list("images", "", "files and folders", flag_values=FLAGS)
+flags.DEFINE_multi_string("text", [], "a text", flag_values=FLAGS)
 flags.DEFINE_integer("top", 5, "how many classes", 1, flag_values=FLAGS)
 flags.DEFINE_integer("tile", 0, "side of a tile", 0, flag_values=FLAGS)
 flags.DEFINE_float("threshold", None, "of scores", 0, 1, flag_values=FLAGS)
 flags.DEFINE_string("out", "", "a folder to draw in", flag_values=FLAGS)
 flags.DEFINE_string("output", "", "a file to write", flag_values=FLAGS)
+
+
+_WIDEST = 60  # letters of a text that stands in front of what is said of it
 
 
 class UnreadableError(ValueError):
@@ -72,21 +79,21 @@ def main(argv: list[str]) -> None:
     process.read(FLAGS, options)
     _origin.check(FLAGS, of_net)
     _vet(FLAGS.output, (".csv", ".json", ".jsonl", ".npz"))
-    files = files_of([*FLAGS.images, *paths])
-    drawn = _drawn(FLAGS.out, files)
+    files = files_of([*FLAGS.images, *paths]) if FLAGS.images or paths or not FLAGS.text else []
+    drawn = _drawn(FLAGS.out, [*files, *(Path(f"text{number}") for number in range(1, len(FLAGS.text) + 1))])
     served = _origin.network(FLAGS, of_net)
     print(plain(served.story))
-    what, cure = "pictures", "save them again as PNG or JPEG, or leave them out"
     if served.facts.input == "video":
         files = films_of([*FLAGS.images, *paths])
-        drawn, what, cure = _drawn(FLAGS.out, files), "videos", "leave them out, or give longer ones"
+        drawn = _drawn(FLAGS.out, files)
     from cnnjax.programs import _asking, _writing
 
     ids, served, least = _asked_for(served, files)
     file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top, ids) if FLAGS.output else None, {}
-    wide = max(len(str(path)) for path in files)
+    wide, count = max([len(str(path)) for path in files] + [min(len(text), _WIDEST) for text in FLAGS.text]), 0
     try:
-        for said in _asking.asked(served, files) if not FLAGS.tile else _in_tiles(served, files):
+        for said in _asking.asked(served, files, FLAGS.text) if not FLAGS.tile else _in_tiles(served, files):
+            count += 1
             if file:
                 file.add(said)
             if said.error:
@@ -104,16 +111,26 @@ def main(argv: list[str]) -> None:
         if file:
             file.drop()
     if bad:
-        lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())
-        raise UnreadableError(
-            f"{len(bad)} of {len(files)} {what} could not be read; the others are above\n{lines}\n{cure}"
-        )
+        raise _unreadable(bad, len(files), count, served.facts)
+
+
+def _unreadable(bad: dict, files: int, count: int, facts) -> UnreadableError:
+    """Says which pictures or texts could not be read, and why."""
+    what, cure = f"{files} pictures", "save them again as PNG or JPEG, or leave them out"
+    if facts.input == "video":
+        what, cure = f"{files} videos", "leave them out, or give longer ones"
+    if facts.input == "tokens":
+        what, cure = f"{count} texts", "give texts that have words, in UTF-8 or as the run's data"
+    lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())
+    return UnreadableError(f"{len(bad)} of {what} could not be read; the others are above\n{lines}\n{cure}")
 
 
 def _in_tiles(served, files: list[Path]):
     """What is said of pictures tile by tile."""
     from cnnjax.programs._tiles import asked_in_tiles
 
+    if FLAGS.text:
+        raise ConfigError(f"--tile is {FLAGS.tile}, of picture files, not of texts")
     if arrays := [str(path) for path in files if path.suffix.lower() == ".npz"]:
         raise ConfigError(f"--tile is {FLAGS.tile}, of picture files, not of arrays: {arrays[0]}")
     return asked_in_tiles(served, files, FLAGS.tile)
@@ -180,7 +197,11 @@ def _say(said, facts, wide: int) -> None:
 
     names = max(map(len, (*facts.names, *facts.extra.get("segment_names", ()))), default=0)
     cells = _answers.cells(_answers.tables(said.words, facts, FLAGS.top), FLAGS.top, names)
-    print(plain("  ".join([said.name.ljust(wide), *cells]).rstrip()))
+    unknown = int((said.given["tokens"] == 1).sum()) if "tokens" in said.given and facts.extra.get("words") else 0
+    cells += [f"{unknown} word{'s' * (unknown > 1)} unknown"] if unknown else []
+    of_file = said.name.startswith(str(said.path))
+    name = said.name if of_file or len(said.name) <= _WIDEST else f"{said.name[: _WIDEST - 1]}…"
+    print(plain("  ".join([name.ljust(wide), *cells]).rstrip()))
 
 
 def _draw(said, facts, target: Path) -> None:
@@ -190,16 +211,16 @@ def _draw(said, facts, target: Path) -> None:
 
     if not _figures.drawable(said.words, facts):
         raise ConfigError(f"--out is {FLAGS.out!r}, but what is predicted can't be drawn: {', '.join(said.words)}")
-    given = said.given
+    given, end = said.given, said.name.removeprefix(str(said.path))
+    end = end if len(end) < len(said.name) else ""  # a text is called by itself
     if not given:
         given = {"image": pictures([said.path], (*_figures.shown_size(*said.size), 3), fit="squash")[0][0]}
     else:
-        target = target.with_stem(f"{target.stem}{said.name.removeprefix(str(said.path))}")
+        target = target.with_stem(f"{target.stem}{end.replace(':', '-')}")
     found = _answers.tables(said.words, facts, 3)
     told = {word: rows for word, rows in found.items() if word not in ("points", "target")}  # which the picture shows
     boxed = {"boxes", "corners"} & set(told)
     cells = _answers.cells(told, 0 if boxed else 3)
     cells += _answers.cells({"top": told["top"]}, 3) if boxed and "top" in told else []
-    name = said.path.name + said.name.removeprefix(str(said.path))
-    heading = f"{name}\n{' · '.join(' '.join(cell.split()) for cell in cells)}".strip()
+    heading = f"{said.path.name}{end}\n{' · '.join(' '.join(cell.split()) for cell in cells)}".strip()
     _figures.save(_figures.single(given, said.words, facts, heading, size=said.size), target)

@@ -121,4 +121,4 @@ def _program_of(config: Mapping) -> str:
     masked["seed"] = masked["data"]["seed"] = 0
     for section in (masked["train"], masked["schedule"]):  # what the host alone goes by
         section |= {"patience": 0} if "patience" in section else {}
-    return json.dumps([masked, numbers["optimizer.ema"] > 0], sort_keys=True)
+    return json.dumps([masked, [numbers[f"optimizer.{name}"] > 0 for name in ("ema", "sam")]], sort_keys=True)

@@ -24,7 +24,29 @@ def _short(value: object) -> str:
 
 def source_of(config: Mapping) -> Source:
     """The data of a config, where it wants them, and all that is to be known of them."""
-    return _counted(_housed(_described(sections.call("data", config["data"])), config["data"]))
+    source = _counted(_housed(_described(sections.call("data", config["data"])), config["data"]))
+    _refuse_folds(source, config["data"])
+    return source
+
+
+def _refuse_folds(source: Source, options: Mapping) -> None:
+    """Refuses folds that there are not, of a set that has a test set, and a set of one piece without folds."""
+    folds, fold, whole = options.get("folds", 0), options.get("fold", 0), source.train is source.test
+    if not folds and (whole or fold):
+        what = f"data.fold is {fold:g}" if fold else "the data are one set for training and testing"
+        raise DataError(f"{what}, but data.folds is 0; say of how many, --config.data.folds=10")
+    if not folds:
+        return
+    if not whole:
+        raise DataError(
+            f"data.folds is {folds}, but the data have a test set of their own; folds are of a set in one piece, "
+            "as data.together=True makes it of texts"
+        )
+    if folds == 1 or not fold < folds <= len(source.train) or fold % 1:
+        raise DataError(
+            f"data.fold is {fold:g} and data.folds {folds}; give 2 folds or more, as many as there are examples "
+            f"at most ({len(source.train):,}), and one of them, 0 to {max(folds - 1, 0)}"
+        )
 
 
 def _described(source: Source) -> Source:
@@ -58,6 +80,7 @@ def _housed(source: Source, options: Mapping) -> Source:
     def housed(split):
         return into_memory(split, workers=options["workers"]) if wanted == "yes" else Part(split, np.arange(len(split)))
 
-    train, test = housed(source.train), housed(source.test)
+    train = housed(source.train)
+    test = train if source.test is source.train else housed(source.test)
     # eval stays the very same object as test where nothing is held out: that is how selection knows
     return Source(train, test if source.eval is source.test else housed(source.eval), test, source.facts)

@@ -67,7 +67,8 @@ def examining(trained: Trained, *, distributions: bool = False) -> Callable[[str
 
     def examined(split: str, most: int = 0) -> Examined:
         part = getattr(trained.source, sections.one_of(split, ("train", "eval", "test"), path="split"))
-        count = min(most or len(part), len(part))
+        folds = trained.config["data"].get("folds", 0)  # which the number of an example tells
+        count = min(most or len(part), len(part)) if not folds else len(part)
         chosen = np.arange(count) * len(part) // count
         part = take(part, chosen, False) if count < len(part) else part
         store = prepared.store(part)

@@ -16,6 +16,7 @@ from cnnjax import config as sections
 from cnnjax import weights
 from cnnjax.config import ConfigError
 from cnnjax.config.signatures import options_of
+from cnnjax.train._word_vectors import holds_vectors, with_vectors
 from cnnjax.train.job import PreparedRun
 from cnnjax.train.state import State
 from cnnjax.train.trained import load
@@ -34,6 +35,8 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
     options = prepared.config["train"]
     if not options["init"]:
         return state
+    if holds_vectors(file := Path(options["init"]).expanduser()):
+        return _with_vectors(prepared, state, file, note)
     whole = prepared.program.parts(sections.numeric(prepared.config)).net
     variables = {"params": state.params, **state.model_state}
     net, section, part, place = _into(whole, variables, prepared.config["model"], options["init_into"])
@@ -57,7 +60,24 @@ def with_initial_weights(prepared: PreparedRun, state: State, note: Callable[[st
     note(f"{options['init_into']} began from {where}".strip() + fresh)
     filled = _joined(variables, filled, place)
     filled = jax.tree.map(lambda value, old: np.asarray(value).astype(old.dtype), filled, variables)
-    begins = {"params": filled.pop("params"), "model_state": filled}
+    return _begun(prepared, state, {"params": filled.pop("params"), "model_state": filled})
+
+
+def _with_vectors(prepared: PreparedRun, state: State, file: Path, note: Callable[[str], None]) -> State:
+    """The state of step 0 with the vectors of a file for the words of the data."""
+    options = prepared.config["train"]
+    for name, usual in (("into", ""), ("head", "file"), ("channels", "file")):
+        if (given := options[f"init_{name}"]) != usual:
+            raise ConfigError(
+                f"train.init_{name} is {given!r}, but {file} has vectors of words, for their tables alone"
+            )
+    params, told = with_vectors(state.params, file, prepared.facts)
+    note(told)
+    return _begun(prepared, state, {"params": params, "model_state": jax.tree.map(np.asarray, state.model_state)})
+
+
+def _begun(prepared: PreparedRun, state: State, begins: dict) -> State:
+    """The state whose parameters, statistics and averages begin so."""
     ema = jax.tree.map(np.copy, begins) if state.ema else {}
     return state.replace(**prepared.layout.replicate(begins), ema=prepared.layout.replicate(ema))
 

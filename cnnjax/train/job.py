@@ -133,6 +133,11 @@ class PreparedRun:
         _check_normalized(self.config, self.source.facts)
         state, _ = self.outline(), self.goal
         task, net, *_ = self.program.parts(sections.numeric(self.config))
+        if self.config["data"].get("folds", 0) and jax.tree.leaves(state.model_state):
+            raise ConfigError(
+                f"data.folds is {self.config['data']['folds']}, but the net keeps statistics of its batches "
+                f"({', '.join(state.model_state)}), in which the fold's examples are too; take model.norm=group or none"
+            )
         if self.facts.input == "tokens":
             variables = {"params": state.params, **state.model_state}
             check_tables(self.config["model"], net, variables, self.source)

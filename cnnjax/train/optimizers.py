@@ -5,17 +5,17 @@ Weight decay is decoupled from the gradient only where the paper says so (adamw,
 which parameters it touches: `all`, or `kernels` (more than one dimension: no biases, no norm layers).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 from optax import contrib
 
-from cnnjax.annotations import AtLeastOne, NonNegative, Rate
+from cnnjax.annotations import AtLeastOne, Bounds, NonNegative, Rate
 from cnnjax.refusals import refuse_misfits
 
-__all__ = ["adagrad", "adam", "adamw", "lamb", "lars", "lion", "muon", "rmsprop", "sgd"]
+__all__ = ["adadelta", "adagrad", "adam", "adamw", "lamb", "lars", "lion", "muon", "rmsprop", "schedule_free", "sgd"]
 
 DecayOn = Literal["kernels", "all"]
 
@@ -196,3 +196,45 @@ def _constant_norm() -> optax.GradientTransformation:
         return jax.tree.map(add, updates, params), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def adadelta(
+    *,
+    lr: NonNegative = 1.0,
+    rho: Rate = 0.95,
+    eps: NonNegative = 1e-6,
+    decay: NonNegative = 0.0,
+    decay_on: DecayOn = "all",
+) -> optax.GradientTransformation:
+    """AdaDelta (Zeiler 2012), which needs no rate: `lr` is 1 as published; decay is added to the gradient.
+
+    Kim's `rho` is 0.95 as here, PyTorch's and optax's 0.9; `eps` stands inside both roots.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(decay, _mask(decay_on)),
+        optax.scale_by_adadelta(rho, eps),
+        optax.scale_by_learning_rate(lr),
+    )
+
+
+def schedule_free(
+    *,
+    lr: NonNegative = 2.5e-3,
+    b1: Annotated[float, Bounds(0, 1, above=True)] = 0.9,
+    b2: Rate = 0.999,
+    eps: NonNegative = 1e-8,
+    decay: NonNegative = 0.0,
+    decay_on: DecayOn = "kernels",
+) -> optax.GradientTransformation:
+    """Adam whose momentum is an average of all steps, for any length of training (Defazio 2024).
+
+    Wants the schedule `constant` without warm-up: a factor would slow the parameters and not what is averaged. What is
+    kept and measured is where gradients are taken, b1 of the average and 1 − b1 of the newest point; the paper measures
+    the average.
+    """
+    adam = optax.chain(
+        optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
+        optax.add_decayed_weights(decay, _mask(decay_on)),
+        optax.scale_by_learning_rate(lr),
+    )
+    return contrib.schedule_free(adam, lr, b1)

@@ -250,7 +250,7 @@ class MemberLayout:
 
         def measured(variables, hparams, store, batch):
             return [
-                (sums, self.layout.local_rows({**rows, "valid": batch["valid"]}) if rows else {})
+                (sums, self.layout.local_rows({"valid": batch["valid"], **rows}) if rows else {})
                 for sums, rows in found(variables, hparams, store, batch)
             ]
 

@@ -31,6 +31,7 @@ class Plan:
     nonfinite: int
     rollbacks: int
     ema: bool
+    sam: bool = False
     freeze: tuple = ()
     factors: tuple = ()
     groups: tuple = ()
@@ -123,6 +124,7 @@ def resolve(config: Mapping, facts: Facts, available: int, *, trains: bool = Tru
         nonfinite=train["nonfinite"],
         rollbacks=train["rollbacks"],
         ema=config["optimizer"]["ema"] > 0,
+        sam=config["optimizer"].get("sam", 0.0) > 0,
         freeze=tuple(config["optimizer"]["freeze"]),
         factors=tuple(config["optimizer"]["factors"]),
         groups=tuple(config["optimizer"]["groups"]),

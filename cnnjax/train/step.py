@@ -27,6 +27,15 @@ def fetch(store: Mapping, batch: Mapping) -> dict:
     return {**batch, **{name: array[batch["index"]] for name, array in store.items()}}
 
 
+def _of_fold(program: Program, hparams: Mapping, fields: dict, *, trains: bool) -> dict:
+    """The fields of a batch, in which only examples of the fold are valid, or where it `trains` only the others."""
+    folds = program.config["data"].get("folds", 0)
+    if not folds:
+        return fields
+    inside = fields["index"] % folds == hparams["data.fold"]
+    return {**fields, "valid": jnp.where(inside != trains, fields["valid"], 0.0)}
+
+
 def bind(program: Program, module: nn.Module, model_state: Mapping, *, train: bool) -> Callable:
     """net(params, fields, key, part="") -> (float32 outputs, model_state), in the plan's precision.
 
@@ -71,14 +80,25 @@ def train_step(program: Program) -> Callable:
         parts = program.parts(state.hparams)
 
         def microbatch(model_state, number, fields):
-            numerator = _numerator(program, parts, state, model_state, number, fetch(store, fields))
+            fields = _of_fold(program, state.hparams, fetch(store, fields), trains=True)
+            numerator = _numerator(program, parts, state, model_state, number, fields)
             (_, (sums, model_state)), gradient = jax.value_and_grad(numerator, has_aux=True)(state.params)
+            if program.plan.sam:
+                gradient = _at_the_worst(numerator, state, gradient)
             return model_state, gradient, sums
 
         model_state, *here = _over_microbatches(microbatch, state.model_state, batch)
         return _update(program, parts, state, model_state, *axes.total(tuple(here)))
 
     return step
+
+
+def _at_the_worst(numerator: Callable, state: State, gradient: dict) -> dict:
+    """The gradient at the parameters moved up their gradient, over all devices, by `optimizer.sam` (Foret 2021)."""
+    upwards = axes.total(gradient)
+    share = state.hparams["optimizer.sam"] / jnp.maximum(jnp.sqrt(_squares(upwards)), 1e-12)
+    worst = jax.tree.map(lambda p, g: p + (share * g).astype(p.dtype), state.params, upwards)
+    return jax.grad(numerator, has_aux=True)(worst)[0]
 
 
 def summed(program: Program) -> Callable:
@@ -246,9 +266,11 @@ def eval_step(program: Program, rows: Callable = _rows_of_task) -> Callable:
     def measure(variables: Mapping, hparams: Mapping, store: Mapping, batch: Mapping) -> tuple[dict, dict]:
         parts = program.parts(hparams)
         task = parts.task
-        net, fields, key = evaluated(program, parts, variables["model_state"], fetch(store, batch))
+        fields = _of_fold(program, hparams, fetch(store, batch), trains=False)
+        net, fields, key = evaluated(program, parts, variables["model_state"], fields)
         losses, weights, (outputs, _) = task.loss(net, variables["params"], fields, key)
         sums = {"loss": jnp.sum(losses), "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}
-        return axes.total(sums), rows(task, outputs, fields, losses, weights)
+        kept = rows(task, outputs, fields, losses, weights)
+        return axes.total(sums), {**kept, "valid": fields["valid"]} if kept else kept
 
     return measure

@@ -22,13 +22,13 @@ NORMS, ACTIVATIONS, POOLS, INITS = map(get_args, (Norm, Activation, PoolKind, In
 WORDS = {"norm": NORMS, "activation": ACTIVATIONS, "pool": POOLS, "init": INITS}
 ALL = {**TINY, **SLOW_TINY}
 
-# lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp, dcgan and vae pool nothing
+# lenet5_1998 is made of its scaled tanh and trainable subsampling; mlp, dcgan and vae pool nothing; textcnn is Kim's
 PLAIN = {
-    "norm": {"lenet5_1998"},
-    "norm_group": {"lenet5_1998"},
-    "momentum": {"lenet5_1998"},
+    "norm": {"lenet5_1998", "textcnn"},
+    "norm_group": {"lenet5_1998", "textcnn"},
+    "momentum": {"lenet5_1998", "textcnn"},
     "activation": {"lenet5_1998"},
-    "pool": {"lenet5_1998", "mlp", "dcgan", "vae"},
+    "pool": {"lenet5_1998", "mlp", "dcgan", "vae", "textcnn"},
     "init": set(),
     "dropout": {"lenet5_1998", "dcgan", "vae", "whitened_cnn"},
 }

@@ -66,6 +66,7 @@ DEEP = frozenset(
 )
 
 _SHAPES = {
+    "texts": (12,),
     "series": (48, 3),
     "videos": (16, 64, 64, 3),
     "lenets": (28, 28, 1),
@@ -81,6 +82,11 @@ def shape_of(name: str) -> tuple[int, ...]:
     return _NAMED.get(name) or _SHAPES.get(family, (64, 64, 3))
 
 
+def like(shape: tuple[int, ...], dtype=jnp.float32):
+    """The shape and type of so many examples; those of one axis are tokens."""
+    return jax.ShapeDtypeStruct(shape, dtype if len(shape) > 2 else jnp.int32)
+
+
 def outputs_of(name: str) -> int:
     return 1 if name == "dcgan" else 10
 
@@ -88,7 +94,9 @@ def outputs_of(name: str) -> int:
 def built(name: str, shape: tuple[int, ...], **options):
     """The net of an entry for examples of a shape, which one that asks for the facts is told."""
     asks = next(iter(inspect.signature(ENTRIES[name]).parameters)) == "facts"
-    return ENTRIES[name](*[Facts(shape=shape)] * asks, **{"outputs": outputs_of(name), **options})
+    words = {"words": [f"word{number}" for number in range(20)]} if len(shape) == 1 else {}
+    facts = Facts("tokens" if words else "image", shape, extra=words)
+    return ENTRIES[name](*[facts] * asks, **{"outputs": outputs_of(name), **options})
 
 
 _TINIEST = ENTRIES["resnet"](outputs=0, blocks=(1, 1), width=4, stem="cifar", norm="none")
@@ -124,6 +132,7 @@ TINY = {
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,), "dropout": 0.0}, (4, 8, 8, 3)),
     "frames": ("frames", {"backbone": "lenet5"}, (3, 28, 28, 1)),
     "tcn": ("tcn", {"width": 4, "blocks": 2, "patch": 2, "linear": True, "dropout": 0.1}, (16, 2)),
+    "textcnn": ("textcnn", {"windows": (2, 3), "width": 4, "size": 6, "tables": 2}, (12,)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
     "vae": ("vae", {"width": 4, "latent": 3}, (9, 12, 1)),
     "taught": ("taught", {"student": "mlp", "teacher": "mlp"}, (6, 6, 1)),
@@ -161,14 +170,14 @@ SLOW_TINY = {
 def tiny(family: str, **changes):
     """The tiny net of a family and a batch of four examples."""
     name, options, shape = {**TINY, **SLOW_TINY}[family]
-    net = built(name, shape, **{**options, **changes})
-    return net, np.random.default_rng(7).random((4, *shape), np.float32)
+    net, draw = built(name, shape, **{**options, **changes}), np.random.default_rng(7)
+    return net, draw.integers(1, 20, (4, *shape)) if len(shape) == 1 else draw.random((4, *shape), np.float32)
 
 
 @functools.cache
 def abstract_variables(net, shape, dtype=jnp.float32):
     """Shapes of the variables of a net for one example of a shape."""
-    image = jax.ShapeDtypeStruct((1, *shape), dtype)
+    image = like((1, *shape), dtype)
     return jax.eval_shape(functools.partial(net.init, train=False), jax.random.key(0), image)
 
 

@@ -84,7 +84,7 @@ def test_schedules_end_where_they_say():
 @pytest.mark.parametrize("name", optimizers.__all__)
 def test_an_optimizer_brings_a_small_loss_down(name):
     entry = getattr(optimizers, name)
-    transformation = entry(lr={"lars": 30.0, "adagrad": 0.1, "sgd": 0.05}.get(name, 0.02))
+    transformation = entry(lr={"lars": 30.0, "adagrad": 0.1, "sgd": 0.05, "adadelta": 10.0}.get(name, 0.02))
     target = np.arange(6, dtype=np.float32).reshape(3, 2) / 6
 
     def loss(params):
@@ -112,3 +112,37 @@ def test_decay_touches_what_it_is_told_to():
         np.testing.assert_allclose(updates["kernel"], -0.1)
     with pytest.raises(ValueError, match=r"optimizer\.decay_on is 'biases'; allowed: all, kernels"):
         optimizers.sgd(decay_on="biases")
+
+
+def test_adadelta_and_schedule_free_go_as_their_papers_write():
+    """Algorithms in NumPy: Zeiler 2012 with the rate 1, Defazio 2024 on Adam without momentum."""
+    gradients = np.random.default_rng(0).normal(size=(5, 3))
+    begin = np.array([1.0, -2.0, 0.5])
+
+    def moved(transformation):
+        @jax.jit
+        def step(params, state, gradient):
+            updates, state = transformation.update(gradient, state, params)
+            return optax.apply_updates(params, updates), state
+
+        params, state = jnp.float32(begin), transformation.init(jnp.float32(begin))
+        for gradient in gradients:
+            params, state = step(params, state, jnp.float32(gradient))
+        return np.asarray(params)
+
+    x, of_gradients, of_steps = begin.copy(), 0.0, 0.0
+    for gradient in gradients:
+        of_gradients = 0.95 * of_gradients + 0.05 * gradient**2
+        step = -np.sqrt(of_steps + 1e-6) / np.sqrt(of_gradients + 1e-6) * gradient
+        of_steps = 0.95 * of_steps + 0.05 * step**2
+        x = x + step
+    np.testing.assert_allclose(moved(optimizers.adadelta()), x, rtol=1e-5)
+
+    x = z = y = begin
+    square = 0.0
+    for t, gradient in enumerate(gradients, 1):
+        square = 0.999 * square + 0.001 * gradient**2
+        z = z - 0.1 * gradient / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+        x = (1 - 1 / t) * x + z / t
+        y = 0.9 * x + 0.1 * z
+    np.testing.assert_allclose(moved(optimizers.schedule_free(lr=0.1)), y, rtol=1e-4)

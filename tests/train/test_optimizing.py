@@ -1,12 +1,17 @@
 """What surrounds the optimizer: groups, frozen parts, factors, clipping, microbatches, warm-up."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
+import optax
 import pytest
+from optax import contrib
 
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.train import optimizers
 from cnnjax.train.job import prepare
+from cnnjax.train.step import _at_the_worst
 from tests.trainings import stepped
 
 
@@ -158,3 +163,25 @@ def test_an_option_that_a_layer_refuses_is_named_by_its_config_path():
         made.model.activation = "rleu"
     with pytest.raises(ValueError, match=r"^model\.activation is 'rleu'"):
         prepare(made).start()
+
+
+def test_sharpness_is_looked_at_where_optax_looks():
+    """Against optax's transparent way of the same (contrib.sam), on a loss whose slope depends on the place."""
+    params = {"a": np.float32([1.0, -2.0]), "b": np.float32([[0.5]])}
+
+    def loss(p):
+        return (p["a"] ** 4).sum() + jax.lax.sin(p["b"]).sum() * p["a"][0]
+
+    ascent = optax.chain(contrib.normalize(), optax.sgd(0.3))
+    sam = contrib.sam(optax.sgd(1.0), ascent, opaque_mode=True)
+    updates, _ = sam.update(jax.grad(loss)(params), sam.init(params), params, grad_fn=lambda p, _: jax.grad(loss)(p))
+    state = SimpleNamespace(params=params, hparams={"optimizer.sam": np.float32(0.3)})
+    found = _at_the_worst(lambda p: (loss(p), ()), state, jax.grad(loss)(params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, -b, rtol=1e-5), found, updates)
+
+
+def test_a_step_goes_by_the_gradient_of_the_worst_place_nearby():
+    before, plain, _ = moved(config())
+    _, sharp, _ = moved(config(sam=0.05))
+    apart = sum(distance(plain, sharp).values())
+    assert 0 < apart < sum(distance(before, plain).values())
