@@ -64,9 +64,8 @@ def test_every_family_has_the_options_that_make_sense_there(option):
     having = {name for name in FAMILIES if option in options(name)}
     assert having == (SOME[option] if option in SOME else set(FAMILIES) - PLAIN[option])
     kinds = {options(name)[option].annotation for name in having}
-    assert len(kinds) <= (
-        3 if option == "pool" else 2
-    )  # a rate is static in some; a net pools windows, the whole, or not
+    # a rate is static in some; a net pools windows, the whole, the last step of a series, or not
+    assert len(kinds) <= (4 if option == "pool" else 2)
 
 
 def test_every_family_is_among_the_tiny_nets():

@@ -55,11 +55,8 @@ def config(shape, **evaluation):
 
 # the others differ in data or in where they look; what is particular to each of these is nowhere else
 QUICK = (
-    "instance masks",
     "pose by a second part",
     "autoencoder",
-    "attacks",
-    "text",
     "forecast",
     "video by frames",
 )
