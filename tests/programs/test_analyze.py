@@ -20,6 +20,7 @@ from tests.models.variants import filled
 
 CHEAP = ("confusion", "calibration", "fields", "filters", "activations", "units", "attribution", "attacks", "roofline")
 CHEAP += ("effective", "equivariance", "turning")
+MOVED = ("roofline", "effective", "equivariance", "turning")  # of a net with convolutions these are proofs
 INNER = ("gradients", "similarity", "probes", "landscape", "pruning", "corruptions")
 
 
@@ -42,7 +43,8 @@ def of_weights(tmp_path_factory):
         Image.fromarray(image[..., 0]).save(folder / "photos" / f"{number}.png")
     reads = ("--outputs=10", "--size=28", "--resize=28", "--mean=0.3", "--std=0.3")
     net = ("--model=lenet5", f"--weights={folder / 'net.safetensors'}", *reads)
-    analyze.main([*net, f"--images={folder / 'photos'}", f"--out={folder / 'a'}"])
+    what = ",".join(part for part in CHEAP if part not in MOVED)
+    analyze.main([*net, f"--images={folder / 'photos'}", f"--what={what}", f"--out={folder / 'a'}"])
     return folder / "a"
 
 
@@ -164,13 +166,15 @@ def test_dear_parts_are_drawn_where_they_are_asked_for(of_weights, tmp_path):
 
 
 @pytest.mark.proofs
-def test_units_are_recorded_from_and_their_filters_fitted_where_it_is_asked_for(of_weights, tmp_path):
+def test_units_are_recorded_from_moved_and_their_filters_fitted_where_it_is_asked_for(of_weights, tmp_path):
     folder = of_weights.parent
     reads = ("--outputs=10", "--size=28", "--resize=28", "--mean=0.3", "--std=0.3", f"--images={folder / 'photos'}")
-    net = ("--model=lenet5", f"--weights={folder / 'net.safetensors'}", "--what=visualization,electrophysiology,gabors")
+    what = ",".join((*MOVED, "visualization", "electrophysiology", "gabors"))
+    net = ("--model=lenet5", f"--weights={folder / 'net.safetensors'}", f"--what={what}")
     analyze.main([*net, *reads, f"--out={tmp_path / 'a'}"])
     found = told(tmp_path / "a")
     assert not found["left_out"]
+    assert set(found) >= set(MOVED)
     assert list(found["visualization"]) == ["c3", "s4", "classes"]
     for each in found["visualization"].values():
         assert np.mean(np.array(each["made"]) > np.array(each["data"])) >= 0.75

@@ -58,7 +58,11 @@ def configs(name):
             yield lambda path=path: load(str(path))
 
 
-@pytest.fixture(scope="module", params=sorted(entries("tasks")))
+SLOW = {"detection_3d"}  # to compile: its overlaps are of polygons
+TASKS = [pytest.param(name, marks=pytest.mark.proofs) if name in SLOW else name for name in sorted(entries("tasks"))]
+
+
+@pytest.fixture(scope="module", params=TASKS)
 def run(request):
     """A task's prepared run before and after three steps, and a function of a state and of pictures without labels."""
     for make in configs(request.param):

@@ -56,7 +56,7 @@ def furthest(a, b):
     ("options", "ways"),
     [
         pytest.param({"augment": MIXED}, STRATEGIES[1:], marks=pytest.mark.proofs, id="all"),
-        pytest.param({}, [("jit", 8), ("pmap", 2), ("shard_map", 8)], id="one of each"),
+        pytest.param({}, [("jit", 8), ("shard_map", 8)], id="two of them"),
         pytest.param({"augment": MIXED, "accumulate": 2}, SOME, marks=pytest.mark.proofs, id="in microbatches"),
     ],
 )
