@@ -227,6 +227,22 @@ class Lines:
         return text[: self._good] + self._waiting
 
 
+class NoLines:
+    """What a process holds that writes nothing, because another of its run does."""
+
+    name = Lines.name
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Leaves it to the other."""
+
+    def read(self) -> list[dict[str, Any]]:
+        """None are known here."""
+        return []
+
+    def close(self) -> None:
+        """Holds nothing open."""
+
+
 def _kept(log: Log, step: int, firm: int, again: bool) -> list[Entry]:
     """The lines up to the `firm`st and those behind it of `step` or before; none behind a gap, where all come again."""
     kept: list[Entry] = []

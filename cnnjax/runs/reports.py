@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 from cnnjax.archives import ArchiveError, arrays_in
 from cnnjax.refusals import plain
 from cnnjax.runs._loggers import TensorBoard, Terminal, Wandb
-from cnnjax.runs._metrics_file import Lines
+from cnnjax.runs._metrics_file import Lines, NoLines
 from cnnjax.runs._sealed import LOST
 from cnnjax.runs.curves import draw_curves
 from cnnjax.runs.lines import RESERVED, counted, split_of
@@ -58,7 +58,7 @@ class Report:
         self._workdir, self._total, self._metric = Path(workdir), total_steps, metric
         self._active = jax.process_index() == 0
         self._quiet = quiet or not self._active
-        self._lines = Lines(self._workdir / "metrics.jsonl" if self._active else Path(os.devnull), _warn)
+        self._lines = Lines(self._workdir / "metrics.jsonl", _warn) if self._active else NoLines()
         self._terminal = Terminal()
         self._others: list[Any] = []
         if self._active and tensorboard:

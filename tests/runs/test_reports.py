@@ -151,6 +151,22 @@ def test_rolling_back_drops_lines_and_keeps_its_event(tmp_path):
     assert lines[5]["time"]["seconds"] == 0.5
 
 
+def test_a_process_that_leaves_the_writing_to_another_touches_no_file(tmp_path, monkeypatch):
+    nowhere, workdir = tmp_path / "null", tmp_path / "run"
+    os.mkfifo(nowhere)
+    workdir.mkdir()
+    monkeypatch.setattr(os, "devnull", str(nowhere))
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    with Report(workdir, total_steps=40) as report:
+        train(report, 0, 40)
+        report.truncate(20)
+        assert report.lines() == []
+        assert report.mark() == report.last("train") == {}
+        report.finish()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["null", "run"]
+    assert nowhere.is_fifo()
+
+
 def test_names_of_our_own_are_refused_as_metrics(tmp_path):
     with (
         Report(tmp_path, total_steps=1) as report,
