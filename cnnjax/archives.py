@@ -81,7 +81,7 @@ def array_in(path: str | os.PathLike) -> np.ndarray:
             data = (gzip.GzipFile(fileobj=file) if packed else file).read(most + 1)
         if len(data) > most:
             raise ArchiveError(f"it unpacks to more than {most / 2**20:,.0f} MiB; if that is meant, write it unpacked")
-        _vet_array(os.path.basename(path), io.BytesIO(data), len(data))
+        _vet_array("it", io.BytesIO(data), len(data))
         return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except (ArchiveError, MemoryError):
         raise

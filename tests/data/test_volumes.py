@@ -61,7 +61,7 @@ def test_grids_without_a_voxel_are_passed_over_by_name_within_the_budget(two):
         (np.full((3, 4, 4, 4), np.nan), r"mug\.npy has float64 from nan to nan"),
         (solids(5, 6), r"mug\.npy has grids of 6×6×6, the others of 4×4×4; bring all to one size"),
         (np.array(["a"]), r"mug\.npy has shape \(1,\)"),
-        (np.array([{}]), r"mug\.npy: mug\.npy holds pickled Python objects, which are never loaded"),
+        (np.array([{}]), r"mug\.npy: it holds pickled Python objects, which are never loaded"),
     ],
 )
 def test_arrays_that_are_no_solids_are_refused_by_file(two, grids, words):
