@@ -127,6 +127,7 @@ def optimizer(
     clip: NonNegative = 0.0,
     accumulate: AtLeastOne = 1,
     ema: Rate = 0.0,
+    lookahead: Count = 0,
     sam: NonNegative = 0.0,
     freeze: tuple[Text, ...] = (),
     factors: tuple[tuple[Text, NonNegative], ...] = (),
@@ -136,6 +137,8 @@ def optimizer(
 
     `clip` 0 is off; gradients are divided by norm / clip where that is more than 1, without PyTorch's ε of 1e-6.
     `ema` 0 is off; its decay begins at (1 + t) / (10 + t), where timm's and PyTorch's is constant.
+    `lookahead` 0 is off; else every k steps alone the averages go 1 − ema^k (t/T)³ of the way to parameters and
+    statistics, which go on from there (Zhang 2019, with the pace of Jordan 2024).
     `sam` 0 is off; else gradients are of a second pass at parameters moved so far up the gradient (Foret 2021), that
     of the whole microbatch on all devices, not of each device's own examples as published.
     `freeze` holds parameter paths or patterns (a norm layer that is frozen runs as in evaluation and keeps its

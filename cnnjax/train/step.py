@@ -188,7 +188,11 @@ def _update(
         streak=jnp.where(frozen, state.streak, jnp.where(fine, 0, state.streak + 1)),
         bad=state.bad + jnp.where(fine | frozen, 0, 1),
     )
-    return state.replace(ema=_averaged(program, state, fine)), sums
+    averages = _averaged(program, state, fine)
+    if program.plan.lookahead:
+        turns = fine & (state.step % program.plan.lookahead == 0)
+        state = state.replace(**_keep(turns, averages, {name: getattr(state, name) for name in averages}))
+    return state.replace(ema=averages), sums
 
 
 def _moved(
@@ -223,11 +227,16 @@ def _of(part: str, params: dict) -> dict:
 
 
 def _averaged(program: Program, state: State, fine: jax.Array) -> dict:
-    """The moving averages of parameters and statistics, quick to forget at first; {} where averaging is off."""
+    """The averages of parameters and statistics, quick to forget at first; {} where averaging is off."""
     if not program.plan.ema:
         return {}
     steps = state.step.astype(jnp.float32)
-    decay = jnp.where(fine, jnp.minimum(state.hparams["optimizer.ema"], (1 + steps) / (10 + steps)), 1.0)
+    rate, every = state.hparams["optimizer.ema"], program.plan.lookahead
+    if every:
+        decay = rate**every * (steps / program.plan.steps) ** 3
+        decay = jnp.where(fine & (state.step % every == 0), decay, 1.0)
+    else:
+        decay = jnp.where(fine, jnp.minimum(rate, (1 + steps) / (10 + steps)), 1.0)
     now = {"params": state.params, "model_state": state.model_state}
     return jax.tree.map(lambda a, b: (a + (1 - decay) * (b - a)).astype(a.dtype), state.ema, now)
 

@@ -1,5 +1,6 @@
 """What surrounds the optimizer: groups, frozen parts, factors, clipping, microbatches, warm-up."""
 
+import functools
 from types import SimpleNamespace
 
 import jax
@@ -12,7 +13,7 @@ from cnnjax.config import augmentation, experiment, section
 from cnnjax.train import optimizers
 from cnnjax.train.job import prepare
 from cnnjax.train.step import _at_the_worst
-from tests.trainings import stepped
+from tests.trainings import advanced, prepared_once, stepped
 
 
 def config(*, steps=4, batch=32, **optimizer):
@@ -31,6 +32,17 @@ def moved(made):
     """Parameters before and after the run's first step, and its sums."""
     before, after = stepped(made)
     return before.params, after.params, after.sums
+
+
+def states(made):
+    """The states of a run after each of its steps, the first of all before them."""
+    prepared = prepared_once(made)
+    state = prepared.layout.replicate(prepared.start())
+    found = [jax.tree.map(np.asarray, state)]
+    for t in range(prepared.plan.steps):
+        state = advanced(prepared, state, t)
+        found.append(jax.tree.map(np.asarray, state))
+    return found
 
 
 def distance(before, after):
@@ -185,3 +197,34 @@ def test_a_step_goes_by_the_gradient_of_the_worst_place_nearby():
     _, sharp, _ = moved(config(sam=0.05))
     apart = sum(distance(plain, sharp).values())
     assert 0 < apart < sum(distance(before, plain).values())
+
+
+def test_lookahead_goes_back_to_averages_that_optax_would_hold():
+    """Against optax's lookahead, one turn of which is the last step here: a whole 1 − ema^k of the way."""
+    made = config(steps=3, ema=0.9, lookahead=3)
+    first, *_, last = states(made)
+    *_, fast = states(config(steps=3))
+    twin = optax.LookaheadParams(jax.tree.map(np.asarray, fast.params), first.params)
+    ahead = optax.lookahead(optax.sgd(0.0), sync_period=1, slow_step_size=1 - 0.9**3)
+    updates, _ = ahead.update(jax.tree.map(np.zeros_like, fast.params), ahead.init(twin), twin)
+    expected = optax.apply_updates(twin, updates).slow
+    for found in (last.params, last.ema["params"]):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found, expected)
+
+
+def test_between_its_turns_lookahead_changes_nothing_and_its_pace_grows():
+    """Turns at steps 2 and 4 of 4: 1 − ema^2 / 8 of the way, then 1 − ema^2 of it."""
+    start, one, two, three, four = states(config(steps=4, ema=0.5, lookahead=2))
+    plain = states(config(steps=4))
+    same = functools.partial(jax.tree.map, lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7))
+    same(one.params, plain[1].params)
+    same(one.ema["params"], start.params)
+    way = 1 - 0.25 / 8
+    same(two.params, jax.tree.map(lambda a, b: a + way * (b - a), start.params, plain[2].params))
+    same(three.ema["params"], two.params)
+    same(four.params, four.ema["params"])
+
+
+def test_lookahead_without_a_rate_says_so():
+    with pytest.raises(ValueError, match=r"optimizer\.lookahead is 5, but optimizer\.ema is 0"):
+        prepare(config(lookahead=5))

@@ -37,7 +37,7 @@ PARTS = {
     "resuming": Part("A resumed run, with XLA's default kernels", "resumption:resuming", 60, "many"),
     "exactly": Part("A resumed run, with deterministic kernels", "resumption:exactly", 60, "exactly", _EXACT),
     "members": Part("16 LeNets as one program", "packs:members", 90, "many"),
-    "dispatches": Part("Steps per dispatch", "packs:dispatches", 60, "many"),
+    "dispatches": Part("Steps per dispatch", "packs:dispatches", 90, "many"),
     "memory": Part("Peak memory against --dry_run", "footprint:memory", 60, "memory"),
     "inputs": Part("What an image costs before the net and in evaluation", "images:inputs", 60, "many"),
     "nets": Part("One training step of eleven networks", "peers:nets", 400, "nets"),

@@ -33,8 +33,8 @@ def members(told: Told, *, tiny: bool, peer: str) -> None:
 
 def dispatches(told: Told, *, tiny: bool, peer: str) -> None:
     """Milliseconds a step of small nets by steps per dispatch."""
-    models, counts = (["mlp"], [1, 4]) if tiny else (["lenet5", "resnet20"], [1, 4, 16, 64])
-    for model in models:
+    nets = {"mlp": [1, 4]} if tiny else {"lenet5": [1, 4, 16, 64], "resnet20": [1, 16]}
+    for model, counts in nets.items():
         (row,) = dispatch.measured([model], counts, 1 if tiny else 5).values()
         for words, milliseconds in row.items():
             told(f"{model}, {words}", milliseconds, "ms a step")
