@@ -56,6 +56,8 @@ for _name in FORMATS:
 
 HEADER = ["command", "test", "n", "training", "device", "jax", "commit"]
 _SILENT = ("report.", "checkpoint.", "data.workers", "data.resident")  # options that say nothing of a result
+# folders of this machine that lead to a file
+_OWN = re.compile(r"(?<=[=,])(?:~|[A-Za-z]:)?[/\\](?:[^,]*[/\\])?(?=[^/\\,]+)")
 _SHIPPED = re.compile(r"--config[= ](\w+)(:\w+)?(?!\S)")  # a config by its name, which is that of its file
 
 
@@ -280,13 +282,17 @@ def _options(config: Mapping, path: str = "") -> dict:
 
 
 def _command(arguments: list[str]) -> str:
-    """What one types in a checkout, without the seed and where the files go: one row, however the run was started."""
+    """What one types in a checkout, without the seed and where the files go: one row, however the run was started.
+
+    Of a path that is this machine's own, the last name is left.
+    """
     program = f"experiments.{process.program_of(next(iter(arguments), ''))}"
     left = [
         word
         for word in arguments[1:]
         if not word.startswith(("--workdir", *(f"--config.{s}=" for s in summaries.SEEDS)))
     ]
+    left = [_OWN.sub("…/", word) for word in left]
     return _SHIPPED.sub(r"--config=configs/\1.py\2", " ".join([program, *left]))
 
 

@@ -78,6 +78,9 @@ def test_a_row_has_one_name_however_its_run_was_started():
             words = [start, *config, "--config.seed=3", "--config.optimizer.lr=0.1", "--workdir=runs/a"]
             assert results._command(words) == row
     assert results._command(["cnnjax sweep", "--config=digits"]) == "experiments.sweep --config=configs/digits.py"
+    for folder in ("/home/me/sets/", "~/", "C:\\sets\\", "/"):
+        words = ["cnnjax train", "--config=bccd", f"--config.data.root={folder}bccd"]
+        assert results._command(words) == "experiments.train --config=configs/bccd.py --config.data.root=…/bccd"
     assert results._command(["cnnjax train", "--config=my/own.py"]) == "experiments.train --config=my/own.py"
 
 
