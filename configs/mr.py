@@ -33,7 +33,7 @@ def get_config(variant: str = "random"):
     ]
     return experiment(
         data=section("data", "texts", path="runs/mr", together=True, folds=10),
-        model=section("models", "textcnn", tables=2 if variant == "both" else 1),
+        model=section("models", "textcnn", tables=2 if variant == "both" else 1, scale=0.25 if init else 1.0),
         task=section("tasks", "classification"),
         augment=augmentation(train=(), eval=()),
         optimizer=section(

@@ -24,6 +24,7 @@ def textcnn(
     width: AtLeastOne = 100,
     size: AtLeastOne = 128,
     tables: Literal[1, 2] = 1,
+    scale: NonNegative = 1.0,
     dropout: Rate = 0.5,
     max_norm: NonNegative = 3.0,
     activation: Activation = "relu",
@@ -34,12 +35,15 @@ def textcnn(
     A window may begin before the text and end behind it; how far the text is filled up changes nothing. The weights of
     an output have a norm of `max_norm` at most (0: any), by what they are multiplied with. Vectors, of `size` numbers,
     are drawn, or come from a file, `train.init=vectors.safetensors`; `optimizer.freeze=("words",)` keeps them as they
-    are. Of two `tables`, which are read side by side, `optimizer.freeze=("fixed",)` keeps the second.
+    are. Those of a file may be larger than the drawn ones, 0.14 in deviation: `scale` multiplies all. Of two `tables`,
+    which are read side by side, `optimizer.freeze=("fixed",)` keeps the second.
     """
     words = len(facts.extra.get("words", ()))
     if facts.input != "tokens" or not words:
         raise ValueError(f"textcnn reads tokens whose words are known; the data are {facts.input} without words")
-    return TextCNN(outputs, words, windows, width, size, tables, dropout, max_norm, Style("none", activation, init))
+    return TextCNN(
+        outputs, words, windows, width, size, tables, scale, dropout, max_norm, Style("none", activation, init)
+    )
 
 
 class TextCNN(Network):
@@ -51,6 +55,7 @@ class TextCNN(Network):
     width: int
     size: int
     tables: int
+    scale: float
     dropout: float
     max_norm: float
     style: Style
@@ -72,7 +77,8 @@ class TextCNN(Network):
 
     def features(self, x, train=False):
         vectors = self.table(x)
-        return {"words": jnp.concatenate([vectors, self.fixed(x)], -1) if self.tables == 2 else vectors}
+        vectors = jnp.concatenate([vectors, self.fixed(x)], -1) if self.tables == 2 else vectors
+        return {"words": vectors * jnp.asarray(self.scale, vectors.dtype)}
 
     def __call__(self, x, train=False):
         vectors, found = self.features(x)["words"], []
