@@ -70,6 +70,15 @@ def test_what_the_budget_does_not_reach_is_told_and_a_process_that_never_begins_
     assert found["parts"]["absent"]["why"] == "its process ended with 2: it said nothing"
 
 
+def test_a_file_keeps_what_it_holds_of_other_parts(tmp_path):
+    path = tmp_path / "found.json"
+    command.process.read(command.FLAGS, [f"--json={path}", "--parts=cifar,memory"])
+    path.write_text(json.dumps({"parts": {"card": {"title": "The device"}, "cifar": {"title": "of before"}}}))
+    before, found = command._of_before(), {}
+    command._keep({"parts": {"cifar": {"title": "of now"}}}, found, before)
+    assert json.loads(path.read_text())["parts"] == {"card": {"title": "The device"}, "cifar": {"title": "of now"}}
+
+
 def test_a_table_has_every_figure_with_its_unit_and_whether_its_target_is_met(tmp_path):
     path = tmp_path / "lines"
     told = Told(str(path), os.getppid(), matters=True)

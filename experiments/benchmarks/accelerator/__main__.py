@@ -4,20 +4,23 @@
     python -m experiments.benchmarks.accelerator --tiny          # all of it, small, on any machine: about a minute
     python -m experiments.benchmarks.accelerator --parts=cifar,resnet50
 
-Each part has a limit of its own and runs in a process apart; its figures are written to --json as they come. A part
-that fails says why in a line and the next goes on. CIFAR-10 and MNIST are read from CNNJAX_DATA. --peer is a Python
-that has PyTorch and torchvision (auto: this one, where it has them).
+Each part has a limit of its own and runs in a process apart; its figures are written to --json as they come, beside
+what that file holds of parts that this call leaves out. A part that fails says why in a line and the next goes on.
+CIFAR-10 and MNIST are read from CNNJAX_DATA. --peer is a Python that has PyTorch and torchvision (auto: this one,
+where it has them).
 """
 
 import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import json
 import os
 import signal
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from absl import flags
 
@@ -64,6 +67,7 @@ def main(argv: list[str]) -> None:
         signal.signal(number, _stop)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch wants a share
     began, found, whole = time.monotonic(), {"parts": {}}, False
+    before = _of_before()
     with contextlib.suppress(_Stopped), tempfile.TemporaryDirectory() as folder:
         if FLAGS.tiny:  # its processes compile some programs again, and what calls oneDNN can't be kept
             cached = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
@@ -71,7 +75,7 @@ def main(argv: list[str]) -> None:
                 os.environ.setdefault(name, value)
         slack = 5 if FLAGS.tiny else 1  # a busy machine may take its time over what measures nothing
         parts = {name: dataclasses.replace(PARTS[name], limit=slack * PARTS[name].limit) for name in FLAGS.parts}
-        supervised(parts, _command, FLAGS.budget, lambda now: _keep(now, found))
+        supervised(parts, _command, FLAGS.budget, lambda now: _keep(now, found, before))
         whole = True
     print(as_table(found["parts"]))
     print(f"{time.monotonic() - began:.0f} of {FLAGS.budget:.0f} s")
@@ -87,10 +91,18 @@ def _stop(number, frame):
     raise _Stopped
 
 
-def _keep(now: dict, found: dict) -> None:
+def _of_before() -> dict:
+    """The parts that --json holds already and this call does not measure."""
+    if not FLAGS.json or not Path(FLAGS.json).exists():
+        return {}
+    parts = json.loads(Path(FLAGS.json).read_text())["parts"]
+    return {name: part for name, part in parts.items() if name not in FLAGS.parts}
+
+
+def _keep(now: dict, found: dict, before: dict) -> None:
     found |= now
     if FLAGS.json:
-        timing.write(FLAGS.json, found)
+        timing.write(FLAGS.json, {**found, "parts": before | found["parts"]})
 
 
 def _command(names: list[str], lines: str, seconds: float) -> list[str]:

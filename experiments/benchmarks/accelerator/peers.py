@@ -77,13 +77,12 @@ def _against(
     step, state, batch = step_of(name, OURS, _precision(tiny))
     work = 2 * multiplies(step, state, *batch)
     turns["cnnjax"] = compiled(step, state, batch, ops.compiler_options(jax.default_backend()))
-    ready = time.perf_counter() - began
+    told(f"{name}: compiled, and one step, in", time.perf_counter() - began, "s")
     if peer and together and (mode := _mode_of(peer, name, mode)):
         turns["torch"] = functools.partial(peer.ask, name, mode)
     found = timing.interleaved(turns, rounds, count)
     milliseconds = found["cnnjax"]["wall"]
     images = 1e3 * len(batch[0]) / milliseconds
-    told(f"{name}: compiled, and one step, in", ready, "s")
     told(f"{name}: a step", milliseconds, "ms")
     told(f"{name}: {work / milliseconds / 1e9:.3g} TFLOP/s, that is", images, "images/s", at_least=fast or -math.inf)
     other = found["torch"]["wall"] if "torch" in found else timing.summary(theirs)["wall"] if theirs else 0.0
