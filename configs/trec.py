@@ -11,20 +11,23 @@ held-out training questions: 86.4 % after five epochs at 3e-3, 84.6 % at 1e-3, 8
 eight epochs was decided after five had given 89.4 % of the test questions.
 """
 
-from cnnjax.config import augmentation, experiment, section
+from cnnjax.config import augmentation, experiment, one_of, section
 from cnnjax.sweep.space import seeds
 
+VECTORS = "runs/vectors/words_128.safetensors"
 
-def get_config():
-    """Vectors drawn by chance."""
+
+def get_config(variant: str = "random"):
+    """Vectors drawn by chance, or `tuned` from a file."""
+    init = {"random": "", "tuned": VECTORS}[one_of(variant, ("random", "tuned"))]
     return experiment(
         data=section("data", "texts", path="runs/trec"),
-        model=section("models", "textcnn"),
+        model=section("models", "textcnn", scale=0.25 if init else 1.0),
         task=section("tasks", "classification"),
         augment=augmentation(train=(), eval=()),
         optimizer=section("optimizers", "adamw", lr=3e-3),
         schedule=section("schedules", "cosine"),
-        train={"epochs": 8.0, "batch": 50},
+        train={"epochs": 8.0, "batch": 50, "init": init},
         eval={"epochs": 8.0},
     )
 

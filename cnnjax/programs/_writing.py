@@ -30,10 +30,10 @@ class _Table(Written):
     def _add(self, said):
         found = [] if said.error else tables(said.words, self.facts, self.top).items()
         if not any(rows for _, rows in found):
-            self.rows.append({"image": said.name, "error": said.error})
+            self.rows.append({self.what: said.name, "error": said.error})
         for word, rows in found:
             for rank, row in enumerate(rows, 1):
-                self.rows.append({"image": said.name, "word": word} | ({"rank": rank} if word == "top" else {}) | row)
+                self.rows.append({self.what: said.name, "word": word} | ({"rank": rank} if word == "top" else {}) | row)
 
     def _close(self):
         several = len({row["word"] for row in self.rows if "word" in row}) > 1
@@ -52,7 +52,7 @@ class _Entries(Written):
         self.entries, self.folder = [], self.path.with_name(f"{self.path.stem}-maps")
 
     def _add(self, said):
-        self.entries.append({"image": said.name, "error": said.error} if said.error else self._entry(said))
+        self.entries.append({self.what: said.name, "error": said.error} if said.error else self._entry(said))
 
     def _entry(self, said):
         name, words, files = said.name, said.words, {}
@@ -62,7 +62,9 @@ class _Entries(Written):
             file = self.folder / f"{self.count:05}-{stem}.{word}.png"
             _as_png(picture, file)
             files[word] = f"{self.folder.name}/{file.name}"
-        entry = {"image": name} | ({"size": list(said.size)} if said.size else {}) | tables(words, self.facts, self.top)
+        entry = (
+            {self.what: name} | ({"size": list(said.size)} if said.size else {}) | tables(words, self.facts, self.top)
+        )
         for word in set(entry) & set(words):
             if kind(word, np.ndim(words[word])) in ("values", "curve"):
                 entry[word] = np.asarray(words[word]).tolist()

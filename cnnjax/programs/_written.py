@@ -11,6 +11,7 @@ class Written:
 
     def __init__(self, path: str, facts: Facts, top: int):
         self.path, self.facts, self.top, self.count = Path(path), facts, top, 0
+        self.what = {"image": "image", "tokens": "text"}.get(facts.input, "file")  # the column that names the examples
         self.partial = self.path.with_name(f"{self.path.name}.partial")
 
     def add(self, said: Said) -> None:

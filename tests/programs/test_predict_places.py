@@ -163,7 +163,7 @@ def test_the_last_steps_of_a_table_are_forecast_and_one_that_is_too_short_is_sai
     with pytest.raises(ValueError, match=r"b.csv: it has 2 steps; the net reads 24"):
         predict.main([*flags, str(tmp_path / "a.csv"), str(tmp_path / "b.csv")])
     first, second = json.loads((tmp_path / "a.json").read_text())
-    assert first["image"] == str(tmp_path / "a.csv")
+    assert first["file"] == str(tmp_path / "a.csv")
     np.testing.assert_allclose(first["target"], np.full((6, 1), 3.0), rtol=1e-6)
     assert "it has 2 steps" in second["error"]
 

@@ -61,7 +61,7 @@ def test_texts_are_answered_by_themselves_and_by_the_line_of_their_file(run, tmp
     assert "1 word unknown" in lines[2]
     rows = list(csv.DictReader(file.read_text().splitlines()))
     assert [row["name"] for row in rows] == ["neg", "pos", "pos", "pos"]
-    assert rows[3]["image"] == "A superb film"
+    assert rows[3]["text"] == "A superb film"
     assert sorted(path.name for path in out.iterdir()) == [
         "00000-more-1.png",
         "00000-more-2.png",
