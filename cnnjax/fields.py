@@ -24,6 +24,7 @@ __all__ = [
     "Word",
     "first_problem",
     "has_time",
+    "is_error",
     "kind",
     "misshapen",
     "of_kind",
@@ -358,3 +359,11 @@ def _first(name, values, wrong, allowed):
     numbers = [f"{number:.6g}" for number in value.ravel()[:8]] + ["…"] * (value.size > 8)
     shown = f"[{' '.join(numbers)}]" if value.ndim else str(value)
     return place[0], f"{name} {shown}; {allowed}"
+
+
+_ERRORS = {"loss", "error", "mae", "mse", "rmse", "mase", "smape", "distance", "frechet", "pixels", "divergence"}
+
+
+def is_error(metric: str) -> bool:
+    """Whether less of a metric is better, by the words of its name: `loss`, `rand_error`, `mae_linear_regression`."""
+    return not _ERRORS.isdisjoint(metric.split("_"))

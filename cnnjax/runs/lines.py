@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.archives import regular
+from cnnjax.fields import is_error
 from cnnjax.runs._sealed import line_of, read_log
 from cnnjax.runs.json_files import read_status
 
@@ -95,12 +96,12 @@ def curves_of(workdir: str | Path, name: str) -> tuple[list[int], list[float]]:
 
 
 def more_is_better(metric: str, told: Mapping[str, bool]) -> bool:
-    """Whether more of a metric (`accuracy`, `raw_accuracy`) is better: as runs have told of it; not of loss and error.
+    """Whether more of a metric (`accuracy`, `raw_accuracy`) is better: as runs have told of it, else by its name.
 
     `told` says it of the headlines of tasks, by name.
     """
     name = metric.removeprefix("raw_")
-    return told.get(name, not name.endswith(("loss", "error")))
+    return told.get(name, not is_error(name))
 
 
 def is_number(value: Any) -> bool:

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnjax.fields import is_error
 from cnnjax.runs.lines import is_number
 from cnnjax.runs.tables import aligned, as_csv
 
@@ -139,9 +140,10 @@ def deviation_of(values: Sequence[float]) -> float:
 
 
 def _is_share(name: str, values: Sequence[Any]) -> bool:
-    """Whether a metric is a share, and no loss that happens to be small."""
+    """Whether a metric is a share, and no loss, nor error in a unit of its own, that happens to be small."""
     numbers = [value for value in values if is_number(value)]
-    return bool(numbers) and not name.endswith("loss") and all(0 <= value <= 1 for value in numbers)
+    told = not is_error(name) or name.endswith("error")
+    return bool(numbers) and told and all(0 <= value <= 1 for value in numbers)
 
 
 def _telling(options: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from cnnjax.fields import Facts
+from cnnjax.fields import Facts, is_error
 from cnnjax.ops.randomness import example_keys
 from cnnjax.refusals import LackingError
 
@@ -72,9 +72,9 @@ class Task:
             raise ValueError(f"a task's views is {self.views!r}; it must be 'probabilities', 'outputs' or ''")
 
     def more_is_better(self, metric: str) -> bool:
-        """Whether more of a metric is better: as `higher` says of the headline metric, and not where it is a loss."""
+        """Whether more of a metric is better: as `higher` says of the headline metric, else by its name."""
         name = metric.removeprefix("raw_")
-        return self.higher if name == self.metric else not name.endswith("loss")
+        return self.higher if name == self.metric else not is_error(name)
 
 
 def main_output(outputs: Outputs) -> jax.Array:

@@ -52,6 +52,14 @@ def test_the_same_table_is_written_for_a_readme_for_a_paper_and_for_a_program():
     assert [round(float(number), 4) for number in rows[0][1:]] == [0.91, 0.0141, 2]
 
 
+def test_errors_in_a_unit_of_their_own_are_no_shares_however_small():
+    runs = [({}, {"mae": 0.45, "loss": 0.5, "rand_error": 0.25, "accuracy": 0.5})]
+    (row,) = summed_up(runs, ["mae", "loss", "rand_error", "accuracy"]).rows
+    assert {name: str(value) for name, value in row.metrics.items()} == {
+        "mae": "0.4500", "loss": "0.5000", "rand_error": "25.00", "accuracy": "50.00"
+    }  # fmt: skip
+
+
 def test_one_seed_has_no_deviation_and_what_no_run_has_measured_no_column():
     table = summed_up([RUNS[0]], ["accuracy", "top5"])
     assert table.cells == (["accuracy, %", "n"], [["90.00", "1"]])

@@ -115,12 +115,10 @@ def test_checkpoints_are_chosen_by_a_metric_in_its_own_direction():
         prepare(change(made, {"checkpoint.metric": "acuracy"}))
     prepare(change(made, {"checkpoint.metric": "raw_accuracy", "optimizer.ema": 0.9}))
     told = {"mae": False}
-    assert [more_is_better(name, told) for name in ("mae", "raw_mae", "top_error", "miou")] == [
-        False,
-        False,
-        False,
-        True,
-    ]
+    names = ("mae", "raw_mae", "top_error", "mase_linear_regression", "miou")
+    assert [more_is_better(name, told) for name in names] == [False, False, False, False, True]
+    task = prepare(config("dropping")).program.parts({}).task
+    assert [task.more_is_better(name) for name in names] == [False, False, False, False, True]
 
 
 def test_the_start_traces_nothing_that_the_checks_have_not(monkeypatch):
