@@ -28,17 +28,18 @@ class PitchTrack(NamedTuple):
 def pitch_track(
     net: nn.Module, variables: Mapping, samples: np.ndarray, *, rate: AtLeastOne = _RATE, hop: AtLeastOne = 160
 ) -> PitchTrack:
-    """The pitch of samples (T,) every `hop` of them, by a net `crepe(outputs=360)` with the weights that were published.
+    """The pitch of samples (T,) every `hop` of them, by a net `crepe(outputs=360)` with published weights.
 
     The samples must be 16,000 a second: `recordings(["a.wav"], (steps, 1), rate=16_000)` of the data makes them so.
-    Frames of 1,024 stand about every place, filled up with zeros at the ends. A frame of silence has a certainty near 0.
+    Frames of 1,024 stand about every place, filled up with zeros at the ends. Of silence the certainty is near 0.
     """
     samples = np.asarray(samples, np.float32)
     if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
         raise ValueError(f"samples have shape {samples.shape}; give one row of finite numbers")
     if rate != _RATE:
         raise ValueError(f"rate is {rate}; the net hears {_RATE:,} samples a second, bring the sound to that before")
-    answer = jax.jit(lambda variables, x: net.apply(variables, x), compiler_options=compiler_options(jax.default_backend()))
+    options = compiler_options(jax.default_backend())
+    answer = jax.jit(lambda variables, x: net.apply(variables, x), compiler_options=options)
     padded = np.pad(samples, _FRAME // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[: len(samples) : hop]
     found = []
@@ -63,4 +64,3 @@ def hertz_of(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     weights = likely * (np.abs(place - best[:, None]) <= _BESIDE)
     cents = _LOWEST + _STEP * (weights @ place) / weights.sum(1)
     return 10 * 2 ** (cents / 1200), likely.max(1)
-

@@ -40,7 +40,7 @@ def log_mel(
     length = length_of("log_mel", example)
     own = rate or facts.extra.get("rate", 0)
     if not own:
-        raise ValueError("augment.log_mel: nothing is known of how many samples of the series are a second; set its rate")
+        raise ValueError("augment.log_mel: nobody said how many samples of the series are a second; set its rate")
     wide, step = max(round(window * own), 1), max(round(hop * own), 1)
     points = 1 << (wide - 1).bit_length()  # a power of two is transformed fastest
     try:
@@ -94,7 +94,7 @@ def series_stretch(
     """The series, and its segments, slower or faster about its middle, log-uniform in 1/factor … factor.
 
     Of sound this changes the pitch too, as of a larger or smaller speaker. Values between two steps lie on a straight
-    line; what comes in at the ends is `fill`, segments 255. A forecast is refused: it follows the series' own last step.
+    line; what comes in at the ends is `fill`, segments 255. A forecast is refused: it follows the series' last step.
     """
     length = length_of("series_stretch", example)
     speed, middle = jnp.exp(jnp.log(factor) * strength * signed(key)), (length - 1) / 2

@@ -7,7 +7,7 @@ import numpy as np
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _COMPRESSED = {2: "ADPCM", 6: "A-law", 7: "µ-law", 0x11: "IMA ADPCM", 0x31: "GSM", 0x50: "MPEG", 0x55: "MP3"}
-_OTHERS = {b"ID3": "an MP3", b"fLaC": "a FLAC", b"OggS": "an Ogg", b"FORM": "an AIFF", b"caff": "a CAF", b"RF64": "an RF64"}
+_OTHERS = {b"ID3": "an MP3", b"fLaC": "a FLAC", b"OggS": "an Ogg", b"FORM": "an AIFF", b"RF64": "an RF64"}
 _ENDLESS = (0, 2**32 - 1)  # lengths that a program writes which does not know yet how much will come
 _FASTEST = 2**20  # samples a second
 _ZEROS = 10  # of the sinc on each side, and _BETA its Kaiser window's, as in scipy's resample_poly
@@ -103,7 +103,8 @@ def resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
         tap = half + phase[:, None] - near * up
         inside = (tap >= 0) & (tap < len(taps))
         weights = np.where(inside, taps[np.clip(tap, 0, len(taps) - 1)], 0.0)
-        made[first : first + step] = (padded[np.minimum(whole[:, None] + reach + near, len(padded) - 1)] * weights).sum(1)
+        heard = padded[np.minimum(whole[:, None] + reach + near, len(padded) - 1)]
+        made[first : first + step] = (heard * weights).sum(1)
     return made
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from cnnjax.annotations import AtLeastOne, Count, FilePath, Gives, Positive, Static, Text
 from cnnjax.data._bearable import file_bytes
 from cnnjax.data._files import OnDisk, directory
-from cnnjax.data._listing import few, files_below, known_classes, split_directories, subdirectories
+from cnnjax.data._listing import few, files_below, split_directories, subdirectories
 from cnnjax.data._pictures import Budget, Mixed, reason, source_of
 from cnnjax.data._wav import resampled, samples_of
 from cnnjax.data.placing import Placing
@@ -190,7 +190,8 @@ def _expression(pattern, needed):
     parts = [part for part in pieces[1::2] if part != "_"]
     wrong = next((part for part in pieces[1::2] if part not in _PARTS), "")
     if wrong or len(set(parts)) < len(parts) or ("label" in parts) != bool(needed) or not parts:
-        classes = "it must have {label}, for there are no directories of classes" if needed else "classes are directories"
+        classes = "classes are directories"
+        classes = "it must have {label}, for there are no directories of classes" if needed else classes
         what = f"there is no {{{wrong}}}" if wrong else f"each part stands there once; {classes}"
         raise DataError(f"data.pattern is {pattern!r}; {what}; parts are {{label}}, {{group}}, {{number}} and {{_}}")
     said = {"label": "(?P<label>.+?)", "group": "(?P<group>.+?)", "number": r"(?P<number>\d{1,9})", "_": ".*?"}

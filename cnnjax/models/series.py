@@ -254,8 +254,8 @@ class TCN(Network):
 def pictured(*, outputs: int, backbone: Annotated[str, "models"] = "resnet18", dropout: Rate = 0.0) -> nn.Module:
     """A net of pictures on a series, taken for a grey one: steps down, channels across, as in a spectrogram.
 
-    `backbone` names any net of this room that is built without its head. Behind `log_mel` its windows see bands that are
-    neighbours, so that what is spoken lower looks the same elsewhere.
+    `backbone` names any net of this room that is built without its head. Behind `log_mel` its windows see
+    bands that are neighbours, so that what is spoken lower looks the same elsewhere.
     """
     net = backbone_net(backbone)
     if net is None or not hasattr(net, "features"):

@@ -7,7 +7,7 @@ from cnnjax.config import ConfigError
 
 
 def files_of(paths: list[str]) -> list[Path]:
-    """The picture files that paths name, those in folders in the order of their names; of sound where there are none."""
+    """The picture files that paths name, those in folders by name; of sound where there are none."""
     from cnnjax.data import ENDINGS, SOUND
 
     if not paths:
