@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax import ops
-from cnnjax.annotations import AtLeastOne, Count, Factor, NonNegative, Positive, Share, Static
+from cnnjax.annotations import AtLeastOne, Count, Factor, NonNegative, Positive, Rate, Share, Static
 from cnnjax.augment._options import FLOATING, along, length_of, repainted, signed
 from cnnjax.fields import KINDS, Facts, kind, of_kind
 from cnnjax.ops.spectra import MelScale
 
-__all__ = ["log_mel", "series_band_mask", "series_stretch"]
+__all__ = ["log_mel", "series_band_mask", "series_stretch", "series_tilt"]
 
 
 def log_mel(
@@ -113,3 +113,21 @@ def series_stretch(
         return jnp.where(inside[:, None], below + share.astype(x.dtype) * (above - below), jnp.asarray(fill, x.dtype))
 
     return example | {name: change(name, example[name]) for name in along("series_stretch", facts, example, length)}
+
+
+def series_tilt(
+    key: jax.Array,
+    facts: Facts,
+    example: Mapping[str, jax.Array],
+    strength: jax.Array | float,
+    *,
+    amount: Rate = 0.6,
+) -> dict[str, jax.Array]:
+    """The series with its highs louder and its lows softer, or the reverse, as another microphone would give it.
+
+    Every value less a share, up to ± `amount`, of the one before: at 0.6 the highest frequency is up to 4 dB louder
+    or 8 dB softer, the lowest the reverse.
+    """
+    length_of("series_tilt", example)
+    share = amount * strength * signed(key)
+    return repainted(example, lambda x: x - share.astype(x.dtype) * jnp.pad(x[:-1], ((1, 0), (0, 0))), of_kind("curve"))

@@ -43,7 +43,7 @@ _GALLERY = {
     "resize": {"height": 48, "width": 96},
     "rotate": {"degrees": 40.0},
     "salt_and_pepper": {"share": 0.1},
-    "series_band_mask": {"share": 1.0},
+    "series_band_mask": {"share": 0.5},
     "series_mask": {"share": 0.5},
     "series_stretch": {"factor": 2.0},
     "sharpness": {"amount": 3.0},

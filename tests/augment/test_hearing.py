@@ -82,3 +82,14 @@ def test_a_mask_takes_neighbouring_bands_up_to_its_share_wherever_they_are():
     assert set(counts) == set(range(7)), "none to six of twenty"
     assert set(runs) == {0, 2}, "in one run"
     assert hidden[:, 0].any(0).all(), "every band at times"
+
+
+def test_a_tilt_makes_highs_louder_where_it_makes_lows_softer():
+    low, high = (batch(np.tile(tone(hertz), (60, 1, 1))) for hertz in (50.0, 1990.0))
+    quiet, loud = (
+        np.abs(applied(("series_tilt",), some, about=FACTS)["series"][:, 100:]).max((1, 2)) for some in (low, high)
+    )
+    np.testing.assert_allclose(quiet + loud, 2, atol=0.02)
+    assert quiet.min() < 0.5
+    assert quiet.max() > 1.5
+    assert max(quiet.max(), loud.max()) < 1.61

@@ -12,6 +12,7 @@ from scipy.io import wavfile
 from cnnjax.data import DataError, check, recordings, sounds
 from cnnjax.data import _pictures as pictures
 from cnnjax.data._wav import resampled, samples_of
+from cnnjax.data.source import record
 
 
 def tone(count=400, rate=8000, hertz=440.0, loud=0.5):
@@ -92,6 +93,7 @@ def test_names_say_class_speaker_and_number_and_every_fifth_speaker_is_for_testi
     assert source.facts.extra == {"rate": 8000}
     assert source.facts.counts == {"train": 24, "eval": 6, "test": 6}
     assert set(source.test.arrays["group"]) == {0}
+    assert record(source.test, 1) == "0_ann_1.wav", "read whole, they keep their names"
     np.testing.assert_array_equal(source.train.origin.classes(), source.train.arrays["label"])
     assert len(set(source.train.origin.listing())) > 12
     held = sounds(root=str(digits), seconds=0.05, holdout=7)
