@@ -3,6 +3,7 @@
 from cnnjax.augment.colors import *
 from cnnjax.augment.corruptions import *
 from cnnjax.augment.erasing import *
+from cnnjax.augment.hearing import *
 from cnnjax.augment.mixing import *
 from cnnjax.augment.moves import *
 from cnnjax.augment.pipeline import *

@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from cnnjax.fields import KINDS, kind, misshapen, of_kind
+from cnnjax.fields import KINDS, has_time, kind, misshapen, of_kind
 
 Border = Literal["auto", "constant", "mean", "edge", "reflect"]
 Method = Literal["bilinear", "cubic"]
@@ -71,6 +71,24 @@ def carried(entry, facts, example, column, *, verb):
         if treatment == "refused":
             refuse(entry, name, f"which it can't {verb}")
     return found
+
+
+def length_of(entry, example, names=("series",)):
+    """The steps of an example's first input of these names."""
+    for name in names:
+        if name in example:
+            return example[name].shape[0]
+    raise ValueError(f"augment.{entry} needs `{'` or `'.join(names)}`; the batch has {', '.join(sorted(example))}")
+
+
+def along(entry, facts, example, length):
+    """The words of an example that have these many steps and move with them; what would become untrue is refused."""
+    treatments = carried(entry, facts, example, "time", verb="move along time")
+    timed = [name for name, how in treatments.items() if how == "moved" and has_time(name, example[name].ndim)]
+    for name in timed:
+        if example[name].shape[0] != length:
+            refuse(entry, name, f"of shape {example[name].shape}, which does not have the {length} steps")
+    return timed
 
 
 def outlines(batch):

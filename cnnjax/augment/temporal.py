@@ -7,27 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, Count, Factor, Share
-from cnnjax.augment._options import FLOATING, carried, refuse, repainted, signed
-from cnnjax.fields import KINDS, Facts, has_time, kind, of_kind
+from cnnjax.augment._options import FLOATING, along, carried, length_of, refuse, repainted, signed
+from cnnjax.fields import KINDS, Facts, kind, of_kind
 
 __all__ = ["series_mask", "series_scale", "series_shift", "temporal_crop"]
-
-
-def _length(entry, example, names=("series",)):
-    for name in names:
-        if name in example:
-            return example[name].shape[0]
-    raise ValueError(f"augment.{entry} needs `{'` or `'.join(names)}`; the batch has {', '.join(sorted(example))}")
-
-
-def _along(entry, facts, example, length):
-    """The words of an example that have these many steps and move with them; what would become untrue is refused."""
-    treatments = carried(entry, facts, example, "time", verb="move along time")
-    timed = [name for name, how in treatments.items() if how == "moved" and has_time(name, example[name].ndim)]
-    for name in timed:
-        if example[name].shape[0] != length:
-            refuse(entry, name, f"of shape {example[name].shape}, which does not have the {length} steps")
-    return timed
 
 
 def series_shift(
@@ -44,7 +27,7 @@ def series_shift(
 
     Segments are 255 where a constant border comes in. A forecast is refused: it follows the series' own last step.
     """
-    length = _length("series_shift", example)
+    length = length_of("series_shift", example)
     most = jnp.round(steps * strength)
     move = jnp.clip(jnp.floor((2 * most + 1) * jax.random.uniform(key)) - most, -most, most).astype(jnp.int32)
     source = jnp.arange(length) + move
@@ -58,7 +41,7 @@ def series_shift(
         outside = fill if name in FLOATING else KINDS[kind(name, x.ndim)].outside
         return jnp.where(inside.reshape(-1, *(1 for _ in x.shape[1:])), moved, jnp.asarray(outside, x.dtype))
 
-    return example | {name: change(name, example[name]) for name in _along("series_shift", facts, example, length)}
+    return example | {name: change(name, example[name]) for name in along("series_shift", facts, example, length)}
 
 
 def series_scale(
@@ -74,7 +57,7 @@ def series_scale(
     The factor is the same for all channels. Where the series was normalised before, the target (in the data's unit)
     follows by what `facts.black` and `facts.white` have become.
     """
-    _length("series_scale", example)
+    length_of("series_scale", example)
     scale = jnp.exp(jnp.log(factor) * strength * signed(key))
     scaled = dict(example)
     for name, treatment in carried("series_scale", facts, example, "scale", verb="scale").items():
@@ -103,7 +86,7 @@ def series_mask(
     fill: float = 0.0,
 ) -> dict[str, jax.Array]:
     """A stretch of up to `share` of the time set to `fill` in all channels; every label stays, the stretch's too."""
-    length = _length("series_mask", example)
+    length = length_of("series_mask", example)
     width, start, chance = jax.random.uniform(key, (3,))
     hidden = jnp.round(width * share * strength * length) * (chance < probability)
     first = jnp.floor(start * (length - hidden + 1))
@@ -125,11 +108,11 @@ def temporal_crop(
     Strength, at most 1, scales the way from the middle: with `strength = 0` it is the middle, for evaluation. A
     `target` of values is refused, for it may be of the frames left out or follow the last.
     """
-    length = _length("temporal_crop", example, ("video", "series"))
+    length = length_of("temporal_crop", example, ("video", "series"))
     if not 0 < frames <= length:
         raise ValueError(f"augment.temporal_crop.frames is {frames}; it must be between 1 and the example's {length}")
     middle, room, strength = (length - frames) // 2, length - frames, jnp.minimum(strength, 1.0)
     low, high = middle - jnp.round(strength * middle), middle + jnp.round(strength * (room - middle))
     start = jnp.minimum(low + jnp.floor(jax.random.uniform(key) * (high - low + 1)), high).astype(jnp.int32)
-    timed = _along("temporal_crop", facts, example, length)
+    timed = along("temporal_crop", facts, example, length)
     return example | {name: jax.lax.dynamic_slice_in_dim(example[name], start, frames) for name in timed}

@@ -176,7 +176,8 @@ def data(
     `sampling` "balanced" shows every class equally often, however many examples it has: each comes once in a round, and
     its examples in turn. An epoch is still as many examples as there are.
     Of a set in one piece, with `folds` F above 0, every F-th example from `fold` on is measured and the others train:
-    their batches have the fold's examples too, which count nothing. Points that differ in `fold` are one program.
+    their batches have the fold's examples too, which count nothing. Where examples have a `group`, it is every F-th
+    group. Points that differ in `fold` are one program.
     `resident`: whole sets on the device as uint8; `workers` processes decode what is streamed (0: a thread
     of the training process; -1: one per core).
     """

@@ -14,6 +14,7 @@ from cnnjax.data.masked import *
 from cnnjax.data.motions import *
 from cnnjax.data.placing import *
 from cnnjax.data.printed import *
+from cnnjax.data.recorded import *
 from cnnjax.data.skeletons import *
 from cnnjax.data.source import *
 from cnnjax.data.stream import *

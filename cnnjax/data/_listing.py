@@ -115,7 +115,7 @@ def labelled(base: str, directory: str, names: Sequence[str]) -> tuple[list[str]
     """Paths below base of a split's pictures, sorted by class and path, and their labels, places in `names`."""
     paths, labels = [], []
     for name in known_classes(directory, names):
-        files = list(_files(base, os.path.relpath(os.path.join(directory, name), base)))
+        files = list(files_below(base, os.path.relpath(os.path.join(directory, name), base)))
         found = sorted(file for file in files if file.lower().endswith(ENDINGS))
         if not found:
             others = few(sorted({os.path.splitext(file)[1] or os.path.basename(file) for file in files}))
@@ -126,12 +126,12 @@ def labelled(base: str, directory: str, names: Sequence[str]) -> tuple[list[str]
     return paths, labels
 
 
-def _files(base: str, inner: str) -> Iterator[str]:
+def files_below(base: str, inner: str) -> Iterator[str]:
     """Paths below base of the files in a directory and those in it; hidden ones, pipes and devices are left out."""
     with os.scandir(os.path.join(base, inner)) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(base, f"{inner}/{entry.name}")
+                yield from files_below(base, f"{inner}/{entry.name}")
             elif not entry.name.startswith(".") and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
                 yield f"{inner}/{entry.name}"
 

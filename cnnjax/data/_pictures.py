@@ -84,6 +84,10 @@ class Pictures:
         """The example in these bytes, and its Placing in the file."""
         return picture(data, shape=self.shape, depth=self.depth, fit=self.fit, window=self.window(place))
 
+    def kept(self, read):
+        """The numbers of a decoded example as they are kept."""
+        return read if self.depth == 8 else read.astype(np.float32) / 65535
+
     def window(self, place):
         """(y0, x0, y1, x1) in whole pixels of the file as it is seen: what is cut out of it; () for all of it."""
         return ()
@@ -131,11 +135,11 @@ class Pictures:
             if isinstance(data, Exception):
                 raise data
             read, placing = self.decoded(self.rows[index], data)
-            out[...] = read if self.depth == 8 else read.astype(np.float32) / 65535
+            out[...] = self.kept(read)
         except MemoryError:
             raise
         except Mixed as error:
-            raise DataError(f"{name} has {error}; set data.size (and data.fit) to bring all to one size") from None
+            raise DataError(f"{name} has {error}; {error.cure}") from None
         except Exception as error:  # whatever a decoder stumbles over in a damaged file
             self.bad[name] = reason(error)
             within_budget(self)
@@ -158,6 +162,8 @@ def source_of(train, eval, test, *, holdout, names, extra=NOTHING):
 
 class Mixed(Exception):
     """An image of another size than the others, where none was asked for."""
+
+    cure = "set data.size (and data.fit) to bring all to one size"
 
 
 def reason(error):

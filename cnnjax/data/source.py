@@ -143,7 +143,11 @@ class Part:
 
 def record(split: Split, index: int) -> str:
     """The name by which messages call one example."""
-    return split.name(index) if hasattr(split, "name") else f"example {index}"
+    if hasattr(split, "name"):
+        return split.name(index)
+    if (origin := getattr(split, "origin", None)) and not split.bad:  # else others may stand where those that are bad were
+        return record(origin, index)
+    return f"example {index}"
 
 
 def examples(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:

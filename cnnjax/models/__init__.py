@@ -15,6 +15,7 @@ from cnnjax.models.lenets import *
 from cnnjax.models.mlps import *
 from cnnjax.models.mobilenets import *
 from cnnjax.models.pairs import *
+from cnnjax.models.pitches import *
 from cnnjax.models.poses import *
 from cnnjax.models.resnets import *
 from cnnjax.models.series import *

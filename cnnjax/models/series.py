@@ -1,16 +1,17 @@
-"""Nets for series (B, T, C): time-delay nets, the residual net of Wang 2017, causal dilated nets."""
+"""Nets for series (B, T, C): time-delay nets, the residual net of Wang 2017, causal dilated nets, nets of pictures."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, Count, Rate
 from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style
+from cnnjax.models._backbones import backbone_net
 from cnnjax.models._network import Head, Network, wholes
 from cnnjax.ops.pooling import PoolKind
 
-__all__ = ["resnet1d", "tcn", "tdnn"]
+__all__ = ["pictured", "resnet1d", "tcn", "tdnn"]
 
 Layers = tuple[tuple[AtLeastOne, AtLeastOne, AtLeastOne], ...]
 
@@ -248,3 +249,36 @@ class TCN(Network):
         else:
             found = self.head(last[:, -1]) if self.outputs else last[:, -1]
         return found + self.regression(x.reshape(len(x), -1)) if self.linear and self.outputs else found
+
+
+def pictured(*, outputs: int, backbone: Annotated[str, "models"] = "resnet18", dropout: Rate = 0.0) -> nn.Module:
+    """A net of pictures on a series, taken for a grey one: steps down, channels across, as in a spectrogram.
+
+    `backbone` names any net of this room that is built without its head. Behind `log_mel` its windows see
+    bands that are neighbours, so that what is spoken lower looks the same elsewhere.
+    """
+    net = backbone_net(backbone)
+    if net is None or not hasattr(net, "features"):
+        raise ValueError(f"backbone is {backbone!r}; pictured needs a net with features(x, train)")
+    return Pictured(outputs, net, dropout)
+
+
+class Pictured(Network):
+    """The maps are those of the backbone, (B, t, c, features)."""
+
+    outputs: int
+    backbone: nn.Module
+    dropout: float
+
+    @property
+    def strides(self):
+        return tuple(self.backbone.strides)
+
+    def setup(self):
+        self.head = Head(self.outputs, self.dropout)
+
+    def features(self, x, train=False):
+        return self.backbone.features(x[..., None], train)
+
+    def __call__(self, x, train=False):
+        return self.head(list(self.features(x, train).values())[-1], train)

@@ -14,5 +14,6 @@ from cnnjax.ops.randomness import *
 from cnnjax.ops.regions import *
 from cnnjax.ops.resampling import *
 from cnnjax.ops.shapes import *
+from cnnjax.ops.spectra import *
 from cnnjax.ops.tiles import *
 from cnnjax.ops.turned import *

@@ -1,4 +1,4 @@
-"""A network asked about the examples of files: pictures, texts, or arrays in .npz files."""
+"""A network asked about the examples of files: pictures, texts, recordings, or arrays in .npz files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import batched, groupby
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnjax.data import Placing, carry, films, texts_of, tokens
+from cnnjax.data import Placing, carry, films, recordings, texts_of, tokens
 from cnnjax.data.source import NOTHING, DataError
 from cnnjax.programs._served import SINGLE, Served
 from cnnjax.refusals import ConfigError
@@ -52,6 +52,7 @@ def asked(served: Served, files: list[Path], texts: Sequence[str] = ()) -> Itera
             for start in range(0, len(group), at_once):
                 chunk = group[start : start + at_once]
                 of_files = _of_films if served.facts.input == "video" else _of_pictures
+                of_files = _of_sounds if served.of_sound else of_files
                 yield from of_files(served, chunk, at_once, first)
                 first += len(chunk)
     for number, text in enumerate(texts, 1):
@@ -102,14 +103,24 @@ def _of_pictures(served, chunk, at_once, first):
 
 def _of_films(served, chunk, at_once, first):
     """What is said of the middle of each video."""
-    inputs, bad = films(chunk, served.shape, stride=served.data.get("stride", 1), fit=served.reads["fit"])
+    read = films(chunk, served.shape, stride=served.data.get("stride", 1), fit=served.reads["fit"])
+    yield from _of_inputs(served, chunk, *read, at_once, first)
+
+
+def _of_sounds(served, chunk, at_once, first):
+    """What is said of the middle of each recording."""
+    read = recordings(chunk, served.shape, rate=round(served.facts.extra["rate"]))
+    yield from _of_inputs(served, chunk, *read, at_once, first)
+
+
+def _of_inputs(served, chunk, inputs, bad, at_once, first):
     rows = zip(inputs, _answered(served, inputs, at_once, first), strict=True)
     for path in chunk:
         if str(path) in bad:
             yield Said(str(path), path, error=bad[str(path)])
             continue
         given, words = next(rows)
-        yield Said(str(path), path, words, (), {"video": given}, found=words)
+        yield Said(str(path), path, words, (), {served.facts.input: given}, found=words)
 
 
 def _of_arrays(served, path, at_once, first):

@@ -10,6 +10,7 @@ from matplotlib.patches import Patch, Polygon
 from matplotlib.patheffects import withStroke
 
 from cnnjax.fields import IGNORE, INPUTS, KINDS, Facts, kind
+from cnnjax.programs._hearing import draw_sound
 
 _COLORS = (  # told apart by those who see few colours: Okabe and Ito's, then Tol's muted ones
     *("#D55E00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00"),
@@ -18,6 +19,7 @@ _COLORS = (  # told apart by those who see few colours: Okabe and Ito's, then To
 _NOTHING = "#303030"  # places of no class
 _FRAMES = 6  # of a video
 _BEFORE = 4  # times the steps of a forecast that are shown before it
+_HEARD = 1000  # steps a second, from which on a series is sound
 _CURVES = 8  # channels that are drawn as curves; more are drawn as a map
 
 
@@ -266,6 +268,9 @@ def _points(frame, word, words, foretold):
 def _curve(frame, word, words, foretold):
     series = np.asarray(words[word], float)
     frame.steps = len(series)
+    if frame.detail and series.shape[1] == 1 and (rate := frame.facts.extra.get("rate", 0)) >= _HEARD:
+        draw_sound(frame.panel, series[:, 0], rate)
+        return
     if series.shape[1] > _CURVES:  # as of a spectrogram: low channels below
         frame.panel.imshow(series.T, aspect="auto", origin="lower", cmap="cividis", interpolation="nearest")
         return

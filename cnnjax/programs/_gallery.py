@@ -33,6 +33,7 @@ _GALLERY = {
     "greyscale": {"probability": 1.0},
     "hue": {"turn": 0.3},
     "lighting": {"sigma": 1.0},
+    "log_mel": {"rate": 64, "bands": 10, "window": 0.5, "hop": 0.03},
     "mixup": {"alpha": 4.0},
     "noise": {"sigma": 0.15},
     "perspective": {"tilt": 0.4},
@@ -42,7 +43,9 @@ _GALLERY = {
     "resize": {"height": 48, "width": 96},
     "rotate": {"degrees": 40.0},
     "salt_and_pepper": {"share": 0.1},
+    "series_band_mask": {"share": 0.5},
     "series_mask": {"share": 0.5},
+    "series_stretch": {"factor": 2.0},
     "sharpness": {"amount": 3.0},
     "shear": {"degrees": 25.0},
     "shift": {"pixels": 24},
@@ -70,7 +73,7 @@ def gallery(path: str) -> int:
     names, mirror = ("house", "turned"), {"mirror": (0, 1)}
     facts = Facts("image", picture.shape, 2, mean=(0.5,) * 3, std=(0.25,) * 3, names=names, extra=mirror)
     for panel, name in zip(panels, ["", *entries], strict=True):
-        curved = name.startswith("series") or name == "temporal_crop"
+        curved = name.startswith("series") or name in ("temporal_crop", "log_mel")
         fields = _augmented(facts, name, curves if curved else pictures)
         about = Facts("series" if curved else "image", names=facts.names)
         if name == "normalize":

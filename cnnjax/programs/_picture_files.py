@@ -1,4 +1,4 @@
-"""The picture files, and the videos, that a command names."""
+"""The picture files, the videos and the recordings that a command names."""
 
 import difflib
 from pathlib import Path
@@ -7,8 +7,8 @@ from cnnjax.config import ConfigError
 
 
 def files_of(paths: list[str]) -> list[Path]:
-    """The picture files that paths name, those in folders in the order of their names."""
-    from cnnjax.data import ENDINGS
+    """The picture files that paths name, those in folders by name; of sound where there are none."""
+    from cnnjax.data import ENDINGS, SOUND
 
     if not paths:
         raise ConfigError("no pictures are named; give files or folders, --images=photos")
@@ -18,11 +18,25 @@ def files_of(paths: list[str]) -> list[Path]:
             near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], 3)
             hint = f"; nearest: {', '.join(str(path.parent / name) for name in near)}" if near else ""
             raise ConfigError(f"--images has {str(path)!r}; there is no such file or folder{hint}")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+        inside = _inside(path, ENDINGS) or _inside(path, SOUND)
         if path.is_dir() and not inside:
-            raise ConfigError(f"--images has {str(path)!r}, a folder without {', '.join(ENDINGS)} files")
+            raise ConfigError(f"--images has {str(path)!r}, a folder without {', '.join((*ENDINGS, SOUND[0]))} files")
         files += inside if path.is_dir() else [path]
     return list(dict.fromkeys(files))
+
+
+def sounds_of(paths: list[str]) -> list[Path]:
+    """The files that paths name, and all recordings that lie in folders."""
+    from cnnjax.data import SOUND
+
+    found = [each for path in map(Path, paths) for each in (_inside(path, SOUND) if path.is_dir() else [path])]
+    if not found:
+        raise ConfigError(f"no recordings in {', '.join(paths)}; give {SOUND[0]} files")
+    return list(dict.fromkeys(found))
+
+
+def _inside(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
 
 
 def films_of(paths: list[str]) -> list[Path]:

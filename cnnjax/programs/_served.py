@@ -62,6 +62,11 @@ class Served:
         """That of one input."""
         return tuple(self.facts.shape)
 
+    @property
+    def of_sound(self) -> bool:
+        """Whether it reads recordings: a series of one channel, of so many samples a second."""
+        return self.facts.input == "series" and self.shape[1:] == (1,) and "rate" in self.facts.extra
+
     def read(self, paths: list[Path]) -> tuple[np.ndarray, list[Placing], dict[str, str]]:
         """The images of files as the network takes them, where each lies in its file, and why others can't be read."""
         if len(self.shape) != 3:
@@ -250,6 +255,8 @@ def _seen(facts: Facts, fit: str) -> str:
     if facts.input != "series":
         return _sized(facts.shape, fit)
     steps, columns = facts.shape
+    if columns == 1 and (rate := facts.extra.get("rate", 0)):
+        return f"the middle {steps / rate:g} s of sound, {rate:g} samples a second"
     return f"series of {steps} steps, {columns} column{'s' * (columns > 1)}"
 
 

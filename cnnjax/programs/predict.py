@@ -1,4 +1,4 @@
-"""Says what is in pictures, or in texts: classes, and segments, boxes and points in the pixels of their files.
+"""Says what is in pictures, texts or recordings: classes, and segments, boxes and points in the pixels of their files.
 
   cnnjax predict --workdir=runs/a a.png b.jpg
   cnnjax predict --workdir=runs/a --images=photos --out=drawn --output=predictions.json
@@ -10,7 +10,8 @@
   --images=PATH,PATH         files, and folders with all their pictures; the same as PATH PATH. An .npz
                              file holds what is no picture: series, tokens or video (N, …), and what is known;
                              of a .csv of a series its last steps count, as of the run's data. A net of videos
-                             reads the middle of each: a folder of frames, a GIF, a WebP
+                             reads the middle of each: a folder of frames, a GIF, a WebP; one of sound
+                             the middle of each .wav, at its own rate
   --text=TEXT                of nets of texts, as often as wanted; files have a text on each line, or are
                              tables (.csv, .tsv, .jsonl) with the column that the run's data have
   --top=5                    how many classes of each picture, and how many boxes or points are printed
@@ -47,7 +48,7 @@ from absl import flags
 
 from cnnjax.config import ConfigError
 from cnnjax.programs import _origin, process
-from cnnjax.programs._picture_files import files_of, films_of
+from cnnjax.programs._picture_files import files_of, films_of, sounds_of
 from cnnjax.refusals import plain
 
 __all__ = ["FLAGS", "main"]
@@ -86,6 +87,9 @@ def main(argv: list[str]) -> None:
     if served.facts.input == "video":
         files = films_of([*FLAGS.images, *paths])
         drawn = _drawn(FLAGS.out, files)
+    elif served.of_sound:
+        files = sounds_of([*FLAGS.images, *paths])
+        drawn = _drawn(FLAGS.out, files)
     from cnnjax.programs import _asking, _writing
 
     ids, served, least = _asked_for(served, files)
@@ -119,6 +123,8 @@ def _unreadable(bad: dict, files: int, count: int, facts) -> UnreadableError:
     what, cure = f"{files} pictures", "save them again as PNG or JPEG, or leave them out"
     if facts.input == "video":
         what, cure = f"{files} videos", "leave them out, or give longer ones"
+    if facts.input == "series" and facts.extra.get("rate"):
+        what, cure = f"{files} recordings", "save them again as WAV, PCM of 16 bits, or leave them out"
     if facts.input == "tokens":
         what, cure = f"{count} texts", "give texts that have words, in UTF-8 or as the run's data"
     lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())

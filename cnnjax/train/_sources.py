@@ -40,12 +40,14 @@ def _refuse_folds(source: Source, options: Mapping) -> None:
     if not whole:
         raise DataError(
             f"data.folds is {folds}, but the data have a test set of their own; folds are of a set in one piece, "
-            "as data.together=True makes it of texts"
+            "as data.together=True makes it of texts and sounds"
         )
-    if folds == 1 or not fold < folds <= len(source.train) or fold % 1:
+    grouped = source.train.resident and "group" in source.train.arrays
+    most = len(np.unique(source.train.arrays["group"])) if grouped else len(source.train)
+    if folds == 1 or not fold < folds <= most or fold % 1:
         raise DataError(
-            f"data.fold is {fold:g} and data.folds {folds}; give 2 folds or more, as many as there are examples "
-            f"at most ({len(source.train):,}), and one of them, 0 to {max(folds - 1, 0)}"
+            f"data.fold is {fold:g} and data.folds {folds}; give 2 folds or more, as many as there are "
+            f"{'groups' if grouped else 'examples'} at most ({most:,}), and one of them, 0 to {max(folds - 1, 0)}"
         )
 
 

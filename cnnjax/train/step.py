@@ -32,7 +32,7 @@ def _of_fold(program: Program, hparams: Mapping, fields: dict, *, trains: bool) 
     folds = program.config["data"].get("folds", 0)
     if not folds:
         return fields
-    inside = fields["index"] % folds == hparams["data.fold"]
+    inside = fields.get("group", fields["index"]) % folds == hparams["data.fold"]
     return {**fields, "valid": jnp.where(inside != trains, fields["valid"], 0.0)}
 
 

@@ -268,6 +268,12 @@ def _video_resnet(path, _):
             return f"{_video_block(block)}.{conv}.0{place}"
 
 
+def _crepe(path, _):
+    """As torchcrepe calls them, whose convolutions over time are (window, 1)."""
+    (layer,) = path
+    return "classifier" if layer == "head" else re.sub(r"norm(\d)", r"conv\1_BN", layer)
+
+
 def _video_block(block: str) -> str:
     stage, place = re.fullmatch(r"stage(\d+)_block(\d+)", block).groups()
     return f"layer{stage}.{int(place) - 1}"
@@ -329,6 +335,7 @@ _TORCHVISION: Mapping[str, Rule] = {
     "EfficientNet": _efficientnet,
     "ConvNeXt": _convnext,
     "VideoResNet": _video_resnet,
+    "Crepe": _crepe,
 }
 _TIMM: Mapping[str, Rule] = {
     "VGG": _vgg_timm,

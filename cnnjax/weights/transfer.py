@@ -199,6 +199,8 @@ def _ours(value: np.ndarray, last: str, shape: tuple[int, ...], sides: tuple[int
     if sides and value.ndim == 2 and value.shape[1] % (sides[0] * sides[1]) == 0:
         value = value.reshape(value.shape[0], -1, *sides)  # PyTorch flattens channels first
     value = np.moveaxis(value, (0, 1), (-1, -2))
+    if value.ndim == len(shape) + 1 and value.shape[-3] == 1:
+        value = value.squeeze(-3)  # a window over time alone that PyTorch has in two dimensions
     # 1×1 convolutions and dense layers stand for one another, as do a window of the whole map and a dense layer
     dense = len(shape) == 2 or (value.ndim == 2 and math.prod(shape[:-2]) == 1)
     fits = value.shape == shape or (dense and value.size == np.prod(shape) and value.shape[-1] == shape[-1])

@@ -19,6 +19,8 @@ OPTIONS = {
     "temporal_crop": {"frames": 6},
     "erase": {"probability": 1.0},
     "repeat": {"times": 2},
+    "series_band_mask": {"share": 1.0},
+    "log_mel": {"rate": 8000, "bands": 3, "window": 0.001, "hop": 0.0005},
 }
 
 
@@ -43,7 +45,7 @@ def batch(name="", rows=8, shape=(16, 16, 3), seed=0):
         "index": np.arange(100, 100 + rows, dtype=np.int32),
         "epoch": np.zeros(rows, np.int32),
     }
-    if name.startswith("series"):
+    if name.startswith("series") or name == "log_mel":
         return fields | {"series": rng.normal(size=(rows, 20, 2)).astype(np.float32)}
     if name == "temporal_crop":
         return fields | {"video": rng.integers(0, 256, (rows, 9, *shape), dtype=np.uint8)}

@@ -68,6 +68,7 @@ DEEP = frozenset(
 _SHAPES = {
     "texts": (12,),
     "series": (48, 3),
+    "pitches": (1024, 1),
     "videos": (16, 64, 64, 3),
     "lenets": (28, 28, 1),
     "gans": (28, 28, 1),
@@ -132,6 +133,7 @@ TINY = {
     "c3d": ("c3d", {"stages": ((2,), (4,)), "hidden": (8,), "dropout": 0.0}, (4, 8, 8, 3)),
     "frames": ("frames", {"backbone": "lenet5"}, (3, 28, 28, 1)),
     "tcn": ("tcn", {"width": 4, "blocks": 2, "patch": 2, "linear": True, "dropout": 0.1}, (16, 2)),
+    "pictured": ("pictured", {"backbone": "lenet5"}, (28, 28)),
     "textcnn": ("textcnn", {"windows": (2, 3), "width": 4, "size": 6, "tables": 2}, (12,)),
     "dcgan": ("dcgan", {"width": 4, "latent": 8}, (28, 28, 1)),
     "vae": ("vae", {"width": 4, "latent": 3}, (9, 12, 1)),
@@ -155,6 +157,7 @@ SLOW_TINY = {
         (32, 32, 3),
     ),
     "wrn": ("wrn16_4", {"blocks": (1, 1), "width": 4, "block_dropout": 0.1}, (8, 8, 3)),
+    "crepe": ("crepe", {"width": 1, "dropout": 0.1}, (256, 1)),
     "unet_backbone": ("unet", {"width": 4, "backbone": "lenet5", "up": "resize"}, (28, 28, 1)),
     "efficientnet": ("efficientnet", {"multiplier": 0.25, "depth": 0.1}, (32, 32, 3)),
     "r2plus1d": ("r2plus1d_18", {"blocks": (1, 1), "width": 4}, (4, 16, 16, 3)),
