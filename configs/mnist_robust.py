@@ -13,6 +13,7 @@ from cnnjax.config import augmentation, experiment, one_of, section
 
 _SMALL = (("conv", 16, 4, 2), ("conv", 32, 4, 2), ("dense", 100))
 _MADRY = (("conv", 32, 5), ("pool", 2), ("conv", 64, 5), ("pool", 2), ("dense", 1024))
+_RISES = section("schedules", "triangle", peak=0.4, start=0.0, floor=0.0)
 _ONE, _SEVEN, _FORTY = ({"steps": steps, "travel": travel} for steps, travel in ((1, 1.25), (7, 2.5), (40, 4 / 3)))
 
 
@@ -27,11 +28,11 @@ def get_config(variant: str = "pgd"):
     net, attack, epochs = variants[one_of(variant, variants)]
     return experiment(
         data=section("data", "mnist", holdout=1000),
-        model=section("models", "convnet", layers=net),
+        model=section("models", "convnet", layers=net, init="torch"),
         task=section("tasks", "adversarial", epsilon=0.3, tested=(0.1, 0.2), **attack),
-        augment=augmentation(train=("normalize",), eval=("normalize",)),
+        augment=augmentation(),  # pixels go in as they are, from 0 to 1
         optimizer=section("optimizers", "adam", lr=5e-3 if net == _SMALL else 1e-4),
-        schedule=section("schedules", "cosine", warmup_epochs=0.4 * epochs if net == _SMALL else 0.0),
+        schedule=_RISES if net == _SMALL else section("schedules", "constant"),
         train={"epochs": epochs, "batch": 100},
         eval={"epochs": epochs / 4, "batch": 500},
     )
