@@ -16,7 +16,7 @@ def get_config(variant: str = "consistent"):
     return experiment(
         data=section("data", "digits", **few),
         model=section("models", "convnet", layers=(("conv", 16, 5, 2), ("conv", 32, 5, 2), ("dense", 64))),
-        task=section("tasks", "consistency") if variant == "consistent" else section("tasks", "classification"),
+        task=section("tasks", "consistency", epsilon=6.0) if variant == "consistent" else section("tasks", "classification"),
         augment=augmentation(train=("shift", "normalize"), eval=("normalize",), shift={"pixels": 3}),
         optimizer=section("optimizers", "adamw", lr=2e-3),
         schedule=section("schedules", "cosine", warmup_epochs=1.0),
