@@ -13,10 +13,11 @@ def get_config(variant: str = "consistent"):
     """`consistent` (two labels a class, and 1,417 digits without), `alone` (the labels), or `all` (every label)."""
     one_of(variant, ("consistent", "alone", "all"))
     few = {} if variant == "all" else {"labelled": 2, "sampling": "labelled"}
+    consistent = section("tasks", "consistency", epsilon=6.0)
     return experiment(
         data=section("data", "digits", **few),
         model=section("models", "convnet", layers=(("conv", 16, 5, 2), ("conv", 32, 5, 2), ("dense", 64))),
-        task=section("tasks", "consistency", epsilon=6.0) if variant == "consistent" else section("tasks", "classification"),
+        task=consistent if variant == "consistent" else section("tasks", "classification"),
         augment=augmentation(train=("shift", "normalize"), eval=("normalize",), shift={"pixels": 3}),
         optimizer=section("optimizers", "adamw", lr=2e-3),
         schedule=section("schedules", "cosine", warmup_epochs=1.0),
