@@ -12,9 +12,9 @@ from cnnjax.sweep.space import cross, grid, seeds
 
 def get_config(variant: str = "digits"):
     """`digits`, or `mnist`, of a teacher that `configs/mnist.py` trains with these rectifiers and maxima."""
-    data, convs, epochs = {
-        "digits": ("digits", (4, 8), 30.0),
-        "mnist": ("mnist", (2, 4), 4.0),
+    data, batch, epochs, pixels, convs = {
+        "digits": ("digits", 64, 30.0, 3, (4, 8)),
+        "mnist": ("mnist", 128, 4.0, 2, (2, 4)),
     }[one_of(variant, ("digits", "mnist"))]
     layers = (*(("conv", features, 5, 2) for features in convs), ("dense", 16))
     teacher = section("models", "lenet5", activation="relu", pool="max")
@@ -22,10 +22,10 @@ def get_config(variant: str = "digits"):
         data=section("data", data),
         model=section("models", "taught", student=section("models", "convnet", layers=layers), teacher=teacher),
         task=section("tasks", "distillation"),
-        augment=augmentation(train=("shift", "normalize"), eval=("normalize",), shift={"pixels": 3 - (data != "digits")}),
+        augment=augmentation(train=("shift", "normalize"), eval=("normalize",), shift={"pixels": pixels}),
         optimizer=section("optimizers", "adamw", lr=2e-3, freeze=("teacher",)),
         schedule=section("schedules", "cosine", warmup_epochs=epochs / 30),
-        train={"epochs": epochs, "batch": 64 if data == "digits" else 128, "init": "runs/teacher", "init_into": "teacher"},
+        train={"epochs": epochs, "batch": batch, "init": "runs/teacher", "init_into": "teacher"},
     )
 
 

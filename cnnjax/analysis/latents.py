@@ -46,8 +46,8 @@ def _latent(trained: Trained) -> int:
         return trained.net.latent
     if not (hasattr(trained.net, "encode") and hasattr(trained.net, "decode")):
         raise ConfigError(
-            f"model.name is {trained.config['model']['name']!r}, which has neither the encode and decode of vae nor the "
-            "generator of dcgan"
+            f"model.name is {trained.config['model']['name']!r}, which has neither the encode and decode of vae nor "
+            "the generator of dcgan"
         )
     image = jax.ShapeDtypeStruct((1, *trained.prepared.program.seen.shape), jnp.float32)
     code: Any = jax.eval_shape(lambda v, x: trained.net.apply(v, x, method="encode"), trained.variables, image)
