@@ -16,8 +16,12 @@ class HalfLabelled:
     """
 
     def __init__(self, split: Split, batch: int, seed: int):
-        known = split.arrays.get("labelled") if split.resident else None
-        if known is None or not known.any():
+        if not split.resident:
+            raise DataError(
+                "data.sampling is 'labelled', but these data are streamed; data.resident=yes reads them whole"
+            )
+        known = split.arrays.get("labelled", np.zeros(0))
+        if not known.any():
             raise DataError(
                 "data.sampling is 'labelled', but no example is marked as labelled or not; "
                 "data.labelled=N keeps N labels of each class"

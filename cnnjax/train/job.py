@@ -295,8 +295,9 @@ def opened(config: Mapping) -> PreparedRun:
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
     refuse_selection_by_test(config, source)
-    if config["data"]["sampling"] == "balanced" and "label" not in source.facts.fields:
-        orders(source.train, plan.batch, sampling="balanced")  # says what is missing
+    sampling = config["data"]["sampling"]
+    if {"balanced": "label", "labelled": "labelled"}.get(sampling, source.facts.input) not in source.facts.fields:
+        orders(source.train, plan.batch, sampling=sampling)  # says what is missing
     program = Program(config, source.facts, plan, seen)
     check_views(program, program.parts(sections.numeric(config)).task)
     return _of(program, lambda: source, selects=source.eval is not source.test)

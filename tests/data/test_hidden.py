@@ -5,6 +5,7 @@ import pytest
 
 from cnnjax.config import section
 from cnnjax.data import DataError, Memory, Stream, assemble
+from cnnjax.data.source import Part
 from cnnjax.data.stream import with_few_labels
 from cnnjax.train._sources import source_of
 
@@ -51,6 +52,8 @@ def test_what_cannot_be_hidden_or_drawn_is_refused_in_one_line():
         with_few_labels(source(), 21, 0)
     with pytest.raises(DataError, match=r"'labelled', but no example is marked .* data\.labelled=N keeps"):
         Stream(source().train, batch=4, sampling="labelled")
+    with pytest.raises(DataError, match=r"'labelled', but these data are streamed; data\.resident=yes"):
+        Stream(Part(source().train, np.arange(60)), batch=4, sampling="labelled")
     for options, text in (
         ({"resident": "no"}, r"data\.labelled is 2, but these data are streamed; data\.resident=yes"),
         ({"sampling": "balanced"}, r"data\.sampling is 'balanced', but most labels are hidden"),
