@@ -76,7 +76,7 @@ WORKS_ON = ("size", "colors", "example", "batch")
 """The names that the third parameter of an augmentation may have: what it works on."""
 HeadWeights = Literal["file", "fresh"]
 ChannelWeights = Literal["file", "adapt"]
-Sampling = Literal["shuffled", "balanced"]
+Sampling = Literal["shuffled", "balanced", "labelled"]
 ViewName = Literal["mirror", "shifts", "five_crop", "ten_crop", "scales"]
 
 

@@ -86,6 +86,7 @@ _KINDS = {
     "values":           ("stays",   "stays",    "stays",   "blended", "blended", "refused", "scaled",   -1, "forecast"),
     "references":       ("stays",   "stays",    "stays",   "blended", "blended", "refused", "scaled",   -1, "thin"),
     "record":           ("stays",   "stays",    "stays",   "stays",   "stays",   "stays",   "stays",    -1, "nothing"),
+    "mark":             ("stays",   "stays",    "stays",   "refused", "refused", "stays",   "stays",    -1, "nothing"),
     "own":              ("refused", "refused",  "refused", "refused", "refused", "refused", "refused",  -1, "nothing"),
 }  # fmt: skip
 KINDS = {name: Kind(*treatments) for name, treatments in _KINDS.items()}
@@ -244,6 +245,7 @@ WORDS = {
     "visible": Word({("K",): "beside rows"}, False, _switch),
     "points": Word({("K", 2): "points"}, False, _points),
     "group": Word({(): "record"}, True, _group),
+    "labelled": Word({(): "mark"}, False, _switch),
     "valid": Word({(): "record"}, False, _switch),
     "index": Word({(): "record"}, True),
     "epoch": Word({(): "record"}, True),

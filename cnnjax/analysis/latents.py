@@ -18,7 +18,7 @@ _EDGE = 0.02  # the share of the prior that is left out at either side of a plan
 
 
 def latent_samples(key: jax.Array, trained: Trained, count: AtLeastOne = 64) -> np.ndarray:
-    """Pictures (N, H, W, C) in [0, 1] that a variational autoencoder draws from noise, the net's own prior."""
+    """Pictures (N, H, W, C) in [0, 1] that a net draws from noise: a variational autoencoder from its prior, a gan."""
     return _decoded(trained, jax.random.normal(key, (count, _latent(trained))))
 
 
@@ -42,9 +42,12 @@ def latent_plane(
 
 def _latent(trained: Trained) -> int:
     """How many numbers a picture is drawn from."""
+    if hasattr(trained.net, "generator") and hasattr(trained.net, "latent"):
+        return trained.net.latent
     if not (hasattr(trained.net, "encode") and hasattr(trained.net, "decode")):
         raise ConfigError(
-            f"model.name is {trained.config['model']['name']!r}, which has not the encode and decode of vae"
+            f"model.name is {trained.config['model']['name']!r}, which has neither the encode and decode of vae nor "
+            "the generator of dcgan"
         )
     image = jax.ShapeDtypeStruct((1, *trained.prepared.program.seen.shape), jnp.float32)
     code: Any = jax.eval_shape(lambda v, x: trained.net.apply(v, x, method="encode"), trained.variables, image)
@@ -54,9 +57,11 @@ def _latent(trained: Trained) -> int:
 def _decoded(trained: Trained, codes: jax.Array) -> np.ndarray:
     """Pictures (N, H, W, C) of codes (N, K)."""
 
+    method = "decode" if hasattr(trained.net, "decode") else "generator"
+
     def draw(variables, codes):
-        outputs = {"main": trained.net.apply(variables, codes, method="decode")}
-        return trained.task.predict(outputs, {})["image"]
+        outputs = trained.net.apply(variables, codes, method=method)
+        return trained.task.predict({"main": outputs} if method == "decode" else outputs, {})["image"]
 
     compiled = jax.jit(draw, compiler_options=compiler_options(jax.default_backend()))
     return np.asarray(compiled(trained.variables, codes))

@@ -19,6 +19,7 @@ MEANT = {
     ),
     "optimizer.freeze": ("freeze", "trainable", "requires_grad"),
     "optimizer.name": ("opt", "optim", "optimizer"),
+    "data.labelled": ("num_labels", "n_labels", "num_labeled", "labels_per_class"),
     "data.sampling": ("sampler", "sampling", "oversample"),
     "schedule.name": ("sched", "scheduler", "lr_scheduler", "schedule"),
     "schedule.warmup_epochs": ("warmup", "warmup_epochs"),

@@ -166,6 +166,7 @@ def data(
     *,
     seed: Seed = 0,
     sampling: Sampling = "shuffled",
+    labelled: Count = 0,
     folds: Count = 0,
     fold: NonNegative = 0.0,
     resident: Literal["auto", "yes", "no"] = "auto",
@@ -174,7 +175,9 @@ def data(
     """Order of the examples (a function of this seed and the step alone) and where they live.
 
     `sampling` "balanced" shows every class equally often, however many examples it has: each comes once in a round, and
-    its examples in turn. An epoch is still as many examples as there are.
+    its examples in turn; "labelled" makes half of each batch of examples that have labels. An epoch is still as many
+    examples as there are. With `labelled` N above 0 as many training examples of each class, drawn by `seed`, keep
+    their label; the others say nothing of their class (`labelled` 0, `label` 0), and count in tasks that ask for such.
     Of a set in one piece, with `folds` F above 0, every F-th example from `fold` on is measured and the others train:
     their batches have the fold's examples too, which count nothing. Where examples have a `group`, it is every F-th
     group. Points that differ in `fold` are one program.

@@ -8,10 +8,11 @@ import numpy as np
 
 from cnnjax.annotations import Sampling
 from cnnjax.data._balanced import Balanced
+from cnnjax.data._hidden import HalfLabelled, with_few_labels
 from cnnjax.data._workers import Ledger, Workers
 from cnnjax.data.source import Memory, Split, shuffled
 
-__all__ = ["Stream", "into_memory", "order", "orders", "passes", "patiently"]
+__all__ = ["Stream", "into_memory", "order", "orders", "passes", "patiently", "with_few_labels"]
 
 _permutation = lru_cache(maxsize=4)(shuffled)
 
@@ -35,9 +36,11 @@ def order(count: int, batch: int, step: int, *, seed: int = 0) -> tuple[np.ndarr
 
 
 def orders(split: Split, batch: int, *, seed: int = 0, sampling: Sampling = "shuffled") -> Callable:
-    """order(step) -> index (batch,) and epoch (batch,) of a split's examples: by `order`, or with classes balanced."""
+    """order(step) -> index (batch,) and epoch (batch,) of a split's examples: by `order`, or as `sampling` says."""
     if sampling == "balanced":
         return Balanced(split, batch, seed)
+    if sampling == "labelled":
+        return HalfLabelled(split, batch, seed)
     return partial(order, len(split), batch, seed=seed)
 
 

@@ -31,6 +31,7 @@ class Taught(Network):
 
     student: nn.Module
     teacher: nn.Module
+    given = ("teacher",)  # what must have the weights of another training
 
     @property
     def strides(self):

@@ -8,5 +8,6 @@ from cnnjax.tasks.images import *
 from cnnjax.tasks.labels import *
 from cnnjax.tasks.pixels import *
 from cnnjax.tasks.points import *
+from cnnjax.tasks.semisupervised import *
 from cnnjax.tasks.series import *
 from cnnjax.tasks.teaching import *

@@ -28,6 +28,7 @@ def adversarial(
     travel: Positive = 1.25,
     norm: BallNorm = "inf",
     clean: Static[Share] = 0.0,
+    ramp: AtLeastOne = 1,
     tested: tuple[Positive, ...] = (),
     tested_steps: AtLeastOne = 20,
     restarts: AtLeastOne = 1,
@@ -36,7 +37,9 @@ def adversarial(
 
     Training goes up the loss by `steps` steps from a random start, which are `travel` epsilons long together: one step
     is FGSM as Wong 2020 trains, seven or forty PGD as Madry 2018. `clean` is the share of the loss that is of the
-    pictures as they are; 0 spares the pass, and lines of training then have no accuracy.
+    pictures as they are; 0 spares the pass, and lines of training then have no accuracy. A picture is attacked within
+    1/`ramp` of epsilon when it is first seen, 2/`ramp` the second time, and so on up to all of it: from the start
+    within all, many steps leave a net nothing to learn but the commonest class.
     Evaluation attacks each picture by `tested_steps` steps, which are 2.5 epsilons long together, from each of
     `restarts` random starts; it counts as right where the picture itself and all that became of it are, within that
     epsilon or a smaller one. Beside the epsilon of training those of `tested` are tried: robust_accuracy_0.1, … The
@@ -49,7 +52,7 @@ def adversarial(
 
     def loss(net, params, batch, key):
         found = _trained if net.train else _tested
-        options = (steps, travel, clean) if net.train else (tested_steps, restarts, tested, clean)
+        options = (steps, travel, clean, ramp) if net.train else (tested_steps, restarts, tested, clean)
         return found(plain, attack, epsilon, *options)(net, params, batch, key)
 
     return dataclasses.replace(
@@ -81,8 +84,11 @@ def _target(batch: Mapping) -> jax.Array:
     return batch["target"] if "target" in batch else batch["label"]
 
 
-def _attacked(facts: Facts, norm: str, net: Callable, params: Mapping, batch: Mapping, key, epsilon, step, steps):
-    """The batch with its input (B, …) changed as much for the worse as so many steps of this length can make it."""
+def _attacked(facts: Facts, norm: str, net: Callable, params: Mapping, batch: Mapping, key, epsilon, travel, steps):
+    """The batch with its input (B, …) changed as much for the worse as so many steps, `travel` epsilons long, make it.
+
+    Each picture has its own of the epsilons (B,), or all the same.
+    """
     black, white = np.float32(facts.black), np.float32(facts.white)
     fixed, target = jax.lax.stop_gradient(params), _target(batch)
     net_key, start_key = jax.random.split(key)
@@ -96,17 +102,21 @@ def _attacked(facts: Facts, norm: str, net: Callable, params: Mapping, batch: Ma
 
     image = jax.lax.stop_gradient((batch[facts.input].astype(jnp.float32) - black) / (white - black))
     keys = noise_keys(net, start_key, batch)
-    draw = functools.partial(random_start, epsilon=epsilon, norm=norm, clip=not net.train)
-    start = jax.vmap(lambda key, one: draw(key, one[None])[0])(keys, image)
-    return jax.lax.stop_gradient(seen(pgd(wrong, image, epsilon, step=step, steps=steps, norm=norm, start=start)))
+    draw = functools.partial(random_start, norm=norm, clip=not net.train)
+    within = jnp.broadcast_to(epsilon, len(image))
+    start = jax.vmap(lambda key, one, epsilon: draw(key, one[None], epsilon)[0])(keys, image, within)
+    within = within.reshape(-1, *[1] * (image.ndim - 1))
+    options = {"step": travel * within / steps, "steps": steps, "norm": norm, "start": start}
+    return jax.lax.stop_gradient(seen(pgd(wrong, image, within, **options)))
 
 
-def _trained(plain: Task, attack: Callable, epsilon, steps: int, travel, clean: float) -> Callable:
+def _trained(plain: Task, attack: Callable, epsilon, steps: int, travel, clean: float, ramp: int) -> Callable:
     """The loss of training: of attacked pictures, and, for a share, of the pictures themselves."""
 
     def loss(net, params, batch, key):
         harm, hurt, as_it_is = jax.random.split(key, 3)
-        hard = attack(net, params, batch, harm, epsilon, travel * epsilon / steps, steps)
+        within = epsilon * jnp.minimum(1, (batch["epoch"] + 1) / ramp) if ramp > 1 else epsilon
+        hard = attack(net, params, batch, harm, within, travel, steps)
         value, weights, (outputs, state) = plain.loss(net, params, hard, hurt)
         answers = {"main": main_output(outputs), "robust": _right(outputs, batch)[:, None]}
         if clean:
@@ -127,7 +137,7 @@ def _tested(plain: Task, attack: Callable, epsilon, steps: int, restarts: int, t
 
         def one(which):
             reach = epsilons[which // restarts]
-            hard = attack(net, params, batch, jax.random.fold_in(key, which), reach, _TRAVEL * reach / steps, steps)
+            hard = attack(net, params, batch, jax.random.fold_in(key, which), reach, _TRAVEL, steps)
             harmed, _, (answers, _) = plain.loss(net, params, hard, key)
             return harmed, _right(answers, batch)
 

@@ -47,6 +47,7 @@ class Task:
     `parts` are the top-level groups of parameters that have an optimizer, a clip and a NaN check of their own.
     `views`: what may be averaged over several views of an image, softmaxes of the outputs or the outputs themselves; ""
     where neither may, as of coordinates, which would have to be moved back.
+    `unlabelled`: whether training learns from examples of which `labelled` is 0 too; to others they are padding.
     `rank` is how many axes the main output must have, with that of the batch: 2 for rows, 4 for maps; 0 is any.
     """
 
@@ -62,6 +63,7 @@ class Task:
     forward: Callable = once
     views: Literal["probabilities", "outputs", ""] = ""
     rank: int = 0
+    unlabelled: bool = False
 
     def __post_init__(self):
         if getattr(self.loss, "forward", self.forward) is not self.forward:

@@ -70,6 +70,7 @@ def gan(facts: Facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task
         summarize=summarize,
         metric="balance",
         parts=("generator", "discriminator"),
+        unlabelled=True,
     )
 
 
@@ -141,6 +142,7 @@ def vae(
         summarize=_nats,
         metric="elbo",
         rank=len(facts.shape) + 1,
+        unlabelled=True,
     )
 
 

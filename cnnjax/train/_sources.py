@@ -7,7 +7,7 @@ import numpy as np
 
 from cnnjax import config as sections
 from cnnjax.data.source import DataError, Facts, Part, Source, labels_of
-from cnnjax.data.stream import into_memory
+from cnnjax.data.stream import into_memory, with_few_labels
 
 
 def refuse_others(found: Facts, trained: Facts) -> None:
@@ -24,9 +24,16 @@ def _short(value: object) -> str:
 
 def source_of(config: Mapping) -> Source:
     """The data of a config, where it wants them, and all that is to be known of them."""
-    source = _counted(_housed(_described(sections.call("data", config["data"])), config["data"]))
-    _refuse_folds(source, config["data"])
-    return source
+    options = config["data"]
+    source = _housed(_described(sections.call("data", options)), options)
+    _refuse_folds(source, options)
+    if not options.get("labelled", 0):
+        return _counted(source)
+    if options["sampling"] == "balanced":
+        raise DataError(
+            "data.sampling is 'balanced', but most labels are hidden by data.labelled; take data.sampling=labelled"
+        )
+    return with_few_labels(source, options["labelled"], options["seed"])
 
 
 def _refuse_folds(source: Source, options: Mapping) -> None:

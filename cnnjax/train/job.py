@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,6 +132,7 @@ class PreparedRun:
         What is traced here, the start traces no more. Of our own nets the first weights say how they are evaluated.
         """
         _check_normalized(self.config, self.source.facts)
+        _check_filled(self.config, self.program.parts(sections.numeric(self.config)).net)
         state, _ = self.outline(), self.goal
         task, net, *_ = self.program.parts(sections.numeric(self.config))
         if self.config["data"].get("folds", 0) and jax.tree.leaves(state.model_state):
@@ -293,8 +295,9 @@ def opened(config: Mapping) -> PreparedRun:
     plan = resolve(config, source.facts, jax.device_count())
     check(source, plan.batch)
     refuse_selection_by_test(config, source)
-    if config["data"]["sampling"] == "balanced" and "label" not in source.facts.fields:
-        orders(source.train, plan.batch, sampling="balanced")  # says what is missing
+    sampling = config["data"]["sampling"]
+    if {"balanced": "label", "labelled": "labelled"}.get(sampling, source.facts.input) not in source.facts.fields:
+        orders(source.train, plan.batch, sampling=sampling)  # says what is missing
     program = Program(config, source.facts, plan, seen)
     check_views(program, program.parts(sections.numeric(config)).task)
     return _of(program, lambda: source, selects=source.eval is not source.test)
@@ -326,6 +329,17 @@ def _of(program: Program, opened: Callable[[], Source], *, selects: bool) -> Pre
     step = layout.compile_training(train_step(program), plan.dispatch)
     measure = layout.compile_evaluation(eval_step(program))
     return PreparedRun(program.config, opened, selects, plan, program, layout, step, measure)
+
+
+def _check_filled(config: Mapping, net: nn.Module) -> None:
+    """Refuses a net of which a part is to come from a file or a run, and is left as it was drawn."""
+    options, name = config["train"], config["model"]["name"]
+    for part in getattr(net, "given", ()):
+        if not (options["init"] and options["init_into"] in ("", part)):
+            raise ConfigError(
+                f"model.name is {name!r}, but its {part} knows nothing yet; train.init=RUN train.init_into={part} "
+                "gives it the weights of a run, or of a file"
+            )
 
 
 def _check_normalized(config: Mapping, facts: Facts) -> None:

@@ -27,8 +27,14 @@ def fetch(store: Mapping, batch: Mapping) -> dict:
     return {**batch, **{name: array[batch["index"]] for name, array in store.items()}}
 
 
-def _of_fold(program: Program, hparams: Mapping, fields: dict, *, trains: bool) -> dict:
-    """The fields of a batch, in which only examples of the fold are valid, or where it `trains` only the others."""
+def _counting(program: Program, task: Task, hparams: Mapping, fields: dict, *, trains: bool) -> dict:
+    """The fields of a batch, in which only those examples are valid that count.
+
+    They are those of the fold, or where it `trains` the others; and, but for training by a task that asks for more,
+    those of which the label is known.
+    """
+    if "labelled" in fields and not (trains and task.unlabelled):
+        fields = {**fields, "valid": fields["valid"] * fields["labelled"]}
     folds = program.config["data"].get("folds", 0)
     if not folds:
         return fields
@@ -80,7 +86,7 @@ def train_step(program: Program) -> Callable:
         parts = program.parts(state.hparams)
 
         def microbatch(model_state, number, fields):
-            fields = _of_fold(program, state.hparams, fetch(store, fields), trains=True)
+            fields = _counting(program, parts.task, state.hparams, fetch(store, fields), trains=True)
             numerator = _numerator(program, parts, state, model_state, number, fields)
             (_, (sums, model_state)), gradient = jax.value_and_grad(numerator, has_aux=True)(state.params)
             if program.plan.sam:
@@ -275,7 +281,7 @@ def eval_step(program: Program, rows: Callable = _rows_of_task) -> Callable:
     def measure(variables: Mapping, hparams: Mapping, store: Mapping, batch: Mapping) -> tuple[dict, dict]:
         parts = program.parts(hparams)
         task = parts.task
-        fields = _of_fold(program, hparams, fetch(store, batch), trains=False)
+        fields = _counting(program, task, hparams, fetch(store, batch), trains=False)
         net, fields, key = evaluated(program, parts, variables["model_state"], fields)
         losses, weights, (outputs, _) = task.loss(net, variables["params"], fields, key)
         sums = {"loss": jnp.sum(losses), "weight": jnp.sum(weights), "task": task.tally(outputs, fields)}

@@ -18,7 +18,7 @@ from cnnjax.analysis import (
     latent_samples,
 )
 from cnnjax.fields import Facts
-from cnnjax.tasks import vae
+from cnnjax.tasks import gan, vae
 from tests.models.variants import filled
 
 DRAW = np.random.default_rng(0)
@@ -82,6 +82,17 @@ def test_what_a_vae_draws_is_a_function_of_the_key_and_of_the_plane():
         assert len(figure.axes) == 1
 
 
+def test_what_a_gan_draws_is_its_generators_from_the_same_noise():
+    net = models.dcgan(outputs=1, latent=3, width=2, size=8, norm="none")
+    trained = SimpleNamespace(config={"model": {"name": "dcgan"}}, net=net, variables=filled(net, (8, 8, 1)))
+    trained.task = gan(Facts(shape=(8, 8, 1), black=(0.0,), white=(1.0,)), latent=3)
+    noise = jax.random.normal(jax.random.key(2), (5, 3))
+    drawn = latent_samples(jax.random.key(2), trained, 5)
+    made = jax.jit(lambda variables, z: net.apply(variables, z, method="generator"))(trained.variables, noise)
+    np.testing.assert_allclose(drawn, (1 + np.asarray(made)) / 2, atol=1e-6)
+    assert latent_plane(trained, across=2).shape == (2, 2, 8, 8, 1)
+
+
 def test_a_net_that_draws_nothing_is_refused(digits_run):
-    with pytest.raises(ValueError, match=r"model\.name is 'mlp', which has not the encode and decode of vae"):
+    with pytest.raises(ValueError, match=r"model\.name is 'mlp', which has neither the encode and decode of vae nor"):
         latent_samples(jax.random.key(0), digits_run)

@@ -116,6 +116,7 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
     "instances": (16, 16),
     "masks": (3, 16, 16),
     "group": (),
+    "labelled": (),
     "valid": (),
     "index": (),
     "epoch": (),
@@ -123,6 +124,7 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
 SIZES = {"image": (16, 16), "video": (9, 16, 16), "series": (20,), "tokens": (20,)}
 LABELS = tuple(word for word in WORDS if word not in INPUTS)
 PLACED = ("boxes", "corners", "points", "instances", "masks")
+BESIDE = ("ignored", "scores", "heights", "visible", "labelled")
 
 
 def outcome(name, given, word, shape, about, **more):
@@ -196,8 +198,8 @@ def test_labels_of_the_wrong_shape_and_words_of_ones_own_are_refused_where_somet
 
 def test_mixing_refuses_what_it_cannot_mix():
     refusing = {
-        "mixup": {"segments", "tokens", *PLACED, "classes", "present", "ignored", "scores", "heights", "visible"},
-        "cutmix": {"tokens", "series", *PLACED, "classes", "present", "ignored", "scores", "heights", "visible"},
+        "mixup": {"segments", "tokens", *PLACED, "classes", "present", *BESIDE},
+        "cutmix": {"tokens", "series", *PLACED, "classes", "present", *BESIDE},
     }
     refusing["mix"] = refusing["mixup"] | refusing["cutmix"]
     for name, words in refusing.items():

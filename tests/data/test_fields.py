@@ -50,6 +50,7 @@ def scenes():
         "points": np.tile(np.array([[2, 3], [2, 6], [4, 4]], np.float32), (ROWS, 1, 1)),
         "visible": np.ones((ROWS, 3), np.float32),
         "group": np.arange(ROWS, dtype=np.int32) // 2,
+        "labelled": np.ones(ROWS, np.float32),
         "valid": np.ones(ROWS, np.float32),
     }
 
@@ -105,6 +106,7 @@ WRONG = [  # word, place in the example, value; what the message says after the 
     ("points", (1,), (1e9, 2), "points [1e+09 2]; visible points lie in the picture of 6×9 pixels, to 0.5 pixels"),
     ("points", (1,), (2, -1.1), "points [2 -1.1]; visible points lie in the picture of 6×9 pixels, to 0.5 pixels"),
     ("points", (1, 0), np.nan, "values of points that are not finite"),
+    ("labelled", (), 2, "labelled 2.0; it must be 0 or 1"),
     ("group", (), -2, "group -2; groups are 0 or more"),
 ]
 

@@ -100,6 +100,16 @@ def test_the_loss_of_training_is_that_of_the_worst_picture_within_reach():
     assert float(sums["correct"]) == 32
 
 
+@pytest.mark.parametrize("norm", ["inf", "2"])
+def test_a_picture_is_attacked_within_more_each_time_that_it_is_seen(norm):
+    seen = np.arange(32, dtype=np.int32) % 5
+    options = (("steps", 8), ("travel", 32.0), ("ramp", 4), ("norm", norm))
+    losses, _ = found({**BATCH, "epoch": seen}, SHARE, options=options, train=True)
+    reach = SHARE * np.minimum(1, (seen + 1) / 4)
+    worst = np.abs(MARGINS) - reach * (np.abs(WEIGHT).sum() if norm == "inf" else np.linalg.norm(WEIGHT))
+    np.testing.assert_allclose(losses, np.log1p(np.exp(-worst)), rtol=1e-3)
+
+
 def test_an_attack_gives_the_parameters_no_gradient():
     slope = jax.grad(lambda scale: found(BATCH, SHARE, scale, options=(("travel", 2.0),), train=True)[0].sum())(1.0)
     worst = np.abs(MARGINS) - SHARE * np.abs(WEIGHT).sum()

@@ -9,6 +9,7 @@ import cnnjax
 from cnnjax.config import augmentation, experiment, section
 from cnnjax.data import Facts
 from cnnjax.tasks import distillation
+from cnnjax.train.job import prepare
 from tests.trainings import equal, stepped
 
 FACTS = Facts(shape=(4, 4, 1), names=("a", "b", "c"), fields={"image": ((4, 4, 1), "float32"), "label": ((), "int32")})
@@ -77,5 +78,9 @@ def test_without_a_teacher_there_is_nothing_to_learn_from():
     config.optimizer.freeze = ()
     with pytest.raises(ValueError, match=r"'distillation', but the net has no teacher; choose model\.name=taught"):
         stepped(config)
+    with pytest.raises(
+        ValueError, match=r"'taught', but its teacher knows nothing yet; train\.init=RUN train\.init_into"
+    ):
+        prepare(pair())
     with pytest.raises(ValueError, match=r"distillation', which needs label and names"):
         distillation(Facts(shape=(4, 4, 1)))
