@@ -43,10 +43,12 @@ def draw_gradient_norms(found: ExampleGradients) -> Any:
     dressed(right, "by layer, median and quartiles")
     names = list(found.layers)[::-1]
     ends = np.array([np.percentile(found.layers[name], (25, 50, 75)) for name in names])
-    right.barh(
-        range(len(names)), ends[:, 1], xerr=np.abs(ends[:, [0, 2]] - ends[:, [1]]).T, color=_COLORS[1], height=0.6
-    )
-    right.set_yticks(range(len(names)), names, fontsize=8)
+    if ends[:, 1].min() > 0:  # lengths of easy and hard examples are orders apart
+        right.set_xscale("log")
+        ends[:, 0] = np.maximum(ends[:, 0], ends[:, 1] / 1e6)
+    right.hlines(range(len(names)), ends[:, 0], ends[:, 2], color=_COLORS[1], linewidth=2)
+    right.plot(ends[:, 1], range(len(names)), "o", color=_COLORS[1], markersize=6)
+    right.set_yticks(range(len(names)), names, fontsize=min(8, 200 / max(len(names), 1)))
     right.grid(visible=False, axis="y")
     return figure
 
