@@ -32,5 +32,6 @@ from cnnjax.analysis.similarity import *
 from cnnjax.analysis.spectra import *
 from cnnjax.analysis.surfaces import *
 from cnnjax.analysis.tapping import *
+from cnnjax.analysis.twins import *
 from cnnjax.analysis.units import *
 from cnnjax.analysis.visualization import *

@@ -170,7 +170,7 @@ def draw_activations(
         low, high = (of(found[order], axis=(1, 2, 3), keepdims=True) for of in (np.min, np.max))
         _show(_bare(cell), _tiled((found[order] - low) / np.where(high > low, high - low, 1), 1))
         cell.set_anchor("N")  # a map of few units is a short column
-        cell.set_title(name.replace("_", " "), color=INK, fontsize=8)
+        cell.set_title(name.replace("_", "\n" if len(name) > 9 else " "), color=INK, fontsize=8)
     if bars:
         _likeliest(cells[-1], probabilities, names)
         cells[-1].set_box_aspect(0.9)
