@@ -127,8 +127,8 @@ def corruptions(look: Look) -> Found:
     kinds = {kind: functools.partial(_spoiled, kind) for kind in augment.CIFAR10_C}
     asked = look.f, look.images[rows], labels[rows]
     found = analysis.corruption_robustness(jax.random.key(0), *asked, kinds)
-    words = f"{len(rows)} examples, {len(kinds)} of the {len(kinds) + len(augment.CIFAR10_C_MISSING)} kinds of "
-    words += f"CIFAR-10-C with its numbers; without {', '.join(augment.CIFAR10_C_MISSING).replace('_', ' ')}"
+    words = f"{len(rows)} examples, the {len(kinds)} kinds of CIFAR-10-C with its numbers; "
+    words += f"{', '.join(augment.CIFAR10_C_DRAWN)} is drawn, where it has photographs"
     errors = dict(zip(found.kinds, found.errors.tolist(), strict=True))
     return [Picture(analysis.draw_robustness(found), words)], {
         "clean": found.clean,
