@@ -33,5 +33,6 @@ from cnnjax.analysis.spectra import *
 from cnnjax.analysis.surfaces import *
 from cnnjax.analysis.tapping import *
 from cnnjax.analysis.tones import *
+from cnnjax.analysis.twins import *
 from cnnjax.analysis.units import *
 from cnnjax.analysis.visualization import *

@@ -11,7 +11,14 @@ import jax
 import numpy as np
 
 from cnnjax import _versions
-from cnnjax.ops.shapes import output_size
+from cnnjax.analysis._convolved_spans import (
+    convolution,
+    gathered,
+    plain_convolution,
+    transposed_convolution,
+    whole,
+    windows,
+)
 
 NOTHING = 1 << 40  # first pixel of what depends on none; the last is minus that
 
@@ -120,24 +127,6 @@ def _pointwise(equation, values):
     return _joined([span.map(lambda a, *_: a.reshape((1,) * (rank - a.ndim) + a.shape)) for span in _spans(values)])
 
 
-def _whole(array, axis, size):
-    """The array with its full length along an axis."""
-    return np.repeat(array, size, axis) if array.shape[axis] == 1 and size != 1 else array
-
-
-def _gathered(array, axis, size, index, nothing, smaller):
-    """The extreme over the entries index[o, k] of an axis, those outside 0…size−1 counting as nothing: one per o."""
-    if array.shape[axis] == 1:
-        return array
-    taken = np.take(array, np.clip(index, 0, size - 1), axis)
-    outside = ((index < 0) | (index >= size)).reshape([1] * axis + list(index.shape) + [1] * (array.ndim - axis - 1))
-    return smaller.reduce(np.where(outside, nothing, taken), axis + 1)
-
-
-def _windows(places, window, stride, low, dilation):
-    return np.arange(places)[:, None] * stride - low + np.arange(window)[None] * dilation
-
-
 def _broadcast(equation, values):
     shape, places = equation.params["shape"], equation.params["broadcast_dimensions"]
 
@@ -161,7 +150,7 @@ def _reshape(equation, values):
                 out += [1] * len(sizes)
             else:
                 for axis in axes:
-                    array = _whole(array, axis, old[axis])
+                    array = whole(array, axis, old[axis])
                 out += sizes
         return array.reshape(out)
 
@@ -256,11 +245,11 @@ def _pad(equation, values):
         for axis, (low, high, inside) in enumerate(equation.params["padding_config"]):
             alike = 0 < axis < len(old) - 1 and array.shape[axis] == 1 < old[axis]
             if (low or high or inside) and not alike:  # what is alike in all columns is so between and around them
-                array, size = _whole(array, axis, old[axis]), old[axis]
+                array, size = whole(array, axis, old[axis]), old[axis]
                 spread = np.full((*array.shape[:axis], size + (size - 1) * inside, *array.shape[axis + 1 :]), nothing)
                 spread[(slice(None),) * axis + (slice(None, None, 1 + inside),)] = array
                 index = np.arange(-low, spread.shape[axis] + high)[:, None]
-                array = _gathered(spread, axis, spread.shape[axis], index, nothing, np.minimum)
+                array = gathered(spread, axis, spread.shape[axis], index, nothing, np.minimum)
         return array
 
     return values[0].map(padded) if isinstance(values[0], Span) else values[1]
@@ -286,53 +275,11 @@ def _reduce_window(equation, values):
         for axis, window in enumerate(params["window_dimensions"]):
             stride, low = params["window_strides"][axis], params["padding"][axis][0]
             if window > 1 or stride > 1:
-                index = _windows(places[axis], window, stride, low, dilation[axis])
-                array = _gathered(array, axis, shape[axis], index, nothing, smaller)
+                index = windows(places[axis], window, stride, low, dilation[axis])
+                array = gathered(array, axis, shape[axis], index, nothing, smaller)
         return array
 
     return _spans(values)[0].map(pooled)
-
-
-def _channels(array, groups, out, nothing, smaller):
-    """Over the channels of each group, for every output channel of the group."""
-    if array.shape[-1] == 1 or groups == 1:
-        return smaller.reduce(array, -1, keepdims=True)
-    parted = smaller.reduce(array.reshape(*array.shape[:-1], groups, -1), -1)
-    return np.repeat(parted, out // groups, -1)
-
-
-def _conv(equation, values):
-    geometry, span = equation.params["geometry"], values[0]
-    if not isinstance(span, Span):
-        raise ValueError("the receptive field of a convolution with a kernel made from the image is not known")
-    out = equation.outvars[0].aval.shape[-1]
-
-    def convolved(array, nothing, smaller):
-        for axis, (size, window, stride, (low, high), dilation) in enumerate(_dims(geometry), 1):
-            places = output_size(size, window, stride, (low, high), dilation)
-            array = _gathered(array, axis, size, _windows(places, window, stride, low, dilation), nothing, smaller)
-        return _channels(array, geometry.groups, out, nothing, smaller)
-
-    return span.map(convolved)
-
-
-def _conv_transpose(equation, values):
-    geometry, span = equation.params["geometry"], values[1]
-    out = equation.outvars[0].aval.shape[-1]
-
-    def convolved(array, nothing, smaller):
-        for axis, (size, window, stride, (low, high), dilation) in enumerate(_dims(geometry), 1):
-            places = output_size(size, window, stride, (low, high), dilation)
-            offset = np.arange(size)[:, None] + low - np.arange(window)[None] * dilation
-            index = np.where(offset % stride == 0, offset // stride, -1)
-            array = _gathered(array, axis, places, index, nothing, smaller)
-        return _channels(array, geometry.groups, out, nothing, smaller)
-
-    return span.map(convolved)
-
-
-def _dims(geometry):
-    return zip(geometry.sizes, geometry.window, geometry.stride, geometry.padding, geometry.dilation, strict=True)
 
 
 def _nonzeros(matrix):
@@ -361,7 +308,7 @@ def _dot(equation, values):
         lead = array.ndim - len(own)
         if known and array.shape[-1] > 1:  # zeros of a known matrix, a resize's, let nothing through
             index = _nonzeros(np.moveaxis(other, theirs[0], -1).reshape(-1, other.shape[theirs[0]]))
-            array = _gathered(array, array.ndim - 1, array.shape[-1], index, nothing, smaller)
+            array = gathered(array, array.ndim - 1, array.shape[-1], index, nothing, smaller)
             array = array.reshape(*array.shape[:-1], *(other_shape[axis] for axis in free))
         else:
             array = smaller.reduce(array, tuple(range(lead, array.ndim))).reshape(*array.shape[:lead], *[1] * len(free))
@@ -394,6 +341,7 @@ _RULES = {
     "transpose": _transpose,
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "argmax", "argmin"), _reduce),
     **dict.fromkeys(("reduce_window", "reduce_window_max", "reduce_window_min", "reduce_window_sum"), _reduce_window),
-    "conv_output": _conv,
-    "conv_input": _conv_transpose,
+    "conv_output": convolution,
+    "conv_input": transposed_convolution,
+    "conv_general_dilated": plain_convolution,
 }

@@ -6,15 +6,18 @@ from typing import Any
 import numpy as np
 
 from cnnjax.analysis.gradients import ExampleGradients
-from cnnjax.analysis.pictures import _COLORS, _colors, _panels, _say, _sheet, _show
+from cnnjax.analysis.pictures import _COLORS, _colors, _figure, _panels, _say, _sheet, _show
 from cnnjax.analysis.pruning import PruningCurves
 from cnnjax.analysis.robustness import Robustness
 from cnnjax.analysis.roofline import Roofline
 from cnnjax.analysis.similarity import Similarity
 from cnnjax.analysis.surfaces import Interpolation, Landscape, Trajectory
+from cnnjax.analysis.twins import Agreement, Drift
 from cnnjax.runs.curves import INK, dressed
 
 __all__ = [
+    "draw_agreement",
+    "draw_drift",
     "draw_gradient_norms",
     "draw_influence",
     "draw_interpolation",
@@ -43,10 +46,12 @@ def draw_gradient_norms(found: ExampleGradients) -> Any:
     dressed(right, "by layer, median and quartiles")
     names = list(found.layers)[::-1]
     ends = np.array([np.percentile(found.layers[name], (25, 50, 75)) for name in names])
-    right.barh(
-        range(len(names)), ends[:, 1], xerr=np.abs(ends[:, [0, 2]] - ends[:, [1]]).T, color=_COLORS[1], height=0.6
-    )
-    right.set_yticks(range(len(names)), names, fontsize=8)
+    if ends[:, 1].min() > 0:  # lengths of easy and hard examples are orders apart
+        right.set_xscale("log")
+        ends[:, 0] = np.maximum(ends[:, 0], ends[:, 1] / 1e6)
+    right.hlines(range(len(names)), ends[:, 0], ends[:, 2], color=_COLORS[1], linewidth=2)
+    right.plot(ends[:, 1], range(len(names)), "o", color=_COLORS[1], markersize=6)
+    right.set_yticks(range(len(names)), names, fontsize=min(8, 200 / max(len(names), 1)))
     right.grid(visible=False, axis="y")
     return figure
 
@@ -72,10 +77,59 @@ def draw_influence(
     return figure
 
 
-def draw_similarity(found: Similarity) -> Any:
-    """Layer × layer: how alike they are, from 0, dark, to 1."""
+def draw_drift(found: Drift, *, most: int = 40) -> Any:
+    """How far each leaf of two trainings' states is apart by step, of those that part; the first `most` are drawn.
+
+    In decimal orders of units in the last place, white where all is equal: at 7 a float32 is off by a factor of two.
+    """
+    from matplotlib import colormaps
+
+    first = np.where(found.first < 0, np.iinfo(np.int64).max, found.first)
+    order = np.argsort(first, kind="stable")[: min(most, int((found.first >= 0).sum()))]
+    figure = _figure(min(3.6 + 0.35 * len(found.steps), 11.0), 1.1 + 0.2 * len(order))
+    axes = dressed(figure.subplots(), "units in the last place, log₁₀")
+    axes.grid(visible=False)
+    apart = np.log10(1 + found.ulps[:, order].T.astype(float))
+    shown = np.where(found.share[:, order].T > 0, apart, np.nan)
+    colors = colormaps["viridis"].with_extremes(bad="white")
+    image = axes.imshow(shown, cmap=colors, vmin=0, vmax=10, aspect="auto", interpolation="nearest")
+    axes.set_yticks(range(len(order)), [found.leaves[k] for k in order], fontsize=7)
+    every = max(1, len(found.steps) // 12)
+    axes.set_xticks(range(len(found.steps))[::every], [f"{step:,}" for step in found.steps][::every], fontsize=8)
+    axes.set_xlabel("step", color=INK)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, extend="max")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def draw_agreement(found: Agreement, *, names: tuple[str, str] = ("the first", "the second")) -> Any:
+    """How many examples both nets answer rightly, one of them alone, and neither: alike, or each in its own way."""
+    (neither, second), (first, both) = found.right
+    told = {
+        "both are right": both,
+        f"{names[0]} alone is": first,
+        f"{names[1]} alone is": second,
+        "both are wrong alike": found.same_mistakes,
+        "both are wrong, each otherwise": neither - found.same_mistakes,
+    }
+    figure, (axes,) = _panels(1)
+    dressed(axes, f"answered differently: {found.churn:.1%}")
+    axes.grid(visible=False)
+    places, total = np.arange(len(told))[::-1], max(int(found.right.sum()), 1)
+    bars = axes.barh(places, np.array(list(told.values())) / total, color=_COLORS[1], height=0.6)
+    axes.bar_label(bars, [f"{count:,}" for count in told.values()], padding=3, color=INK, fontsize=9)
+    axes.set_yticks(places, told, fontsize=9)
+    axes.set_xlim(0, 1.12)
+    axes.set_xlabel("share of the examples", color=INK)
+    return figure
+
+
+def draw_similarity(found: Similarity, *, names: tuple[str, str] = ("", "")) -> Any:
+    """Layer × layer: how alike they are, from 0, dark, to 1; `names` are those of the nets of rows and columns."""
     figure, (axes,) = _panels(1)
     dressed(axes, "similarity of layers (linear CKA)")
+    axes.set_ylabel(names[0], color=INK)
+    axes.set_xlabel(names[1], color=INK)
     axes.grid(visible=False)
     image = axes.imshow(found.values, cmap="magma", vmin=0, vmax=1, origin="lower", interpolation="nearest")
     axes.set_xticks(range(len(found.columns)), found.columns, rotation=45, ha="right", fontsize=8)
@@ -168,10 +222,11 @@ def draw_roofline(found: Roofline) -> Any:
     roof = np.minimum(line * found.limits.bandwidth, found.limits.flops) / 1e9
     axes.plot(line, roof, color=INK, linewidth=1.4)
     axes.scatter(x, y, s=20 + 400 * seconds / seconds.sum(), color=_COLORS[1], alpha=0.7, linewidths=0)
-    for rank, place in enumerate(np.argsort(-seconds)[:6]):
-        offset, side = ((6, -12 - 9 * (rank % 2)), "left") if x[place] < ends.prod() ** 0.5 else ((-4, -14), "right")
-        words = {"textcoords": "offset points", "fontsize": 8, "color": INK, "ha": side}
-        axes.annotate(known[place].path, (x[place], y[place]), offset, **words)
+    for height, place in enumerate(np.argsort(-x[np.argsort(-seconds)[:6]], kind="stable")):
+        place = np.argsort(-seconds)[:6][place]  # the dearest, from the right: one line of words each, below the roof
+        line = {"arrowstyle": "-", "relpos": (0, 0.5), "color": INK, "linewidth": 0.5, "alpha": 0.5}
+        words = {"textcoords": "axes fraction", "fontsize": 8, "color": INK, "ha": "right", "arrowprops": line}
+        axes.annotate(known[place].path, (x[place], y[place]), (0.98, 0.04 + 0.07 * (5 - height)), **words)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(roof.min() / 2, roof.max() * 2)

@@ -33,24 +33,26 @@ def draw_attributions(
 ) -> Any:
     """A row for each image (B, H, W, C) in [0, 1]: it, and by name what attributions (B, H, W, C or 1) say of it.
 
-    They are summed over channels, each with its own symmetric scale, that of its 99.5th percentile. What is nowhere
-    negative, as a Grad-CAM, is laid over the image. `captions` say what each row was asked.
+    They are summed over channels, each with its own symmetric scale, that of its 99.5th percentile. A method that is
+    nowhere negative for any of them, as a Grad-CAM, is laid over the image. `captions` say what each row was asked.
     """
     figure, axes = _sheet(len(images), 1 + len(attributions), extra=0.5)
+    attributions = {name: np.asarray(found).sum(-1) for name, found in attributions.items()}
+    over = {name: found.min() >= 0 for name, found in attributions.items()}
     for row, image in enumerate(images):
         _show(axes[row, 0], image)
         if captions:
             _say(axes[row, 0], captions[row])
         for cell, (name, found) in zip(axes[row, 1:], attributions.items(), strict=True):
-            _attribution(cell, image, np.asarray(found[row]).sum(-1))
+            _attribution(cell, image, found[row], over[name])
             if row == 0:
                 cell.set_title(name.replace("_", " "), color=INK, fontsize=9)
     return figure
 
 
-def _attribution(axes: Any, image: np.ndarray, found: np.ndarray) -> None:
+def _attribution(axes: Any, image: np.ndarray, found: np.ndarray, over: bool) -> None:
     most = float(np.percentile(np.abs(found), 99.5)) or float(np.abs(found).max()) or 1.0
-    if found.min() >= 0:
+    if over:
         grey = np.asarray(image, float).mean(-1)
         axes.imshow(grey, cmap="gray", vmin=0, vmax=1)
         axes.imshow(found, cmap="inferno", vmin=0, vmax=most, alpha=0.55, interpolation="nearest")
@@ -168,7 +170,7 @@ def draw_activations(
         low, high = (of(found[order], axis=(1, 2, 3), keepdims=True) for of in (np.min, np.max))
         _show(_bare(cell), _tiled((found[order] - low) / np.where(high > low, high - low, 1), 1))
         cell.set_anchor("N")  # a map of few units is a short column
-        cell.set_title(name.replace("_", " "), color=INK, fontsize=8)
+        cell.set_title(name.replace("_", "\n" if len(name) > 9 else " "), color=INK, fontsize=8)
     if bars:
         _likeliest(cells[-1], probabilities, names)
         cells[-1].set_box_aspect(0.9)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import _intervals, _jaxprs
+from cnnjax.analysis.tapping import module_maps
 from cnnjax.config import mode
 
 __all__ = ["Field", "jacobian_field", "receptive_fields"]
@@ -36,6 +37,8 @@ class Field:
 
 def receptive_fields(net: nn.Module, shape: tuple[int, ...]) -> dict[str, Field]:
     """The field of every map of `net.features`, and of "output" where the net gives a map, for inputs of this shape.
+
+    Of a net that has no features it is those of the maps that its modules give, by path.
 
     It follows the first and last pixel through every operation of the traced net, on an image enlarged until the fields
     fit into it. What multiplies by zero weights or loses to a larger neighbour still counts.
@@ -70,7 +73,7 @@ def _fields(net, shape, sizes):
         return next(iter(out.values())) if isinstance(out, dict) else out
 
     def run(variables, x):
-        maps = dict(net.apply(variables, x, method="features"))
+        maps = _maps(net, variables, x)
         if len(jax.eval_shape(output, variables, x).shape) == len(shape):
             maps["output"] = output(variables, x)
         names[:] = maps
@@ -88,6 +91,13 @@ def _fields(net, shape, sizes):
     arguments = [*map(np.asarray, closed.consts), *[_intervals.FREE] * count, _intervals.image(sizes)]
     spans = _intervals.follow(closed.jaxpr, arguments)
     return {name: _field(span, out.shape, sizes) for name, out, span in zip(names, outs, spans, strict=True)}
+
+
+def _maps(net, variables, x):
+    """The maps of a net by name: its features, or what its modules give."""
+    if hasattr(net, "features"):
+        return dict(net.apply(variables, x, method="features"))
+    return {path: out for path, out in module_maps(net, variables, x).items() if out.ndim == x.ndim}
 
 
 def _field(span, shape, sizes):

@@ -11,3 +11,4 @@ from cnnjax.augment.policies import *
 from cnnjax.augment.temporal import *
 from cnnjax.augment.textures import *
 from cnnjax.augment.views import *
+from cnnjax.augment.weather import *

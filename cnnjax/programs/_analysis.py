@@ -7,16 +7,18 @@ from pathlib import Path
 from types import ModuleType
 
 from cnnjax.config import ConfigError
-from cnnjax.programs import _dear_looks, _figures, _inner_looks, _looks, _moved_looks
-from cnnjax.programs._look import Look
+from cnnjax.programs import _dear_looks, _figures, _inner_looks, _looks, _moved_looks, _twin_looks
+from cnnjax.programs._look import Look, Twins
 from cnnjax.refusals import one_of
 from cnnjax.runs.pages import Links, Part, Picture, write_page
 from cnnjax.runs.workdir import write_json
 
 
-def parts_of(names: Sequence[str]) -> dict[str, Callable]:
-    """The parts that are asked for by name, in their order; without names all that are cheap."""
+def parts_of(names: Sequence[str], *, twins: bool = False) -> dict[str, Callable]:
+    """The parts that are asked for by name, in their order; without names all that are cheap. Of `twins` their own."""
     cheap, dear = {**_offered(_looks), **_offered(_moved_looks)}, _dear()
+    if twins:
+        cheap, dear = _offered(_twin_looks), {}
     if not names:
         return cheap
     known = {**cheap, **dear}
@@ -40,11 +42,12 @@ def _offered(module: ModuleType) -> dict[str, Callable]:
     return dict(sorted(found.items(), key=lambda item: item[1].__code__.co_firstlineno))
 
 
-def folder_for(out: str, workdir: str) -> Path:
+def folder_for(out: str, workdir: str, against: str = "") -> Path:
     """The folder to write to, made where there is none."""
     if not out and not workdir:
         raise ConfigError("--out is missing; give the folder to write to, --out=looked")
-    folder = Path(out) if out else Path(workdir) / "analysis"
+    own = f"against-{Path(against).resolve().name}" if against else "analysis"
+    folder = Path(out) if out else Path(workdir) / own
     if not out and not (Path(workdir) / "config.json").exists():
         return folder  # no run: loading it says so
     try:
@@ -54,7 +57,7 @@ def folder_for(out: str, workdir: str) -> Path:
     return folder
 
 
-def write(look: Look, wanted: dict[str, Callable], folder: Path, title: str, say: Callable[[str], None]) -> str:
+def write(look: Look | Twins, wanted: dict[str, Callable], folder: Path, title: str, say: Callable[[str], None]) -> str:
     """Writes analysis.json, figures/ and report.html of these parts; what was written is said."""
     parts, numbers, out, drawn = [], {}, {}, 0
     for name, part in wanted.items():
@@ -75,13 +78,14 @@ def write(look: Look, wanted: dict[str, Callable], folder: Path, title: str, say
         raise ConfigError(
             "no part can be shown of this net: " + "; ".join(f"{name}: {why}" for name, why in out.items())
         )
-    dear = {name: _sentence(part) for name, part in _dear().items() if name not in wanted}
+    offered = {} if isinstance(look, Twins) else _dear()
+    dear = {name: _sentence(part) for name, part in offered.items() if name not in wanted}
     left = [f"{name}: {why}" for name, why in out.items()]
     left += [f"{name} is dear and was not asked for (--what={name}): {words}" for name, words in dear.items()]
     origin = [("analysis.json", "analysis.json"), *_pages_beside(folder)]
     parts.append(Part("origin", [*left, Links(origin)]))
     write_json(folder / "analysis.json", {"title": title, "examples": len(look.inputs), "left_out": out, **numbers})
-    write_page(folder / "report.html", title, f"{len(look.inputs):,} examples, {look.facts.classes} classes", parts)
+    write_page(folder / "report.html", title, look.lead, parts)
     return f"{folder}/report.html: {', '.join(numbers)}\n{folder}/analysis.json, {drawn} pictures in {folder}/figures"
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from cnnjax import analysis, augment
-from cnnjax.programs._look import Look, by_method, spread
+from cnnjax.programs._look import Look, averaged_maps, by_method, spread
 from cnnjax.programs._looks import Found, _labels
 from cnnjax.runs.pages import Picture, Rows
 from cnnjax.runs.tables import readable
@@ -45,7 +45,7 @@ def similarity(look: Look) -> Found:
     rows = spread(look, *_PROBED)
     if len(rows) < 4:
         raise ValueError(f"similarity takes four examples or more; there are {len(rows)}")
-    maps = _maps(look, rows)
+    maps = averaged_maps(look, rows)
     found = analysis.layer_similarity(maps, maps, batch=250)
     words = f"unbiased linear CKA of {len(rows)} examples, maps averaged over places"
     return [Picture(analysis.draw_similarity(found), words)], {
@@ -59,22 +59,13 @@ def probes(look: Look) -> Found:
     rows, labels = spread(look, *_PROBED), _labels(look)
     if len(rows) < 20:
         raise ValueError(f"probes take twenty examples or more; there are {len(rows)}")
-    maps, half = _maps(look, rows), len(rows) // 2
+    maps, half = averaged_maps(look, rows), len(rows) // 2
     order = np.random.default_rng(0).permutation(len(rows))
     first, last = order[:half], order[half:]
     sides = [({name: each[part] for name, each in maps.items()}, labels[rows[part]]) for part in (first, last)]
     found = {kind: analysis.probe_by_depth(*sides[0], *sides[1], kind=kind) for kind in ("logistic", "ridge", "knn")}
     words = f"accuracy on {len(last)} examples of probes fitted on {len(first)} others, maps averaged over places"
     return [Picture(analysis.draw_probes(found), words)], found
-
-
-def _maps(look: Look, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The net's maps of these examples, some hundreds at a time, averaged over places: (N, C)."""
-    parts = []
-    for start in range(0, len(rows), 250):
-        found = analysis.activations(*look.pair, look.seen[rows[start : start + 250]])
-        parts.append({name: analysis.as_features(each) for name, each in found.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def landscape(look: Look) -> Found:
@@ -136,8 +127,8 @@ def corruptions(look: Look) -> Found:
     kinds = {kind: functools.partial(_spoiled, kind) for kind in augment.CIFAR10_C}
     asked = look.f, look.images[rows], labels[rows]
     found = analysis.corruption_robustness(jax.random.key(0), *asked, kinds)
-    words = f"{len(rows)} examples, {len(kinds)} of the {len(kinds) + len(augment.CIFAR10_C_MISSING)} kinds of "
-    words += f"CIFAR-10-C with its numbers; without {', '.join(augment.CIFAR10_C_MISSING).replace('_', ' ')}"
+    words = f"{len(rows)} examples, the {len(kinds)} kinds of CIFAR-10-C with its numbers; "
+    words += f"{', '.join(augment.CIFAR10_C_DRAWN)} is drawn, where it has photographs"
     errors = dict(zip(found.kinds, found.errors.tolist(), strict=True))
     return [Picture(analysis.draw_robustness(found), words)], {
         "clean": found.clean,

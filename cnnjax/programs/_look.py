@@ -11,6 +11,7 @@ import numpy as np
 from flax import traverse_util
 from jax.tree_util import Partial
 
+from cnnjax.analysis import activations, as_features
 from cnnjax.config import ConfigError
 from cnnjax.fields import Facts
 from cnnjax.programs._served import Served
@@ -40,6 +41,11 @@ class Look:
     labels: np.ndarray
     order: np.ndarray
     held_out: tuple | str
+
+    @property
+    def lead(self) -> str:
+        """What is looked at, in words."""
+        return f"{len(self.inputs):,} examples, {self.facts.classes} classes"
 
     @property
     def pair(self) -> tuple:
@@ -129,6 +135,49 @@ def of_run(trained: Trained, split: str, most: int) -> Look:
     )  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
+class Twins:
+    """Two runs that are compared, and the part of a split, of at most so many examples, that both are asked about."""
+
+    first: Trained
+    second: Trained
+    split: str
+    most: int
+
+    @functools.cached_property
+    def looks(self) -> tuple[Look, Look]:
+        """What either net says of the same examples; nets that say nothing comparable are refused."""
+        one, two = (of_run(each, self.split, self.most) for each in (self.first, self.second))
+        if not np.array_equal(one.inputs, two.inputs) or one.facts.classes != two.facts.classes:
+            raise ConfigError(
+                f"the {self.split} splits of the runs are not the same data; their answers can't be compared"
+            )
+        return one, two
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the runs are called."""
+        first, second = (each.workdir.resolve().name for each in (self.first, self.second))
+        return (first, second) if first != second else (f"{first} (1)", f"{second} (2)")
+
+    @property
+    def inputs(self) -> np.ndarray | tuple:
+        """The examples that both were asked about; () where they can't be asked."""
+        try:
+            return self.looks[0].inputs
+        except ConfigError:
+            return ()
+
+    @property
+    def lead(self) -> str:
+        """What is compared, in words."""
+        steps = (
+            f"{name} at step {int(each.state.step):,}"
+            for name, each in zip(self.names, (self.first, self.second), strict=True)
+        )
+        return f"{' against '.join(steps)}: {len(self.inputs):,} examples"
+
+
 def held_out(trained: Trained, split: str, ask: Callable[[str, int], Examined], most: int) -> tuple | str:
     """Probabilities and labels of examples that a temperature may be fitted on, or why there are none."""
     if not trained.prepared.selects:
@@ -167,6 +216,15 @@ def spread(look: Look, most: int, pixels: int) -> np.ndarray:
     count = len(look.images)
     kept = max(1, min(most, count, pixels // int(np.prod(look.images.shape[1:3]))))
     return np.arange(kept) * count // kept
+
+
+def averaged_maps(look: Look, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The net's maps of these examples, some hundreds at a time, averaged over places: (N, C)."""
+    parts = []
+    for start in range(0, len(rows), 250):
+        found = activations(*look.pair, look.seen[rows[start : start + 250]])
+        parts.append({name: as_features(each) for name, each in found.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def by_method(methods: Sequence[str], ask: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:

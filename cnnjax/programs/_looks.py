@@ -106,6 +106,7 @@ def units(look: Look) -> Found:
         if name in list(maps)[-_LAYERS:]:
             patches = analysis.unit_patches(look.shown[rows], each, seen[name])
             what = f"{name}: what its first units saw where they answered most, of {len(found)} images"
+            what += "; below, the unit, the class that it prefers, and how much" if len(labels) else ""
             blocks.append(Picture(analysis.draw_units(patches, each), what, wide=True))
     head = ["map", "units", "mean", "zeros", "dead", "sparseness", "selectivity"]
     return [Rows(head, cells), *blocks], numbers

@@ -9,7 +9,7 @@ from cnnjax.programs._looks import Found
 from cnnjax.runs.pages import Picture, Rows
 from cnnjax.runs.tables import readable
 
-_MOVED, _SEEN = (60, 100_000), (16, 300_000)  # images that are moved, or whose gradients are taken; pixels
+_MOVED, _SEEN = (60, 250_000), (16, 300_000)  # images that are moved, or whose gradients are taken; pixels
 _SHIFTED = 2  # examples of either end whose probability is drawn by shift
 _AROUND = 2  # units along each axis that an effective field is the mean of
 _MOVES = (("down", 1.0), ("down", 2.0), ("right", 4.0), ("rotation", 10.0), ("scale", 0.25), ("scale", -0.25))

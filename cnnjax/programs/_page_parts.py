@@ -5,7 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnjax.analysis import Reliability, confusion_sets, per_class, reliability, similarity_order, temperature, tempered
+from cnnjax.analysis import (
+    Reliability,
+    confusion_sets,
+    draw_pictures,
+    per_class,
+    reliability,
+    similarity_order,
+    temperature,
+    tempered,
+)
 from cnnjax.fields import Facts
 from cnnjax.programs import _figures, _mistakes, _worst
 from cnnjax.programs._drawing import name_of
@@ -17,6 +26,8 @@ from cnnjax.train.trained import Trained
 
 _ROWS, _UNFOLDED = 400, 30  # of a table: those that it has, those at which it is unfolded
 _MATRIX = 200  # classes that a matrix can still show
+_MADE = 64  # pictures that are drawn from noise
+_BROAD = 9.0  # inches of a figure that has the page's width to itself
 _EXAMPLES, _LARGE = 18, 4  # the best and the worst: as small pictures, or each with what was predicted of its places
 
 
@@ -64,17 +75,18 @@ def believed(shares: np.ndarray, labels: np.ndarray, held_out: tuple | str) -> t
     fitted = {} if isinstance(held_out, str) else {"temperature": temperature(*held_out)}
     if fitted:
         found["after"] = reliability(tempered(shares, fitted["temperature"]), labels)
-    drawn = tables_figure({f"calibration, {when} temperature": each.bins for when, each in found.items()}, wide=5.0)
+    titles = {when: f"calibration, {when} temperature" if fitted else "calibration" for when in found}
+    drawn = tables_figure({titles[when]: each.bins for when, each in found.items()}, wide=5.0)
     head = ["", "ECE", "90 % of draws", "worst gap", "adaptive", "classwise", "Brier", "NLL", "confidence", "accuracy"]
     words = held_out
     if fitted:
         count = f"{len(held_out[1]):,} held-out examples"
         words = f"Temperature {fitted['temperature']:.3f}, fitted on {count}, none of which is measured here."
-    what = "of the guesses of a confidence, how many were right; on the line a confidence is what it says"
+    what = "of the guesses of a confidence, how many were right; up to the dotted line a confidence is what it says"
     blocks = [
         words,
         Picture(drawn, what, wide="after" in found),
-        Rows(head, [_scores(*item) for item in found.items()]),
+        Rows(head, [_scores(f"{when} temperature" if fitted else "", each) for when, each in found.items()]),
     ]
     numbers = {when: _numbers(each) for when, each in found.items()}
     return Part("calibration", blocks), fitted | numbers
@@ -83,12 +95,28 @@ def believed(shares: np.ndarray, labels: np.ndarray, held_out: tuple | str) -> t
 def _scores(when: str, found: Reliability) -> list[str]:
     band = f"{found.band[0]:.4f} – {found.band[1]:.4f}"
     more = (found.greatest, found.adaptive, found.classwise, found.brier, found.nll, found.confidence, found.accuracy)
-    return [f"{when} temperature", readable(found.error), band, *map(readable, more)]
+    return [when, readable(found.error), band, *map(readable, more)]
 
 
 def _numbers(found: Reliability) -> dict:
     numbers = dict(vars(found))
     return numbers | {"bins": found.bins.tolist(), "band": list(found.band)}
+
+
+def drawn_from_noise(trained: Trained, split: str) -> Part | None:
+    """Pictures that were made, beside as many of the data, where what is made is not of what was read: else nothing."""
+    part, word = getattr(trained.source, split), trained.facts.input
+    rows = np.arange(min(_MADE, len(part)))
+    read = part.read(rows)[word]
+    made = trained.predict(read, batch=_MADE).get("image")
+    if made is None or not np.array_equal(made, trained.predict(np.zeros_like(read), batch=_MADE)["image"]):
+        return None
+    real = read / 255 if read.dtype == np.uint8 else read
+    pictures = [
+        Picture(draw_pictures(made), f"{len(made)} pictures made from noise, not chosen"),
+        Picture(draw_pictures(real), f"as many of the {split} split"),
+    ]
+    return Part("samples", pictures)
 
 
 def extremes(trained: Trained, split: str, found: Examined) -> Part:
@@ -100,9 +128,8 @@ def extremes(trained: Trained, split: str, found: Examined) -> Part:
         examples = [{name: np.asarray(value)[k] for name, value in fields.items()} for k in range(len(said))]
         if getattr(found.rows.get("truth"), "ndim", 0) == 1:  # a class: one word above a small picture says it
             titles = [_worst.heading(entry, short=True) for entry in said]
-            blocks.append(
-                Picture(_figures.sheet(examples, facts, f"{what} loss", titles), f"the examples of {what} loss")
-            )
+            sheet = _figures.sheet(examples, facts, f"{what} loss", titles)
+            blocks.append(Picture(sheet, f"the examples of {what} loss", wide=facts.input == "tokens"))
             continue
         predicted = trained.predict(fields[facts.input], batch=_EXAMPLES)
         blocks += [
@@ -115,4 +142,5 @@ def extremes(trained: Trained, split: str, found: Examined) -> Part:
 def _compared(facts: Facts, entry: Mapping, words: Mapping, answer: Mapping, what: str) -> Picture:
     placed = {name: value for name, value in answer.items() if name in _worst.placed_words(answer)}
     figure = _figures.compared(words, placed, facts, f"{Path(entry['path']).name}\n{_worst.heading(entry)}")
-    return Picture(figure, f"{what} loss: {entry['path']}")
+    wide = figure.get_figwidth() > _BROAD  # beside another one, its words could not be read
+    return Picture(figure, f"{what} loss: {entry['path']}", wide=wide)

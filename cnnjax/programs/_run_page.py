@@ -76,7 +76,7 @@ def _results(trained: Trained) -> Iterator[Part]:
     drawn = [name for name in names if name not in ("loss", metric, *COUNTS) and series_of(lines, name)]
     tables = _tables(trained)
     more = {name: table for name, table in tables.items() if name not in ("confusion", "calibration")}
-    if (figure := tables_figure(more, names=_names(trained), wide=5.0)).axes:
+    if (figure := tables_figure(more, names=_names(trained), lines=_lines(trained, splits), wide=5.0)).axes:
         blocks.append(Picture(figure, f"of the {_measured(trained)} split: {', '.join(more)}", wide=len(more) > 1))
     if drawn:
         blocks.append(f"Other curves are in metrics.jsonl: {', '.join(drawn[:_MORE])}{', …' * (len(drawn) > _MORE)}")
@@ -94,6 +94,13 @@ def _names(trained: Trained) -> tuple:
     return tuple(facts.names or facts.extra.get("segment_names", ()))
 
 
+def _lines(trained: Trained, splits: dict[str, dict]) -> dict[str, tuple]:
+    """What the rows of tables are called that are no classes: points, and a forecast with those it is compared with."""
+    references = sorted({name[4:] for row in splits.values() for name in row if name.startswith("mae_")})
+    forecasts = ("net", *(name.replace("_", " ") for name in references))
+    return {"pck": tuple(trained.facts.extra.get("point_names", ())), "mae_by_step": forecasts}
+
+
 def _examined(trained: Trained) -> Iterator[Part]:
     """Classes, confidences, and the examples at both ends, as far as the task has them."""
     split, counts = _measured(trained), _tables(trained).get("confusion")
@@ -106,7 +113,7 @@ def _examined(trained: Trained) -> Iterator[Part]:
         yield _page_parts.believed(
             found.rows["probabilities"], found.rows["truth"], held_out(trained, split, ask, _LOOKED_AT)
         )[0]
-    yield _page_parts.extremes(trained, split, found)
+    yield _page_parts.drawn_from_noise(trained, split) or _page_parts.extremes(trained, split, found)
 
 
 def _data(trained: Trained) -> Iterator[Part]:

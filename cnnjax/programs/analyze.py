@@ -2,6 +2,7 @@
 
   cnnjax analyze --workdir=runs/a
   cnnjax analyze --workdir=runs/a --what=attribution,sanity --examples=200
+  cnnjax analyze --workdir=runs/a --against=runs/b
   cnnjax analyze --model=resnet18 --weights=resnet18.pth --names=imagenet.txt --images=photos --out=looked
 
   --workdir=DIR              a run of cnnjax train that predicts a class of a picture
@@ -10,6 +11,8 @@
   --examples=1000            how many of them, evenly spaced
   --what=PART,PART           parts of the page, as listed below; all is every part, also what is dear
   --out=DIR                  where to write: analysis.json, figures/, report.html; DIR/analysis of a run
+  --against=DIR              another run, at the same --checkpoint: where and how far the states of both part, bit by
+                             bit, what their nets answer differently, how alike their layers are; DIR/against-NAME
 
 Or the flags that name a file of weights, as in cnnjax predict, with
   --images=PATH,PATH         files, and folders with all their pictures
@@ -38,6 +41,7 @@ flags.DEFINE_string("split", "test", "which examples", flag_values=FLAGS)
 flags.DEFINE_integer("examples", 1000, "how many examples", 2, flag_values=FLAGS)
 flags.DEFINE_list("images", "", "files and folders", flag_values=FLAGS)
 flags.DEFINE_string("out", "", "a folder to write", flag_values=FLAGS)
+flags.DEFINE_string("against", "", "the directory of another run", flag_values=FLAGS)
 
 
 def main(argv: list[str]) -> None:
@@ -48,9 +52,12 @@ def main(argv: list[str]) -> None:
     one_of(FLAGS.split, ("train", "eval", "test"), path="split")
     if bool(FLAGS.images) == bool(FLAGS.workdir):
         raise ConfigError("--images names the pictures for a net with a file of --weights; a run brings its own")
+    if FLAGS.against and not FLAGS.workdir:
+        raise ConfigError("--against is another run than that of --workdir; a file of weights has no steps to compare")
     from cnnjax.programs import _analysis  # imports jax, which --help can do without
 
-    wanted, folder = _analysis.parts_of(FLAGS.what), _analysis.folder_for(FLAGS.out, FLAGS.workdir)
+    wanted = _analysis.parts_of(FLAGS.what, twins=bool(FLAGS.against))
+    folder = _analysis.folder_for(FLAGS.out, FLAGS.workdir, FLAGS.against)
     look, title = _look(of_net)
     told = _analysis.write(look, wanted, folder, title, lambda text: print(plain(text), file=sys.stderr, flush=True))
     print(plain(told))
@@ -64,6 +71,10 @@ def _look(of_net: list[str]):
         import cnnjax
 
         trained = cnnjax.load(FLAGS.workdir, checkpoint=FLAGS.checkpoint)
+        if FLAGS.against:
+            other = cnnjax.load(FLAGS.against, checkpoint=FLAGS.checkpoint)
+            names = " against ".join(Path(each.workdir).resolve().name for each in (trained, other))
+            return _look.Twins(trained, other, FLAGS.split, FLAGS.examples), f"{names}, {FLAGS.split}"
         title = f"{Path(FLAGS.workdir).resolve().name} at step {int(trained.state.step):,}, {FLAGS.split}"
         return _look.of_run(trained, FLAGS.split, FLAGS.examples), title
     served = _origin.network(FLAGS, of_net)

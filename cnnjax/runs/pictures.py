@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ _AXES = {  # what a line's places and values are, by the beginning of the table'
     "mask_precision": ("recall", "precision where half overlaps"),
     "pck": ("share of the reference length", "points that are found within it"),
 }
+_BY_STEP = "_by_step"  # at the end of the name of a table whose places are steps, 1 and on, of values in a unit
 _MOST = 1000  # rows of a table that can still be told apart in a picture
 
 
@@ -37,10 +39,17 @@ def draw_tables(tables: Mapping[str, np.ndarray], path: str | Path, *, names: Se
         write_file(path, picture.getvalue())
 
 
-def tables_figure(tables: Mapping[str, np.ndarray], *, names: Sequence[str] = (), wide: float = 5.6) -> Any:
+def tables_figure(
+    tables: Mapping[str, np.ndarray],
+    *,
+    names: Sequence[str] = (),
+    lines: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    wide: float = 5.6,
+) -> Any:
     """A matplotlib figure of the tables that have a picture, side by side, each `wide` inches; one without any is bare.
 
-    They are drawn by what they are called up to a comma: "calibration, after" is a calibration.
+    They are drawn by what they are called up to a comma: "calibration, after" is a calibration. `names` are those of
+    classes; `lines` has, by table, those of rows that are none.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,7 +65,11 @@ def tables_figure(tables: Mapping[str, np.ndarray], *, names: Sequence[str] = ()
         elif table.ndim == 2 and table.shape[0] == table.shape[1]:
             _matrix(figure, axes, table, names if len(names) == len(table) else ())
         else:
-            _lines(axes, np.atleast_2d(table), names)
+            steps = name.endswith(_BY_STEP)
+            _lines(axes, np.atleast_2d(table), lines.get(name, names), steps=steps)
+            if steps:
+                axes.set(xlabel="step ahead", ylabel=name.removesuffix(_BY_STEP).replace("_", " "))
+                axes.set_ylim(bottom=0)
             about = next((_AXES[word] for word in _AXES if name.startswith(word)), ())
             if about:
                 axes.set(xlabel=about[0], ylabel=about[1], ylim=(-0.02, 1.02))
@@ -97,21 +110,33 @@ def _reliability(axes: Any, table: np.ndarray) -> None:
     middle = (np.arange(bins) + 0.5) / bins
     accuracy = right[some] / count[some]
     gap = float(np.sum(np.abs(right - confidence)) / max(count.sum(), 1e-30))
-    axes.bar(middle[some], accuracy, width=0.9 / bins, color=_BLUE, label="right")
-    axes.bar(middle[some], count[some] / count.sum(), width=0.3 / bins, color=INK, alpha=0.4, label="share of guesses")
-    axes.plot([0, 1], [0, 1], color=_RED, linewidth=1.2)
-    axes.plot(confidence[some] / count[some], accuracy, "o", color=_RED, markersize=4, label=f"gap {gap:.3f}")
+    sure = confidence[some] / count[some]
+    axes.bar(middle[some], accuracy, width=0.9 / bins, color=_BLUE, alpha=0.55, label="right")
+    axes.bar(
+        middle[some], sure - accuracy, 0.5 / bins, accuracy, fc="none", ec=_RED, hatch="////", linewidth=0.8,
+        label=f"gap to the confidence, {gap:.3f} on the mean",
+    )  # fmt: skip
+    axes.plot(
+        middle,
+        count / max(count.sum(), 1e-30),
+        color=INK,
+        drawstyle="steps-mid",
+        linewidth=1.4,
+        label="share of guesses",
+    )
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("confidence", color=INK)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left")
 
 
-def _lines(axes: Any, table: np.ndarray, names: Sequence[str]) -> None:
-    """A line for each row over places between 0 and 1 (recalls, thresholds)."""
+def _lines(axes: Any, table: np.ndarray, names: Sequence[str], *, steps: bool) -> None:
+    """A line for each row over places between 0 and 1 (recalls, thresholds), or over `steps`, 1 and on."""
     names = names if len(names) == len(table) else [str(k) for k in range(len(table))]
     for number, (name, row) in enumerate(zip(names, table, strict=True)):
         line = ("-", "--", ":")[number // 10 % 3]  # of ten colours
-        axes.plot(np.linspace(0, 1, len(row)), row, line, linewidth=1.4, label=str(name))
+        places = np.arange(1, len(row) + 1) if steps else np.linspace(0, 1, len(row))
+        axes.plot(places, row, line, linewidth=1.4, label=str(name))
     if 1 < len(table) <= _LISTED:
         axes.legend(frameon=False, fontsize=8 if len(table) <= 10 else 6, labelcolor=INK)

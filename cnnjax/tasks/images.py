@@ -65,7 +65,7 @@ def gan(facts: Facts, *, latent: AtLeastOne = 64, smoothing: Rate = 0.1) -> Task
         outputs=facts.shape[-1],
         loss=loss,
         forward=forward,
-        predict=lambda outputs, batch: {"image": (outputs + 1) / 2},
+        predict=lambda outputs, batch: {"image": (main_output(outputs) + 1) / 2},
         tally=tally,
         summarize=summarize,
         metric="balance",

@@ -158,7 +158,10 @@ def muon(
     norm of √O; that part too is slowed by the schedule. Biases and scales learn at `rest_lr`.
     """
     kernels = optax.chain(
-        contrib.scale_by_muon(ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices),
+        _still_at_nothing(
+            contrib.scale_by_muon(ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices),
+            momentum,
+        ),
         _shape_scaled() if shape_scale else optax.identity(),
         optax.add_decayed_weights(decay),
         optax.scale_by_learning_rate(lr),
@@ -168,6 +171,20 @@ def muon(
         {"kernels": kernels, "rest": adam(lr=rest_lr)},
         lambda params: jax.tree.map(lambda p: "kernels" if p.ndim > 1 else "rest", params),
     )
+
+
+def _still_at_nothing(inner: optax.GradientTransformation, momentum: jax.Array | float) -> optax.GradientTransformation:
+    """The same, where a kernel without gradient and momentum stays, with a derivative of 0: its norm has none there."""
+
+    def update(updates, state, params=None):
+        nothing = jax.tree.map(lambda g, m: ~jnp.any((g != 0) | (m != 0)), updates, state.mu)
+        moved = jax.tree.map(lambda none, g: jnp.where(none, jnp.ones_like(g), g), nothing, updates)
+        found, after = inner.update(moved, state, params)
+        found = jax.tree.map(lambda none, change: jnp.where(none, jnp.zeros_like(change), change), nothing, found)
+        mean = jax.tree.map(lambda m, g: (momentum * m + (1 - momentum) * g).astype(m.dtype), state.mu, updates)
+        return found, after._replace(mu=jax.tree.map(jnp.where, nothing, mean, after.mu))
+
+    return optax.GradientTransformation(inner.init, update)
 
 
 def _matrices(updates):

@@ -73,3 +73,9 @@ def test_the_scale_of_a_filter_is_symmetric_and_its_own():
     assert image[0, 0].tolist() == [1, 1, 1]
     assert image[0, 4].tolist() == [0, 0, 0]
     assert image[1, 1].tolist() == image[1, 5].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_a_method_is_drawn_alike_in_every_row_also_where_one_row_has_nothing_against_the_class():
+    signed = np.stack([NUMBERS.normal(size=(12, 12, 1)), NUMBERS.random((12, 12, 1))])
+    figure = analysis.draw_attributions(IMAGES, {"occlusion": signed, "grad_cam": signed**2})
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 2, 1, 1, 2]  # a Grad-CAM lies over the image

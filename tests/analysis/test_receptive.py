@@ -2,12 +2,13 @@
 
 import math
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
 from cnnjax import models
-from cnnjax.analysis import jacobian_field, receptive_fields
+from cnnjax.analysis import jacobian_field, module_maps, receptive_fields
 from tests.models.variants import abstract_variables
 
 
@@ -126,3 +127,37 @@ def test_a_maximum_shows_only_part_of_the_field():
     seen = np.asarray(seen_of(images[:1])) > 0
     assert seen.sum() == 9
     assert ((np.asarray(seen_of(images[1:])) > 0) == seen).all()
+
+
+class Own(nn.Module):
+    """Convolutions as flax has them, in a net that has no features."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.max_pool(nn.relu(nn.Conv(6, (3, 3), name="first")(x)), (2, 2), (2, 2))
+        x = nn.Conv(6, (5, 3), padding="VALID", feature_group_count=3, kernel_dilation=(1, 2), name="second")(x)
+        x = nn.ConvTranspose(4, (2, 2), (2, 2), name="third")(x)
+        return nn.Dense(3)(nn.LayerNorm()(x).mean((1, 2)))
+
+
+def test_a_net_of_ones_own_with_flaxs_convolutions_has_fields_by_module():
+    found = receptive_fields(Own(), (1, 32, 32, 3))
+    assert {name: field.size for name, field in found.items() if field.size[0] < math.inf} == {
+        "first": (3, 3), "second": (12, 12), "third": (12, 12), "LayerNorm_0": (12, 12),
+    }  # fmt: skip
+    assert (found["first"].start, found["second"].start) == ((-1, -1), (-1, -1))
+    assert [found[name].stride for name in ("first", "second", "third")] == [(1, 1), (2, 2), (1, 1)]
+    net, image = Own(), np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32)
+
+    @jax.jit
+    def slope(image):
+        variables = net.init(jax.random.key(0), image)
+        unit = lambda x: module_maps(net, variables, x)["second"][0, 5, 4].sum()  # noqa: E731
+        return jax.grad(unit)(image)
+
+    rows, columns = (np.flatnonzero(np.any(np.asarray(slope(image)) != 0, axis)) for axis in ((0, 2, 3), (0, 1, 3)))
+    for line, place in ((rows, 5), (columns, 4)):
+        low = found["second"].start[0] + 2 * place
+        assert low <= line.min()
+        assert line.max() < low + 12
+        assert line.max() - line.min() >= 9  # a maximum lets one pixel of two through

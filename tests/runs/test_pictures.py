@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from cnnjax.runs.pictures import draw_tables
+from cnnjax.runs.pictures import draw_tables, tables_figure
 from cnnjax.runs.reports import Report
 from cnnjax.runs.tables import numbers_and_tables
 
@@ -31,6 +31,24 @@ def test_every_table_is_drawn_beside_the_others(tables, tmp_path):
     draw_tables(tables, tmp_path / "tables-test.png", names=("cat", "dog", "cow"))
     height, width = matplotlib.image.imread(tmp_path / "tables-test.png").shape[:2]
     assert width / height == pytest.approx(5.6 / 4.8 * sum(table.ndim < 3 for table in tables.values()), rel=0.01)
+
+
+def test_lines_are_called_by_what_their_rows_are_and_steps_are_counted_from_one():
+    tables = {"pck": np.tile(np.linspace(0, 1, 5), (2, 1)), "mae_by_step": np.array([[0.3, 0.5, 0.7]])}
+    figure = tables_figure(tables, names=("cat", "dog"), lines={"pck": ("elbow", "wrist")})
+    points, errors = figure.axes
+    assert [text.get_text() for text in points.get_legend().get_texts()] == ["elbow", "wrist"]
+    np.testing.assert_array_equal(errors.lines[0].get_xdata(), [1, 2, 3])
+    assert (errors.get_xlabel(), errors.get_ylabel(), errors.get_ylim()[0]) == ("step ahead", "mae", 0)
+
+
+def test_a_calibration_shows_how_far_each_bin_is_from_its_confidence():
+    (axes,) = tables_figure({"calibration": CALIBRATION}).axes
+    right, gaps = axes.containers
+    np.testing.assert_allclose([bar.get_height() for bar in right], [0.5, 0.8])
+    np.testing.assert_allclose([bar.get_height() for bar in gaps], [0.25, 0.1])
+    np.testing.assert_allclose([bar.get_y() for bar in gaps], [0.5, 0.8])
+    assert "gap to the confidence, 0.143 on the mean" in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 def test_tables_without_a_picture_make_no_file(tmp_path):

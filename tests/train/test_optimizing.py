@@ -228,3 +228,26 @@ def test_between_its_turns_lookahead_changes_nothing_and_its_pace_grows():
 def test_lookahead_without_a_rate_says_so():
     with pytest.raises(ValueError, match=r"optimizer\.lookahead is 5, but optimizer\.ema is 0"):
         prepare(config(lookahead=5))
+
+
+def test_a_kernel_without_a_gradient_stays_under_muon_and_its_derivative_is_nothing():
+    """A norm has no derivative at 0, of which one NaN would become the whole net's."""
+    made = optimizers.muon(lr=0.1, rest_lr=0.1, iterations=2)
+    numbers = np.random.default_rng(0)
+    params = {name: numbers.normal(size=(4, 3)).astype(np.float32) for name in ("seen", "idle")}
+    slope = {name: numbers.normal(size=(4, 3)).astype(np.float32) for name in params}
+
+    @jax.jit
+    def moved(share):
+        state, at = made.init(params), params
+        for _ in range(2):
+            gradients = {"seen": slope["seen"] * (1 + share * at["seen"]), "idle": share * slope["idle"]}
+            change, state = made.update(gradients, state, at)
+            at = optax.apply_updates(at, change)
+        return at
+
+    after, way = jax.jit(lambda share: jax.jvp(moved, (share,), (1.0,)))(0.0)
+    np.testing.assert_array_equal(after["idle"], params["idle"])
+    np.testing.assert_array_equal(way["idle"], 0)
+    ahead, behind = (np.asarray(moved(share)["seen"], float) for share in (0.01, -0.01))
+    np.testing.assert_allclose(way["seen"], (ahead - behind) / 0.02, atol=2e-3)
