@@ -6,7 +6,7 @@ Not yet run.
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
-from cnnjax.sweep.space import cross, grid
+from cnnjax.sweep.space import cross, grid, seeds
 
 _TRAIN = 43
 
@@ -47,4 +47,4 @@ def sweep():
     """10, 30 and all examples (the others are held out), from ImageNet and from scratch."""
     held_out = tuple(_TRAIN - count for count in (10, 30)) + (0,)
     begins = [{"train.init_into": "backbone"}, {"train.init_into": "", "train.init": ""}]
-    return cross(grid({"data.holdout": held_out}), begins)
+    return cross(grid({"data.holdout": held_out}), begins, seeds(2))

@@ -115,7 +115,8 @@ def detection(
 
     From a net that gives prototypes there is a mask for each box, trained by `instances`, whose loss counts `masks`
     times: `mask_ap` and its like, and the score of DSB 2018 for what is predicted. What is `ignored` is neither to be
-    found nor a fault. Sizes are those of `instances` where there are any, else of boxes, in pixels that the net sees.
+    found nor a fault. Small, medium and large are so in the pixels of the file where the data say its `areas` and
+    `pixel_area`, else in those that the net sees, by `instances` where there are any, or by boxes.
     """
     refuse_misfits(detection, locals(), path="task.")
     refuse_without(facts, "detection", "boxes", "classes", named=True)
@@ -157,11 +158,12 @@ def detection(
 
 
 def _sizes(facts, outputs, batch, found, places):
-    """Rows of evaluation in pixels: of the true instances, of the masks found, and what they share."""
+    """Rows of evaluation in pixels: of the true instances, of the masks found, what they share, and the file's own."""
+    kept = {f"true_{name}": batch[name] for name in ("areas", "pixel_area") if name in batch}
     if "instances" not in batch and not _has_masks(outputs, facts):
-        return {}
+        return kept
     count = batch["boxes"].shape[1]
-    kept = {"true_areas": areas_of(batch["instances"], count)}
+    kept["true_pixels"] = areas_of(batch["instances"], count)
     if _has_masks(outputs, facts):
         several = shared_pixels(outputs, found, places, batch["instances"], count)
         kept |= dict(zip(("shared", "areas"), several, strict=True))

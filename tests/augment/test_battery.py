@@ -108,6 +108,8 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
     "classes": (3,),
     "present": (3,),
     "ignored": (3,),
+    "areas": (3,),
+    "pixel_area": (),
     "scores": (3,),
     "corners": (3, 4, 2),
     "heights": (3, 2),
@@ -194,9 +196,10 @@ def test_labels_of_the_wrong_shape_and_words_of_ones_own_are_refused_where_somet
 
 
 def test_mixing_refuses_what_it_cannot_mix():
+    rows = {*PLACED, "classes", "present", "ignored", "areas", "scores", "heights", "visible"}
     refusing = {
-        "mixup": {"segments", "tokens", *PLACED, "classes", "present", "ignored", "scores", "heights", "visible"},
-        "cutmix": {"tokens", "series", *PLACED, "classes", "present", "ignored", "scores", "heights", "visible"},
+        "mixup": {"segments", "tokens", *rows},
+        "cutmix": {"tokens", "series", *rows},
     }
     refusing["mix"] = refusing["mixup"] | refusing["cutmix"]
     for name, words in refusing.items():

@@ -173,10 +173,10 @@ def test_pixels_that_count_nowhere_count_in_no_mask():
     found["prototypes"] = np.where((np.arange(32) < 16)[:, None], found["prototypes"], np.float32(9))
     _, rows = scores(unknown, found)
     areas = [(unknown["instances"] == 1 + row).sum((1, 2)) for row in range(3)]
-    np.testing.assert_array_equal(rows["true_areas"], np.stack(areas, -1))
+    np.testing.assert_array_equal(rows["true_pixels"], np.stack(areas, -1))
     for picture in range(2):
         for row in range(3):
-            assert rows["shared"][picture, :, row].max() == rows["true_areas"][picture, row]
+            assert rows["shared"][picture, :, row].max() == rows["true_pixels"][picture, row]
 
 
 def test_training_pulls_masks_to_instances():
