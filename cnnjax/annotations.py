@@ -77,7 +77,7 @@ WORKS_ON = ("size", "colors", "example", "batch")
 HeadWeights = Literal["file", "fresh"]
 ChannelWeights = Literal["file", "adapt"]
 Sampling = Literal["shuffled", "balanced", "labelled"]
-ViewName = Literal["mirror", "shifts", "five_crop", "ten_crop", "scales"]
+ViewName = Literal["mirror", "shifts", "five_crop", "ten_crop", "scales", "tiles"]
 
 
 def peeled(annotation: Any) -> tuple[Any, tuple]:

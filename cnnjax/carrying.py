@@ -38,7 +38,8 @@ def carried(
 
     Places are (y, x, 1), whole at pixels' centres. Maps of places are read at the nearest, and are 255 (shares and
     masks 0) where there is none. Points outside are invisible; boxes are cut, and neither they nor corners are present
-    where nearly nothing of them is left. A mirror gives points the order `mirror`, and turns corners round.
+    where nearly nothing of them is left. A mirror gives points the order `mirror`, and turns corners round. A pixel's
+    area grows with what one covers.
     """
     linear, offset = maps[..., :2], maps[..., 2]
     inverse = np.linalg.inv(linear)
@@ -60,6 +61,11 @@ def carried(
             kept.append(left)
             there = _there(words, value) > 0
             out[name] = np.where(there.reshape(*there.shape, *(1,) * (value.ndim - 2)), out[name], np.float32(value))
+    out |= {
+        name: (value * np.abs(np.linalg.det(linear))).astype(np.float32)
+        for name, value in words.items()
+        if KINDS[_kind(name, value)].move == "spread"
+    }
     if kept:
         present = _there(words, kept[0])
         out["present"] = np.where(np.logical_and.reduce(kept), present, np.zeros_like(present))

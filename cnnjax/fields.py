@@ -87,6 +87,7 @@ _KINDS = {
     "references":       ("stays",   "stays",    "stays",   "blended", "blended", "refused", "scaled",   -1, "thin"),
     "record":           ("stays",   "stays",    "stays",   "stays",   "stays",   "stays",   "stays",    -1, "nothing"),
     "mark":             ("stays",   "stays",    "stays",   "refused", "refused", "stays",   "stays",    -1, "nothing"),
+    "pixel's area":     ("spread",  "spread",   "stays",   "stays",   "stays",   "stays",   "stays",    -1, "nothing"),
     "own":              ("refused", "refused",  "refused", "refused", "refused", "refused", "refused",  -1, "nothing"),
 }  # fmt: skip
 KINDS = {name: Kind(*treatments) for name, treatments in _KINDS.items()}
@@ -191,6 +192,14 @@ def _corners(values, about) -> Found:
         yield there & beyond.any(-1), f"their centre lies in the picture of {_by(about.plane)} pixels"
 
 
+def _areas(values, about) -> Found:
+    yield values < 0, "areas are not negative"
+
+
+def _pixel_area(values, about) -> Found:
+    yield values <= 0, "a pixel covers more than nothing"
+
+
 def _heights(values, about) -> Found:
     yield about.there("present", values.shape[:2]) & (values[..., 1] < values[..., 0]), "heights are z0 z1, z0 <= z1"
 
@@ -236,6 +245,8 @@ WORDS = {
     "present": Word({("N",): "beside rows"}, False, _switch),
     "ignored": Word({("N",): "beside rows"}, False, _switch),
     "boxes": Word({("N", 4): "boxes"}, False, _boxes),
+    "areas": Word({("N",): "beside rows"}, False, _areas),
+    "pixel_area": Word({(): "pixel's area"}, False, _pixel_area),
     "classes": Word({("N",): "beside rows"}, True, _classes),
     "scores": Word({("N",): "beside rows"}),
     "corners": Word({("N", 4, 2): "corners"}, False, _corners),

@@ -24,10 +24,12 @@ from cnnjax.config import augmentation, experiment, one_of, section
 def get_config(variant: str = "heatmaps"):
     """MobileNet v2 under heat maps, or under the stages of `deeppose`; photographs of 128² around the person."""
     backbone = section("models", "mobilenet_v2")
+    refine = section("models", "resnet18", width=16)
     nets = {
         "heatmaps": section("models", "heatmaps", backbone=backbone, width=64),
-        "deeppose": section("models", "deeppose", backbone=backbone, refine=section("models", "resnet18", width=16)),
+        "deeppose": section("models", "deeppose", backbone=backbone, refine=refine, share=1.0, jitter=0.2),
     }
+    lr = {"heatmaps": 1e-3, "deeppose": 3e-4}  # the cascade has layers of 20,480 inputs
     return experiment(
         data=section("data", "points", size=128, around=1.25),
         model=nets[one_of(variant, nets)],
@@ -35,7 +37,7 @@ def get_config(variant: str = "heatmaps"):
         augment=augmentation(
             train=("rotate", "zoom", "translate", "flip", "normalize"), eval=("normalize",), rotate={"degrees": 30.0}
         ),
-        optimizer=section("optimizers", "adamw", lr=1e-3, decay=0.05),
+        optimizer=section("optimizers", "adamw", lr=lr[variant], decay=0.05),
         schedule=section("schedules", "cosine", warmup_steps=50),
         train={"steps": 400, "batch": 16, "init": "torchvision", "init_into": "backbone"},
         eval={"steps": 400},

@@ -15,15 +15,14 @@ def get_config(variant: str = "masks"):
 
     data.root is the folder with images, labels and test.txt.
     """
-    one_of(variant, ("masks", "unet"))
+    one_of(variant, ("masks", "aligned", "unet"))
     data = {"labels": "labels", "word": "both" if variant == "unet" else "instances", "most": 340, "size": 352}
     backbone = section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16)
+    levels = {"levels": (4, 8, 16, 32), "width": 32, "depth": 1}
+    found = section("tasks", "detection", most=200)
     model, task, steps = {
-        "masks": (
-            section("models", "detector", backbone=backbone, levels=(4, 8, 16, 32), width=32, depth=1, masks=12),
-            section("tasks", "detection", most=200),
-            300,
-        ),
+        "masks": (section("models", "detector", backbone=backbone, masks=12, **levels), found, 300),
+        "aligned": (section("models", "detector", backbone=backbone, aligned=7, **levels), found, 300),
         "unet": (
             section("models", "unet", width=8, depth=4, up="resize"),
             section("tasks", "segmentation", border=10.0, cells=1),

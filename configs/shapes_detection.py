@@ -10,13 +10,14 @@ from cnnjax.config import augmentation, experiment, one_of, section
 
 
 def get_config(variant: str = "boxes"):
-    """A feature pyramid on a narrow residual net; `masks` adds 16 prototypes."""
-    masks = {"boxes": 0, "masks": 16}[one_of(variant, ("boxes", "masks"))]
+    """A feature pyramid on a narrow residual net; `masks` adds 16 prototypes, `aligned` a head that draws in boxes."""
+    masks = {"boxes": {}, "masks": {"masks": 16}, "aligned": {"aligned": 14}}
+    one_of(variant, masks)
     scenes = {"size": 96, "objects": 6, "fewest": 1, "radius": 1 / 12, "spread": 1 / 8, "boxes": True}
     backbone = section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16)
     return experiment(
         data=section("data", "shapes", train=4096, test=500, **scenes),
-        model=section("models", "detector", backbone=backbone, width=48, masks=masks),
+        model=section("models", "detector", backbone=backbone, width=48, **masks[variant]),
         task=section("tasks", "detection"),
         augment=augmentation(train=("flip", "normalize"), eval=("normalize",)),
         optimizer=section("optimizers", "adamw", lr=4e-3),

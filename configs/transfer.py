@@ -12,7 +12,7 @@ _TRAIN = 43
 
 
 def get_config(variant: str = "detector"):
-    """Nuclei at 256², windows of 128² in training, for a fixed number of steps, whatever the number of examples.
+    """Nuclei at 256², windows of 96² in training, for a fixed number of steps, whatever the number of examples.
 
     data.root is the folder with images, labels and test.txt, train.init a file of the backbone's weights.
     """
@@ -33,7 +33,7 @@ def get_config(variant: str = "detector"):
         augment=augmentation(
             train=("crop", "flip", "flip#2", "normalize"),
             eval=("normalize",),
-            crop={"padding": 0, "side": 128},
+            crop={"padding": 0, "side": 96},
             **{"flip#2": {"axis": "height"}},
         ),
         optimizer=section("optimizers", "adamw", lr=2e-3),

@@ -47,6 +47,8 @@ def words():
         "points": rng.uniform(0, SIZE, (4, 3, 2)).astype(np.float32),
         "visible": np.float32([[1, 0, 1]] * 4),
         "classes": np.zeros((4, 5), np.int32),
+        "areas": np.full((4, 5), 7, np.float32),
+        "pixel_area": np.float32([1, 2, 0.5, 1]),
     }
 
 
@@ -68,6 +70,8 @@ def test_what_is_carried_is_what_the_same_move_of_augmentation_makes_of_it(move)
         else:
             np.testing.assert_array_equal(value, wanted[word], err_msg=word)
     assert move == "as it is" or not found["present"].all()
+    several = {"shrunk": 1.2337 * 1.1337}.get(move, 1)  # pixels that one covers; what a thing has of the file stays
+    np.testing.assert_allclose(found["pixel_area"], given["pixel_area"] * several, rtol=1e-3)
 
 
 def test_maps_are_read_as_pillow_reads_the_nearest_pixel_and_each_by_its_own_map():

@@ -157,6 +157,8 @@ def apply(move, facts, example):
             moved[name] = one(value) if value.ndim == rank else jax.vmap(one)(value)
         elif treatment == "landed":
             moved |= _points(move, facts, value, example)
+        elif treatment == "spread":
+            moved[name] = value * _area_of_pixel(move)
         elif treatment in ("cut", "turned"):
             moved[name], left = (_boxes if treatment == "cut" else _corners)(move, value, example)
             kept.append(left)
@@ -200,6 +202,13 @@ def _turned_over(move):
     """Whether the move is a mirror: its matrix turns the plane over."""
     a, b, c = move.matrix
     return jnp.sum(a * jnp.cross(b, c)) < 0
+
+
+def _area_of_pixel(move):
+    """How many pixels of the source the output's middle one covers; a field is taken to stretch nothing on average."""
+    middle = jnp.array([(n - 1) / 2 for n in move.size])
+    down, along = (place(move.matrix, middle + step) - place(move.matrix, middle - step) for step in jnp.eye(2) / 2)
+    return jnp.abs(down[0] * along[1] - down[1] * along[0])
 
 
 def _points(move, facts, points, example):

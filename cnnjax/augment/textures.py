@@ -113,7 +113,7 @@ def permute(key: jax.Array, facts: Facts, example: Mapping[str, jax.Array], *, s
             moved[name] = value.reshape(*value.shape[:-3], -1, value.shape[-1])[..., order, :].reshape(value.shape)
         elif treatment == "nearest":
             moved[name] = value.reshape(*value.shape[:-2], -1)[..., order].reshape(value.shape)
-        elif treatment != "stays":
+        elif treatment not in ("stays", "spread"):
             refuse("permute", name, "which has no place among permuted pixels")
     return moved
 
@@ -143,4 +143,6 @@ def resize(
             resized[name] = (value + 0.5) * scale - 0.5
         elif treatment == "edges":
             resized[name] = (value.reshape(*value.shape[:1], -1, 2) * scale).reshape(value.shape)
+        elif treatment == "spread":
+            resized[name] = value / jnp.prod(scale)
     return resized

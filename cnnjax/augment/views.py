@@ -13,7 +13,7 @@ from cnnjax import ops
 from cnnjax.annotations import ViewName
 from cnnjax.refusals import one_of, refuse_misfits
 
-__all__ = ["View", "averaged", "five_crop", "mirror", "scales", "shifts", "ten_crop"]
+__all__ = ["View", "averaged", "five_crop", "mirror", "scales", "shifts", "ten_crop", "tiles"]
 
 
 class View(NamedTuple):
@@ -90,6 +90,41 @@ def scales(size: tuple[int, int], *, factors: tuple = (0.75, 1.0, 1.25)) -> list
     return [at(factor) for factor in factors]
 
 
+def tiles(size: tuple[int, int], *, side: int = 224, margin: int = 32) -> list[View]:
+    """The image in tiles, `side`×`side` pixels and `margin` around them, its border mirrored; for dense outputs alone.
+
+    Of each the middle counts, so that what is put together is the output for the whole image, its border mirrored,
+    where `margin` is at least the radius of the net's receptive field and both are multiples of its stride; nets of
+    valid convolutions may give the middle alone (Ronneberger 2015). Tiles go one after another through one program.
+    """
+    (height, width), (down, across) = size, [-(-n // side) for n in size]
+    if margin >= min(size):
+        raise ValueError(f"eval.views: an image of {height}×{width} pixels can't be mirrored by a margin of {margin}")
+    spare = [many * side - n for many, n in zip((down, across), size, strict=True)]
+
+    def at(y, x):
+        def look(image):
+            mirrored = jnp.pad(image, ((0, 0), (margin, margin), (margin, margin), (0, 0)), "reflect")
+            mirrored = jnp.pad(mirrored, ((0, 0), (0, spare[0]), (0, spare[1]), (0, 0)), "edge")
+            return mirrored[:, y : y + side + 2 * margin, x : x + side + 2 * margin]
+
+        def back(out):
+            over = [n - side for n in out.shape[1:3]]
+            if min(over) < 0 or any(n % 2 for n in over):
+                raise ValueError(
+                    f"eval.views: the net gives a map of {out.shape[1]}×{out.shape[2]} for a tile of {side}; it must "
+                    "be as large, or larger by an even number: enlarge eval.view_margin"
+                )
+            top, left = (n // 2 for n in over)
+            tile = out[:, top : top + min(side, height - y), left : left + min(side, width - x)]
+            after = height - y - tile.shape[1], width - x - tile.shape[2]
+            return jnp.pad(tile, ((0, 0), (y, after[0]), (x, after[1]), (0, 0)))
+
+        return View(1 / (down * across), look, back)
+
+    return [at(i * side, j * side) for i in range(down) for j in range(across)]
+
+
 def _both(views, more, size):
     """Every view, and after it each of the views that `more` gives of what it shows."""
     out = []
@@ -127,6 +162,8 @@ def averaged(
     Views of one shape are one loop over one network.
     """
     refuse_misfits(averaged, locals(), path="eval.views: ")
+    if "tiles" in names and not dense:
+        raise ValueError("eval.views: tiles are put together to a map (B, H, W, K), which these outputs are not")
     size = tuple(image.shape[1:3])
     views = [View(1.0, _same, _same)]
     for name in names:

@@ -74,12 +74,14 @@ def eval(  # the config says eval
     view_pixels: Count = 1,
     view_side: AtLeastOne = 224,
     view_scales: tuple[Positive, ...] = (0.75, 1.0, 1.25),
+    view_margin: Count = 32,
 ) -> dict:
     """How often the eval split is measured (never given: ten times a run), in batches of `batch` (0: as in training).
 
     `test` measures the official test set once, at the end. `views` are seen of every image and their probabilities
     averaged, in all combinations: mirror, shifts (by `view_pixels`), five_crop or ten_crop (of `view_side` pixels),
-    scales (`view_scales`, for nets that take any size).
+    scales (`view_scales`, for nets that take any size). tiles are for maps of images larger than memory: one after
+    another, of `view_side` pixels with `view_margin` around them, of which the middle counts.
     """
     return dict(locals())
 

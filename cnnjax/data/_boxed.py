@@ -22,6 +22,7 @@ class Row:
     kind: int
     ignored: bool = False
     shape: object = ()  # as COCO's `segmentation`
+    area: float = np.nan  # as the file says it, of a mask where there is one; nan where it says none
     points: tuple = ()  # y x visible of each
 
 
@@ -56,6 +57,7 @@ class Boxed(OnDisk):
         self.boxes = np.array([row.box for row in flat], np.float32).reshape(-1, 4)
         self.kinds = np.array([row.kind for row in flat], np.int32)
         self.ignored = np.array([row.ignored for row in flat], bool)
+        self.areas = np.array([row.area for row in flat], np.float32)
         self.marks = np.array([row.points for row in flat], np.float32).reshape(-1, points, 3) if points else ()
         self.shapes = [row.shape for row in flat] if masks else ()
         self.sizes = [picture.size for picture in pictures]
@@ -71,6 +73,7 @@ class Boxed(OnDisk):
     def said(self, place):
         rows = slice(self.starts[place], self.starts[place + 1])
         told = [self.boxes[rows], self.kinds[rows], self.ignored[rows], *([self.marks[rows]] if self.count else [])]
+        told += [self.areas[rows]] if np.isfinite(self.areas[rows]).any() else []
         return b"".join(each.tobytes() for each in told)
 
     def words(self, place):
@@ -78,26 +81,30 @@ class Boxed(OnDisk):
         seats = np.arange(rows.stop - rows.start)
         if self.masks:  # there 255 means that nobody knows: no thing may have this number
             seats += seats >= IGNORE - 1
-        words = seated(seats, self.most, boxes=self.boxes[rows], kinds=self.kinds[rows], ignored=self.ignored[rows])
+        areas, drawn = self.areas[rows], ()
         if self.masks:
-            words["instances"] = self._instances(place, rows, seats)
+            drawn, own = self._instances(place, rows, seats)
+            areas = np.where(np.isnan(areas), own, areas)
+        said = {"boxes": self.boxes[rows], "kinds": self.kinds[rows], "ignored": self.ignored[rows], "areas": areas}
+        words = seated(seats, self.most, **said) | ({"instances": drawn} if self.masks else {})
         if self.count:
             marks = self.marks[rows.start]
             words |= {"points": marks[:, :2], "visible": (marks[:, 2] > 0).astype(np.float32)}
         return words
 
     def _instances(self, place, rows, seats):
-        """(H, W), what is ignored at the bottom, else the larger below the smaller."""
+        """(H, W), what is ignored at the bottom, else the larger below the smaller; and the pixels (n,) of each."""
         sides = self.boxes[rows, 2:] - self.boxes[rows, :2]
-        things = np.zeros(self.sizes[place], np.uint16)
+        things, areas = np.zeros(self.sizes[place], np.uint16), np.zeros(len(sides), np.float32)
         for row in np.lexsort([-sides.prod(1), ~self.ignored[rows]]):
             try:
-                things[mask_of(self.shapes[rows.start + row], things.shape)] = 1 + seats[row]
+                mask = mask_of(self.shapes[rows.start + row], things.shape)
+                things[mask], areas[row] = 1 + seats[row], mask.sum()
             except ValueError as error:
                 name = f"{self.file}: {self.paths[place]}, {self.names[rows.start + row]},"
                 height, width = things.shape
                 raise DataError(f"{name} has {error}; its picture has {height}×{width}") from None
-        return things
+        return things, areas
 
     def window(self, place):
         """Around the one row of a picture with points, of the form that is asked for, so that nothing is distorted."""
@@ -122,17 +129,22 @@ class Boxed(OnDisk):
             refuse_outside(words["points"], words["visible"], size, names)
 
 
-def seated(seats, most, *, boxes, kinds, ignored):
-    """The words of `most` rows of which these (n,) are there, each with box, class and whether it is ignored."""
+def seated(seats, most, *, boxes, kinds, ignored, areas):
+    """The words of `most` rows of which these (n,) are there: box, class, whether it is ignored, area (nan: its box's).
+
+    All in pixels of the file, of which a pixel of the picture covers `pixel_area`, 1 as long as it is the file's.
+    """
+    areas = np.where(np.isnan(areas), (boxes[:, 2:] - boxes[:, :2]).prod(1), areas)
     words = {
         "boxes": np.zeros((most, 4), np.float32),
         "classes": np.zeros(most, np.int32),
         "present": np.zeros(most, np.float32),
         "ignored": np.zeros(most, np.float32),
+        "areas": np.zeros(most, np.float32),
     }
-    for word, values in zip(words, (boxes, kinds, 1, ignored), strict=True):
+    for word, values in zip(words, (boxes, kinds, 1, ignored, areas), strict=True):
         words[word][seats] = values
-    return words
+    return words | {"pixel_area": np.float32(1)}
 
 
 def no_area(row, where, size):

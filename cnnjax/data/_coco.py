@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import json
+import math
 import os
 import re
 
@@ -117,8 +118,10 @@ class Parsed:
         shape = record.get("segmentation") if masks else ()
         if masks and not shape:
             raise DataError(f"{where} has no segmentation; give it one, or set data.masks=false")
-        ignored = bool(record.get("iscrowd", 0))
-        return Row(f"annotation {record.get('id')}", (y, x, y + height, x + width), kinds[kind], ignored, shape)
+        ignored, area = bool(record.get("iscrowd", 0)), record.get("area", math.nan)
+        if not isinstance(area, int | float) or area < 0:
+            raise DataError(f"{where} has the area {area!r}; it must be a number of 0 or more, or left out")
+        return Row(f"annotation {record.get('id')}", (y, x, y + height, x + width), kinds[kind], ignored, shape, area)
 
     def _records(self, content, key):
         records = content.get(key) if isinstance(content, dict) else ()

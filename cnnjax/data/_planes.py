@@ -149,7 +149,9 @@ def things(values, most):
     present = np.zeros(most, np.float32)
     present[rows] = 1
     boxes = np.where(present[:, None] > 0, np.concatenate([low, high], 1), 0).astype(np.float32)
-    return {"instances": instances, "boxes": boxes, "classes": np.zeros(most, np.int32), "present": present}
+    words = {"instances": instances, "boxes": boxes, "classes": np.zeros(most, np.int32), "present": present}
+    areas = np.bincount(row, minlength=most).astype(np.float32)
+    return words | {"areas": areas, "pixel_area": np.float32(1)}
 
 
 def _written(value, coloured):

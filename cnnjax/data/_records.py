@@ -23,6 +23,7 @@ class Features(NamedTuple):
     boxes: str
     kinds: str
     ignored: str
+    areas: str
     masks: str
 
 
@@ -110,14 +111,23 @@ class Records(Pictures):
         boxes = np.array(fields[self.features.boxes].float_list.value, np.float64).reshape(-1, 4) * [*size, *size]
         kinds = list(fields[self.features.kinds].int64_list.value) if self.features.kinds else [label] * len(boxes)
         ignored = list(fields[self.features.ignored].int64_list.value) if self.features.ignored else [0] * len(boxes)
-        if not len(boxes) == len(kinds) == len(ignored):
+        areas = self._areas(fields, len(boxes))
+        if not len(boxes) == len(kinds) == len(ignored) == len(areas):
             raise ValueError(f"{len(boxes)} boxes, but {len(kinds)} of their labels in the record")
         kept = [row for row in range(len(boxes)) if self._usable(place, row, boxes[row], kinds[row], size)]
         if len(kept) > self.most:
             many = f"{len(kept)} boxes, more than data.most={self.most}; set data.most={len(kept)}"
             raise DataError(f"{self.called(place)} has {many}")
-        boxes, kinds, ignored = boxes[kept], np.array(kinds, int)[kept], np.array(ignored, int)[kept]
-        return seated(np.arange(len(kept)), self.most, boxes=boxes, kinds=kinds, ignored=ignored)
+        kinds, ignored = np.array(kinds, int)[kept], np.array(ignored, int)[kept]
+        said = {"boxes": boxes[kept], "kinds": kinds, "ignored": ignored, "areas": areas[kept]}
+        return seated(np.arange(len(kept)), self.most, **said)
+
+    def _areas(self, fields, count):
+        """(n,) as the set says them, nan where it says none."""
+        if not self.features.areas:
+            return np.full(count, np.nan)
+        stored = fields[self.features.areas]
+        return np.array(stored.int64_list.value or stored.float_list.value, np.float64)
 
     def _usable(self, place, row, box, kind, size):
         name, row = self.called(place), Row(f"box {row + 1}", tuple(box), kind)
@@ -131,7 +141,7 @@ class Records(Pictures):
     def _nothing(self):
         words = {"label": np.int32(0)} if self.features.label else {}
         if self.features.boxes:
-            words |= seated([], self.most, boxes=np.zeros((0, 4)), kinds=[], ignored=[])
+            words |= seated([], self.most, boxes=np.zeros((0, 4)), kinds=[], ignored=[], areas=np.zeros(0))
         return words | ({"segments": np.zeros((1, 1), np.uint8)} if self.features.masks else {})
 
 
@@ -180,7 +190,8 @@ def features_of(info, image, label, boxes, masks):
         names = info.features[label].names
     ignored = next((f"{boxes}/{name}" for name in _IGNORED if name in within), "")
     box = f"{boxes}/{_box_of(within)}" if within else boxes
-    return Features(image, label, box, f"{boxes}/label" if own else "", ignored, masks), tuple(names)
+    areas = f"{boxes}/area" if "area" in within else ""
+    return Features(image, label, box, f"{boxes}/label" if own else "", ignored, areas, masks), tuple(names)
 
 
 def _inside(feature):

@@ -1,5 +1,6 @@
 """Nets that say where things are: one box of a picture, or boxes at every place of a feature pyramid."""
 
+import dataclasses
 from typing import Annotated
 
 import flax.linen as nn
@@ -52,6 +53,7 @@ def detector(
     width: AtLeastOne = 64,
     depth: Count = 2,
     masks: Count = 0,
+    aligned: Count = 0,
     turned: bool = False,
     norm: Norm = "batch",
     norm_group: Count = 0,
@@ -64,7 +66,9 @@ def detector(
     {main: logits (B, P, K), boxes: (B, P, 4) and places: (B, P, 3) y x stride, both in pixels}, all levels one after
     the other. Classes and boxes have a tower each of `depth` convolutions, the same at all levels but for their
     normalisation. With `masks` there are that many prototypes (B, h, w, M) at half the finest stride, and at every
-    place coefficients (B, P, M): their products are the logits of its mask (Bolya 2019).
+    place coefficients (B, P, M): their products are the logits of its mask (Bolya 2019). With `aligned` there is `maps`
+    (B, h, w, width) instead, at half the finest stride too, and the part `aligned_masks`, which reads it at so many
+    places squared in each box that it is asked for, and gives a mask twice as fine (He 2017).
 
     With `turned` there are, for boxes, solids that stand upright in what is seen from above: centres (B, P, 2) y x and
     sides (B, P, 2), length and width, in pixels, headings (B, P, 2), the sine and cosine of where the front looks, of
@@ -73,8 +77,11 @@ def detector(
     refuse_misfits(detector, locals())
     if turned and masks:
         raise ValueError(f"masks is {masks} and turned is True; masks are cut to boxes that are not turned: give one")
+    if aligned and (turned or masks):
+        other = "turned is True" if turned else f"masks is {masks}"
+        raise ValueError(f"aligned is {aligned} and {other}; give one of masks, aligned and turned")
     style = Style(norm=norm, act=activation, init=init, group=norm_group, momentum=momentum)
-    return Detector(outputs, pyramid(_found(backbone), levels, width, style), depth, masks, turned, style)
+    return Detector(outputs, pyramid(_found(backbone), levels, width, style), depth, masks, aligned, turned, style)
 
 
 def _found(backbone):
@@ -125,8 +132,8 @@ class Tower(nn.Module):
         return found
 
 
-class Prototypes(nn.Module):
-    """Maps (B, 2h, 2w, M) of a map (B, h, w, C), that masks are sums of."""
+class Finer(nn.Module):
+    """Maps (B, 2h, 2w, M) of a map (B, h, w, C): prototypes that masks are sums of, or masks themselves."""
 
     count: int
     width: int
@@ -144,12 +151,13 @@ class Prototypes(nn.Module):
 class Detector(Network):
     """A pyramid, two towers on each of its levels, and the layers that read them."""
 
-    may_be_0 = ("outputs", "depth", "masks")
+    may_be_0 = ("outputs", "depth", "masks", "aligned")
 
     outputs: int
     pyramid: nn.Module
     depth: int
     masks: int
+    aligned: int
     turned: bool
     style: Style
 
@@ -167,7 +175,11 @@ class Detector(Network):
         self.box_head = Conv(8 if self.turned else 4, 1, kernel_init="lecun_normal")
         if self.masks:
             self.mask_head = Conv(self.masks, 1, kernel_init="lecun_normal")
-            self.prototypes = Prototypes(self.masks, width, self.style)
+            self.prototypes = Finer(self.masks, width, self.style)
+        if self.aligned:
+            self.maps = Finer(width, width, self.style)
+            # boxes that only pad would be in the statistics of a batch
+            self.mask_tower = Finer(1, width, dataclasses.replace(self.style, norm="none"))
 
     def features(self, x, train=False):
         return self.pyramid.features(x, train)
@@ -189,7 +201,17 @@ class Detector(Network):
         if self.masks:
             found["coefficients"] = jnp.tanh(_rows(self.mask_head, where))
             found["prototypes"] = self.prototypes(finest, train)
+        if self.aligned:
+            found["maps"] = self.maps(finest, train)
+            if self.is_initializing():
+                self.aligned_masks(found["maps"], found["boxes"][:, :1], train)
         return found
+
+    def aligned_masks(self, maps: jax.Array, boxes: jax.Array, train: bool = False) -> jax.Array:
+        """Logits (B, N, s, s) of the mask in each of the boxes (B, N, 4), in pixels, by what `maps` has there."""
+        seen = ops.roi_align(maps, boxes, self.aligned, scale=2 / self.strides[0], samples=1)
+        drawn = self.mask_tower(seen.reshape(-1, *seen.shape[2:]).astype(maps.dtype), train)
+        return drawn.reshape(*boxes.shape[:2], *drawn.shape[1:3])
 
 
 def _rows(layer, maps):

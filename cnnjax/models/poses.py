@@ -69,8 +69,8 @@ def deeppose(
     is a dict: "main" the last, "stage1", "stage2" … those before it.
 
     `backbone` names any net of this room, `refine` that of the further stages, of which each has its own ("": one like
-    the backbone). Their coarsest map, flattened, goes through `hidden` layers. Answers are float32 whatever the
-    input: half precision is pixels.
+    the backbone). Their coarsest map, flattened, goes through `hidden` layers. Before training all points are in the
+    middle, and further stages leave them there. Answers are float32 whatever the input: half precision is pixels.
     """
     refuse_misfits(deeppose, locals())
     first = _in_plane(backbone)
@@ -217,5 +217,6 @@ class Regressor(nn.Module):
         x = Dropout(self.dropout, name="dropout")(x, train)
         if not self.outputs:
             return x
-        x = Dense(2 * self.outputs, kernel_init="lecun_normal", name="output")(x)
+        # from 0: answers that begin far off first push down whatever says them, and every hidden unit dies of it
+        x = Dense(2 * self.outputs, kernel_init="zeros", name="output")(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(x.shape[0], self.outputs, 2)

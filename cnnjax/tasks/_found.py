@@ -29,7 +29,7 @@ def summary(names: tuple[str, ...], sums: Mapping, rows: Mapping) -> dict:
         return found
     rows = {name: np.asarray(value) for name, value in rows.items()}
     shared, own, areas = matching.box_areas(rows["boxes"], rows["true_boxes"])
-    was, true = _split(rows, own, rows.get("true_areas", areas))
+    was, true = _split(rows, own, rows.get("true_pixels", areas))
     scores = matching.coco(was, true, matching.overlaps(shared, own, areas, true.ignored), len(names))
     found |= named(scores) | {f"ap_{name}": _mean(scores.precision[:, :, k, 0]) for k, name in enumerate(names)}
     old, new = matching.voc(was, true, matching.overlaps(shared, own, areas), len(names))
@@ -40,7 +40,7 @@ def summary(names: tuple[str, ...], sums: Mapping, rows: Mapping) -> dict:
 
 
 def _of_masks(rows, classes):
-    shared, own, areas = (rows[name].astype(np.float64) for name in ("shared", "areas", "true_areas"))
+    shared, own, areas = (rows[name].astype(np.float64) for name in ("shared", "areas", "true_pixels"))
     was, true = _split(rows, own, areas)
     iou = matching.overlaps(shared, own, areas, true.ignored)
     scores = matching.coco(was, true, iou, classes)
@@ -50,7 +50,10 @@ def _of_masks(rows, classes):
 
 
 def _split(rows, own, areas):
+    """What was found and what there is, sized by areas in pixels that the net saw, or by those of the file."""
     ignored = rows["true_ignored"] > 0
+    a_pixel = rows.get("true_pixel_area", np.ones(len(own)))[:, None].astype(np.float64)
+    own, areas = own * a_pixel, rows.get("true_areas", areas * a_pixel)
     found = matching.Found(rows["scores"], rows["classes"], own, rows["present"] > 0)
     return found, matching.Truths(rows["true_classes"], areas, (rows["true_present"] > 0) | ignored, ignored)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from cnnjax.fields import IGNORE
 from cnnjax.ops import losses, resize
+from cnnjax.tasks._aligned import laid_out
 from cnnjax.tasks._assigning import Assignment, Truth
 
 __all__ = ["areas_of", "draw", "mask_losses", "shared_pixels"]
@@ -58,13 +59,21 @@ def _inside(boxes, shape, size):
 
 
 def draw(outputs: Mapping, found: Mapping, places: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Masks (B, M, H, W) bool of boxes found, each of a place (B, M), cut to its box."""
-    wanted = (outputs["prototypes"], outputs["coefficients"], found["boxes"], found["present"], places)
+    """Masks (B, M, H, W) bool of boxes found, each of a place (B, M), cut to its box; with some room where a net
+    draws box by box."""
+    wanted = (_said(outputs), found["boxes"], found["present"], places)
     return jax.lax.map(lambda each: _drawn(*each, size), wanted)  # one by one: a hundred masks a picture are large
 
 
-def _drawn(prototypes, coefficients, boxes, present, places, size):
-    logits = prototypes @ coefficients[places].T  # (h, w, M)
+def _said(outputs):
+    """What a net says of masks: prototypes and coefficients, or what is in each box."""
+    return {name: outputs[name] for name in ("prototypes", "coefficients", "crops") if name in outputs}
+
+
+def _drawn(said, boxes, present, places, size):
+    if "crops" in said:
+        return laid_out(said["crops"], boxes, size) & (present > 0)[:, None, None]
+    logits = said["prototypes"] @ said["coefficients"][places].T  # (h, w, M)
     drawn = jnp.moveaxis(resize(logits[None], size)[0], -1, 0) > 0
     return drawn & _inside(boxes, size, size) & (present > 0)[:, None, None]
 
@@ -83,7 +92,7 @@ def shared_pixels(outputs: Mapping, found: Mapping, places: jax.Array, instances
         masks = masks.astype(jnp.float32)
         return masks @ jax.nn.one_hot(flat - 1, rows), masks.sum(-1)
 
-    wanted = (outputs["prototypes"], outputs["coefficients"], found["boxes"], found["present"], places)
+    wanted = (_said(outputs), found["boxes"], found["present"], places)
     return jax.lax.map(one, (*wanted, instances))
 
 

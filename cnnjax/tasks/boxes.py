@@ -9,6 +9,7 @@ from cnnjax.annotations import AtLeastOne, NonNegative, Rate, Share
 from cnnjax.fields import Facts
 from cnnjax.ops import box_iou, ciou, losses
 from cnnjax.refusals import refuse_misfits
+from cnnjax.tasks._aligned import asked_of, crop_losses, roomy
 from cnnjax.tasks._assigning import truth_of
 from cnnjax.tasks._dense import answers_of, best_boxes, box_losses
 from cnnjax.tasks._found import found_and_true, summary
@@ -113,55 +114,87 @@ def detection(
     the boxes' loss, 1 − complete IoU, counts `overlap` times. Of boxes of one class that overlap by more than `iou` the
     best stays, up to `most` a picture. Those of a score above `threshold` are predicted; AP counts all of them.
 
-    From a net that gives prototypes there is a mask for each box, trained by `instances`, whose loss counts `masks`
-    times: `mask_ap` and its like, and the score of DSB 2018 for what is predicted. What is `ignored` is neither to be
-    found nor a fault. Sizes are those of `instances` where there are any, else of boxes, in pixels that the net sees.
+    From a net that gives prototypes, or draws in boxes (model.aligned), there is a mask for each box, trained by
+    `instances`, whose loss counts `masks` times: `mask_ap` and its like, and the score of DSB 2018 for what is
+    predicted. What is `ignored` is neither to be found nor a fault. Small, medium and large are so in the pixels of the
+    file where the data say its `areas` and `pixel_area`, else in those that the net sees, by `instances` or by boxes.
     """
     refuse_misfits(detection, locals(), path="task.")
     refuse_without(facts, "detection", "boxes", "classes", named=True)
     dense = functools.partial(outputs_with, _DENSE, "detection")
 
-    def size_of(batch):
-        return batch[facts.input].shape[1:3]
+    def best(outputs, batch):
+        return best_boxes(dense(outputs), batch[facts.input].shape[1:3], iou=iou, most=most)
 
-    def criterion(outputs, batch):
-        truth = truth_of(batch)
-        answers = answers_of(dense(outputs), truth)
-        lost, weights = box_losses(outputs, truth, answers, gamma=gamma, overlap=overlap)
-        if _has_masks(outputs, facts):
-            lost += masks * mask_losses(outputs, batch["instances"], truth, answers)
-        return lost, weights
+    forward = functools.partial(_drawn_in, best)
 
-    def rows(outputs, batch):
-        found, places = best_boxes(dense(outputs), size_of(batch), iou=iou, most=most)
-        kept = found_and_true(found, truth_of(batch)) | {"predicted": found["scores"] > threshold}
-        return kept | _sizes(facts, outputs, batch, found, places)
+    def loss(net, params, batch, key):
+        def drawn(outputs, boxes):
+            return net(params, (outputs["maps"], roomy(boxes)), key, part="aligned_masks")[0]
 
-    def predict(outputs, batch):
-        found, places = best_boxes(dense(outputs), size_of(batch), iou=iou, most=most)
-        found |= {"present": (found["scores"] > threshold).astype(jnp.float32)}
-        if "prototypes" in outputs:
-            found["masks"] = draw(outputs, found, places, size_of(batch))
-        return found
+        def criterion(outputs, batch):
+            truth = truth_of(batch)
+            answers = answers_of(dense(outputs), truth)
+            lost, weights = box_losses(outputs, truth, answers, gamma=gamma, overlap=overlap)
+            if _has_masks(outputs, facts):
+                lost += masks * _of_masks(outputs, batch["instances"], truth, answers, drawn)
+            return lost, weights
+
+        return supervised(criterion, forward)(net, params, batch, key)
+
+    loss.forward = forward
 
     return Task(
         outputs=facts.classes,
-        loss=supervised(criterion),
-        predict=predict,
+        loss=loss,
+        forward=forward,
+        predict=functools.partial(_predicted, facts.input, best, threshold),
         tally=lambda outputs, batch: {"objects": count(truth_of(batch).present.sum(1), batch["valid"])},
-        rows=rows,
+        rows=functools.partial(_rows, facts, best, threshold),
         summarize=functools.partial(summary, facts.names),
         metric="ap",
         rank=3,
     )
 
 
+def _rows(facts, best, threshold, outputs, batch):
+    found, places = best(outputs, batch)
+    kept = found_and_true(found, truth_of(batch)) | {"predicted": found["scores"] > threshold}
+    return kept | _sizes(facts, outputs, batch, found, places)
+
+
+def _predicted(word, best, threshold, outputs, batch):
+    found, places = best(outputs, batch)
+    found |= {"present": (found["scores"] > threshold).astype(jnp.float32)}
+    if "prototypes" in outputs or "crops" in outputs:
+        found["masks"] = draw(outputs, found, places, batch[word].shape[1:3])
+    return found
+
+
+def _drawn_in(best, net, params, batch, key):
+    """A call of the net, and of its part that draws in the boxes found, where it has one; training needs no such."""
+    outputs, state = net(params, batch, key)
+    if "maps" in outputs and not net.train:
+        wanted = outputs["maps"], roomy(best(outputs, batch)[0]["boxes"])
+        outputs = {**outputs, "crops": net(params, wanted, key, part="aligned_masks")[0]}
+    return outputs, state
+
+
+def _of_masks(outputs, instances, truth, answers, drawn):
+    """Losses (B,) of masks: of prototypes, or `drawn` (B, n, s, s) in boxes (B, n, 4)."""
+    if "prototypes" in outputs:
+        return mask_losses(outputs, instances, truth, answers)
+    boxes, rows, there = asked_of(outputs, truth, answers)
+    return crop_losses(drawn(outputs, boxes), boxes, rows, there, instances, truth)
+
+
 def _sizes(facts, outputs, batch, found, places):
-    """Rows of evaluation in pixels: of the true instances, of the masks found, and what they share."""
+    """Rows of evaluation in pixels: of the true instances, of the masks found, what they share, and the file's own."""
+    kept = {f"true_{name}": batch[name] for name in ("areas", "pixel_area") if name in batch}
     if "instances" not in batch and not _has_masks(outputs, facts):
-        return {}
+        return kept
     count = batch["boxes"].shape[1]
-    kept = {"true_areas": areas_of(batch["instances"], count)}
+    kept["true_pixels"] = areas_of(batch["instances"], count)
     if _has_masks(outputs, facts):
         several = shared_pixels(outputs, found, places, batch["instances"], count)
         kept |= dict(zip(("shared", "areas"), several, strict=True))
@@ -170,9 +203,10 @@ def _sizes(facts, outputs, batch, found, places):
 
 def _has_masks(outputs, facts):
     """Whether a net gives masks, which data must have then."""
-    if "prototypes" in outputs and "instances" not in facts.fields:
+    option = "masks" if "prototypes" in outputs else "aligned" if "maps" in outputs else ""
+    if option and "instances" not in facts.fields:
         raise ValueError(
-            "model.masks is more than 0, but the data has no instances to learn masks from; "
-            "set model.masks=0, or choose data that have them"
+            f"model.{option} is more than 0, but the data has no instances to learn masks from; "
+            f"set model.{option}=0, or choose data that have them"
         )
-    return "prototypes" in outputs
+    return bool(option)

@@ -299,7 +299,8 @@ def opened(config: Mapping) -> PreparedRun:
     if {"balanced": "label", "labelled": "labelled"}.get(sampling, source.facts.input) not in source.facts.fields:
         orders(source.train, plan.batch, sampling=sampling)  # says what is missing
     program = Program(config, source.facts, plan, seen)
-    check_views(program, program.parts(sections.numeric(config)).task)
+    parts = program.parts(sections.numeric(config))
+    check_views(program, parts.task, parts.net)
     return _of(program, lambda: source, selects=source.eval is not source.test)
 
 

@@ -157,11 +157,11 @@ def muon(
     a moving average that looks one gradient ahead (Nesterov). With `constant` each update also brings a kernel to a
     norm of √O; that part too is slowed by the schedule. Biases and scales learn at `rest_lr`.
     """
+    turned = contrib.scale_by_muon(
+        ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices
+    )
     kernels = optax.chain(
-        _still_at_nothing(
-            contrib.scale_by_muon(ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices),
-            momentum,
-        ),
+        _still_at_nothing(turned, momentum),
         _shape_scaled() if shape_scale else optax.identity(),
         optax.add_decayed_weights(decay),
         optax.scale_by_learning_rate(lr),

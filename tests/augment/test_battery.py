@@ -108,6 +108,8 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
     "classes": (3,),
     "present": (3,),
     "ignored": (3,),
+    "areas": (3,),
+    "pixel_area": (),
     "scores": (3,),
     "corners": (3, 4, 2),
     "heights": (3, 2),
@@ -124,7 +126,6 @@ SHAPES = {  # an example of every word, beside an image of 16×16, a video of 9 
 SIZES = {"image": (16, 16), "video": (9, 16, 16), "series": (20,), "tokens": (20,)}
 LABELS = tuple(word for word in WORDS if word not in INPUTS)
 PLACED = ("boxes", "corners", "points", "instances", "masks")
-BESIDE = ("ignored", "scores", "heights", "visible", "labelled")
 
 
 def outcome(name, given, word, shape, about, **more):
@@ -197,9 +198,10 @@ def test_labels_of_the_wrong_shape_and_words_of_ones_own_are_refused_where_somet
 
 
 def test_mixing_refuses_what_it_cannot_mix():
+    rows = {*PLACED, "classes", "present", "ignored", "areas", "scores", "heights", "visible", "labelled"}
     refusing = {
-        "mixup": {"segments", "tokens", *PLACED, "classes", "present", *BESIDE},
-        "cutmix": {"tokens", "series", *PLACED, "classes", "present", *BESIDE},
+        "mixup": {"segments", "tokens", *rows},
+        "cutmix": {"tokens", "series", *rows},
     }
     refusing["mix"] = refusing["mixup"] | refusing["cutmix"]
     for name, words in refusing.items():

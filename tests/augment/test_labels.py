@@ -95,6 +95,9 @@ def test_resize_scales_boxes_corners_and_points_of_pictures_and_videos():
     np.testing.assert_array_equal(out["boxes"][0, 0], [2, 1, 6, 2])
     np.testing.assert_array_equal(out["corners"][0, 0], SQUARE * [2, 0.5])
     np.testing.assert_array_equal(out["points"][0, 0], [0.5, 9.25])
+    halved = {"video": fields["video"], "pixel_area": np.array([3], np.float32)}
+    out = applied(("resize",), halved, {"resize": {"height": 5, "width": 20}}, about=facts((10, 20, 1)))
+    assert out["pixel_area"].tolist() == [6]
 
 
 def test_permuted_pixels_take_their_segments_along_and_refuse_what_has_a_place():

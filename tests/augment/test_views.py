@@ -76,6 +76,26 @@ def test_smaller_and_larger_views_of_a_smooth_image_come_back_to_its_size():
     np.testing.assert_allclose(out[:, 2:-2, 2:-2], image[:, 2:-2, 2:-2], atol=0.01)
 
 
+@pytest.mark.parametrize("names", [("tiles",), ("tiles", "mirror")])
+def test_tiles_are_put_together_to_what_the_whole_image_gives(names):
+    """A net of valid convolutions on tiles is what it is on the mirrored image; so is one that keeps the size."""
+    kernel = np.random.default_rng(2).normal(size=(5, 5, 3, 4)).astype(np.float32)
+    kernel += kernel[:, ::-1]  # a mirror then changes nothing
+
+    def convolved(x, padding):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    whole = convolved(np.pad(IMAGE, ((0, 0), (2, 2), (2, 2), (0, 0)), "reflect"), "VALID")
+    options = {"tiles": {"side": 4, "margin": 2}}  # of 8×10 pixels: the last tiles hang over
+    for padding in ("VALID", "SAME"):
+        tiled = jax.jit(
+            lambda x, padding=padding: views.averaged(
+                lambda view: convolved(view, padding), x, names, options, of="outputs", dense=True
+            )
+        )
+        np.testing.assert_allclose(tiled(IMAGE), whole, rtol=1e-5, atol=1e-5)
+
+
 def test_views_of_one_shape_trace_the_network_once():
     traces = []
 
@@ -92,5 +112,13 @@ def test_mistakes_in_views_are_named():
         views.averaged(lambda x: x, IMAGE, ("miror",), {})
     with pytest.raises(ValueError, match=r"eval.views: a crop of side 9 does not fit an image of 8×10 pixels"):
         views.averaged(lambda x: x, IMAGE, ("five_crop",), {"five_crop": {"side": 9}})
+    with pytest.raises(ValueError, match=r"an image of 8×10 pixels can't be mirrored by a margin of 8"):
+        views.averaged(lambda x: x, IMAGE, ("tiles",), {"tiles": {"side": 4, "margin": 8}}, dense=True)
+    with pytest.raises(
+        ValueError, match=r"tiles are put together to a map \(B, H, W, K\), which these outputs are not"
+    ):
+        views.averaged(lambda x: x, IMAGE, ("tiles",), {})
+    with pytest.raises(ValueError, match=r"the net gives a map of 3×5 for a tile of 4; it must be as large, or larger"):
+        views.averaged(lambda x: x[:, 5:, 3:], IMAGE, ("tiles",), {"tiles": {"side": 4, "margin": 2}}, dense=True)
     with pytest.raises(ValueError, match=r"eval.views: of is 'logits'; allowed: outputs, probabilities"):
         views.averaged(lambda x: x, IMAGE, ("mirror",), {}, of="logits")

@@ -134,7 +134,7 @@ def test_mistyped_words_of_augmentations_and_of_the_run_are_refused_too():
     text = "augment.shift.border is 'edgy'; nearest: edge; allowed: auto, constant, edge, mean, reflect"
     assert refused(sections.augmentation, ("shift",), shift={"border": "edgy"}) == text
     assert refused(sections.change, whole(), {"augment.shift.border": "edgy"}) == text
-    text = "eval.views holds 'miror'; nearest: mirror; allowed: five_crop, mirror, scales, shifts, ten_crop"
+    text = "eval.views holds 'miror'; nearest: mirror; allowed: five_crop, mirror, scales, shifts, ten_crop, tiles"
     assert refused(whole, eval={"views": ("miror",)}) == text
     assert (
         refused(whole, train={"init_head": "frsh"}) == "train.init_head is 'frsh'; nearest: fresh; allowed: file, fresh"

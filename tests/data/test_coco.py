@@ -27,7 +27,8 @@ def test_cocos_boxes_lie_on_their_blocks_and_crowds_are_ignored(tmp_path):
     assert source.facts.names == ("cat", "dog"), "by category id, gaps closed"
     fields = everything(source.train)
     assert {name: value.shape[1:] for name, value in fields.items()} == {
-        "image": (24, 40, 3), "boxes": (5, 4), "classes": (5,), "present": (5,), "ignored": (5,),
+        "image": (24, 40, 3), "boxes": (5, 4), "classes": (5,), "present": (5,), "ignored": (5,), "areas": (5,),
+        "pixel_area": (),
     }  # fmt: skip
     np.testing.assert_array_equal(fields["present"], [[1, 1, 0, 0, 0]] * 6)
     np.testing.assert_array_equal(fields["classes"][:, :2], [[0, 1]] * 6)

@@ -89,6 +89,35 @@ def test_masks_add_prototypes_at_half_the_finest_stride_and_nothing_else():
     assert out["coefficients"].shape == (2, 8 * 8 + 4 * 4, 5)
 
 
+def test_a_mask_in_a_box_is_drawn_by_what_lies_there_twice_as_fine_as_it_is_read():
+    plain, drawing = (flat(abstract_variables(tiny(aligned=side), (16, 16, 3))["params"]) for side in (0, 5))
+    assert {path.split("/")[0] for path in set(drawing) - set(plain)} == {"maps", "mask_tower"}
+    net = tiny(
+        levels=(4,),
+        aligned=5,
+        norm="none",
+        backbone=models.resnet(outputs=0, blocks=(1, 1, 1), width=4, stem="cifar", norm="none"),
+    )
+    x = np.zeros((1, 64, 64, 3), np.float32)
+    x[:, 24:32, 24:32] = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
+    boxes = np.float32([[[20, 22, 34, 33], [24, 24, 32, 32], [0, 0, 6, 6]]])
+
+    def drawn(variables, x, boxes):
+        maps = net.apply(variables, x)["maps"]
+        return maps, net.apply(variables, maps, boxes, method="aligned_masks")
+
+    variables = filled(net, (64, 64, 3))
+    shifted = np.stack([x, np.roll(x, 8, 1)]), np.stack([boxes, boxes + np.float32([8, 0, 8, 0])])
+    both = at_once(jax.vmap(drawn, (None, 0, 0)), variables, *shifted)
+    maps, (one, moved) = both[0], both[1]
+    assert (maps.shape[1:], one.shape) == ((1, 32, 32, 8), (1, 3, 10, 10))
+    np.testing.assert_allclose(moved[:, :2], one[:, :2], rtol=1e-3, atol=1e-3)
+    assert np.abs(one[0, 0] - one[0, 1]).max() > 1e-3
+    for options, text in (({"masks": 2}, "aligned is 5 and masks is 2"), ({"turned": True}, "and turned is True")):
+        with pytest.raises(ValueError, match=text):
+            tiny(aligned=5, **options)
+
+
 def test_solids_have_sides_and_a_height_above_nothing_whatever_the_layer_says():
     places = np.float32([[4, 4, 8], [4, 12, 8]])
     raw = np.repeat([[[0.0]], [[-30.0]], [[90.0]]], 16, 2).reshape(3, 2, 8)

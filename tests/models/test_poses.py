@@ -59,6 +59,14 @@ def cascade(**options):
     return net, variables, np.random.default_rng(0).random((1, 40, 56, 1), np.float32)
 
 
+def test_before_training_all_points_are_in_the_middle_and_further_stages_leave_them_there():
+    net = models.deeppose(outputs=2, backbone="lenet5", stages=2, crop=16, hidden=(8,))
+    x = np.random.default_rng(0).random((1, 40, 56, 1), np.float32)
+    found = jax.jit(lambda x: net.apply(net.init(jax.random.key(0), x), x))(x)
+    for stage, points in found.items():
+        np.testing.assert_allclose(points, 0.5, atol=1e-6, err_msg=stage)
+
+
 def test_a_stage_sees_of_the_whole_picture_a_square_about_each_point_that_the_one_before_found():
     net, variables, x = cascade(share=0.6)
 

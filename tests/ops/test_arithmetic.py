@@ -1,6 +1,7 @@
 """Sizes, normalisation, noise, losses, boxes and resampling, each against its definition."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -226,3 +227,32 @@ def test_regions_of_interest_keep_the_digits_of_their_boxes():
         box = np.asarray([[[1000.1, 0.0, 1002.3, 2.0]]])
         y = jax.jit(lambda x, box: ops.roi_align(x, box, (1, 1)))(rows[None], box)
         np.testing.assert_allclose(y, 1000.7, rtol=1e-12)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_regions_of_interest_are_those_of_torchvisions_loop_across_borders_too(aligned):
+    """Its rule: a point further out than a pixel is 0, one at the edge is read there, each bin is a mean of points."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9, 12, 2)).astype(np.float32)
+    low = rng.uniform(-6, 18, (12, 2))
+    boxes = np.concatenate([low, low + rng.uniform(0.5, 16, (12, 2))], 1).astype(np.float32)
+
+    def at(y, x_):
+        if y < -1 or y > 9 or x_ < -1 or x_ > 12:
+            return np.zeros(2)
+        (i, v), (j, u) = (divmod(min(max(p, 0), n - 1), 1) for p, n in ((y, 9), (x_, 12)))
+        i, j = int(i), int(j)
+        below, right = min(i + 1, 8), min(j + 1, 11)
+        top, bottom = ((1 - u) * x[k, j] + u * x[k, right] for k in (i, below))
+        return (1 - v) * top + v * bottom
+
+    def pooled(box):
+        y0, x0, y1, x1 = np.float64(box) * 0.75 - 0.5 * aligned
+        tall, wide = (y1 - y0, x1 - x0) if aligned else (max(y1 - y0, 1), max(x1 - x0, 1))
+        bins = np.zeros((3, 2, 2))
+        for (i, j), (m, n) in itertools.product(np.ndindex(3, 2), np.ndindex(2, 2)):
+            bins[i, j] += at(y0 + tall * (i + (m + 0.5) / 2) / 3, x0 + wide * (j + (n + 0.5) / 2) / 2) / 4
+        return bins
+
+    found = jax.jit(lambda x, boxes: ops.roi_align(x, boxes, (3, 2), scale=0.75, aligned=aligned))(x[None], boxes[None])
+    np.testing.assert_allclose(found[0], [pooled(box) for box in boxes], rtol=1e-4, atol=1e-5)

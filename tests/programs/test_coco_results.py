@@ -22,12 +22,14 @@ from tests.programs.finding import begun
 
 QUIET = {"quiet": True, "tensorboard": False, "curves": False}
 NUMBERS = ("ap", "ap50", "ap75")
+SIZES = ("small", "medium", "large")
+TWELVE = (*NUMBERS, *(f"ap_{s}" for s in SIZES), "ar1", "ar10", "ar100", *(f"ar_{s}" for s in SIZES))
 
 
-def started(root, workdir, *, masks, fit="pad"):
+def started(root, workdir, *, masks, fit="pad", size=32, width=40):
     return begun(
         experiment(
-            data=section("data", "coco", root=str(root), size=32, width=40, masks=masks, fit=fit),
+            data=section("data", "coco", root=str(root), size=size, width=width, masks=masks, fit=fit),
             model=section("models", "tests.programs.blocks:finder", masks=masks),
             task=section("tasks", "detection"),
             augment=augmentation(),
@@ -80,15 +82,30 @@ def test_boxes_measured_by_cocos_own_tool_are_what_evaluate_says(boxes, tmp_path
 
 def test_masks_measured_by_cocos_own_tool_are_what_evaluate_says(tmp_path):
     root = tmp_path / "set"
-    scenes(root, size=lambda rng: [(64, 80), (48, 80), (64, 64)][rng.integers(3)])  # twice what the net sees
-    run = started(root, tmp_path / "run", masks=True)
+    scenes(root, size=lambda rng: [(128, 160), (96, 160), (128, 128)][rng.integers(3)])  # twice what the net sees
+    run = started(root, tmp_path / "run", masks=True, size=64, width=80)
     results = asked(run, tmp_path / "found.coco.json", root / "test")
     ours = run.measure("test")
     assert 0.1 < ours["mask_ap"] < 0.9
-    np.testing.assert_allclose(
-        [ours[f"mask_{name}"] for name in NUMBERS], measured(root, results, "segm", drop=("bbox",))[:3], atol=1e-6
-    )
-    np.testing.assert_allclose([ours[name] for name in NUMBERS], measured(root, results, "bbox")[:3], atol=1e-6)
+    assert ours["ap_medium"] > 0, "medium in the file's pixels, small in the net's"
+    for before, what, drop in (("mask_", "segm", ("bbox",)), ("", "bbox", ())):
+        theirs = measured(root, results, what, drop)
+        np.testing.assert_allclose([ours.get(f"{before}{name}", -1) for name in TWELVE], theirs, atol=1e-6)
+
+
+def test_sizes_are_those_of_the_annotations_whatever_the_boxes_are(tmp_path):
+    root = tmp_path / "set"
+    scenes(root, count=8)
+    for file in (root / "annotations").iterdir():
+        content = json.loads(file.read_text())
+        for row in content["annotations"]:
+            row["area"] = (900.0, 1024.0, 1025.5, 9216.0, 9217)[row["id"] % 5]
+        file.write_text(json.dumps(content))
+    run = started(root, tmp_path / "run", masks=False)
+    results = asked(run, tmp_path / "found.coco.json", root / "test")
+    ours, theirs = run.measure("test"), measured(root, results, "bbox")
+    assert (theirs[3:6] > 0).all()
+    np.testing.assert_allclose([ours[name] for name in TWELVE], theirs, atol=1e-6)
 
 
 def test_results_hold_every_score_whatever_is_drawn_and_printed(boxes, tmp_path, capsys):

@@ -11,6 +11,7 @@ from cnnjax.config import ConfigError
 from cnnjax.data import from_arrays, shapes
 from cnnjax.models._pyramids import spread
 from cnnjax.tasks import detection, localization
+from cnnjax.tasks._aligned import laid_out
 from cnnjax.tasks._assigning import Truth, assigned, truth_of
 from cnnjax.tasks._dense import box_losses
 from cnnjax.train._contract import check_outputs
@@ -173,10 +174,84 @@ def test_pixels_that_count_nowhere_count_in_no_mask():
     found["prototypes"] = np.where((np.arange(32) < 16)[:, None], found["prototypes"], np.float32(9))
     _, rows = scores(unknown, found)
     areas = [(unknown["instances"] == 1 + row).sum((1, 2)) for row in range(3)]
-    np.testing.assert_array_equal(rows["true_areas"], np.stack(areas, -1))
+    np.testing.assert_array_equal(rows["true_pixels"], np.stack(areas, -1))
     for picture in range(2):
         for row in range(3):
-            assert rows["shared"][picture, :, row].max() == rows["true_areas"][picture, row]
+            assert rows["shared"][picture, :, row].max() == rows["true_pixels"][picture, row]
+
+
+class Drawing:
+    """A net that draws, in each box it is asked for, the thing in its middle, and finds the boxes of a batch."""
+
+    def __init__(self, found, instances, *, train, sign=1.0):
+        self.found, self.instances, self.train, self.sign = found, instances, train, sign
+
+    def __call__(self, params, fields, key, *, part="", state=()):
+        if not part:
+            return self.found | {"maps": jnp.zeros((len(self.instances), 16, 16, 1))}, {}
+        assert part == "aligned_masks"
+        steps = (jnp.arange(28) + 0.5) / 28
+        boxes = fields[1][..., None]
+        y, x = (boxes[..., i, :] + (boxes[..., i + 2, :] - boxes[..., i, :]) * steps for i in (0, 1))
+        inside = (y >= 0)[..., :, None] & (y < 32)[..., :, None] & (x >= 0)[..., None, :] & (x < 32)[..., None, :]
+        y, x = (jnp.clip(each.astype(int), 0, 31) for each in (y, x))
+        met = jax.vmap(lambda things, y, x: things[y[..., :, None], x[..., None, :]])(self.instances, y, x)
+        drawn = (met == met[:, :, 14:15, 14:15]) & inside
+        return jnp.where(drawn, 9.0, -9.0) * self.sign, {}
+
+
+def blocks():
+    """A batch of two pictures of two blocks each, and outputs that find their boxes."""
+    batch = {**SOURCE.train.arrays, "valid": np.ones(2, np.float32)}
+    boxes = np.float32([[[2, 3, 14, 13], [17, 16, 29, 30], [0, 0, 0, 0]]] * 2)
+    instances = np.zeros((2, 32, 32), np.uint8)
+    for row, (y0, x0, y1, x1) in enumerate(boxes[0, :2].astype(int), 1):
+        instances[:, y0:y1, x0:x1] = row
+    batch |= {"boxes": boxes, "instances": instances, "present": np.float32([[1, 1, 0]] * 2)}
+    batch["classes"] = np.zeros((2, 3), np.int32)
+    said = np.full((64, 4), -12, np.float32)
+    near = [2 * 8 + 2, 5 * 8 + 5]
+    said[near, 0] = 8
+    where = np.zeros((64, 4), np.float32)
+    where[near] = boxes[0, :2]
+    return batch, outputs(where, said, 2)
+
+
+def test_masks_drawn_box_by_box_are_measured_and_trained_as_those_of_prototypes_are():
+    (batch, found), given = blocks(), []
+
+    @jax.jit
+    def measured(batch):
+        task = detection(FACTS)
+        net = Drawing(found, batch["instances"], train=False)
+        loss, _, (outputs, _) = task.loss(net, {}, batch, jax.random.key(0))
+        trained = [
+            task.loss(Drawing(found, batch["instances"], train=True, sign=sign), {}, batch, jax.random.key(0))
+            for sign in (1.0, -1.0)
+        ]
+        losses = [loss, *(each[0] for each in trained)]
+        given.extend(trained[0][2][0])
+        return losses, task.predict(outputs, batch), task.rows(outputs, batch)
+
+    losses, words, rows = measured(batch)
+    assert "crops" not in given, "training asks for masks of true rows alone"
+    right, trained, wrong = (np.asarray(each).sum() for each in losses)
+    assert right == trained
+    np.testing.assert_allclose(wrong - trained, 3.0 * 4 * 9, rtol=1e-3)  # task.masks · rows · logits of 9
+    scores = detection(FACTS).summarize({"objects": 4.0}, jax.tree.map(np.asarray, rows))
+    assert (scores["ap"], scores["mask_ap"], scores["dsb"]) == (1, 1, 1)
+    drawn = np.asarray(words["masks"]) & (np.asarray(words["present"]) > 0)[..., None, None]
+    assert drawn.sum((1, 2, 3)).tolist() == pytest.approx([12 * 10 + 12 * 14] * 2, abs=12)
+
+
+def test_a_mask_is_laid_between_its_places_and_nowhere_beyond_its_box():
+    """Logits that rise by the row are a half plane: of a box of 20 with room, 24, the line lies where they are 0."""
+    logits = np.tile(np.arange(12.0)[:, None] - 3.5, (1, 1, 12)).astype(np.float32)
+    boxes = np.float32([[10, 5, 30, 25]])  # with room 8 … 32 by 3 … 27, two pixels a place
+    (mask,) = np.asarray(jax.jit(lambda *each: laid_out(*each, (40, 40)))(logits, boxes))
+    y, x = np.nonzero(mask)
+    assert (y.min(), y.max() + 1, x.min(), x.max() + 1) == (16, 32, 3, 27)
+    assert mask.sum() == 16 * 24
 
 
 def test_training_pulls_masks_to_instances():

@@ -97,3 +97,35 @@ def test_views_of_what_cannot_be_averaged_are_refused_before_anything_compiles(a
     config = load("configs/digits_gan.py", ("--config.eval.views=mirror,",))
     with pytest.raises(ConfigError, match=r"eval.views is \('mirror',\), but what gan predicts can't be averaged"):
         prepare(config)
+
+
+def of_places(**evaluation):
+    return prepare(
+        experiment(
+            data=section("data", "shapes", size=40, train=8, test=8),
+            model=section("models", "unet", width=2, depth=1, up="resize"),
+            task=section("tasks", "segmentation"),
+            augment=augmentation(train=("normalize",), eval=("normalize",)),
+            optimizer=section("optimizers", "sgd"),
+            schedule=section("schedules", "constant"),
+            train={"steps": 1, "batch": 4, "devices": 1},
+            eval=evaluation,
+        )
+    )
+
+
+def test_a_map_in_tiles_is_that_of_the_whole_image_where_no_border_reaches():
+    whole, tiled = (untrained(of_places(**more)) for more in ({}, {"views": ("tiles",), "view_side": 16}))
+    images = whole.source.test.arrays["image"][:3]
+    one, other = (trained.predict(images)["probabilities"] for trained in (whole, tiled))
+    inside = np.s_[:, 10:-10, 10:-10]
+    np.testing.assert_allclose(other[inside], one[inside], atol=1e-6)
+    assert np.abs(other - one).max() > 1e-4, "in tiles the border is mirrored, the net's own is black"
+    assert tiled.measure("test")["pixel_accuracy"] == pytest.approx(whole.measure("test")["pixel_accuracy"], abs=0.2)
+
+
+def test_tiles_off_the_nets_grid_are_refused_with_the_nearest_that_are_on_it():
+    with pytest.raises(ConfigError, match=r"eval.view_side is 15; of tiles it must be a multiple of .* stride, 2: 16"):
+        of_places(views=("tiles",), view_side=15)
+    with pytest.raises(ConfigError, match=r"tiles are put together to a map, which classification does not predict"):
+        prepared(views=("tiles",), view_side=4, view_margin=1)
