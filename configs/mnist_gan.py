@@ -1,9 +1,13 @@
 """Digits that nobody wrote: a DCGAN of MNIST, its critic kept smooth by one of three normalisations.
 
 python -m experiments.train --config=configs/mnist_gan.py[:VARIANT] --workdir=runs/gan --config.seed=S
-must show: digits that a person reads; a Fréchet distance to the test digits, as LeNet-5 sees them
-(analysis.frechet_digits), of at most three times that of the training digits
-Not yet run
+must show: digits that a person reads, and a Fréchet distance to the test digits of at most three times that of the
+training digits, by analysis.frechet_digits of 10,000 from latent_samples; the classifier is a LeNet-5 with rectifiers
+and maxima (99.2 % after six epochs), whose last hidden layer has 84 numbers
+missed by far. Two busy cores of an AMD EPYC, jax 0.12.0.1, commit 478acb2, n = 1 each: 31.3 in 241 processor seconds,
+where training digits have 0.75 and noise 353; inception score 6.7. About half of what is made is a digit that one
+reads, the rest are strokes of several. The critic is held back too far: its mean scores are 0.48 and 0.42
+`:batch`, six epochs, 142 processor seconds: 70.4, inception score 4.7; one in four is a digit. `:group` is not yet run
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
