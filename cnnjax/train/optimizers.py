@@ -159,7 +159,9 @@ def muon(
     """
     kernels = optax.chain(
         _still_at_nothing(
-            contrib.scale_by_muon(ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices),
+            contrib.scale_by_muon(
+                ns_steps=iterations, beta=momentum, nesterov=True, weight_dimension_numbers=_matrices
+            ),
             momentum,
         ),
         _shape_scaled() if shape_scale else optax.identity(),
