@@ -67,7 +67,7 @@ def draw_influence(
     figure, axes = _sheet(len(asked), 1 + 2 * most, side=1.2, extra=0.35)
     for row, image in enumerate(asked):
         _show(axes[row, 0], image)
-        _say(axes[row, 0], str(names[row]) if len(names) else "asked", size=7)
+        _say(axes[row, 0], str(names[row]) if len(names) else "asked", size=7, letters=22)
         order = np.argsort(-influence[:, row], kind="stable")
         for cell, place in zip(axes[row, 1:], (*order[:most], *order[::-1][:most]), strict=True):
             _show(cell, images[place])

@@ -48,14 +48,15 @@ class Cost:
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
-def cost(net: nn.Module, shape: tuple[int, ...], *, train: bool = False) -> Cost:
+def cost(net: nn.Module, shape: tuple[int, ...], *, train: bool = False, dtype: str = "float32") -> Cost:
     """Parameters and multiply-accumulates of `net` for an input of this shape (batch included), by layer and in sum.
 
     MACs are the multiplies of convolutions and dense layers alone, padding's zeros included. With `train` those of the
-    training mode (auxiliary heads run). Nothing is computed: the net is traced.
+    training mode (auxiliary heads run). What it reads is of a `dtype`: tokens are "int32". Nothing is computed: the net
+    is traced.
     """
     net = _jaxprs.unrolled(net)
-    image = jax.ShapeDtypeStruct(shape, jnp.float32)
+    image = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
     key = jax.eval_shape(lambda: jax.random.key(0))
     variables = jax.eval_shape(lambda key, x: net.init(key, x, **mode(net, False)), key, image)
     shapes = {}

@@ -1,6 +1,7 @@
 """Pictures of what is found in a net, each a matplotlib figure made from arrays."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ def draw_attributions(
     for row, image in enumerate(images):
         _show(axes[row, 0], image)
         if captions:
-            _say(axes[row, 0], captions[row])
+            _say(axes[row, 0], captions[row], letters=24)
         for cell, (name, found) in zip(axes[row, 1:], attributions.items(), strict=True):
             _attribution(cell, image, found[row], over[name])
             if row == 0:
@@ -258,7 +259,9 @@ def _show(axes: Any, image: np.ndarray) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
-def _say(axes: Any, text: str, *, size: int = 9) -> None:
+def _say(axes: Any, text: str, *, size: int = 9, letters: int = 0) -> None:
+    """A text below, in lines of so many letters (0: one line)."""
+    text = "\n".join(textwrap.wrap(text, letters)) if letters else text
     axes.set_xlabel(text, color=INK, fontsize=size, labelpad=3)
 
 

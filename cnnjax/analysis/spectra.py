@@ -10,10 +10,13 @@ import numpy as np
 import optax
 from jax import lax
 
-from cnnjax.annotations import AtLeastOne, Positive
+from cnnjax.annotations import AtLeastOne, NonNegative, Positive
 from cnnjax.refusals import refuse_misfits
 
-__all__ = ["SpectralBias", "spectral_bias"]
+__all__ = ["SpectralBias", "coordinate_net", "decoder_net", "spectral_bias"]
+
+Fitted = tuple[Callable[[Any, jax.Array], jax.Array], Any]
+"""A net f(params, places (N, 1)) → (N, 1), and its first parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,62 @@ def spectral_bias(
     found, losses, fit = fitted(params, *seen, np.float32(lr))
     at = every * np.arange(1, steps // every + 1)
     return SpectralBias(waves, at, np.asarray(found) / sizes, np.asarray(losses), places, target, np.asarray(fit))
+
+
+def coordinate_net(
+    key: jax.Array,
+    *,
+    widths: Sequence[int] = (256, 256, 256, 256, 256, 256),
+    sigma: NonNegative = 0.0,
+    features: AtLeastOne = 128,
+) -> Fitted:
+    """A net of rectifiers from places (N, 1) to values (N, 1) for `spectral_bias`, and its first parameters.
+
+    With a `sigma` it reads no places but the cosines and sines of so many `features` of them, waves whose frequencies
+    are normal draws of that deviation, in cycles over the whole (Tancik 2020): fast ones then are learned as soon.
+    """
+    refuse_misfits(coordinate_net, {"sigma": sigma, "features": features})
+    draw, *keys = jax.random.split(key, 2 + len(widths))
+    waves = 2 * np.pi * sigma * np.asarray(jax.random.normal(draw, (1, features)), np.float32)
+    sizes = zip((2 * features if sigma else 1, *widths), (*widths, 1), strict=True)
+    params = [_layer(key, (a, b)) for key, (a, b) in zip(keys, sizes, strict=True)]
+
+    def f(params, places):
+        x = jnp.concatenate([jnp.cos(places @ waves), jnp.sin(places @ waves)], 1) if sigma else places
+        for kernel, bias in params[:-1]:
+            x = jax.nn.relu(x @ kernel + bias)
+        return x @ params[-1][0] + params[-1][1]
+
+    return f, params
+
+
+def decoder_net(key: jax.Array, *, points: AtLeastOne = 200, width: AtLeastOne = 64, levels: AtLeastOne = 3) -> Fitted:
+    """A convolutional decoder that makes `points` values of noise that stays, whatever places it is asked about.
+
+    As a deep image prior (Ulyanov 2018): so many `levels` of a convolution of three, a rectifier, and twice the points
+    by interpolation. Parameters are as those of `coordinate_net`; the ends meet.
+    """
+    refuse_misfits(decoder_net, {"points": points, "width": width, "levels": levels})
+    if points % 2**levels:
+        raise ValueError(f"points is {points}; it must be a multiple of {2**levels}, for {levels} levels")
+    draw, *keys = jax.random.split(key, 2 + levels)
+    noise = np.asarray(jax.random.normal(draw, (points // 2**levels, width)), np.float32)
+    params = [*(_layer(each, (3 * width, width)) for each in keys[:-1]), _layer(keys[-1], (width, 1))]
+
+    def f(params, places):
+        x = noise
+        for kernel, bias in params[:-1]:
+            x = jax.nn.relu(jnp.concatenate([jnp.roll(x, 1, 0), x, jnp.roll(x, -1, 0)], 1) @ kernel + bias)
+            x = jnp.stack([x, (x + jnp.roll(x, -1, 0)) / 2], 1).reshape(-1, width)
+        return x @ params[-1][0] + params[-1][1]
+
+    return f, params
+
+
+def _layer(key, shape):
+    """A kernel of Kaiming's and a bias that bends the line at places all over the whole."""
+    kernel, bias = jax.random.split(key)
+    return np.sqrt(2 / shape[0]) * jax.random.normal(kernel, shape), jax.random.uniform(bias, shape[1:]) - 0.5
 
 
 def _fitted(f, params, places, target, lr, *, waves, steps, every):

@@ -54,7 +54,8 @@ def visualize(
     their like, or one's own; whatever normalises images is part of it. A `fourier` basis climbs by frequencies of equal
     energy, `decorrelated` by colours that photographs have; of other than three channels each is on its own. `robust`
     images score high however they are shifted, turned and scaled a little. Where a rectifier lets nothing of an image's
-    gradient through, it lets through what would open it: units that noise does not excite have a beginning.
+    gradient through, it lets through what would open it: units that noise does not excite have a beginning, and those
+    whose ReLU6 is full go on.
     """
     options = {"count": count, "channels": channels, "steps": steps, "lr": lr, "basis": basis, "color": color}
     refuse_misfits(visualize, options)
@@ -137,8 +138,11 @@ def _redirected(f: Callable, images: jax.Array) -> Callable:
 
 
 def _passed(x: jax.Array, high: float, gradient: jax.Array) -> jax.Array:
-    """The gradient where the rectifier is open, between 0 and `high`; of an image where that is none, what opens it."""
+    """The gradient where the rectifier is open, between 0 and `high`; of an image where that is none, what opens it.
+
+    Beyond `high` it is what there would be without an end: a map that is full says no more, what it reads still does.
+    """
     plain = jnp.where((x > 0) & (x < high), gradient, 0)
     none = ~jnp.any(plain != 0, tuple(range(1, x.ndim)), keepdims=True)
-    back = jnp.where(x > 0, gradient < 0, gradient > 0)
+    back = (x >= high) | ((x <= 0) & (gradient > 0))
     return jnp.where(none & back, gradient, plain)

@@ -1,5 +1,6 @@
 """Augmentation: pure functions of a key, composed into one function of a batch that runs inside the step."""
 
+from cnnjax.augment.cifar_c import *
 from cnnjax.augment.colors import *
 from cnnjax.augment.corruptions import *
 from cnnjax.augment.erasing import *

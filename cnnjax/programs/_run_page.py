@@ -142,10 +142,9 @@ def _net(trained: Trained) -> Iterator[Part]:
     """The net, layer by layer."""
     program = trained.prepared.program
     try:
-        costs = cost(trained.net, (1, *program.seen.shape))
-    except (
-        Exception
-    ) as error:  # a net that can't be counted by its input alone: one of two parts, one that reads tokens
+        reads = "int32" if program.seen.input == "tokens" else "float32"
+        costs = cost(trained.net, (1, *program.seen.shape), dtype=reads)
+    except Exception as error:  # a net that can't be counted by its input alone: one of two parts
         size = sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))
         yield Part("net", [f"{size:,} parameters; its layers can't be counted one by one ({type(error).__name__})"])
         return

@@ -13,6 +13,7 @@ from cnnjax.programs._looks import Found
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.lines import RESERVED, lines_of
 from cnnjax.runs.pages import Picture, Rows
+from cnnjax.train.trained import Trained
 
 _ROWS = 60  # leaves of the table
 _COMPARED = 1000, 2_000_000  # examples whose maps are compared, and pixels
@@ -56,7 +57,13 @@ def _states(twins: Twins) -> tuple[dict[int, tuple], dict[str, list[int]]]:
     with Checkpoints(twins.first.workdir) as mine, Checkpoints(twins.second.workdir) as theirs:
         held = dict(zip(twins.names, (mine.steps(), theirs.steps()), strict=True))
         both = sorted(set(mine.steps()) & set(theirs.steps()))
-        return {step: (mine.arrays(step), theirs.arrays(step)) for step in both}, held
+        return {step: (_state(twins.first, mine, step), _state(twins.second, theirs, step)) for step in both}, held
+
+
+def _state(trained: Trained, checkpoints: Checkpoints, step: int) -> Any:
+    """All of the state at a step, on the host."""
+    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), trained.prepared.outline())
+    return checkpoints.restore(like, step)[1]
 
 
 def _apart(ulps: int) -> str:

@@ -177,18 +177,6 @@ class Checkpoints:
         tree = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
         return head["step"], tree, floats(head["metrics"])
 
-    def arrays(self, step: int) -> dict[str, np.ndarray]:
-        """Every array of the state at a step by name, as saved; a CheckpointError where it is not there whole."""
-        self._settle()
-        found = max((entry for entry in entries(self._root) if entry.step == step), default=None)
-        if found is None:
-            held = ", ".join(map(str, self._steps())) or "none"
-            raise CheckpointError(f"there is no checkpoint at step {step} in {self._root}; it holds {held}")
-        try:
-            return self._arrays(found, manifest_of(found.path))
-        except Damaged as damage:
-            raise CheckpointError(f"the checkpoint at step {step} in {self._root} is damaged: {damage}") from None
-
     def log_at(self, step: int) -> dict[str, int]:
         """The mark of `metrics.jsonl` that the checkpoint at a step keeps; {} where it keeps none."""
         self._settle()

@@ -110,3 +110,13 @@ def test_a_training_step_multiplies_three_times_as_often_as_an_answer_but_for_th
     answer, layers = multiplies(loss, params), cost(net, image.shape).layers
     assert answer == sum(layer.macs for layer in layers)
     assert multiplies(jax.grad(loss), params) == 3 * answer - layers[0].macs
+
+
+def test_a_net_that_reads_tokens_is_counted_by_tokens():
+    class Words(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3, name="head")(nn.Conv(5, (3,), name="window")(nn.Embed(11, 4, name="words")(x)).max(1))
+
+    found = {layer.path: (layer.parameters, layer.macs) for layer in cost(Words(), (1, 6), dtype="int32").layers}
+    assert found == {"words": (44, 0), "window": (65, 6 * 3 * 4 * 5), "head": (18, 15)}

@@ -75,6 +75,11 @@ def test_the_scale_of_a_filter_is_symmetric_and_its_own():
     assert image[1, 1].tolist() == image[1, 5].tolist() == [0.5, 0.5, 0.5]
 
 
+def test_a_long_caption_is_broken_into_lines():
+    figure = analysis.draw_attributions(IMAGES, {}, captions=("a black-footed ferret, 97% (is a polecat)", "b"))
+    assert figure.axes[0].get_xlabel() == "a black-footed ferret,\n97% (is a polecat)"
+
+
 def test_a_method_is_drawn_alike_in_every_row_also_where_one_row_has_nothing_against_the_class():
     signed = np.stack([NUMBERS.normal(size=(12, 12, 1)), NUMBERS.random((12, 12, 1))])
     figure = analysis.draw_attributions(IMAGES, {"occlusion": signed, "grad_cam": signed**2})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from cnnjax.analysis import draw_spectral_bias, spectral_bias
+from cnnjax.analysis import coordinate_net, decoder_net, draw_spectral_bias, spectral_bias
 
 KEY = jax.random.key(0)
 
@@ -62,6 +62,24 @@ def test_what_weighs_waves_learns_them_all_alike_and_the_target_is_their_sum():
         spectral_bias(KEY, f, start, frequencies=(2, 12), points=24)
     with pytest.raises(ValueError, match=r"amplitudes are \[1.0\]; they must be above 0, one for each of 3 waves"):
         spectral_bias(KEY, f, start, frequencies=waves, amplitudes=(1.0,), points=24)
+
+
+def test_of_random_waves_a_net_learns_fast_ones_about_as_soon_and_a_decoder_learns_any():
+    waves, found = (1, 2, 3, 4, 5), {}
+    asked = {"frequencies": waves, "points": 32, "steps": 1000, "lr": 3e-3, "every": 10}
+    nets = {
+        "places": coordinate_net(KEY, widths=(64, 64)),
+        "waves": coordinate_net(KEY, widths=(64, 64), sigma=5.0, features=32),
+        "decoder": decoder_net(KEY, points=32, width=16, levels=2),
+    }
+    for name, (f, params) in nets.items():
+        found[name] = spectral_bias(KEY, f, params, **asked)
+    last = {name: each.learned(0.6)[-1] / each.learned(0.6)[0] for name, each in found.items()}
+    assert last["waves"] < 4 < last["places"], last
+    assert found["waves"].losses[-1] < 0.1 * found["places"].losses[-1]
+    np.testing.assert_allclose(found["decoder"].amplitudes[-1], 1, atol=0.1)
+    with pytest.raises(ValueError, match="points is 30; it must be a multiple of 8, for 3 levels"):
+        decoder_net(KEY, points=30)
 
 
 @pytest.mark.proofs

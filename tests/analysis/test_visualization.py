@@ -59,6 +59,14 @@ def test_the_image_that_excites_a_gabor_unit_with_contrast_gain_is_the_gabor(bas
     assert means[3] > 0.99 * means.max()
 
 
+def test_a_unit_that_is_full_goes_on_by_what_it_reads():
+    """ReLU6 would let nothing through from the first steps on, and the image stay as grey as it began."""
+    found = visualize(KEY, lambda images: jax.nn.relu6(40 * gained(images)), 11, channels=1, steps=60, robust=False)
+    assert found.scores[0] == 6
+    assert (found.history[10:] == 6).all()
+    assert np.corrcoef(found.images[0].ravel(), GABOR.ravel())[0, 1] >= 0.97
+
+
 def test_without_gain_every_pixel_goes_to_its_end_of_the_scale():
     found = visualize(KEY, linear, 11, channels=1, steps=60, lr=0.5, basis="pixel", robust=False)
     np.testing.assert_array_equal(found.images[0] > 0.5, GABOR > 0)
