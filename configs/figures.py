@@ -10,6 +10,8 @@ on two cores of an AMD EPYC that were shared with many others, jax 0.12.0.1, com
             stage 2   0.932    0.622               0.819     0.813  0.873  2.71
             stage 3   0.937    0.699   0.812       0.845     0.838  0.890  2.39           293
 
+The cascade's numbers are of first answers drawn at random; since then all points begin in the middle (configs/lsp.py
+says why): not yet run again.
 Of the joints a wrist is the hardest (heat maps 0.954 right, 0.916 left; the cascade 0.830, 0.838), neck and head are
 always found.
 """

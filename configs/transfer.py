@@ -1,8 +1,23 @@
 """What a backbone that has seen ImageNet is worth to a detector and to a U-Net with 10, 30 and all 43 pictures.
 
-python -m experiments.sweep --config=configs/transfer.py[:unet] --config.data.root=… --config.train.init=… --workdir=…
-Must show: the fewer the pictures, the more the backbone is worth.
-Not yet run.
+python -m experiments.sweep --config=configs/transfer.py[:unet] --config.data.root=nuclei --workdir=runs/transfer
+--config.train.init=efficientnet_lite0.pth --pack=turns; its curve: --workdir=runs/transfer --sort=test.ap --html=FILE
+Must show: the fewer the pictures, the more the backbone is worth. Missed: with it a detector has two to five times the
+AP at any number of pictures, and a U-Net a little more miou, but not the more the fewer they are.
+Two cores of an AMD EPYC with much else to do, jax 0.12.0.1, commit 6703bfe, seed 0 (n = 1), the nine pictures of
+the test part; 514 seconds of processor for the six points of the detector, 70 for one of the U-Net:
+
+                               10 pictures    30     43
+  detector, AP   ImageNet      0.224          0.189  0.184
+                 from nothing  0.115          0.040  0.056
+            AP50 ImageNet      0.564          0.525  0.481
+                 from nothing  0.369          0.123  0.190
+  U-Net, miou    ImageNet      0.735                 0.795
+                 from nothing  0.725                 0.760
+
+All have the same 200 steps, and these are the limit, not the pictures: more of them are met less often each. In
+windows of 128² (43 pictures) the detector has AP 0.248 and 0.100, and 0.197 where the backbone learns at a fifth of
+the rate. The U-Net with 30 pictures is not yet run, nor are other seeds.
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section

@@ -172,7 +172,7 @@ def short_value(value: Any) -> str:
     """A value in few letters; a dash for what is not given."""
     if isinstance(value, tuple | list):
         return "+".join(map(short_value, value)) or "none"
-    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) or "none"
 
 
 def as_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

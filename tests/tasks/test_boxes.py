@@ -292,6 +292,11 @@ def test_a_net_with_masks_needs_instances_and_a_net_without_boxes_is_refused():
     batch, found = perfect_masks()
     with pytest.raises(ValueError, match=r"model\.masks is more than 0, but the data has no instances"):
         detection(without).rows(found, batch)
+    drawing = {name: found[name] for name in ("main", "boxes", "places")} | {"maps": np.zeros((2, 16, 16, 1))}
+    with pytest.raises(
+        ValueError, match=r"model\.aligned is more than 0, but .*; set model\.aligned=0, or choose data"
+    ):
+        detection(without).rows(drawing, batch)
     with pytest.raises(
         ValueError, match=r"the net gives an array \(2, 64, 4\); detection needs main \(B, P, K\), boxes"
     ):
