@@ -1,4 +1,4 @@
-"""Which digit is spoken (Free Spoken Digit Dataset 1.0.9): on speakers that the net knows, and on one that it never heard.
+"""Which digit is spoken (Free Spoken Digit Dataset 1.0.9), by speakers that the net knows and by one it never heard.
 
 The recordings, 0_george_0.wav … 9_yweweler_49.wav, lie in runs/spoken_digit.
 python -m experiments.train --config=configs/spoken_digit.py:VARIANT --workdir=runs/VARIANT
@@ -45,8 +45,8 @@ def get_config(variant: str = "left_out"):
         ),
         optimizer=section("optimizers", "adamw", lr=3e-3, decay=0.3),
         schedule=section("schedules", "cosine", warmup_steps=50),
-        train={"epochs": 12.0, "batch": 50},
-        eval={"epochs": 12.0},
+        train={"epochs": 24.0, "batch": 50},
+        eval={"epochs": 24.0},
     )
 
 
