@@ -1,43 +1,55 @@
-"""Spoken digits."""
+"""Which digit is spoken (Free Spoken Digit Dataset 1.0.9), by speakers that the net knows and by one it never heard.
+
+The recordings, 0_george_0.wav … 9_yweweler_49.wav, lie in runs/spoken_digit.
+python -m experiments.train --config=configs/spoken_digit.py:VARIANT --workdir=runs/VARIANT
+python -m experiments.sweep --config=configs/spoken_digit.py --workdir=runs/speakers --pack=turns
+Must show: at least 99 % on the official split, and at least 85 % with a speaker left out, side by side.
+Not yet run
+"""
 
 from cnnjax.config import augmentation, experiment, one_of, section
 from cnnjax.sweep.space import grid
 
+SPEAKERS = ("george", "jackson", "nicolas", "theo", "yweweler")
 
-def get_config(variant: str = "speakers"):
-    """."""
-    one_of(variant, ("official", "speakers"))
-    how = {"test_below": 5} if variant == "official" else {"together": True, "folds": 5}
+
+def get_config(variant: str = "left_out"):
+    """All of a speaker `left_out`, Theo or another of `data.test_groups`; or the `official` numbers 0 to 4 of each.
+
+    Both are heard by a net of pictures on the spectrogram; `tdnn` hears the official ones by one over time alone.
+    """
+    tested = {"test_groups": ("theo",)} if variant == "left_out" else {"test_below": 5}
     layers = (
-        ("conv", 16, 3),
-        ("pool", 2),
-        ("conv", 32, 3),
-        ("pool", 2),
-        ("conv", 64, 3),
-        ("pool", 2),
-        ("conv", 128, 3),
+        *(("conv", 16, 3), ("pool", 2), ("conv", 32, 3), ("pool", 2)),
+        *(("conv", 64, 3), ("pool", 2), ("conv", 128, 3)),
     )
-    net = section("models", "convnet", layers=layers, norm="group")
-    moves = ("series_stretch", "series_shift", "log_mel", "series_band_mask", "series_mask")
-    mel = {"low": 50.0, "standard": "band", "bands": 32, "window": 0.032, "hop": 0.016}
+    picture = section(
+        "models", "pictured", backbone=section("models", "convnet", layers=layers, norm="batch"), dropout=0.2
+    )
+    nets = {
+        "left_out": picture,
+        "official": picture,
+        "tdnn": section("models", "tdnn", layers=((64, 5, 1), (64, 3, 2), (64, 3, 3), (64, 1, 1))),
+    }
     return experiment(
-        data=section("data", "sounds", root="runs/spoken_digit", **how),
-        model=section("models", "pictured", backbone=net, dropout=0.3),
+        data=section("data", "sounds", root="runs/spoken_digit", seconds=0.64, **tested),
+        model=nets[one_of(variant, nets)],
         task=section("tasks", "classification"),
         augment=augmentation(
-            train=moves,
+            train=("series_stretch", "series_shift", "series_tilt", "log_mel", "series_band_mask"),
             eval=("log_mel",),
-            log_mel=mel,
+            series_stretch={"factor": 1.25},
             series_shift={"steps": 800, "border": "constant"},
-            series_stretch={"factor": 1.3},
+            log_mel={"bands": 32, "window": 0.032, "hop": 0.016, "low": 50.0, "reach": 40.0},
+            series_band_mask={"share": 0.15},
         ),
-        optimizer=section("optimizers", "adamw", lr=3e-3, decay=0.05),
+        optimizer=section("optimizers", "adamw", lr=3e-3, decay=0.3),
         schedule=section("schedules", "cosine", warmup_steps=50),
-        train={"epochs": 12.0, "batch": 50},
-        eval={"epochs": 4.0},
+        train={"epochs": 24.0, "batch": 50},
+        eval={"epochs": 24.0},
     )
 
 
 def sweep():
-    """Every speaker left out once: one program."""
-    return grid({"data.fold": tuple(float(fold) for fold in range(5))})
+    """Every speaker left out once."""
+    return grid({"data.test_groups": tuple((name,) for name in SPEAKERS)})

@@ -1,4 +1,4 @@
-"""Says what is in pictures, texts or recordings: classes, and segments, boxes and points in the pixels of their files.
+"""Says what is in pictures, texts, sounds: classes, and segments, boxes, points in the pixels of their files.
 
   cnnjax predict --workdir=runs/a a.png b.jpg
   cnnjax predict --workdir=runs/a --images=photos --out=drawn --output=predictions.json
@@ -10,8 +10,7 @@
   --images=PATH,PATH         files, and folders with all their pictures; the same as PATH PATH. An .npz
                              file holds what is no picture: series, tokens or video (N, …), and what is known;
                              of a .csv of a series its last steps count, as of the run's data. A net of videos
-                             reads the middle of each: a folder of frames, a GIF, a WebP; one of sound
-                             the middle of each .wav, at its own rate
+                             reads the middle of each: a folder of frames, a GIF, a WebP; one of sounds .wav
   --text=TEXT                of nets of texts, as often as wanted; files have a text on each line, or are
                              tables (.csv, .tsv, .jsonl) with the column that the run's data have
   --top=5                    how many classes of each picture, and how many boxes or points are printed
