@@ -5,6 +5,7 @@ spread of 0 always as much. They stand before `normalize`.
 """
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -220,7 +221,7 @@ def pixelate(
     example: Mapping[str, jax.Array],
     strength: jax.Array | float,
     *,
-    share: Bounds(0, 1, above=True) = 0.5,
+    share: Annotated[float, Bounds(0, 1, above=True)] = 0.5,
     spread: Share = 1.0,
 ) -> dict[str, jax.Array]:
     """The picture with a `share` of its pixels along each side, each the mean of what it covers, then large again."""
@@ -251,7 +252,7 @@ def jpeg(
     example: Mapping[str, jax.Array],
     strength: jax.Array | float,
     *,
-    quality: Bounds(1, 100) = 40.0,
+    quality: Annotated[float, Bounds(1, 100)] = 40.0,
     spread: Share = 1.0,
 ) -> dict[str, jax.Array]:
     """The picture as a JPEG file of this `quality` brings it back; colours are kept at half the pixels, as is usual.

@@ -5,6 +5,7 @@ At strength 1 an entry does as much as its options say, or less by a share that 
 """
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -122,7 +123,7 @@ def frost(
     strength: jax.Array | float,
     *,
     kept: Share = 0.85,
-    amount: Bounds(0, 1) = 0.4,
+    amount: Share = 0.4,
     spread: Share = 1.0,
 ) -> dict[str, jax.Array]:
     """What is `kept` of the picture behind a pane of frost, which adds `amount` of its light.
@@ -215,7 +216,7 @@ def elastic_transform(
     *,
     shift: NonNegative = 0.08,
     smooth: NonNegative = 0.06,
-    jitter: Bounds(0, 0.16) = 0.06,
+    jitter: Annotated[float, Bounds(0, 0.16)] = 0.06,
     border: Border = "reflect",
     fill: float = 0.0,
     method: Method = "bilinear",

@@ -113,7 +113,7 @@ def _examined(trained: Trained) -> Iterator[Part]:
         yield _page_parts.believed(
             found.rows["probabilities"], found.rows["truth"], held_out(trained, split, ask, _LOOKED_AT)
         )[0]
-    yield _page_parts.drawn_from_noise(trained, split) or _page_parts.extremes(trained, split, found)
+    yield _page_parts.drawn_from_noise(trained, split, found) or _page_parts.extremes(trained, split, found)
 
 
 def _data(trained: Trained) -> Iterator[Part]:

@@ -10,6 +10,7 @@ import scipy.stats
 
 from cnnjax import augment
 from cnnjax.augment import compose
+from cnnjax.config.signatures import options_of
 from cnnjax.fields import Facts
 from tests.augment.test_corruptions import FLOATS, X, spoiled
 
@@ -157,6 +158,16 @@ def test_a_lens_that_bends_moves_three_points_and_ripples_as_scipys_gaussian_doe
     assert np.abs(came - PLACES).max() < 8
 
 
+def test_every_number_of_the_table_is_an_option_of_its_entry_and_shapes_the_program_only_where_it_must():
+    for entry, levels in augment.CIFAR10_C.values():
+        known = options_of(getattr(augment, entry))
+        assert all(set(level) <= set(known) for level in levels), entry
+        whole = {name for level in levels for name, value in level.items() if isinstance(value, int)}
+        assert not {name for name in whole if known[name].numeric}, entry
+        assert all(known[name].numeric for name in set(levels[0]) - whole), entry
+
+
+@pytest.mark.proofs
 @pytest.mark.parametrize("kind", ["glass_blur", "motion_blur", "snow", "frost", "elastic_transform"])
 def test_what_is_spoiled_by_its_name_is_a_picture_and_another_one(kind):
     found = spoiled(kind, 5)

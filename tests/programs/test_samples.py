@@ -3,6 +3,9 @@
 import numpy as np
 
 from cnnjax.programs import _page_parts
+from cnnjax.train.examples import Examined
+
+SAID = Examined({}, {}, dict.fromkeys(("index", "loss", "weight"), np.zeros(8)))
 
 
 class Maker:
@@ -22,9 +25,11 @@ class Maker:
 
 def test_pictures_that_do_not_hang_on_what_was_read_are_samples_beside_as_many_of_the_data():
     noise = np.random.default_rng(1).random((8, 6, 6, 1))
-    part = _page_parts.drawn_from_noise(Maker(lambda images, batch: {"image": noise}), "test")
+    part = _page_parts.drawn_from_noise(Maker(lambda images, batch: {"image": noise}), "test", SAID)
     assert part.title == "samples"
     assert [picture.caption.split()[0] for picture in part.blocks] == ["8", "as"]
+    more = Examined({}, {}, {**SAID.rows, "truth": np.zeros(8)})
+    assert _page_parts.drawn_from_noise(Maker(lambda images, batch: {"image": noise}), "test", more) is None
     again = Maker(lambda images, batch: {"image": images / 255})  # an autoencoder: pairs of pictures say more
-    assert _page_parts.drawn_from_noise(again, "test") is None
-    assert _page_parts.drawn_from_noise(Maker(lambda images, batch: {"label": np.zeros(8)}), "test") is None
+    assert _page_parts.drawn_from_noise(again, "test", SAID) is None
+    assert _page_parts.drawn_from_noise(Maker(lambda images, batch: {"label": np.zeros(8)}), "test", SAID) is None
