@@ -145,7 +145,9 @@ def record(split: Split, index: int) -> str:
     """The name by which messages call one example."""
     if hasattr(split, "name"):
         return split.name(index)
-    if (origin := getattr(split, "origin", None)) and not split.bad:  # else others may stand where those that are bad were
+    if (
+        origin := getattr(split, "origin", None)
+    ) and not split.bad:  # else others may stand where those that are bad were
         return record(origin, index)
     return f"example {index}"
 
