@@ -145,9 +145,7 @@ def record(split: Split, index: int) -> str:
     """The name by which messages call one example."""
     if hasattr(split, "name"):
         return split.name(index)
-    if (
-        origin := getattr(split, "origin", None)
-    ) and not split.bad:  # else others may stand where those that are bad were
+    if (origin := getattr(split, "origin", None)) and not split.bad:  # else others may stand in their places
         return record(origin, index)
     return f"example {index}"
 
