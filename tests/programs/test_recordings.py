@@ -1,6 +1,7 @@
 """A net of sounds from the command line's point of view: trained, asked, drawn, by speakers."""
 
 import csv
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from cnnjax.data import DataError, Facts
 from cnnjax.programs import predict
 from cnnjax.programs._picture_files import files_of, sounds_of
 from cnnjax.train.job import prepare
-from cnnjax.train.step import _of_fold
+from cnnjax.train.step import _counting
 
 QUIET = {"quiet": True, "tensorboard": False, "page": False, "curves": False}
 MEL = {"bands": 8, "window": 0.032, "hop": 0.016}
@@ -96,9 +97,11 @@ def test_folds_are_of_speakers_who_are_all_measured_once_and_together(songs):
     prepared = prepare(config(songs, together=True, folds=5))
     group = prepared.source.train.arrays["group"]
     fields = {"index": np.arange(50), "group": group, "valid": np.ones(50, np.float32)}
-    counted = np.zeros(50)
+    counted, task = np.zeros(50), SimpleNamespace(unlabelled=False)
     for fold in range(5):
-        inside = np.asarray(_of_fold(prepared.program, {"data.fold": np.float32(fold)}, fields, trains=False)["valid"])
+        inside = np.asarray(
+            _counting(prepared.program, task, {"data.fold": np.float32(fold)}, fields, trains=False)["valid"]
+        )
         assert set(group[inside > 0]) == {fold}
         counted += inside
     assert (counted == 1).all()

@@ -1,6 +1,7 @@
 """A net of texts from the command line's point of view: trained, asked, measured, by folds."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from cnnjax.data import DataError
 from cnnjax.programs import evaluate, predict
 from cnnjax.sweep.points import packs_of, resolved
 from cnnjax.train.job import prepare
-from cnnjax.train.step import _of_fold
+from cnnjax.train.step import _counting
 
 QUIET = {"quiet": True, "tensorboard": False, "page": False, "curves": False}
 
@@ -99,12 +100,12 @@ def test_ten_folds_are_one_program_in_which_every_text_is_measured_once_and_trai
     assert [len(pack.runs) for pack in packs_of(runs)] == [10]
     prepared = prepare(made)
     index = np.arange(120)
-    counted = {True: np.zeros(120), False: np.zeros(120)}
+    counted, task = {True: np.zeros(120), False: np.zeros(120)}, SimpleNamespace(unlabelled=False)
     for fold in range(10):
         for trains in (True, False):
             fields = {"index": index, "valid": np.ones(120, np.float32)}
             counted[trains] += np.asarray(
-                _of_fold(prepared.program, {"data.fold": np.float32(fold)}, fields, trains=trains)["valid"]
+                _counting(prepared.program, task, {"data.fold": np.float32(fold)}, fields, trains=trains)["valid"]
             )
     assert (counted[True] == 9).all()
     assert (counted[False] == 1).all()
