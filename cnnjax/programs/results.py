@@ -55,6 +55,7 @@ for _name in FORMATS:
     flags.DEFINE_string(_name, "", "a table for a paper", flag_values=FLAGS)
 
 HEADER = ["command", "test", "n", "training", "device", "jax", "commit"]
+_TOLD = 12  # options that may differ in a table that a terminal shows
 _SILENT = ("report.", "checkpoint.", "data.workers", "data.resident")  # options that say nothing of a result
 # folders of this machine that lead to a file
 _OWN = re.compile(r"(?<=[=,])(?:~|[A-Za-z]:)?[/\\](?:[^,]*[/\\])?(?=[^/\\,]+)")
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> None:
     runs = [run for folder in _folders(FLAGS.runs) for run in runs_of(folder)]
     rows = summed_up(runs)
     summary = paper(runs)
-    print(f"{summary.text()}\n")
+    print(f"{summary.text() if len(summary.paths) <= _TOLD else _briefly(rows)}\n")
     for flag, writer in FORMATS.items():
         if FLAGS[flag].value:
             _write(flag, FLAGS[flag].value, getattr(summary, writer)())
@@ -84,6 +85,11 @@ def main(argv: list[str]) -> None:
         print(plain(as_text(rows)))
     if FLAGS.picture:
         draw(kept | rows, FLAGS.picture)
+
+
+def _briefly(rows: Mapping[str, list[str]]) -> str:
+    """What was measured of each row, for a terminal."""
+    return "\n".join(f"{plain(name)}\n  {values}, n = {count}" for name, (values, count, *_) in rows.items())
 
 
 def _write(flag: str, path: str | Path, text: str) -> None:

@@ -71,6 +71,11 @@ def test_points_of_a_sweep_make_a_row_for_each_but_for_their_seeds(tmp_path, roo
     assert results._rows(results.as_text(rows)) == rows
 
 
+def test_rows_that_differ_in_much_are_shown_one_under_the_other():
+    rows = {"`experiments.train --config=configs/a.py`": ["accuracy 99.00 %", "3", "1 s", "2 cores", "0.12", "abc"]}
+    assert results._briefly(rows) == "`experiments.train --config=configs/a.py`\n  accuracy 99.00 %, n = 3"
+
+
 def test_a_row_has_one_name_however_its_run_was_started():
     row = "experiments.train --config=configs/digits.py:mlp --config.optimizer.lr=0.1"
     for start in ("/home/me/cnnjax/experiments/train.py", "cnnjax train"):
