@@ -57,6 +57,7 @@ for _name in FORMATS:
 HEADER = ["command", "test", "n", "training", "device", "jax", "commit"]
 _TOLD = 12  # options that may differ in a table that a terminal shows
 _SILENT = ("report.", "checkpoint.", "data.workers", "data.resident")  # options that say nothing of a result
+_QUIET = tuple(f"--config.{path}" for path in _SILENT)
 # folders of this machine that lead to a file
 _OWN = re.compile(r"(?<=[=,])(?:~|[A-Za-z]:)?[/\\](?:[^,]*[/\\])?(?=[^/\\,]+)")
 _SHIPPED = re.compile(r"--config[= ](\w+)(:\w+)?(?!\S)")  # a config by its name, which is that of its file
@@ -273,7 +274,7 @@ def _refuse_others(group: list[dict], run: Mapping) -> None:
     for other in group[:1]:
         mine, theirs = run["options"], other["options"]
         for path in sorted(mine.keys() & theirs.keys()):
-            if mine[path] != theirs[path]:
+            if mine[path] != theirs[path] and not path.startswith(_SILENT):
                 raise ConfigError(
                     f"{other['folder']} and {run['folder']} have one command and other configs: {path} is "
                     f"{theirs[path]!r} and {mine[path]!r}; sum one of them up"
@@ -288,7 +289,7 @@ def _options(config: Mapping, path: str = "") -> dict:
 
 
 def _command(arguments: list[str]) -> str:
-    """What one types in a checkout, without the seed and where the files go: one row, however the run was started.
+    """What one types in a checkout, without the seed, where the files go and what is told: one row, however started.
 
     Of a path that is this machine's own, the last name is left.
     """
@@ -296,7 +297,7 @@ def _command(arguments: list[str]) -> str:
     left = [
         word
         for word in arguments[1:]
-        if not word.startswith(("--workdir", *(f"--config.{s}=" for s in summaries.SEEDS)))
+        if not word.startswith(("--workdir", *(f"--config.{s}=" for s in summaries.SEEDS), *_QUIET))
     ]
     left = [_OWN.sub("…/", word) for word in left]
     return _SHIPPED.sub(r"--config=configs/\1.py\2", " ".join([program, *left]))

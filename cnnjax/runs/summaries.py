@@ -28,7 +28,7 @@ __all__ = [
     "summed_up",
 ]
 
-SEEDS = ("seed", "data.seed")
+SEEDS = ("seed", "data.seed", "data.fold")
 """Options that tell repetitions of one experiment apart."""
 
 _LATEX = {**{sign: f"\\{sign}" for sign in "%$#_{}&"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}

@@ -86,6 +86,8 @@ def test_a_row_has_one_name_however_its_run_was_started():
     for folder in ("/home/me/sets/", "~/", "C:\\sets\\", "/"):
         words = ["cnnjax train", "--config=bccd", f"--config.data.root={folder}bccd"]
         assert results._command(words) == "experiments.train --config=configs/bccd.py --config.data.root=…/bccd"
+    quiet = ["cnnjax train", "--config=digits", "--config.report.page=false", "--config.checkpoint.keep=2"]
+    assert results._command(quiet) == "experiments.train --config=configs/digits.py"
     assert results._command(["cnnjax train", "--config=my/own.py"]) == "experiments.train --config=my/own.py"
 
 
