@@ -64,6 +64,7 @@ def test_what_weighs_waves_learns_them_all_alike_and_the_target_is_their_sum():
         spectral_bias(KEY, f, start, frequencies=waves, amplitudes=(1.0,), points=24)
 
 
+@pytest.mark.proofs
 def test_of_random_waves_a_net_learns_fast_ones_about_as_soon_and_a_decoder_learns_any():
     waves, found = (1, 2, 3, 4, 5), {}
     asked = {"frequencies": waves, "points": 32, "steps": 1000, "lr": 3e-3, "every": 10}

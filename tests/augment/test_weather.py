@@ -119,6 +119,7 @@ def test_flakes_are_as_large_as_scipys_zoom_makes_them():
         np.testing.assert_allclose(np.interp(places, np.arange(32), line), large[trim : trim + 32], atol=1e-4)
 
 
+@pytest.mark.proofs
 def test_frost_lets_a_share_of_the_picture_through_and_adds_light_that_is_blue():
     dark, half = (np.full((1, 32, 32, 3), shade, np.float32) for shade in (0.0, 0.5))
     options = {"kept": 0.75, "amount": 0.45, "spread": 0.0}

@@ -128,7 +128,10 @@ def _all_agree(x, kernel, y, geometry, *options):
             np.testing.assert_allclose(ours[name], wanted, rtol=0, atol=bound, err_msg=name)
 
 
-@pytest.mark.parametrize("name", CASES)
+DEAR = ("winograd 2D uneven padding", "winograd 3D")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.proofs) if n in DEAR else n for n in CASES])
 def test_a_lowering_agrees_with_xlas_convolution_and_its_gradients(name):
     way, kernel_way, batch, inputs, outputs, geometry = CASES[name]
     with_library = {"narrow": "blocks", "groups": "blocks"}

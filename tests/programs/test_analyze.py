@@ -52,6 +52,7 @@ def told(folder):
     return json.loads((folder / "analysis.json").read_text())
 
 
+@pytest.mark.proofs
 def test_the_numbers_are_those_of_the_functions(looked, digits_run):
     found, rows = told(looked), examine(digits_run, most=120, distributions=True).rows
     assert found["examples"] == 120

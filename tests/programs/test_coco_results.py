@@ -80,6 +80,7 @@ def test_boxes_measured_by_cocos_own_tool_are_what_evaluate_says(boxes, tmp_path
     assert {entry["category_id"] for entry in results} == {each["id"] for each in CATEGORIES}
 
 
+@pytest.mark.proofs
 def test_masks_measured_by_cocos_own_tool_are_what_evaluate_says(tmp_path):
     root = tmp_path / "set"
     scenes(root, size=lambda rng: [(128, 160), (96, 160), (128, 128)][rng.integers(3)])  # twice what the net sees

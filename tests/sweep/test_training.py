@@ -55,7 +55,12 @@ DOOMED = [{"optimizer.lr": 0.003}, {"optimizer.lr": 1e37, "seed": 1}, {"optimize
 
 @pytest.mark.parametrize(
     ("strategy", "points", "exact"),
-    [("turns", OWN_ORDERS, True), ("map", DOOMED, False), ("vmap", OWN_ORDERS, False), ("devices", OWN_ORDERS, False)],
+    [
+        ("turns", OWN_ORDERS, True),
+        pytest.param("map", DOOMED, False, marks=pytest.mark.proofs),
+        ("vmap", OWN_ORDERS, False),
+        pytest.param("devices", OWN_ORDERS, False, marks=pytest.mark.proofs),
+    ],
 )
 def test_a_member_is_its_solo_run(strategy, points, exact, alone, tmp_path):
     (pack,) = packs_of(resolved(get_config(), points, tmp_path))
@@ -106,6 +111,7 @@ def test_members_change_places_and_keep_their_seeds_and_take_new_numbers(strateg
     assert [float(each.hparams["lr"]) for each in moved] == [0.5] * 3
 
 
+@pytest.mark.proofs
 def test_auto_times_every_strategy_of_a_long_pack_and_trains_by_the_quickest(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_SHORT", 0.0)
     (pack,) = packs_of(resolved(plain(), sweep()[:2], tmp_path))

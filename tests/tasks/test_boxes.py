@@ -217,6 +217,7 @@ def blocks():
     return batch, outputs(where, said, 2)
 
 
+@pytest.mark.proofs
 def test_masks_drawn_box_by_box_are_measured_and_trained_as_those_of_prototypes_are():
     (batch, found), given = blocks(), []
 

@@ -79,6 +79,7 @@ def test_each_half_is_moved_by_its_own_optimizer(gan):
     assert set(memory["generator"][1].mu) == {"generator"}
 
 
+@pytest.mark.proofs
 def test_a_half_with_a_learning_rate_of_zero_stays_as_it_was(at_home):
     small = ("--config.train.batch=8", "--config.model.width=4")
     before, after = stepped(load("configs/digits_gan.py", (*QUIET, *small, "--config.optimizer.generator.lr=0")))

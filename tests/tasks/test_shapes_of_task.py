@@ -55,7 +55,6 @@ def config(shape, **evaluation):
 
 # the others differ in data or in where they look; what is particular to each of these is nowhere else
 QUICK = (
-    "pose by a second part",
     "autoencoder",
     "forecast",
     "video by frames",

@@ -226,6 +226,7 @@ def test_frozen_parameters_get_no_gradient_that_clipping_could_count():
     assert np.any(found["head"]["kernel"])
 
 
+@pytest.mark.proofs
 def test_blocks_in_one_loop_are_frozen_as_if_they_were_none():
     """Those of a stage that is frozen in part run one by one, the other stage stays a loop."""
     made = change(config(outputs=4, freeze=("stem", "stage1/block2")), {"model.blocks": (2, 3)})

@@ -114,6 +114,7 @@ def of_places(**evaluation):
     )
 
 
+@pytest.mark.proofs
 def test_a_map_in_tiles_is_that_of_the_whole_image_where_no_border_reaches():
     whole, tiled = (untrained(of_places(**more)) for more in ({}, {"views": ("tiles",), "view_side": 16}))
     fields = whole.source.test.arrays

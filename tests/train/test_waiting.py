@@ -46,7 +46,7 @@ def stall_and_stop(workdir, flag, stalled):
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.proofs), 1])
 def test_a_run_whose_disk_stalls_says_so_and_is_stopped_with_the_state_of_its_last_step(
     workers, tmp_path, monkeypatch, capfd
 ):

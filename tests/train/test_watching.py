@@ -111,7 +111,7 @@ def alone(once, tmp_path_factory):
     return {run.name: cnnjax.run(run.config, run.workdir) for run in runs}
 
 
-@pytest.mark.parametrize("strategy", ["turns", "vmap"])
+@pytest.mark.parametrize("strategy", [pytest.param("turns", marks=pytest.mark.proofs), "vmap"])
 def test_members_of_a_pack_stop_and_slow_down_each_for_itself(strategy, alone, tmp_path):
     (pack,) = packs_of(resolved(waiting(), POINTS, tmp_path))  # one program
     assert not run_sweep(waiting(), POINTS, tmp_path, strategy=strategy, say=lambda _: None)
