@@ -8,11 +8,11 @@ nothing is selected by it: two epochs, whatever they give; the words are those o
 On two cores of an AMD EPYC that were shared with many others, jax 0.12.0.1, accuracy of the fold, mean ± deviation over
 folds 0 … 9, nothing selected by it (commit 8d10875 with this file):
 
-              accuracy         processor seconds
-  random      77.12 ± 1.47 %   124
-  tuned       77.57 ± 1.12 %   150
-  static      STATIC
-  both        BOTH
+              accuracy
+  random      77.12 ± 1.47 %   (124 processor seconds on another day)
+  tuned       77.57 ± 1.12 %
+  static      69.77 ± 1.55 %
+  both        not yet run
 
 So the order is Kim's, by 0.45 points in the mean and in five folds of ten: ten folds do not make that certain. The
 vectors (means of pieces) are four times as large as what is drawn, and two epochs do not get over that: as they are,
