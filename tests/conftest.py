@@ -1,5 +1,6 @@
 """Every test sees a CPU with eight devices, and the same draws whenever it runs."""
 
+import copy
 import gc
 import os
 import subprocess
@@ -21,6 +22,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 pytest_plugins = ["tests.spending"]
@@ -105,3 +107,15 @@ def pytest_xdist_make_scheduler(config, log):
     from tests.scheduling import Sharing
 
     return Sharing(config, log)
+
+
+_FIRST = {}  # states of generators, by file and name
+
+
+@pytest.fixture(autouse=True)
+def _the_same_draws(request):
+    """A test draws the same from its file's generators whatever ran before it, and in whichever process."""
+    for name, value in vars(request.module).items():
+        if isinstance(value, np.random.Generator):
+            first = _FIRST.setdefault((request.module.__name__, name), copy.deepcopy(value.bit_generator.state))
+            value.bit_generator.state = copy.deepcopy(first)

@@ -27,7 +27,7 @@ def test_units_in_the_last_place_are_places_among_all_numbers_of_a_kind():
 def test_units_in_the_last_place_are_numpys(kind):
     a = (NUMBERS.normal(size=200) * 10.0 ** NUMBERS.integers(-4, 4, 200)).astype(kind)
     b = (a * (1 + 40 * np.finfo(kind).eps * NUMBERS.normal(size=200))).astype(kind)
-    theirs = np.testing.assert_array_max_ulp(a, b, maxulp=200)[0]
+    theirs = np.testing.assert_array_max_ulp(a, b, maxulp=1000)[0]
     assert theirs.max() > 20
     np.testing.assert_array_equal(ulps_apart(a, b), theirs)
     assert ulps_apart(a, np.nextafter(a, kind(np.inf))).tolist() == [1] * 200
