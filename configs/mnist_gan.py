@@ -7,7 +7,10 @@ and maxima (99.2 % after six epochs), whose last hidden layer has 84 numbers
 missed by far. Two busy cores of an AMD EPYC, jax 0.12.0.1, commit 478acb2, n = 1 each: 31.3 in 241 processor seconds,
 where training digits have 0.75 and noise 353; inception score 6.7. About half of what is made is a digit that one
 reads, the rest are strokes of several. The critic is held back too far: its mean scores are 0.48 and 0.42
-`:batch`, six epochs, 142 processor seconds: 70.4, inception score 4.7; one in four is a digit. `:group` is not yet run
+`:batch`, six epochs, 142 processor seconds: 70.4, inception score 4.7; one in four is a digit. Tried without gain,
+commit dbfba47: the critic five times as fast as the generator (1e-3, 2e-4, no smoothing), 32.7 and 6.4; `:batch` half
+as wide again at 2e-4, eight epochs, 369 processor seconds, 78.1 and 4.5, by statistics of batches as by running ones.
+`:group` is not yet run
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
