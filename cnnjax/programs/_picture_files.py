@@ -11,7 +11,7 @@ def files_of(paths: list[str]) -> list[Path]:
     from cnnjax.data import ENDINGS, SOUND
 
     if not paths:
-        raise ConfigError("no pictures are named; give files or folders, --images=photos")
+        raise ConfigError("no files are named; give files or folders, --images=photos")
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():

@@ -115,7 +115,7 @@ def test_a_net_of_the_zoo_with_weights_from_elsewhere_says_how_it_reads_pictures
     [
         (["x.png"], "give the directory of a run, --workdir=runs/a, or --model=resnet18 with --weights=FILE"),
         ([MODEL, "x.png"], "give the directory of a run"),
-        (["--workdir=a"], "no pictures are named; give files or folders"),
+        (["--workdir=a"], "no files are named; give files or folders"),
         (["--workdir=a", "--images=tests/fixtrues"], "has 'tests/fixtrues'; there is no .*; nearest: tests/fixtures"),
         (["--workdir=a", "configs"], "has 'configs', a folder without .jpg, .jpeg, .png, .webp, .* files"),
         (["--workdir=a", "--output=a.txt", "x.png"], "--output is 'a.txt'; it must end in .csv, .json, .jsonl or .npz"),
