@@ -153,7 +153,7 @@ def run_of(folder: Path) -> dict:
         "seconds": sum(filter(is_number, times)),
         "device": _device(record["devices"]),
         "jax": str(record["versions"].get("jax", "")),
-        "commit": commit[:7] + "+" * commit.endswith("+"),
+        "commit": commit[:7] + "+" * commit.endswith("+") or "unknown",
     }
 
 
@@ -255,8 +255,8 @@ def _kept(path: Path) -> dict[str, list[str]]:
 
 def _rows(text: str) -> dict[str, list[str]]:
     """The rows of a file that this program wrote."""
-    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
-    return {command: rest for command, *rest in cells}
+    lines = [line.removeprefix("| ").removesuffix(" |") for line in text.splitlines() if line.startswith("| `")]
+    return {command: rest for command, *rest in (line.split(" | ") for line in lines)}
 
 
 def _folders(patterns: list[str]) -> list[Path]:

@@ -71,6 +71,11 @@ def test_points_of_a_sweep_make_a_row_for_each_but_for_their_seeds(tmp_path, roo
     assert results._rows(results.as_text(rows)) == rows
 
 
+def test_a_row_is_read_as_it_was_written_whatever_it_lacks():
+    rows = {"`experiments.train --config=configs/a.py`": ["accuracy 99.00 %", "3", "1 s", "2 cores", "0.12", ""]}
+    assert results._rows(results.as_text(rows)) == rows
+
+
 def test_rows_that_differ_in_much_are_shown_one_under_the_other():
     rows = {"`experiments.train --config=configs/a.py`": ["accuracy 99.00 %", "3", "1 s", "2 cores", "0.12", "abc"]}
     assert results._briefly(rows) == "`experiments.train --config=configs/a.py`\n  accuracy 99.00 %, n = 3"
