@@ -69,6 +69,7 @@ def test_recomputed_and_looped_blocks_count_as_plain_ones():
         assert cost(models.resnet20(outputs=10, **options), (1, 32, 32, 3)).layers == plain.layers
 
 
+@pytest.mark.proofs
 def test_auxiliary_heads_are_counted_where_they_run():
     net = models.inception_v3(outputs=10, auxiliary=True)
     evaluation, training = (cost(net, (1, 299, 299, 3), train=train) for train in (False, True))

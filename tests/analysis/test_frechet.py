@@ -82,6 +82,7 @@ def test_what_a_vae_draws_is_a_function_of_the_key_and_of_the_plane():
         assert len(figure.axes) == 1
 
 
+@pytest.mark.proofs
 def test_what_a_gan_draws_is_its_generators_from_the_same_noise():
     net = models.dcgan(outputs=1, latent=3, width=2, size=8, norm="none")
     trained = SimpleNamespace(config={"model": {"name": "dcgan"}}, net=net, variables=filled(net, (8, 8, 1)))

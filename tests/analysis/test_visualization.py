@@ -97,6 +97,7 @@ def test_an_image_is_the_sum_of_its_waves(height, width):
     np.testing.assert_allclose(found[0, ..., 0], expected / np.sqrt(height * width) / 4, atol=1e-5)
 
 
+@pytest.mark.proofs
 def test_a_robust_image_is_smoother_than_one_of_pixels():
     """Of a kernel that is a wave and noise, as large, the noise does not outlive being moved about."""
     noise = np.random.default_rng(0).normal(size=(48, 48, 1))

@@ -89,6 +89,7 @@ def test_motion_is_half_a_gaussian_along_a_line(degrees):
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
+@pytest.mark.proofs
 def test_snow_is_flakes_and_their_mirror_image_on_a_whitened_picture():
     grey = np.full((1, 32, 32, 3), 0.3, np.float32)
     none = {"mean": 0.0, "deviation": 0.0, "flake": 1.0, "least": 0.5, "radius": 8, "kept": 0.8, "spread": 0.0}

@@ -75,6 +75,7 @@ def test_examples_without_labels_are_refused():
         Stream(Memory({"image": np.zeros((4, 1))}), batch=2, sampling="balanced")
 
 
+@pytest.mark.proofs
 def test_a_training_sees_them_resident_or_streamed_bit_for_bit(tmp_path):
     config = change(points.get_config(), {"data.sampling": "balanced", "train.steps": 6, "eval.test": False})
     cnnjax.run(config, tmp_path / "resident")

@@ -20,6 +20,7 @@ def theirs(shape, size):
 
 
 @given(sizes, st.data())
+@pytest.mark.proofs
 def test_polygons_are_filled_pixel_for_pixel_as_pycocotools_fills_them(size, data):
     """Of whole, halved and other numbers, crossing themselves, beyond the picture, with corners that repeat."""
     for _ in range(20):

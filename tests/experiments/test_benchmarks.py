@@ -93,6 +93,7 @@ def test_networks_that_the_benchmarks_do_not_know_are_told(names, words):
         check(names)
 
 
+@pytest.mark.proofs
 def test_a_network_is_measured_in_any_batch_and_in_bfloat16_keeps_its_parameters_wide():
     check(["lenet5:2", "resnet50:2"])
     step, state, batch = steps.step_of("lenet5:2", OURS, "bfloat16")

@@ -227,6 +227,7 @@ def test_segments_have_the_size_of_their_files_in_every_form(scenes, photos, tmp
     ]
 
 
+@pytest.mark.proofs
 def test_a_picture_in_tiles_is_that_of_one_tile_that_holds_it_whole_in_its_own_pixels(scenes, tmp_path, capsys):
     picture = cnnjax.data.shapes(train=1, test=1, size=120).test.arrays["image"][0]
     Image.fromarray(picture[:, :100]).save(tmp_path / "large.png")

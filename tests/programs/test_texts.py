@@ -111,6 +111,7 @@ def test_ten_folds_are_one_program_in_which_every_text_is_measured_once_and_trai
     assert (counted[False] == 1).all()
 
 
+@pytest.mark.proofs
 def test_a_fold_is_measured_alone(reviews, tmp_path, capsys):
     made = change(config(reviews, together=True, folds=10), {"data.fold": 3.0, "train.steps": 2, "eval.steps": 2})
     found = cnnjax.run(made, tmp_path / "fold")

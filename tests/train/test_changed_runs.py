@@ -97,6 +97,7 @@ def test_a_number_that_was_changed_stays_so_when_killed_before_the_next_save(run
     assert rates(run)[8] == pytest.approx(0.02)
 
 
+@pytest.mark.proofs
 def test_after_a_roll_back_over_the_change_the_new_number_still_runs(tmp_path, monkeypatch):
     # three spoiled batches from step 9 on: back to the checkpoint at step 6, which is of the old number
     from tests.train.test_faults import config as spoilt

@@ -90,6 +90,7 @@ def test_evaluation_counts_every_example_once_on_any_number_of_devices():
         assert measure["loss"] == pytest.approx(measures[0]["loss"], rel=1e-5)
 
 
+@pytest.mark.proofs
 def test_several_steps_a_dispatch_give_the_same_numbers_whatever_their_number():
     made = config(parallel="jit", devices=1, augment=PLAIN)
     _, reference, start = trained(change(made, {"train.dispatch": 2}))
