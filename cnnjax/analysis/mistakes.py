@@ -1,11 +1,19 @@
-"""Which classes are taken for which."""
+"""Which classes are taken for which, and which examples are hard, or wrongly labelled."""
 
 import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Share
 from cnnjax.refusals import refuse_misfits
 
-__all__ = ["confusion", "confusion_sets", "most_confused", "per_class", "similarity_order"]
+__all__ = [
+    "area_under_margin",
+    "confusion",
+    "confusion_sets",
+    "margins",
+    "most_confused",
+    "per_class",
+    "similarity_order",
+]
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, *, classes: int) -> np.ndarray:
@@ -86,6 +94,32 @@ def similarity_order(counts: np.ndarray) -> np.ndarray:
     _, vectors = np.linalg.eigh(np.eye(len(near)) - scale[:, None] * near * scale)
     order = np.argsort(vectors[:, 1] * scale, kind="stable")
     return order if order[0] < order[-1] else order[::-1]
+
+
+def margins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """By how much the score of its class is before the best of the others, of each example: (…, N) of (…, N, K).
+
+    Below 0 where it is taken for another. `labels` (N,) are the classes, scores logits or logarithms of probabilities.
+    """
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+    if scores.ndim < 2 or scores.shape[-1] < 2 or labels.shape != scores.shape[-2:-1]:
+        raise ValueError(f"scores have shape {scores.shape}, labels {labels.shape}; they must be (…, N, K) and (N,)")
+    if labels.size and not (0 <= labels.min() and labels.max() < scores.shape[-1]):
+        raise ValueError(
+            f"labels go from {labels.min()} to {labels.max()}; they must lie in 0 … {scores.shape[-1] - 1}"
+        )
+    own = np.arange(scores.shape[-1]) == labels[:, None]
+    return np.where(own, scores, -np.inf).max(-1) - np.where(own, -np.inf, scores).max(-1)
+
+
+def area_under_margin(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The mean margin (N,) of training examples over checkpoints of their training, scores (T, N, K) (Pleiss 2020).
+
+    A wrong label is learnt against what its like have taught, late and barely: the lowest are worth a second look.
+    """
+    if np.ndim(scores) != 3:
+        raise ValueError(f"scores have shape {np.shape(scores)}; they must be (checkpoints, N, K)")
+    return margins(scores, labels).mean(0)
 
 
 def _square(counts):

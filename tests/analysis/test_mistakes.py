@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 
+import cnnjax
 from cnnjax.analysis import (
+    area_under_margin,
     calibration_error,
     confusion,
     confusion_sets,
+    margins,
     most_confused,
     per_class,
     similarity_order,
 )
+from cnnjax.config import load
+from tests.analysis.wrong_labels import wrong
 
 
 def test_every_example_is_counted_in_the_row_of_its_class_and_the_column_of_its_prediction():
@@ -81,3 +86,37 @@ def test_two_groups_of_classes_that_are_never_confused_come_one_after_the_other(
         counts[np.ix_(group, group)] = 9
     order = similarity_order(counts).tolist()
     assert {frozenset(order[:3]), frozenset(order[3:])} == {frozenset({0, 2, 4}), frozenset({1, 3, 5})}
+
+
+def test_a_margin_is_the_lead_of_the_true_class_and_its_area_the_mean_over_checkpoints():
+    scores = np.random.default_rng(0).normal(size=(4, 9, 5))
+    labels = np.arange(9) % 5
+    for n, label in enumerate(labels):
+        lead = [row[n, label] - max(np.delete(row[n], label)) for row in scores]
+        np.testing.assert_allclose(margins(scores, labels)[:, n], lead)
+        np.testing.assert_allclose(area_under_margin(scores, labels)[n], np.mean(lead))
+    right = margins(scores, labels) > 0
+    np.testing.assert_array_equal(right, scores.argmax(-1) == labels)
+    with pytest.raises(ValueError, match=r"they must be \(…, N, K\) and \(N,\)"):
+        margins(scores, labels[:3])
+    with pytest.raises(ValueError, match=r"labels go from 0 to 5; they must lie in 0 … 4"):
+        margins(scores[:, :2], np.array([0, 5]))
+
+
+@pytest.mark.proofs
+def test_of_3000_digits_with_a_wrong_label_the_largest_losses_and_least_areas_find_four_of_five(real, tmp_path):
+    real("mnist")
+    options = ("data.name=tests.analysis.wrong_labels:flipped", "model.activation=relu", "model.pool=max")
+    run = ("train.epochs=2", "eval.epochs=1", "checkpoint.keep=4", "optimizer.lr=2e-3", "train.devices=1")
+    flags = [f"--config.{word}" for word in (*options, *run, "report.page=false", "report.quiet=true")]
+    trained = cnnjax.run(load("mnist", flags), tmp_path / "run")
+    train = trained.source.train.arrays
+    truth = cnnjax.data.mnist().train.arrays["label"]
+    np.testing.assert_array_equal(train["label"], wrong(truth, 0.05))
+    steps = sorted(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit())
+    told = [cnnjax.load(tmp_path / "run", checkpoint=str(step)).predict(train["image"]) for step in steps]
+    scores = np.log(np.stack([each["probabilities"] for each in told]) + 1e-12)
+    moved, own = train["label"] != truth, np.arange(len(truth))
+    assert moved.sum() == 3000
+    for worth in (scores[-1][own, train["label"]], area_under_margin(scores, train["label"])):
+        assert moved[np.argsort(worth)[:3000]].mean() >= 0.8
