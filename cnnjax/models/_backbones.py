@@ -4,7 +4,9 @@ import inspect
 
 import flax.linen as nn
 
-__all__ = ["backbone_net"]
+from cnnjax.models._network import Head, Network
+
+__all__ = ["OnBackbone", "backbone_net", "backbone_with_maps"]
 
 
 def backbone_net(backbone, outputs: int = 0, *, option: str = "backbone") -> nn.Module | None:
@@ -32,3 +34,29 @@ def backbone_net(backbone, outputs: int = 0, *, option: str = "backbone") -> nn.
     if "facts" in inspect.signature(entry).parameters:
         raise ValueError(f"{option} is {backbone!r}, which asks for the facts of the data; give the net that it makes")
     return entry(outputs=outputs)
+
+
+def backbone_with_maps(backbone, asking: str) -> nn.Module:
+    """The net that a name or a module stands for, without its head; refuses one that gives no maps."""
+    net = backbone_net(backbone)
+    if net is None or not hasattr(net, "features"):
+        raise ValueError(f"backbone is {backbone!r}; {asking} needs a net with features(x, train)")
+    return net
+
+
+class OnBackbone(Network):
+    """A head on the last of a backbone's maps; `features` says how the backbone is made to see the input."""
+
+    outputs: int
+    backbone: nn.Module
+    dropout: float
+
+    @property
+    def strides(self):
+        return tuple(self.backbone.strides)
+
+    def setup(self):
+        self.head = Head(self.outputs, self.dropout)
+
+    def __call__(self, x, train=False):
+        return self.head(list(self.features(x, train).values())[-1], train)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from cnnjax.annotations import AtLeastOne, Count, Rate
 from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style
-from cnnjax.models._backbones import backbone_net
+from cnnjax.models._backbones import OnBackbone, backbone_with_maps
 from cnnjax.models._network import Head, Network, wholes
 from cnnjax.ops.pooling import PoolKind
 
@@ -257,28 +257,11 @@ def pictured(*, outputs: int, backbone: Annotated[str, "models"] = "resnet18", d
     `backbone` names any net of this room that is built without its head. Behind `log_mel` its windows see
     bands that are neighbours, so that what is spoken lower looks the same elsewhere.
     """
-    net = backbone_net(backbone)
-    if net is None or not hasattr(net, "features"):
-        raise ValueError(f"backbone is {backbone!r}; pictured needs a net with features(x, train)")
-    return Pictured(outputs, net, dropout)
+    return Pictured(outputs, backbone_with_maps(backbone, "pictured"), dropout)
 
 
-class Pictured(Network):
+class Pictured(OnBackbone):
     """The maps are those of the backbone, (B, t, c, features)."""
-
-    outputs: int
-    backbone: nn.Module
-    dropout: float
-
-    @property
-    def strides(self):
-        return tuple(self.backbone.strides)
-
-    def setup(self):
-        self.head = Head(self.outputs, self.dropout)
 
     def features(self, x, train=False):
         return self.backbone.features(x[..., None], train)
-
-    def __call__(self, x, train=False):
-        return self.head(list(self.features(x, train).values())[-1], train)

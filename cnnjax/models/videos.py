@@ -7,7 +7,7 @@ import flax.linen as nn
 from cnnjax import ops
 from cnnjax.annotations import AtLeastOne, Count, Rate
 from cnnjax.layers import Activation, Dense, Dropout, Initializer, Norm, Style, pooling
-from cnnjax.models._backbones import backbone_net
+from cnnjax.models._backbones import OnBackbone, backbone_with_maps
 from cnnjax.models._network import Head, Network, wholes
 from cnnjax.models._preset import preset
 from cnnjax.ops.pooling import PoolKind, WindowKind
@@ -235,32 +235,15 @@ def frames(*, outputs: int, backbone: Annotated[str, "models"] = "resnet18", dro
 
     `backbone` names any net of this room that is built without its head.
     """
-    net = backbone_net(backbone)
-    if net is None or not hasattr(net, "features"):
-        raise ValueError(f"backbone is {backbone!r}; frames needs a net with features(x, train)")
-    return Frames(outputs, net, dropout)
+    return Frames(outputs, backbone_with_maps(backbone, "frames"), dropout)
 
 
-class Frames(Network):
+class Frames(OnBackbone):
     """The backbone's maps with a time axis, (B, T, h, w, C); its last is pooled over space and time before the head."""
-
-    outputs: int
-    backbone: nn.Module
-    dropout: float
-
-    @property
-    def strides(self):
-        return tuple(self.backbone.strides)
-
-    def setup(self):
-        self.head = Head(self.outputs, self.dropout)
 
     def features(self, x, train=False):
         found = self.backbone.features(x.reshape(-1, *x.shape[2:]), train)
         return {name: each.reshape(*x.shape[:2], *each.shape[1:]) for name, each in found.items()}
-
-    def __call__(self, x, train=False):
-        return self.head(list(self.features(x, train).values())[-1], train)
 
 
 __all__ = ["c3d", "c3d_small", "frames", "r2plus1d_18", "r3d_18", "video_resnet"]

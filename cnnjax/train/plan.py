@@ -126,7 +126,7 @@ def resolve(config: Mapping, facts: Facts, available: int, *, trains: bool = Tru
         nonfinite=train["nonfinite"],
         rollbacks=train["rollbacks"],
         ema=config["optimizer"]["ema"] > 0,
-        lookahead=_lookahead(config["optimizer"]),
+        lookahead=_lookahead(config["optimizer"], steps),
         sam=config["optimizer"].get("sam", 0.0) > 0,
         freeze=tuple(config["optimizer"]["freeze"]),
         factors=tuple(config["optimizer"]["factors"]),
@@ -134,8 +134,10 @@ def resolve(config: Mapping, facts: Facts, available: int, *, trains: bool = Tru
     )
 
 
-def _lookahead(optimizer: Mapping) -> int:
+def _lookahead(optimizer: Mapping, steps: int) -> int:
     every = optimizer.get("lookahead", 0)
+    if every > steps:
+        raise ValueError(f"optimizer.lookahead is {every}, but there are {steps} steps: the averages would never move")
     if every and not optimizer["ema"]:
         raise ValueError(f"optimizer.lookahead is {every}, but optimizer.ema is 0; give it a rate, as 0.95")
     return every

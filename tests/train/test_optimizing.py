@@ -225,9 +225,11 @@ def test_between_its_turns_lookahead_changes_nothing_and_its_pace_grows():
     same(four.params, four.ema["params"])
 
 
-def test_lookahead_without_a_rate_says_so():
-    with pytest.raises(ValueError, match=r"optimizer\.lookahead is 5, but optimizer\.ema is 0"):
-        prepare(config(lookahead=5))
+def test_lookahead_without_a_rate_or_longer_than_the_training_says_so():
+    with pytest.raises(ValueError, match=r"optimizer\.lookahead is 4, but optimizer\.ema is 0"):
+        prepare(config(lookahead=4))
+    with pytest.raises(ValueError, match=r"optimizer\.lookahead is 5, but there are 4 steps"):
+        prepare(config(ema=0.9, lookahead=5))
 
 
 def test_a_kernel_without_a_gradient_stays_under_muon_and_its_derivative_is_nothing():
