@@ -12,10 +12,10 @@ import numpy as np
 from jax import lax
 from jax.tree_util import Partial
 
-from cnnjax.analysis._functions import compiled, floats, main
+from cnnjax.analysis._functions import compiled, floats
 from cnnjax.analysis.receptive import receptive_fields
-from cnnjax.annotations import AtLeastOne
-from cnnjax.config import mode
+from cnnjax.analysis.tapping import MapOf
+from cnnjax.annotations import AtLeastOne, Count
 from cnnjax.refusals import one_of, refuse_misfits
 
 __all__ = ["Effective", "effective_field", "effective_fields"]
@@ -68,35 +68,39 @@ def effective_field(
     whose fields depend on their phase, and where many are dead.
     """
     refuse_misfits(effective_field, {"around": around})
-    fields = _fields(net, images)
+    fields = receptive_fields(net, np.shape(images))
     one_of(name, fields, path="name")
-    return _effective(net, variables, floats(images), name, fields[name], unit, around)
+    return _effective(MapOf(net, name), variables, floats(images), fields[name], unit, around)
 
 
 def effective_fields(
-    net: nn.Module, variables: Mapping, images: jax.Array, *, around: AtLeastOne = 1
+    net: nn.Module,
+    variables: Mapping,
+    images: jax.Array,
+    *,
+    around: AtLeastOne = 1,
+    most: Count = 0,
 ) -> dict[str, Effective]:
-    """`effective_field` of every map (B, *sizes, C) of `net.features`, finest to coarsest, for such images."""
-    refuse_misfits(effective_fields, {"around": around})
-    fields = _fields(net, images)
-    images = floats(images)
-    shapes = {name: jax.eval_shape(Partial(_Map(net, name), variables), images).shape for name in fields}
-    maps = [name for name, shape in shapes.items() if name != "output" and len(shape) == images.ndim]
-    return {name: _effective(net, variables, images, name, fields[name], (), around) for name in maps}
+    """`effective_field` of every map (B, *sizes, C) of a net for such images, finest to coarsest.
+
+    The maps are its `features`, or of a net that has none those that its modules give, by path. With `most` it is so
+    many of them, from the first to the last.
+    """
+    refuse_misfits(effective_fields, {"around": around, "most": most})
+    fields = receptive_fields(net, np.shape(images))
+    images, maps = floats(images), [MapOf(net, name) for name in fields if name != "output"]
+    maps = [each for each in maps if jax.eval_shape(each, variables, images).ndim == images.ndim]
+    if 0 < most < len(maps):
+        maps = [maps[round(place)] for place in np.linspace(0, len(maps) - 1, most)]
+    return {each.name: _effective(each, variables, images, fields[each.name], (), around) for each in maps}
 
 
-def _fields(net, images):
-    if not hasattr(net, "features"):
-        raise ValueError(f"{type(net).__name__} has no features(x, train), whose maps have units with fields")
-    return receptive_fields(net, np.shape(images))
-
-
-def _effective(net, variables, images, name, field, unit, around):
-    f = Partial(_Map(net, name), variables)
+def _effective(map_of, variables, images, field, unit, around):
+    f = Partial(map_of, variables)
     count = jax.eval_shape(f, images).shape[1:-1]
     middle = np.array(unit or tuple(size // 2 for size in count))
     if len(middle) != len(count) or not all(0 <= place < size for place, size in zip(middle, count, strict=True)):
-        raise ValueError(f"unit is {tuple(middle.tolist())}; {name} has places {count}")
+        raise ValueError(f"unit is {tuple(middle.tolist())}; {map_of.name} has places {count}")
     low = middle - around // 2
     square = (range(max(0, start), min(start + around, size)) for start, size in zip(low, count, strict=True))
     places = np.array(list(itertools.product(*square)))
@@ -179,16 +183,3 @@ def _radius(total, centre, most):
     held = np.cumsum(total.ravel()[order])
     place = min(int(np.searchsorted(held, most * (1 - 1e-9))), total.size - 1)
     return round(float(sides.ravel()[order[place]]))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Map:
-    """One map of a net, its main output or one of its features."""
-
-    net: nn.Module
-    name: str
-
-    def __call__(self, variables: Mapping, images: jax.Array) -> jax.Array:
-        if self.name == "output":
-            return main(self.net.apply(variables, images, **mode(self.net, False)))
-        return self.net.apply(variables, images, method="features", **mode(self.net, False, "features"))[self.name]

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.analysis import _intervals, _jaxprs
-from cnnjax.analysis.tapping import module_maps
+from cnnjax.analysis._functions import main
+from cnnjax.analysis.tapping import MapOf, net_maps
 from cnnjax.config import mode
 
 __all__ = ["Field", "jacobian_field", "receptive_fields"]
@@ -69,11 +70,10 @@ def _fields(net, shape, sizes):
     image, names = jax.ShapeDtypeStruct((1, *sizes, shape[-1]), jnp.float32), []
 
     def output(variables, x):
-        out = net.apply(variables, x)
-        return next(iter(out.values())) if isinstance(out, dict) else out
+        return main(net.apply(variables, x, **mode(net, False)))
 
     def run(variables, x):
-        maps = _maps(net, variables, x)
+        maps = net_maps(net, variables, x)
         if len(jax.eval_shape(output, variables, x).shape) == len(shape):
             maps["output"] = output(variables, x)
         names[:] = maps
@@ -91,13 +91,6 @@ def _fields(net, shape, sizes):
     arguments = [*map(np.asarray, closed.consts), *[_intervals.FREE] * count, _intervals.image(sizes)]
     spans = _intervals.follow(closed.jaxpr, arguments)
     return {name: _field(span, out.shape, sizes) for name, out, span in zip(names, outs, spans, strict=True)}
-
-
-def _maps(net, variables, x):
-    """The maps of a net by name: its features, or what its modules give."""
-    if hasattr(net, "features"):
-        return dict(net.apply(variables, x, method="features"))
-    return {path: out for path, out in module_maps(net, variables, x).items() if out.ndim == x.ndim}
 
 
 def _field(span, shape, sizes):
@@ -126,13 +119,14 @@ def jacobian_field(
 ) -> jax.Array:
     """How much one unit of a map moves with each pixel: |∂ unit / ∂ image|, mean over images and channels: (*sizes).
 
-    The unit is the middle one unless given. Where this is not zero lies inside the receptive field; how it falls off
-    towards the edge is the effective one (Luo 2016).
+    The unit is the middle one unless given; maps have the names of `receptive_fields`. Where this is not zero lies
+    inside the receptive field; how it falls off towards the edge is the effective one (Luo 2016).
     """
 
+    map_of = MapOf(_jaxprs.unrolled(net), name)
+
     def response(x):
-        out = net.apply(variables, x) if name == "output" else net.apply(variables, x, method="features")[name]
-        out = next(iter(out.values())) if isinstance(out, dict) else out
+        out = map_of(variables, x)
         place = unit or tuple(size // 2 for size in out.shape[1:-1])
         return jnp.sum(out[(slice(None), *place)])
 

@@ -1,5 +1,6 @@
 """Reading what a module inside a net gives, and asking what would come out were it a little different."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -58,6 +59,28 @@ def module_maps(net: nn.Module, variables: Mapping, images: jax.Array) -> dict[s
 
     _call(_jaxprs.unrolled(net), variables, images, kept)
     return found
+
+
+def net_maps(net: nn.Module, variables: Mapping, images: jax.Array) -> dict[str, jax.Array]:
+    """The features of a net in evaluation, by name; of one that has none the maps (B, *sizes, C) of its modules."""
+    if hasattr(net, "features"):
+        return dict(net.apply(variables, images, method="features", **mode(net, False, "features")))
+    return {path: out for path, out in module_maps(net, variables, images).items() if out.ndim == images.ndim}
+
+
+@dataclasses.dataclass(frozen=True)
+class MapOf:
+    """One map of a net by its name: "output", the main one of its outputs, or one of its `net_maps`."""
+
+    net: nn.Module
+    name: str
+
+    def __call__(self, variables: Mapping, images: jax.Array) -> jax.Array:
+        if self.name == "output":
+            return main(self.net.apply(variables, images, **mode(self.net, False)))
+        maps = net_maps(self.net, variables, images)
+        one_of(self.name, maps, path="name")
+        return maps[self.name]
 
 
 def _call(net: nn.Module, variables: Mapping, images: jax.Array, touch: Callable[[str, Any], Any]) -> Any:

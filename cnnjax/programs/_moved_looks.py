@@ -11,6 +11,7 @@ from cnnjax.runs.tables import readable
 
 _MOVED, _SEEN = (60, 250_000), (16, 300_000)  # images that are moved, or whose gradients are taken; pixels
 _SHIFTED = 2  # examples of either end whose probability is drawn by shift
+_MAPS = 12  # whose effective fields are shown
 _AROUND = 2  # units along each axis that an effective field is the mean of
 _MOVES = (("down", 1.0), ("down", 2.0), ("right", 4.0), ("rotation", 10.0), ("scale", 0.25), ("scale", -0.25))
 _AMOUNTS = {"rotation": 90.0, "scale": 1.0, "shear": 1.0, "brightness": 0.5, "contrast": 2.0}  # but for shifts
@@ -21,7 +22,7 @@ _SCANNED, _HALVED = 16, 8  # steps up to a limit, and between two of them
 def effective(look: Look) -> Found:
     """How much of what they could see the units of each map look at: where the gradient of the middle ones is."""
     rows = spread(look, *_SEEN)
-    found = analysis.effective_fields(*look.pair, look.seen[rows], around=_AROUND)
+    found = analysis.effective_fields(*look.pair, look.seen[rows], around=_AROUND, most=_MAPS)
     if not found:
         raise ValueError("the net has no map whose units look at a part of the picture")
     numbers = {

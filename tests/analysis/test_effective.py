@@ -85,3 +85,25 @@ def test_a_unit_at_the_border_is_known_to_see_padding():
         effective_field(net, {}, images, "conv5", unit=(20, 0))
     with pytest.raises(ValueError, match=r"name is 'conv6'.*conv5"):
         effective_field(net, {}, images, "conv6")
+
+
+class Plain(nn.Module):
+    """Two convolutions of flax, in a net that has no features."""
+
+    @nn.compact
+    def __call__(self, x):
+        for name in ("first", "second"):
+            x = nn.Conv(1, (3, 3), use_bias=False, kernel_init=nn.initializers.ones, name=name)(x)
+        return x.mean((1, 2))
+
+
+def test_a_net_without_features_has_the_fields_of_its_modules():
+    images = np.zeros((1, 15, 15, 1), np.float32)
+    ones = np.ones((3, 3, 1, 1), np.float32)
+    variables = {"params": {"first": {"kernel": ones}, "second": {"kernel": ones}}}
+    found = effective_fields(Plain(), variables, images)
+    assert {name: each.theory for name, each in found.items()} == {"first": (3, 3), "second": (5, 5)}
+    np.testing.assert_allclose(found["second"].sigma, np.sqrt(2 * (3**2 - 1) / 12), rtol=1e-5)
+    assert list(effective_fields(Plain(), variables, images, most=1)) == ["first"]
+    alone = effective_field(Plain(), variables, images, "second", unit=(3, 4))
+    assert alone.corner == (1, 2)
