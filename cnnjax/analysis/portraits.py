@@ -153,10 +153,15 @@ def _bells(axes: Any, found: GaborFits) -> None:
 
 
 def draw_spectral_bias(found: SpectralBias | dict[str, SpectralBias]) -> Any:
-    """How much of each frequency is learned, by step: a heat map for each net by name (figure 1 of Rahaman 2019)."""
+    """How much of each frequency is learned, by step: a heat map for each net by name (figure 1 of Rahaman 2019).
+
+    Where they fitted a picture, it and what became of it stand below.
+    """
     nets = found if isinstance(found, dict) else {"": found}
-    figure, cells = pictures._panels(len(nets))
-    for axes, (name, each) in zip(cells, nets.items(), strict=True):
+    pictured = any(each.target.ndim == 3 for each in nets.values())
+    figure = pictures._figure(6.4 if len(nets) == 1 else 5.2 * len(nets), 6.6 if pictured else 4.2)
+    cells = figure.subplots(1 + pictured, len(nets), squeeze=False, height_ratios=(3, 2) if pictured else None)
+    for axes, (name, each) in zip(cells[0], nets.items(), strict=True):
         dressed(axes, name or "what is learned of each frequency")
         axes.grid(visible=False)
         last = int(each.steps[-1])
@@ -164,8 +169,13 @@ def draw_spectral_bias(found: SpectralBias | dict[str, SpectralBias]) -> Any:
             each.amplitudes.T, aspect="auto", origin="lower", cmap="viridis", vmin=0, vmax=1, interpolation="nearest",
             extent=(0, last, -0.5, len(each.frequencies) - 0.5),
         )  # fmt: skip
-        axes.set_yticks(range(len(each.frequencies)), [str(k) for k in each.frequencies])
+        axes.set_yticks(range(len(each.frequencies)), [f"{k:g}" for k in each.frequencies])
         axes.set_xlabel("step", color=INK)
-    cells[0].set_ylabel("frequency", color=INK)
-    figure.colorbar(shown, ax=list(cells), label="amplitude, 1 is learned", shrink=0.9)
+    cells[0, 0].set_ylabel("frequency", color=INK)
+    figure.colorbar(shown, ax=list(cells[0]), label="1 is learned", shrink=0.9)
+    for axes, each in zip(cells[1:].ravel(), nets.values(), strict=False):
+        pictures._bare(axes)
+        if each.target.ndim == 3:
+            pictures._show(axes, np.concatenate([each.target, each.fit], 1))
+            pictures._say(axes, f"the picture, and the fit after {each.steps[-1]:,} steps")
     return figure

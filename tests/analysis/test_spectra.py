@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import skimage
 from scipy.stats import spearmanr
+from skimage.transform import resize as resized
 
-from cnnjax.analysis import coordinate_net, decoder_net, draw_spectral_bias, spectral_bias
+from cnnjax.analysis import coordinate_net, decoder_net, draw_spectral_bias, picture_bias, spectral_bias
 
 KEY = jax.random.key(0)
 
@@ -64,6 +66,47 @@ def test_what_weighs_waves_learns_them_all_alike_and_the_target_is_their_sum():
         spectral_bias(KEY, f, start, frequencies=waves, amplitudes=(1.0,), points=24)
 
 
+def test_of_a_picture_each_band_counts_its_own_waves():
+    def wave(cycles, along):
+        return jnp.cos(2 * jnp.pi * cycles * (along + 0.5 / 16))
+
+    def f(params, places):
+        y, x = places.T
+        return jnp.stack([jnp.ones(256), wave(1, y) * wave(1, x), wave(6, x)], 1) @ params
+
+    mixed = np.array([[0.5, 0.5], [0.2, 0.2], [0.1, 0.3]], np.float32)
+    places = np.stack(np.meshgrid(np.arange(16) / 16, np.arange(16) / 16, indexing="ij"), -1).reshape(-1, 2)
+    picture = np.asarray(f(mixed, places)).reshape(16, 16, 2)
+    found = picture_bias(f, np.zeros((3, 2), np.float32), picture, bands=4, steps=300, lr=0.02, every=50)
+    assert found.frequencies.tolist() == [1, 3, 5, 7]
+    np.testing.assert_allclose(found.amplitudes[-1, [0, 2]], 1, atol=1e-2)  # of √2 and 6 cycles
+    np.testing.assert_allclose(found.fit, picture, atol=1e-2)
+    wrong = mixed * np.array([[1], [0.5], [3]], np.float32)
+    half = picture_bias(f, wrong, picture, bands=4, steps=1, lr=1e-9, every=1)
+    np.testing.assert_allclose(half.amplitudes[0, [0, 2]], [0.5, 0], atol=1e-4)
+    assert half.losses[0] == pytest.approx(np.mean((half.fit - picture) ** 2), rel=1e-4)
+    assert len(draw_spectral_bias({"all": found, "half": half}).axes) == 5  # and the scale
+    with pytest.raises(ValueError, match=r"picture is \(16, 16\); it must be \(H, W, C\), of 8 pixels"):
+        picture_bias(f, mixed, picture[..., 0], bands=4)
+
+
+@pytest.mark.proofs
+def test_of_a_photograph_a_net_of_places_learns_slow_waves_and_a_decoder_and_waves_learn_fast_ones():
+    picture = resized(skimage.data.astronaut()[:256, 96:352] / 255, (64, 64), anti_aliasing=True)
+    options = {"dimensions": 2, "outputs": 3, "widths": (128, 128, 128)}
+    nets = {
+        "places": coordinate_net(KEY, **options),
+        "waves": coordinate_net(KEY, **options, sigma=10.0),
+        "decoder": decoder_net(KEY, sizes=(64, 64), outputs=3, width=48),
+    }
+    found = {name: picture_bias(f, params, picture, steps=600, every=50) for name, (f, params) in nets.items()}
+    slow, fast = ({name: each.amplitudes[-1, band] for name, each in found.items()} for band in (0, -1))
+    assert slow["places"] > 0.7, slow
+    assert fast["places"] < 0.1 < 0.3 < fast["waves"], fast
+    middle = {name: each.amplitudes[-1, 3] for name, each in found.items()}
+    assert middle["decoder"] > 2 * middle["places"], middle
+
+
 @pytest.mark.proofs
 def test_of_random_waves_a_net_learns_fast_ones_about_as_soon_and_a_decoder_learns_any():
     waves, found = (1, 2, 3, 4, 5), {}
@@ -71,7 +114,7 @@ def test_of_random_waves_a_net_learns_fast_ones_about_as_soon_and_a_decoder_lear
     nets = {
         "places": coordinate_net(KEY, widths=(64, 64)),
         "waves": coordinate_net(KEY, widths=(64, 64), sigma=5.0, features=32),
-        "decoder": decoder_net(KEY, points=32, width=16, levels=2),
+        "decoder": decoder_net(KEY, sizes=(32,), width=16, levels=2),
     }
     for name, (f, params) in nets.items():
         found[name] = spectral_bias(KEY, f, params, **asked)
@@ -79,8 +122,8 @@ def test_of_random_waves_a_net_learns_fast_ones_about_as_soon_and_a_decoder_lear
     assert last["waves"] < 4 < last["places"], last
     assert found["waves"].losses[-1] < 0.1 * found["places"].losses[-1]
     np.testing.assert_allclose(found["decoder"].amplitudes[-1], 1, atol=0.1)
-    with pytest.raises(ValueError, match="points is 30; it must be a multiple of 8, for 3 levels"):
-        decoder_net(KEY, points=30)
+    with pytest.raises(ValueError, match=r"sizes are \(30,\); they must be one or two multiples of 8, for 3 levels"):
+        decoder_net(KEY, sizes=(30,))
 
 
 @pytest.mark.proofs
