@@ -13,9 +13,11 @@ from cnnjax.config import augmentation, experiment, one_of, section
 
 
 def get_config(variant: str = "c3d"):
-    """A small `c3d`, or `frames`, a net of pictures on every frame, to which their order is nothing."""
+    """A small `c3d`, a narrow `r3d` or `r2plus1d`; or `frames`, a net of pictures, to which their order is nothing."""
     nets = {
         "c3d": section("models", "c3d_small", stages=((8,), (16,), (32,), (64,))),
+        "r3d": section("models", "r3d_18", width=8),
+        "r2plus1d": section("models", "r2plus1d_18", width=8),
         "frames": section(
             "models", "frames", backbone=section("models", "resnet", width=16, blocks=(1, 1), stem="deep")
         ),

@@ -29,7 +29,7 @@ SPEAKERS = ("george", "jackson", "nicolas", "theo", "yweweler")
 def get_config(variant: str = "left_out"):
     """All of a speaker `left_out`, Theo or another of `data.test_groups`; or the `official` numbers 0 to 4 of each.
 
-    Both are heard by a net of pictures on the spectrogram; `tdnn` hears the official ones by one over time alone.
+    Both are heard by a net of pictures on the spectrogram; `tdnn`, `resnet1d` hear the official ones over time alone.
     """
     tested = {"test_groups": ("theo",)} if variant == "left_out" else {"test_below": 5}
     layers = (
@@ -42,6 +42,7 @@ def get_config(variant: str = "left_out"):
     nets = {
         "left_out": picture,
         "official": picture,
+        "resnet1d": section("models", "resnet1d", width=32),
         "tdnn": section("models", "tdnn", layers=((64, 5, 1), (64, 3, 2), (64, 3, 3), (64, 1, 1))),
     }
     return experiment(

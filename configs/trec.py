@@ -23,10 +23,10 @@ def get_config(variant: str = "random"):
     init = {"random": "", "tuned": VECTORS}[one_of(variant, ("random", "tuned"))]
     return experiment(
         data=section("data", "texts", path="runs/trec"),
-        model=section("models", "textcnn", scale=0.25 if init else 1.0),
+        model=section("models", "textcnn", windows=(1, 2, 3, 4, 5), scale=0.25 if init else 1.0),
         task=section("tasks", "classification"),
         augment=augmentation(train=(), eval=()),
-        optimizer=section("optimizers", "adamw", lr=3e-3, factors=(("words", 4.0),) if init else ()),
+        optimizer=section("optimizers", "adamw", lr=3e-3, decay=0.05, factors=(("words", 4.0),) if init else ()),
         schedule=section("schedules", "cosine"),
         train={"epochs": 8.0, "batch": 50, "init": init},
         eval={"epochs": 8.0},

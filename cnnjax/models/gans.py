@@ -18,6 +18,7 @@ def dcgan(
     latent: AtLeastOne = 64,
     size: AtLeastOne = 28,
     channels: AtLeastOne = 1,
+    hidden: Count = 0,
     norm: Norm = "group",
     critic_norm: Norm = "none",
     spectral: bool = False,
@@ -31,8 +32,10 @@ def dcgan(
 
     The generator starts at a quarter of `size` and doubles twice. Called on images, the net gives {"main": scores
     (B, K), "generated": images made from a zero z}, so that `init` makes the parameters of both halves. Under batch
-    normalisation real and made images are best scored in calls of their own, as in the paper. `spectral` divides each
-    kernel of the critic by its largest singular value (Miyato 2018). First weights: normal with deviation 0.02.
+    normalisation real and made images are best scored in calls of their own, as in the paper. `hidden` is the width of
+    a layer in each half that has the whole image in view, as in InfoGAN (Chen 2016): without it the critic's score is a
+    sum over places. `spectral` divides each kernel of the critic by its largest singular value (Miyato 2018). First
+    weights: normal with deviation 0.02.
     """
     whole("outputs", outputs, 0)
     whole("width", width)
@@ -41,7 +44,8 @@ def dcgan(
         raise ValueError(f"size is {size}; the generator doubles twice, so it must be a multiple of 4")
     made = Style(norm=norm, act=activation, init=init, group=norm_group, groups=8, momentum=momentum)
     judged = Style(norm=critic_norm, act=critic_activation, init=init, group=norm_group, groups=8, momentum=momentum)
-    return GAN(Generator(width, size, channels, made), Discriminator(outputs, width, judged, spectral), latent)
+    critic = Discriminator(outputs, width, judged, spectral, hidden)
+    return GAN(Generator(width, size, channels, made, hidden), critic, latent)
 
 
 class Generator(nn.Module):
@@ -51,10 +55,14 @@ class Generator(nn.Module):
     size: int
     channels: int
     style: Style
+    hidden: int = 0
 
     @nn.compact
     def __call__(self, z, train=False):
         style, start = self.style, self.size // 4
+        if self.hidden:
+            z = Dense(self.hidden, kernel_init=style.init, name="hidden")(z)
+            z = style.activate(style.normalize("norm_hidden")(z, train))
         x = Dense(start * start * 2 * self.width, kernel_init=style.init, name="dense")(z)
         x = x.reshape(z.shape[0], start, start, 2 * self.width)
         x = style.activate(style.normalize("norm0")(x, train))
@@ -71,6 +79,7 @@ class Discriminator(nn.Module):
     width: int
     style: Style
     spectral: bool = False
+    hidden: int = 0
 
     @nn.compact
     def __call__(self, x, train=False, maps=False):
@@ -81,6 +90,9 @@ class Discriminator(nn.Module):
         if maps:
             return {"conv1": a, "conv2": b}
         flat = ops.flat(b)
+        if self.hidden:
+            flat = Dense(self.hidden, **one, name="hidden")(flat)
+            flat = style.activate(style.normalize("norm_hidden")(flat, train))
         return Dense(self.outputs, **one, name="output")(flat) if self.outputs else flat
 
 

@@ -332,6 +332,17 @@ def test_the_two_halves_of_a_gan_are_its_groups_of_parameters():
         models.dcgan(outputs=1, size=30)
 
 
+@pytest.mark.parametrize(("hidden", "together"), [(0, False), (16, True)])
+def test_a_critic_weighs_what_is_far_apart_together_by_a_hidden_layer_alone(hidden, together):
+    net = models.dcgan(outputs=1, width=4, latent=8, hidden=hidden)
+    images = np.zeros((4, 28, 28, 1), np.float32)
+    images[[1, 3], :6, :6] = images[[2, 3], -6:, -6:] = 1
+    judged = lambda variables, x: net.apply(variables, x, method="discriminator")[:, 0]  # noqa: E731
+    scores = np.asarray(at_once(judged, filled(net, (28, 28, 1)), images))
+    apart = scores[3] - scores[1] - scores[2] + scores[0]
+    assert (abs(apart) > 1e-3 * np.abs(scores).max()) == together
+
+
 def test_a_whitening_layer_makes_its_outputs_uncorrelated_and_of_unit_size():
     net = models.whitened_cnn(outputs=10, jitter=0.0)
     smooth = np.random.default_rng(0).normal(size=(64, 9, 9, 3)).cumsum(1).cumsum(2).astype(np.float32) / 4
