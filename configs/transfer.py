@@ -53,8 +53,8 @@ def get_config(variant: str = "detector"):
         ),
         optimizer=section("optimizers", "adamw", lr=2e-3),
         schedule=section("schedules", "triangle", peak=0.2, start=0.04, floor=0.0),
-        train={"steps": 200, "batch": 4, "init": "efficientnet_lite0.pth", "init_into": "backbone"},
-        eval={"steps": 200},
+        train={"steps": 600, "batch": 4, "init": "efficientnet_lite0.pth", "init_into": "backbone"},
+        eval={"steps": 600},
     )
 
 

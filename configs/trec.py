@@ -15,14 +15,14 @@ was chosen by 500 held-out training questions: 86.4 % after five epochs at 3e-3,
 from cnnjax.config import augmentation, experiment, one_of, section
 from cnnjax.sweep.space import seeds
 
-VECTORS = "runs/vectors/words_128.safetensors"
+VECTORS, WORDS = "runs/vectors/words_128.safetensors", "runs/vectors/words.txt"
 
 
 def get_config(variant: str = "random"):
     """Vectors drawn by chance, or `tuned` from a file."""
     init = {"random": "", "tuned": VECTORS}[one_of(variant, ("random", "tuned"))]
     return experiment(
-        data=section("data", "texts", path="runs/trec"),
+        data=section("data", "texts", path="runs/trec", words=WORDS if init else ""),
         model=section("models", "textcnn", windows=(1, 2, 3, 4, 5), scale=0.25 if init else 1.0),
         task=section("tasks", "classification"),
         augment=augmentation(train=(), eval=()),

@@ -26,6 +26,7 @@ def texts(
     label: Text = "label",
     length: Count = 0,
     rare: AtLeastOne = 1,
+    words: FilePath = "",
     together: bool = False,
     encoding: Encoding = "utf-8",
     budget: Annotated[int, Bounds(-1)] = -1,
@@ -39,10 +40,11 @@ def texts(
 
     Tables have the columns `text` and `label`, named in their first line (.jsonl: in every object). Words are cut and
     lower-cased as by Kim 2014: ( ) , ! ? stand alone, "isn't" is "is n't". `facts.extra["words"]` are those that occur
-    at least `rare` times in the training texts; 0 fills up, 1 is any other word. `length` words of a text are kept (0:
-    as many as 95 % of the training texts have). Of a set in one piece every fifth text is for testing; `together` keeps
-    all for both, which `data.folds` tells apart: the words are then those of all, as Kim's. A text that is empty or has
-    no class is passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10).
+    at least `rare` times in the training texts, and those on the lines of the file `words` (that of a file of vectors,
+    for words that no training text has but others may); 0 fills up, 1 is any other word. `length` words of a text are
+    kept (0: as many as 95 % of the training texts have). Of a set in one piece every fifth text is for testing;
+    `together` keeps all for both, which `data.folds` tells apart: the words are then those of all, as Kim's. A text
+    that is empty or has no class is passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10).
     """
     refuse_misfits(texts, locals(), path="data.")
     found = {
@@ -56,13 +58,28 @@ def texts(
     if len(found) == 1 and not together:
         train, test = (found["train"].at(places) for places in _apart(len(found["train"])))
         found = {"train": train, "test": test}
-    words = vocabulary(found["train"].cut, rare)
+    known = vocabulary(found["train"].cut, rare)
+    known = tuple(dict.fromkeys((*known, *(_words_of(words) if words else ()))))
     length = length or max(1, int(np.quantile([len(cut) for cut in found["train"].cut], _MOST, method="inverted_cdf")))
-    made = {split: corpus.numbered(words, length, names, split) for split, corpus in found.items()}
+    made = {split: corpus.numbered(known, length, names, split) for split, corpus in found.items()}
     test = made.get("test", made.get("eval", made["train"]))
-    extra = {"words": words}
+    extra = {"words": known}
     own = made.get("eval", test)
     return assemble(made["train"], own, test, holdout=holdout, names=names, input="tokens", extra=extra)
+
+
+def _words_of(path):
+    """The words of a file, one on each line."""
+    try:
+        with open(on_disk(path, "data.words").expanduser(), encoding="utf-8") as lines:
+            found = [line.strip() for line in lines]
+    except (OSError, ValueError) as error:
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        raise DataError(f"data.words is {path}, which can't be read: {why}") from None
+    several = next((line for line in found if len(line.split()) > 1), "")
+    if several:
+        raise DataError(f"data.words is {path}, where {several!r:.40} stands on one line; give a word on each")
+    return [word for word in found if word]
 
 
 def tokens(texts: Sequence[str], words: Sequence[str], length: int) -> np.ndarray:

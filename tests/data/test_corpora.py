@@ -93,6 +93,22 @@ def test_words_are_those_of_the_training_texts_alone_and_long_texts_lose_their_e
     assert source.test.name(0) == "test.tsv:2"
 
 
+def test_words_of_a_file_have_numbers_though_no_training_text_has_them(tmp_path):
+    path = write(tmp_path / "set", FORMS["tsv"] | {"test.tsv": table("tsv", [("a merry film", "pos")])})
+    file = tmp_path / "words.txt"
+    file.write_text("merry\n\ndull\nnever\n")
+    own, more = texts(path=path), texts(path=path, words=str(file))
+    assert more.facts.extra["words"] == (*own.facts.extra["words"], "merry", "never")
+    for source, numbers in ((own, [3, 1, 4]), (more, [3, 12, 4])):
+        assert source.test.read([0])["tokens"][0, :3].tolist() == numbers
+    for content, why in ((b"\xff\n", "can't be read: 'utf-8' codec"), (b"is n't\n", '"is n\'t" stands on one line')):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=f"data.words is .*words.txt, .*{why}"):
+            texts(path=path, words=str(file))
+    with pytest.raises(DataError, match=r"data.words is .*none.txt, which can't be read: No such file"):
+        texts(path=path, words=str(tmp_path / "none.txt"))
+
+
 def test_of_one_file_every_fifth_is_for_testing_or_all_stay_together(tmp_path):
     path = write(tmp_path / "set", {"all.jsonl": table("jsonl", [(f"w{number} x", "k") for number in range(10)])})
     source = texts(path=path)
