@@ -4,12 +4,14 @@ import jax
 import numpy as np
 import pytest
 import scipy.ndimage
-from skimage.metrics import adapted_rand_error
+from skimage.metrics import adapted_rand_error, variation_of_information
+from sklearn.metrics import v_measure_score
 
 from cnnjax import ops
 
 nearest_two = jax.jit(ops.nearest_two, static_argnums=1)
 rand_sums = jax.jit(ops.rand_sums)
+entropies = jax.jit(ops.entropies)
 
 
 def blobs(seed, size=(23, 31), share=0.6):
@@ -71,3 +73,14 @@ def test_the_rand_error_is_scikit_images(seed):
     error, precision, recall = adapted_rand_error(truth, guess)
     assert 1 - 2 * both / (first + second) == pytest.approx(error, abs=1e-6)
     assert sorted([both / first, both / second]) == pytest.approx(sorted([precision, recall]), abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_entropies_of_parts_are_those_of_scikit_image_and_scikit_learn(seed):
+    truth, guess = things(seed), things(seed + 100) + np.roll(things(seed), 3, 1)
+    both, first, second = map(float, entropies(truth, guess))
+    known = truth > 0
+    apart = variation_of_information(truth[known][None], guess[known][None])
+    assert (both - first, both - second) == pytest.approx(tuple(apart * np.log(2)), abs=1e-5)
+    told = v_measure_score(truth[known], guess[known])
+    assert 2 * (first + second - both) / (first + second) == pytest.approx(told, abs=1e-5)

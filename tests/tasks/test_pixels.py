@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import scipy.ndimage
 from skimage.metrics import adapted_rand_error
-from sklearn.metrics import f1_score, jaccard_score
+from sklearn.metrics import f1_score, jaccard_score, v_measure_score
 
 from cnnjax.data import Facts
 from cnnjax.tasks import segmentation
 
+PARTED = ("rand_error", "info_error", "rand_error_best", "info_error_best")
 FACTS = Facts(shape=(4, 4, 1), extra={"segment_names": ("0", "1", "2")})
 
 
@@ -108,7 +109,27 @@ def test_the_rand_error_of_connected_parts_is_scikit_images_mean_over_images():
         parts = [scipy.ndimage.label(labels == 1)[0] for labels in (truth, other)]
         each.append(adapted_rand_error(*parts)[0])
     assert measured(guess, batch(segments), cells=1)["rand_error"] == pytest.approx(np.mean(each), abs=1e-6)
-    assert measured(segments, batch(segments), cells=1)["rand_error"] == 0.0
+    right = measured(segments, batch(segments), cells=1)
+    assert all(right[name] == pytest.approx(0, abs=1e-6) for name in PARTED)
+
+
+def test_the_best_errors_of_connected_parts_are_those_of_the_best_of_nine_probabilities():
+    segments, draw = patches(4), np.random.default_rng(6)
+    likely = np.clip(0.25 + 0.3 * (segments == 1) + 0.06 * draw.normal(size=segments.shape), 0.01, 0.98)
+    outputs = np.log(np.stack([1 - likely - 0.01, likely, np.full_like(likely, 0.01)], -1)).astype(np.float32)
+    task, each = segmentation(FACTS, cells=1), []
+    for cut in np.arange(1, 10) / 10:
+        errors = []
+        for truth, seen in zip(segments, likely, strict=True):
+            one, other = scipy.ndimage.label(truth == 1)[0], scipy.ndimage.label(seen > cut)[0]
+            told = v_measure_score(one[one > 0], other[one > 0])
+            errors.append((adapted_rand_error(one, other)[0], 1 - told))
+        each.append(np.mean(errors, 0))
+    fields = batch(segments)
+    sums, rows = jax.tree.map(np.asarray, jax.jit(lambda: (task.tally(outputs, fields), task.rows(outputs, fields)))())
+    found = task.summarize(sums, rows)
+    assert (found["rand_error_best"], found["info_error_best"]) == pytest.approx(np.min(each, 0), abs=1e-5)
+    assert found["rand_error_best"] < found["rand_error"]
 
 
 def test_connected_parts_are_scored_against_the_instances():
