@@ -16,10 +16,12 @@ from cnnjax.config import augmentation, experiment, one_of, section
 def get_config(variant: str = "masks"):
     """43 pictures brought to 352², windows of 192² in training; `unet` learns their class and the borders between them.
 
+    `pretrained` learns the class alone, by a U-Net whose encoder has seen ImageNet; train.init is a file of its weights.
     data.root is the folder with images, labels and test.txt.
     """
-    one_of(variant, ("masks", "aligned", "unet"))
-    data = {"labels": "labels", "word": "both" if variant == "unet" else "instances", "most": 340, "size": 352}
+    one_of(variant, ("masks", "aligned", "unet", "pretrained"))
+    dense = variant in ("unet", "pretrained")
+    data = {"labels": "labels", "word": "both" if dense else "instances", "most": 340, "size": 352}
     backbone = section("models", "resnet", stem="deep", blocks=(2, 2, 1, 1), width=16)
     levels = {"levels": (4, 8, 16, 32), "width": 32, "depth": 1}
     found = section("tasks", "detection", most=200)
@@ -31,7 +33,13 @@ def get_config(variant: str = "masks"):
             section("tasks", "segmentation", border=10.0, cells=1),
             600,
         ),
+        "pretrained": (
+            section("models", "unet", backbone=section("models", "efficientnet_lite0"), width=16, up="resize"),
+            section("tasks", "segmentation", cells=1),
+            1500,
+        ),
     }[variant]
+    init = {"init": "efficientnet_lite0.pth", "init_into": "backbone"} if variant == "pretrained" else {}
     moves = ("rotate", "zoom", "flip", "flip#2", "crop")
     colors = ("brightness", "contrast")
     return experiment(
@@ -45,8 +53,8 @@ def get_config(variant: str = "masks"):
             crop={"padding": 0, "side": 192},
             **{"flip#2": {"axis": "height"}},
         ),
-        optimizer=section("optimizers", "adamw", lr=4e-3),
+        optimizer=section("optimizers", "adamw", lr=2e-3 if variant == "pretrained" else 4e-3),
         schedule=section("schedules", "triangle", peak=0.2, start=0.04, floor=0.0),
-        train={"steps": steps, "batch": 6},
+        train={"steps": steps, "batch": 6, **init},
         eval={"steps": steps, "batch": 3},
     )
