@@ -16,7 +16,7 @@ from cnnjax.config import augmentation, experiment, one_of, section
 def get_config(variant: str = "masks"):
     """43 pictures brought to 352², windows of 192² in training; `unet` learns their class and the borders between them.
 
-    `pretrained` learns the class alone, by a U-Net whose encoder has seen ImageNet; train.init is a file of its weights.
+    `pretrained` learns the class alone, by a U-Net whose encoder has seen ImageNet, of a file of weights: train.init.
     data.root is the folder with images, labels and test.txt.
     """
     one_of(variant, ("masks", "aligned", "unet", "pretrained"))
