@@ -27,7 +27,10 @@ CIFAR10_C = {
             for radius, soft in ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))
         ],
     ),
-    "zoom_blur": ("zoom_blur", [{"factor": 1 + 0.05 * k, "steps": 5 * k + 1} for k in (1, 2, 3, 4, 5)]),
+    "zoom_blur": (  # its steps are those of rounded sums of 0.01: the first two go one further than the others
+        "zoom_blur",
+        [{"factor": top, "steps": steps} for top, steps in ((1.06, 7), (1.11, 12), (1.15, 16), (1.2, 21), (1.25, 26))],
+    ),
     "fog": (
         "fog",
         [

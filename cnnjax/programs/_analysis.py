@@ -10,7 +10,7 @@ from cnnjax.config import ConfigError
 from cnnjax.programs import _dear_looks, _figures, _inner_looks, _looks, _moved_looks, _twin_looks
 from cnnjax.programs._look import Look, Twins
 from cnnjax.refusals import one_of
-from cnnjax.runs.pages import Links, Part, Picture, write_page
+from cnnjax.runs.pages import Links, Part, Picture, link, write_page
 from cnnjax.runs.workdir import write_json
 
 
@@ -58,22 +58,30 @@ def folder_for(out: str, workdir: str, against: str = "") -> Path:
 
 
 def write(look: Look | Twins, wanted: dict[str, Callable], folder: Path, title: str, say: Callable[[str], None]) -> str:
-    """Writes analysis.json, figures/ and report.html of these parts; what was written is said."""
-    parts, numbers, out, drawn = [], {}, {}, 0
+    """Writes analysis.json, figures/ and report.html of these parts; what was written is said.
+
+    A part that fails costs the others nothing: its error is raised when they are written.
+    """
+    parts, numbers, out, drawn, failed = [], {}, {}, 0, None
     for name, part in wanted.items():
         began = time.perf_counter()
         try:
-            blocks, numbers[name] = part(look)
-        except ValueError as error:
-            out[name] = str(error).splitlines()[0]
-            say(f"{name}: left out, {out[name]}")
+            blocks, found = part(look)
+            pictures = [block for block in blocks if isinstance(block, Picture)]
+            for number, block in enumerate(pictures, 1):
+                _figures.save(block.figure, folder / "figures" / f"{name}-{number}.png", dpi=110)
+        except Exception as error:
+            expected = isinstance(error, ValueError)
+            out[name] = next(iter(str(error).strip().splitlines()), "") if expected else _told(error)
+            failed = failed or (None if expected else error)
+            say(f"{name}: {'left out' if expected else 'failed'}, {out[name]}")
             continue
-        pictures = [block for block in blocks if isinstance(block, Picture)]
-        for number, block in enumerate(pictures, 1):
-            _figures.save(block.figure, folder / "figures" / f"{name}-{number}.png", dpi=110)
+        numbers[name] = found
         drawn += len(pictures)
         parts.append(Part(name, [_sentence(part), *blocks]))
         say(f"{name}: {time.perf_counter() - began:.1f} s")
+    if failed and not parts:
+        raise failed
     if not parts:
         raise ConfigError(
             "no part can be shown of this net: " + "; ".join(f"{name}: {why}" for name, why in out.items())
@@ -84,14 +92,31 @@ def write(look: Look | Twins, wanted: dict[str, Callable], folder: Path, title: 
     left += [f"{name} is dear and was not asked for (--what={name}): {words}" for name, words in dear.items()]
     origin = [("analysis.json", "analysis.json"), *_pages_beside(folder)]
     parts.append(Part("origin", [*left, Links(origin)]))
-    write_json(folder / "analysis.json", {"title": title, "examples": len(look.inputs), "left_out": out, **numbers})
+    asked = {"title": title, "examples": len(look.inputs), "index": look.index.tolist(), "left_out": out}
+    write_json(folder / "analysis.json", asked | numbers)
     write_page(folder / "report.html", title, look.lead, parts)
+    if (folder.parent / "report.html").exists():
+        link(folder.parent / "report.html", f"{folder.name}/report.html")
+    if earlier := _of_earlier_parts(folder, numbers):
+        say(f"{folder}/figures keeps pictures of earlier parts, which stand no more in report.html: {earlier}")
+    if failed:
+        raise failed
     return f"{folder}/report.html: {', '.join(numbers)}\n{folder}/analysis.json, {drawn} pictures in {folder}/figures"
 
 
 def _pages_beside(folder: Path) -> list[tuple[str, str]]:
     """The run's own page, where the folder stands in its workdir."""
     return [("report.html of the run", "../report.html")] if (folder.parent / "report.html").exists() else []
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no more is known')}"
+
+
+def _of_earlier_parts(folder: Path, numbers: dict) -> str:
+    """The parts that have pictures in the folder and were not asked for now."""
+    names = {path.stem.rpartition("-")[0] for path in (folder / "figures").glob("*-*.png")}
+    return ", ".join(sorted(names - set(numbers)))
 
 
 def _sentence(part: Callable) -> str:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from cnnjax.fields import Facts, kind
 from cnnjax.programs._drawing import DRAWERS, draw, drawn, explained, line_height, shown_frames, text_lines, title
 from cnnjax.refusals import ConfigError
+from cnnjax.runs.curves import literal
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp")
 _LEAST, _MOST = 420, 1000  # pixels of the longer side of a picture that stands alone
@@ -218,7 +219,7 @@ def save(figure: Figure, path, *, dpi: int = 100) -> None:
     target = Path(path)
     partial = target.with_name(f".{target.stem}.partial{target.suffix}")
     try:
-        figure.savefig(partial, dpi=dpi)
+        literal(figure).savefig(partial, dpi=dpi)
         partial.replace(target)
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror}") from error

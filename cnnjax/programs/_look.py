@@ -24,9 +24,9 @@ from cnnjax.train.trained import Trained
 class Look:
     """A net, and N examples of which it predicts `probabilities` (N, K); `labels` (N,) are () where none are known.
 
-    `inputs` are as the data have them, `seen` as the net reads them, `shown` what that looks like, in [0, 1]. The rows
-    of the worst examples stand in `order` last: those of greatest loss, or, without labels, the least sure.
-    `held_out` is what a temperature may be fitted on, or why there is nothing.
+    `inputs` are as the data have them at the places `index` (N,) of their split, `seen` as the net reads them, `shown`
+    what that looks like, in [0, 1]. The rows of the worst examples stand in `order` last: those of greatest loss, or,
+    without labels, the least sure. `held_out` is what a temperature may be fitted on, or why there is nothing.
     """
 
     net: Any
@@ -34,6 +34,7 @@ class Look:
     facts: Facts
     names: Sequence[str]
     outputs: Callable
+    index: np.ndarray
     inputs: np.ndarray
     seen: np.ndarray
     shown: np.ndarray
@@ -129,7 +130,8 @@ def of_run(trained: Trained, split: str, most: int) -> Look:
     rows = found.rows
     return Look(
         net=trained.net, variables=trained.variables, facts=facts, names=facts.names, outputs=trained.outputs,
-        inputs=inputs, seen=seen, shown=_shown(seen, facts.mean, facts.std), probabilities=rows["probabilities"],
+        index=rows["index"], inputs=inputs, seen=seen, shown=_shown(seen, facts.mean, facts.std),
+        probabilities=rows["probabilities"],
         labels=rows["truth"].astype(int), order=np.argsort(rows["loss"], kind="stable"),
         held_out=held_out(trained, split, ask, most),
     )  # fmt: skip
@@ -169,6 +171,14 @@ class Twins:
             return ()
 
     @property
+    def index(self) -> np.ndarray:
+        """The places of these examples in their split."""
+        try:
+            return self.looks[0].index
+        except ConfigError:
+            return np.zeros(0, int)
+
+    @property
     def lead(self) -> str:
         """What is compared, in words."""
         steps = (
@@ -198,7 +208,8 @@ def of_files(served: Served, paths: list[Path], most: int) -> Look:
     seen = np.asarray(jax.jit(served.seen)(inputs))
     return Look(
         net=served.net, variables=served.variables, facts=served.facts, names=served.facts.names,
-        outputs=served.outputs, inputs=inputs, seen=seen, shown=inputs.astype(np.float32) / 255,
+        outputs=served.outputs, index=np.arange(len(inputs)), inputs=inputs, seen=seen,
+        shown=inputs.astype(np.float32) / 255,
         probabilities=shares, labels=np.zeros(0, int), order=np.argsort(-shares.max(1), kind="stable"),
         held_out="No temperature: nothing is known of what the pictures are.",
     )  # fmt: skip

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from cnnjax import analysis
+from cnnjax.ops import losses
 from cnnjax.programs import _page_parts
 from cnnjax.programs._look import Look, by_method, spread
 from cnnjax.runs.pages import Picture, Rows
@@ -20,6 +21,7 @@ _ROOF = 64, 4_000_000  # images of one batch; pixels
 _UNITS, _ATTACKED = (200, 2_000_000), (100, 300_000)  # images that units are asked about, or that are attacked; pixels
 _EPSILONS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 _STEPS = 10  # of projected ascent
+_TURNED, _LITTLE = 2, 0.007  # examples that are shown as they are deceived; by how much, of Goodfellow 2015
 
 
 def confusion(look: Look) -> Found:
@@ -138,7 +140,43 @@ def attacks(look: Look) -> Found:
     curves = analysis.attack_curves(jax.random.key(0), look.f, images, labels, epsilons, steps=_STEPS)
     words = f"accuracy on {len(rows)} examples" + ("" if len(look.labels) else " of what was predicted of them before")
     numbers = {name: share.tolist() for name, share in curves.accuracy.items()}
-    return [Picture(analysis.draw_attack_curves(curves), words)], {"epsilons": list(_EPSILONS), "accuracy": numbers}
+    blocks = [Picture(analysis.draw_attack_curves(curves), words), *_deceived(look)]
+    return blocks, {"epsilons": list(_EPSILONS), "accuracy": numbers}
+
+
+def _deceived(look):
+    """The surest examples moved by the sign of the gradient: by next to nothing, and as far as it takes to deceive."""
+    rows, sizes = look.order[:_TURNED], (_LITTLE, *_EPSILONS[2:])
+    images, asked, shown = look.images[rows], look.asked[rows], []
+    moved, shares = map(np.asarray, _followed(look.f, images, asked, np.float32(sizes)))
+    for place, row in enumerate(rows):
+        guesses = shares[:, place].argmax(1)
+        for number in dict.fromkeys((0, *np.flatnonzero(guesses != asked[place])[:1].tolist())):
+            guess = guesses[number]
+            name = look.names[guess] if len(look.names) else guess
+            figure = analysis.draw_attack(
+                images[place], moved[number, place], before=look.said(row),
+                after=f"{name}, {shares[number, place, guess]:.0%}", epsilon=sizes[number],
+            )  # fmt: skip
+            shown.append(Picture(figure, f"one of the surest examples, along its gradient's sign by {sizes[number]:g}"))
+    return shown
+
+
+@jax.jit
+def _followed(f, images, labels, epsilons):
+    """Images (E, B, H, W, C) moved along the sign of the gradient by each of `epsilons`, and what is then said of them.
+
+    That are probabilities (E, B, K).
+    """
+
+    def loss(x):
+        return losses.softmax_cross_entropy(f(x), labels)
+
+    def at(epsilon):
+        moved = analysis.fgsm(loss, images, epsilon)
+        return moved, jax.nn.softmax(f(moved))
+
+    return jax.lax.map(at, epsilons)
 
 
 def roofline(look: Look) -> Found:

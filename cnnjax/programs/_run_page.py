@@ -178,5 +178,6 @@ def _origin(trained: Trained) -> Iterator[Part]:
 def _files(workdir: Path) -> list[tuple[str, str]]:
     """The files beside the page that one would open, as names and paths."""
     named = ["config.json", "facts.json", "status.json", "metrics.jsonl", "curves.png", "analysis/report.html"]
+    named += sorted(f"{path.parent.name}/report.html" for path in workdir.glob("against-*/report.html"))
     named += sorted(path.name for path in workdir.glob("tables-*.*"))
     return [(name, name) for name in named if (workdir / name).exists()]

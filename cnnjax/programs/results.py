@@ -38,7 +38,7 @@ from cnnjax.config import ConfigError
 from cnnjax.programs import process
 from cnnjax.refusals import plain
 from cnnjax.runs import summaries
-from cnnjax.runs.curves import INK, dressed
+from cnnjax.runs.curves import INK, dressed, literal
 from cnnjax.runs.json_files import read_json, read_status
 from cnnjax.runs.lines import faults_of, is_number, lines_of
 from cnnjax.runs.summaries import FORMATS
@@ -209,7 +209,7 @@ def draw(rows: Mapping[str, list[str]], path: str) -> None:
     for axes in every[len(panels) :]:
         axes.set_visible(False)
     try:
-        figure.savefig(path)
+        literal(figure).savefig(path)
     except (OSError, ValueError) as error:  # no such directory, no such kind of picture
         raise ConfigError(f"--picture={path} can't be written: {error}") from error
     print(f"{len(panels)} sweep{'s' * (len(panels) > 1)} drawn in {path}")

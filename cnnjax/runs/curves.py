@@ -9,7 +9,7 @@ from cnnjax.runs.lines import series_of
 from cnnjax.runs.tables import readable
 from cnnjax.runs.workdir import write_file
 
-__all__ = ["INK", "curves_figure", "draw_curves", "dressed"]
+__all__ = ["INK", "curves_figure", "draw_curves", "dressed", "literal"]
 
 _COLORS = {"train": "#8c9bb0", "eval": "#d1495b", "test": "#1d7874"}
 _MORE = ("#edae49", "#5b5f97", "#66a182")
@@ -19,7 +19,7 @@ INK, _GRID = "#333a45", "#e3e7ec"
 def draw_curves(lines: Sequence[Mapping[str, Any]], path: str | Path, *, metric: str = "accuracy") -> None:
     """Draws loss and `metric` of every split against the step, from the lines of `metrics.jsonl`, to a PNG."""
     picture = io.BytesIO()
-    curves_figure(lines, metric=metric).savefig(picture, format="png")
+    literal(curves_figure(lines, metric=metric)).savefig(picture, format="png")
     write_file(path, picture.getvalue())
 
 
@@ -47,6 +47,16 @@ def dressed(axes: Any, title: str, *, size: int = 11) -> Any:
         spine.set_visible(side == "bottom")
         spine.set_color(INK)
     return axes
+
+
+def literal(figure: Any) -> Any:
+    """The same figure, in whose texts a $ is one: names of classes and of files are no formulas."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if "$" in text.get_text() and not text.get_text().startswith("$\\mathdefault{"):  # a power on an axis is one
+            text.set_parse_math(False)
+    return figure
 
 
 def _panel(axes: Any, name: str, series: Mapping[str, tuple[list[int], list[float]]]) -> None:

@@ -16,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from cnnjax.refusals import plain
+from cnnjax.runs.curves import literal
 from cnnjax.runs.workdir import write_file
 
 __all__ = ["Code", "Links", "Part", "Picture", "Rows", "write_page"]
@@ -112,6 +113,14 @@ def write_page(path: str | Path, title: str, lead: str, parts: Sequence[Part]) -
     write_file(path, content)
 
 
+def link(page: str | Path, path: str) -> None:
+    """Adds a link to the last ones of a page that is written, where it has none to this path yet."""
+    text = Path(page).read_text(encoding="utf-8")
+    anchor, last = f"<a href='{html.escape(path)}'>{_safe(path)}</a>", text.rfind("</a></p>")
+    if anchor not in text and last >= 0:
+        write_file(page, f"{text[: last + 4]} · {anchor}{text[last + 4 :]}".encode())
+
+
 def _page(title: str, lead: str, parts: Sequence[Part], dots: int, charts: dict[int, str]) -> str:
     anchors = "".join(f"<a href='#part{k}'>{_safe(part.title)}</a>" for k, part in enumerate(parts) if part.title)
     sections = "".join(
@@ -187,7 +196,7 @@ _WRITERS = {str: _paragraph, Code: _code, Links: _links, Rows: _rows}
 
 
 def _picture(block: Picture, dots: int, charts: dict[int, str]) -> str:
-    figure = block.figure
+    figure = literal(block.figure)
     if any(axes.images for axes in figure.axes):
         drawn = _png(figure, dots, block.caption)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax.runs.curves import INK, dressed
+from cnnjax.runs.curves import INK, dressed, literal
 from cnnjax.runs.workdir import write_file
 
 __all__ = ["draw_tables", "tables_figure"]
@@ -35,7 +35,7 @@ def draw_tables(tables: Mapping[str, np.ndarray], path: str | Path, *, names: Se
     figure = tables_figure(tables, names=names)
     if figure.axes:
         picture = io.BytesIO()
-        figure.savefig(picture, format="png")
+        literal(figure).savefig(picture, format="png")
         write_file(path, picture.getvalue())
 
 

@@ -239,7 +239,7 @@ class Report:
         except Exception as error:
             if logger.name not in self._failed:
                 self._failed.add(logger.name)
-                reason = (getattr(error, "strerror", "") or str(error) or type(error).__name__).splitlines()[0]
+                reason = (getattr(error, "strerror", "") or str(error).strip() or type(error).__name__).splitlines()[0]
                 later = "its lines wait in memory" if logger is self._lines else "training goes on without it"
                 _warn(f"report: {logger.name} failed ({reason}); {later}")
                 if logger is self._terminal:

@@ -6,6 +6,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.special import softmax
 
@@ -14,6 +15,7 @@ from cnnjax import weights
 from cnnjax.analysis import attack_curves, confusion, reliability
 from cnnjax.config import ConfigError
 from cnnjax.programs import _analysis, _look, analyze
+from cnnjax.runs.pages import Picture
 from cnnjax.train.examples import examine
 from tests.browsing import seen
 from tests.models.variants import filled
@@ -111,11 +113,50 @@ def test_every_picture_is_a_file_too_and_every_link_leads_to_one(looked, of_weig
         assert len(page) < 4_000_000
 
 
+def test_the_page_of_the_run_leads_to_an_analysis_that_is_made_later(digits_run, tmp_path):
+    for name in ("config.json", "facts.json", "checkpoints"):
+        (tmp_path / name).symlink_to(digits_run.workdir / name)
+    page = tmp_path / "report.html"
+    page.write_text("<p><a href='config.json'>config.json</a></p>\n")
+    for _ in range(2):
+        analyze.main([f"--workdir={tmp_path}", "--examples=20", "--what=confusion"])
+        assert re.findall(r"<a href='([^']*)'", page.read_text()) == ["config.json", "analysis/report.html"]
+    assert told(tmp_path / "analysis")["index"] == [18 * k for k in range(20)]
+
+
+def test_a_part_that_fails_costs_the_others_nothing_and_is_told_at_the_end(digits_run, tmp_path):
+    def fails(look):
+        raise MemoryError("no room for 3 GiB\nand more")
+
+    def undrawable(look):
+        return [Picture(figure_of(r"$\bad{$"), "names are no formulas")], {"drawn": 1}
+
+    look, said = _look.of_run(digits_run, "test", 20), []
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "gabors-1.png").touch()
+    with pytest.raises(MemoryError):
+        _analysis.write(look, {"fails": fails, "undrawable": undrawable}, tmp_path, "a net", said.append)
+    found = told(tmp_path)
+    assert found["left_out"] == {"fails": "MemoryError: no room for 3 GiB"}
+    assert found["undrawable"] == {"drawn": 1}
+    assert "names are no formulas" in (tmp_path / "report.html").read_text()
+    assert said[0] == "fails: failed, MemoryError: no room for 3 GiB"
+    assert said[-1].endswith("keeps pictures of earlier parts, which stand no more in report.html: gabors")
+
+
+def figure_of(title):
+    """A figure with a title."""
+    figure = Figure()
+    figure.subplots().set_title(title)
+    return figure
+
+
 def test_a_net_of_a_file_is_looked_into_by_pictures_without_labels(of_weights):
     found = told(of_weights)
     assert {"confusion", "calibration"} == set(found["left_out"])
     assert "nothing is known of what the pictures are" in found["left_out"]["confusion"]
     assert found["attacks"]["accuracy"]["fgsm"][0] == 1, "of what was predicted before"
+    assert len(list((of_weights / "figures").glob("attacks-*.png"))) >= 3, "the curve, and two that are deceived"
     assert found["fields"]["s4"]["size"] == [16, 16]
     assert len(found["filters"]["c1"]["share"]) == 6
     assert list(found["units"]) == ["c1", "c3", "s4"]

@@ -15,7 +15,7 @@ from cnnjax.train import loop
 from cnnjax.train.examples import examine
 from tests.browsing import seen
 
-EVIL = "<script>window.ran = 1</script>"
+EVIL = r"<script>window.ran = 1</script> $\bad{$"
 FLAGS = (
     *("train.steps=20", "train.devices=1", "model.name=mlp", "model.hidden=32", "augment.train=shift,normalize"),
     *("data.holdout=300", "report.quiet=yes", "report.tensorboard=no", "report.curves=no", "eval.steps=10"),
