@@ -59,7 +59,7 @@ def _instances(word, value, words, facts):
 
 
 def _masks(word, value, words, facts):
-    return [{"row": row, "share": float((value[row] > 0.5).mean())} for row in _present(words, len(value))]
+    return [{"row": int(row), "share": float((value[row] > 0.5).mean())} for row in _present(words, len(value))]
 
 
 def _present(words, count):

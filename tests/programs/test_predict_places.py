@@ -11,7 +11,9 @@ from PIL import Image
 import cnnjax
 from cnnjax.config import ConfigError, augmentation, experiment, load, section
 from cnnjax.data import carry, pictures
+from cnnjax.data.source import Facts
 from cnnjax.programs import _run_page, predict
+from cnnjax.programs._answers import tables
 from tests.programs.finding import begun, spot
 
 QUIET = {"quiet": True, "tensorboard": False, "page": False, "curves": False}
@@ -90,6 +92,12 @@ def test_a_box_surrounds_the_spot_and_has_a_name_and_a_score_and_rows_that_are_a
             pixels = np.asarray(drawn.convert("RGB")).astype(int)
         frame = np.abs(pixels - [86, 180, 233]).max(-1) < 12  # the colour of the second class
         assert frame.sum() > 100
+
+
+def test_the_masks_of_rows_are_entries_that_json_can_hold():
+    words = {"scores": np.float32([0.2, 0.9]), "masks": np.float32(np.arange(8).reshape(2, 2, 2) > 2)}
+    found = json.loads(json.dumps(tables(words, Facts(), 3)))
+    assert found["masks"] == [{"row": 1, "share": 1.0}, {"row": 0, "share": 0.25}]
 
 
 def test_a_table_has_a_line_for_each_row(run, photos, tmp_path):
