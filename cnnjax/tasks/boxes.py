@@ -126,7 +126,7 @@ def detection(
     def best(outputs, batch):
         return best_boxes(dense(outputs), batch[facts.input].shape[1:3], iou=iou, most=most)
 
-    forward = functools.partial(_drawn_in, best)
+    forward = functools.partial(_drawn_in, dense, best)
 
     def loss(net, params, batch, key):
         def drawn(outputs, boxes):
@@ -171,10 +171,10 @@ def _predicted(word, best, threshold, outputs, batch):
     return found
 
 
-def _drawn_in(best, net, params, batch, key):
+def _drawn_in(dense, best, net, params, batch, key):
     """A call of the net, and of its part that draws in the boxes found, where it has one; training needs no such."""
     outputs, state = net(params, batch, key)
-    if "maps" in outputs and not net.train:
+    if "maps" in dense(outputs) and not net.train:
         wanted = outputs["maps"], roomy(best(outputs, batch)[0]["boxes"])
         outputs = {**outputs, "crops": net(params, wanted, key, part="aligned_masks")[0]}
     return outputs, state

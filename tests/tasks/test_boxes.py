@@ -302,6 +302,14 @@ def test_a_net_with_masks_needs_instances_and_a_net_without_boxes_is_refused():
         ValueError, match=r"the net gives an array \(2, 64, 4\); detection needs main \(B, P, K\), boxes"
     ):
         detection(FACTS).predict(found["main"], batch)
+
+    def net(*_):
+        return jnp.zeros((2, 32, 32, 4)), {}
+
+    net.train = False
+    for call in (detection(FACTS).forward, detection(FACTS).loss):
+        with pytest.raises(ValueError, match=r"an array \(2, 32, 32, 4\); detection needs .* such as detector"):
+            call(net, {}, batch, jax.random.key(0))
     with pytest.raises(
         ValueError, match=r"localization needs main \(B, K\), boxes \(B, 1, 4\); choose .* such as localizer"
     ):
