@@ -17,6 +17,7 @@ from cnnjax.refusals import refuse_misfits
 
 __all__ = ["masks"]
 
+_OF_THINGS = ("instances", "boxes", "classes", "present")
 _LOOKED_AT = 16  # masks from which is guessed whether they are black and white
 
 
@@ -35,7 +36,7 @@ def masks(
     channels: Literal[1, 3] = 3,
     budget: Budget = -1,
     holdout: Count = 0,
-) -> Annotated[Source, Gives(segments="", **dict.fromkeys(("instances", "boxes", "present"), "word=instances"))]:
+) -> Annotated[Source, Gives(segments="", **dict.fromkeys(_OF_THINGS, "word=instances"))]:
     """Pictures and the mask file of each: `segments`, the class of every pixel, `instances` with their boxes, or both.
 
         root/images/0001.jpg              or images/train/ and masks/train/, or train/images/ and train/masks/

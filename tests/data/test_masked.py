@@ -5,6 +5,7 @@ import pytest
 import scipy.ndimage
 from PIL import Image
 
+from cnnjax.config import gives
 from cnnjax.data import Stream, check, masks
 from cnnjax.data import _pictures as pictures
 from tests.data.labelled import BOXES, block, everything, moved, refused, save
@@ -123,6 +124,13 @@ def test_every_number_or_colour_is_a_thing_with_its_box(tmp_path, make):
         np.testing.assert_array_equal(boxes, [moved(box, index) for box in BOXES])
     assert fields["present"].tolist() == [[1, 1, 0]] * 8
     check(source, 4)
+
+
+def test_all_that_tasks_need_of_things_is_said_to_come_of_masks(tmp_path):
+    as_masks(tmp_path)
+    fields = masks(root=str(tmp_path), word="instances").facts.fields
+    given = {word for word, flag in gives(masks).items() if flag == "word=instances"}
+    assert given == set(fields) - {"image", "areas", "pixel_area"}
 
 
 def test_a_picture_may_have_a_directory_of_its_own_with_a_mask_for_each_thing(tmp_path):
