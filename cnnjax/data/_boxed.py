@@ -61,7 +61,7 @@ class Boxed(OnDisk):
         self.marks = np.array([row.points for row in flat], np.float32).reshape(-1, points, 3) if points else ()
         self.shapes = [row.shape for row in flat] if masks else ()
         self.sizes = [picture.size for picture in pictures]
-        self.file = next((picture.file for picture in pictures), "")
+        self.said_in = [picture.file for picture in pictures]
         _refuse_many(pictures, np.diff(self.starts) + (np.diff(self.starts) >= IGNORE) * masks, most)
 
     def _usable(self, picture, row):
@@ -101,7 +101,7 @@ class Boxed(OnDisk):
                 mask = mask_of(self.shapes[rows.start + row], things.shape)
                 things[mask], areas[row] = 1 + seats[row], mask.sum()
             except ValueError as error:
-                name = f"{self.file}: {self.paths[place]}, {self.names[rows.start + row]},"
+                name = f"{self.said_in[place]}: {self.paths[place]}, {self.names[rows.start + row]},"
                 height, width = things.shape
                 raise DataError(f"{name} has {error}; its picture has {height}×{width}") from None
         return things, areas
@@ -117,7 +117,7 @@ class Boxed(OnDisk):
         if said and said != tuple(size):
             turned = " (as it is seen, turned by its EXIF)" if said == tuple(size)[::-1] else ""
             raise ValueError(
-                f"{size[0]}×{size[1]} pixels{turned}, but {self.file} says {said[0]}×{said[1]}: "
+                f"{size[0]}×{size[1]} pixels{turned}, but {self.said_in[place]} says {said[0]}×{said[1]}: "
                 "its labels are of another picture, or of one of another size"
             )
         rows = slice(self.starts[place], self.starts[place + 1])

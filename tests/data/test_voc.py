@@ -11,9 +11,11 @@ from tests.data.labelled import (
     BOXES,
     OBJECT,
     as_voc,
+    block,
     everything,
     moved,
     refused,
+    save,
 )
 
 
@@ -92,6 +94,13 @@ def test_boxes_outside_a_picture_whose_file_says_no_size_are_found_as_it_is_read
     as_voc(tmp_path, more=lambda number: thing * (number == 1), size=())
     text = refused(voc, root=str(tmp_path))
     assert text.startswith("JPEGImages/000001.png has object 1 with the box y0 x0 y1 x1 [2 4 9 41]; it must lie in")
+
+
+def test_a_picture_of_another_size_than_its_file_says_is_refused_by_the_name_of_that_file(tmp_path):
+    as_voc(tmp_path)
+    save(block(3)[:, 1:], tmp_path / "JPEGImages" / "000003.png")
+    text = refused(voc, root=str(tmp_path), size=24)
+    assert text.startswith("JPEGImages/000003.png has 24×39 pixels, but Annotations/000003.xml says 24×40: its labels")
 
 
 def test_folders_that_are_no_voc_are_refused(tmp_path):
