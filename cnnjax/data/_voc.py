@@ -9,6 +9,8 @@ from cnnjax.data._listing import ENDINGS, few, listed, split_of, subdirectories
 from cnnjax.data._pictures import reason
 from cnnjax.data.source import BESIDE, DataError
 
+_UNSAID = ("", "unspecified")  # of `difficult`, which may be left out
+
 
 def devkit(base):
     """The folder with Annotations/ at or up to two folders below base, as archives bring it."""
@@ -74,7 +76,9 @@ def _row(number, thing, file, first):
         raise DataError(f"{where} has no name")
     low, high = ends[:2], ends[2:]
     high = [a - first if a == b else b for a, b in zip(low, high, strict=True)]  # a click without a stroke
-    return Row(f"object {number}", (*(a - first for a in low), *high), kind, _number(thing, "difficult", where) > 0)
+    said = (thing.findtext("difficult") or "").strip().lower() not in _UNSAID
+    difficult = said and _number(thing, "difficult", where) > 0
+    return Row(f"object {number}", (*(a - first for a in low), *high), kind, difficult)
 
 
 def _number(node, path, where, must=False):

@@ -67,6 +67,13 @@ def test_vocs_boxes_of_no_area_are_passed_over_and_a_broken_file_with_its_pictur
     assert "000002.xml: ParseError" in source.train.bad["JPEGImages/000002.png"]
 
 
+def test_an_object_of_which_nobody_says_whether_it_is_difficult_is_not(tmp_path):
+    said = {1: "", 2: "Unspecified", 3: "1"}
+    more = {number: OBJECT.format(kind="cat", difficult=text, y0=3, x0=5, y1=9, x1=9) for number, text in said.items()}
+    as_voc(tmp_path, more=lambda number: more.get(number, ""))
+    assert everything(voc(root=str(tmp_path)).train)["ignored"][:3, 0].tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("more", "options", "text"),
     [
@@ -77,6 +84,7 @@ def test_vocs_boxes_of_no_area_are_passed_over_and_a_broken_file_with_its_pictur
         ),
         ({"y0": 3, "x0": 5, "y1": 9, "x1": 41}, {}, "[2 4 9 41]; it must lie in the picture of 24×40 pixels"),
         ({"y0": 3, "x0": 5, "y1": 9, "x1": "w"}, {}, "000001.xml: object 1 has bndbox/xmax 'w'; it must be a number"),
+        ({"difficult": "yes"}, {}, "000001.xml: object 1 has difficult 'yes'; it must be a number"),
         ({"kind": "owl"}, {}, "000009.xml: object 1 is a 'owl', which the training set lacks: cat, dog"),
         ({"kind": " "}, {}, "000009.xml: object 1 has no name"),
         ({}, {"most": 2}, "JPEGImages/000001.png has 3 boxes, more than data.most=2; set data.most=3"),
