@@ -103,8 +103,15 @@ def _read(base, folder, table):
 
 
 def _row(name, number, line, names):
+    over = line.get("")
+    over = [text for text in over if text.strip()] if isinstance(over, list) else []
     line = {column.strip(): (text or "").strip() for column, text in line.items() if column}
     where = f"{name}, line {number}, {line['file'] or 'no file'},"
+    if over:
+        raise DataError(
+            f"{where} has more cells than the first line has columns ({few(over)} too many); "
+            "take them out, or name their columns there; what has commas in it is written in quotes"
+        )
     split = split_of(line.get("split", ""))
     if line.get("split") and not split:
         raise DataError(f"{where} has the split {line['split']!r}; it must be train, val or test")

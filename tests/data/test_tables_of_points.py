@@ -69,6 +69,11 @@ def test_the_order_in_a_mirror_may_be_written_down(tmp_path):
         (["a.png,1,w"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1, w (visible 1); it must be numbers"),
         (["a.png,1,"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1,  (visible 1); it must be numbers"),
         (["a.png,1,nan"], "file,a_x,a_y", "points.csv, line 2, a.png, has a at 1, nan (visible 1); it must be numbers"),
+        (
+            ["a.png,1,2,", "a.png,1,2,3,4"],
+            "file,a_x,a_y",
+            "points.csv, line 3, a.png, has more cells than the first line has columns (3, 4 too many); take them out",
+        ),
         ([",1,2"], "file,a_x,a_y", "points.csv, line 2, no file, names no picture"),
         (["a.png,tset,1,2"], "file,split,a_x,a_y", "points.csv, line 2, a.png, has the split 'tset'; it must be train"),
         (
