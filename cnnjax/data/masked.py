@@ -107,6 +107,15 @@ class _Masked(OnDisk):
     def encoded(self, places):
         return [self._with_masks(place) for place in places]
 
+    def vet(self, place, words, size):
+        drawn = next(words[word].shape for word in ("segments", "instances") if word in words)
+        if drawn != tuple(size):
+            turned = " (as it is seen, turned by its EXIF)" if drawn == tuple(size)[::-1] else ""
+            raise ValueError(
+                f"{size[0]}×{size[1]} pixels{turned}, but its mask {self.files[place][0]} has {drawn[0]}×{drawn[1]}; "
+                "write the mask in the size of its picture"
+            )
+
     def planes(self, place, coloured=False):
         """The planes of a picture's mask files."""
         made = []
@@ -160,8 +169,13 @@ class Instanced(_Masked):
 
     def words(self, place: int) -> dict[str, np.ndarray]:
         planes = [coded(values) for values in self.planes(place)]
-        if len({values.shape for values in planes}) > 1:
-            raise DataError(f"the masks of {self.paths[place]} differ in size")
+        for file, values in zip(self.files[place], planes, strict=True):
+            if values.shape != planes[0].shape:
+                one, other = ("×".join(map(str, each.shape)) for each in (planes[0], values))
+                raise DataError(
+                    f"the masks of {self.paths[place]} differ in size: {self.files[place][0]} has {one} pixels, "
+                    f"{file} has {other}; write them in the size of the picture"
+                )
         try:
             return things(planes[0] if len(planes) == 1 else self._together(place, planes), self.most)
         except DataError as error:

@@ -145,6 +145,13 @@ def test_a_picture_may_have_a_directory_of_its_own_with_a_mask_for_each_thing(tm
     wanted[2] = 0
     np.testing.assert_array_equal(fields["instances"], wanted)
     assert fields["present"].sum(1).tolist() == [2, 2, 0, 2]
+    mask = tmp_path / "id1" / "masks" / "2.png"
+    save(np.zeros((24, 39), np.uint8), mask)
+    assert refused(masks, root=str(tmp_path), word="instances") == (
+        "the masks of id1/images/id1.png differ in size: id1/masks/1.png has 24×40 pixels, "
+        "id1/masks/2.png has 24×39; write them in the size of the picture"
+    )
+    save(np.zeros((24, 40), np.uint8), mask)
     (tmp_path / "test.txt").write_text("id2\nid3\n")
     assert masks(root=str(tmp_path), word="instances").facts.counts == {"train": 3, "eval": 2, "test": 2}
     assert refused(masks, root=str(tmp_path)).endswith("has one mask for each thing in it; set data.word=instances")
@@ -230,12 +237,12 @@ SPOILT = [
     (
         lambda r: save(drawn(3)[1:], r / "masks" / "003.png"),
         {},
-        "images/003.png has segments of 23×40 places for a picture",
+        "images/003.png has 24×40 pixels, but its mask masks/003.png has 23×40; write the mask in the",
     ),
     (
         lambda r: save(drawn(3)[1:], r / "masks" / "003.png"),
         {"word": "instances"},
-        "images/003.png has instances of 23×40",
+        "images/003.png has 24×40 pixels, but its mask masks/003.png has 23×40; write the mask in the",
     ),
     (
         lambda r: save(drawn(3, (0, 1, 300), np.uint16), r / "masks" / "003.png"),
