@@ -112,7 +112,8 @@ def detection(
 
     A place's score is to be how well its box fits, in a binary cross-entropy (a focal one with `gamma` above 0), and
     the boxes' loss, 1 − complete IoU, counts `overlap` times. Of boxes of one class that overlap by more than `iou` the
-    best stays, up to `most` a picture. Those of a score above `threshold` are predicted; AP counts all of them.
+    best stays, up to `most` a picture. Those of a score above `threshold` are predicted. Those below count too: in AP,
+    as in COCO's, the 100 surest of a picture and class, in VOC's all.
 
     From a net that gives prototypes, or draws in boxes (model.aligned), there is a mask for each box, trained by
     `instances`, whose loss counts `masks` times: `mask_ap` and its like, and the score of DSB 2018 for what is
