@@ -11,6 +11,7 @@ from cnnjax.data.source import BESIDE, NOTHING, DataError, within_budget
 from cnnjax.fields import IGNORE
 
 _MARGIN = 0.5  # pixels by which a box may lie outside its picture, as the table of words has it
+_CURE = "correct it, or leave it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +152,11 @@ def no_area(row, where, size):
     """Why a row is to be passed over, "" if it is a box; one that can't be a box at all is refused."""
     y0, x0, y1, x1 = row.box
     if not np.isfinite(row.box).all():
-        raise DataError(f"{where} has a box of {shown(row.box)}; it must be four numbers")
+        raise DataError(f"{where} has a box of {shown(row.box)}; it must be four numbers; {_CURE}")
     if y1 < y0 or x1 < x0:
-        raise DataError(f"{where} has the box {shown(row.box)}; it is inside out, y0 <= y1 and x0 <= x1 are needed")
+        raise DataError(
+            f"{where} has the box {shown(row.box)}; it is inside out, y0 <= y1 and x0 <= x1 are needed; {_CURE}"
+        )
     if y1 == y0 or x1 == x0:
         return f"the box {shown(row.box)} has no area"
     if size and (outside := _outside(row.box, size)):
@@ -179,7 +182,7 @@ def refuse_outside(points, visible, size, names):
         y, x = points[number]
         raise ValueError(
             f"{names[number]} at x {x:.6g}, y {y:.6g}; visible points lie in the picture of "
-            f"{size[0]}×{size[1]} pixels (height × width), to {_MARGIN} pixels"
+            f"{size[0]}×{size[1]} pixels (height × width), to {_MARGIN} pixels; correct it, or mark it as not seen"
         )
 
 
@@ -190,7 +193,7 @@ def shown(box):
 
 def _outside(box, size):
     if min(box[:2]) < -_MARGIN or box[2] > size[0] + _MARGIN or box[3] > size[1] + _MARGIN:
-        return f"it must lie in the picture of {size[0]}×{size[1]} pixels, to {_MARGIN} pixels"
+        return f"it must lie in the picture of {size[0]}×{size[1]} pixels, to {_MARGIN} pixels; {_CURE}"
     return ""
 
 

@@ -66,7 +66,10 @@ class Parsed:
         for record in records["annotations"]:
             image = self._of(record, "image_id", "annotation")
             if image not in self._rows:
-                raise DataError(f"{file}: annotation {record.get('id')} has image_id {image}, which no image has")
+                raise DataError(
+                    f"{file}: annotation {record.get('id')} has image_id {image}, which no image has; "
+                    "list the image, or leave the annotation out"
+                )
             self._rows[image].append(record)
         self._folder = self._folder_of([self._path(record) for record in records["images"]], word)
 
@@ -110,7 +113,8 @@ class Parsed:
         kind, box = record.get("category_id"), record.get("bbox")
         if kind not in kinds:
             raise DataError(
-                f"{where} has category_id {kind}; the categories are {few([str(known) for known in kinds])}"
+                f"{where} has category_id {kind}; the categories are {few([str(known) for known in kinds])}; "
+                "give it one of them, or list its own"
             )
         if not (isinstance(box, list) and len(box) == 4 and all(isinstance(n, int | float) for n in box)):
             raise DataError(f"{where} has the bbox {box}; it must be four numbers x y width height")

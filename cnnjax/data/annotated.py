@@ -171,6 +171,7 @@ def _classed(pictures, names):
 def _number(known, picture, row):
     if row.kind not in known:
         raise DataError(
-            f"{picture.file}: {row.name} is a {row.kind!r}, which the training set lacks: {few(list(known))}"
+            f"{picture.file}: {row.name} is a {row.kind!r}, which the training set lacks: {few(list(known))}; "
+            "correct its name, or list a picture of it in training"
         )
     return known[row.kind]

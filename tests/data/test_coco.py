@@ -154,7 +154,11 @@ def turned(content):
 
 FILE = "annotations/instances_train.json: train/001.png, annotation 11,"
 SPOILT = [
-    (annotation(bbox=[4, 3, -8, 6]), {}, f"{FILE} has the box y0 x0 y1 x1 [3 4 9 -4]; it is inside out"),
+    (
+        annotation(bbox=[4, 3, -8, 6]),
+        {},
+        f"{FILE} has the box y0 x0 y1 x1 [3 4 9 -4]; it is inside out, y0 <= y1 and x0 <= x1 are needed; correct it",
+    ),
     (
         annotation(bbox=[4, 3, 37, 6]),
         {},
@@ -168,8 +172,16 @@ SPOILT = [
     ),
     (annotation(bbox=[4, 3]), {}, "annotation 11, has the bbox [4, 3]; it must be four numbers x y width height"),
     (without("bbox"), {}, "annotation 11, has the bbox None"),
-    (annotation(category_id=5), {}, "annotation 11, has category_id 5; the categories are 3, 7"),
-    (annotation(image_id=5), {}, "annotations/instances_train.json: annotation 11 has image_id 5, which no image has"),
+    (
+        annotation(category_id=5),
+        {},
+        "annotation 11, has category_id 5; the categories are 3, 7; give it one of them, or list its own",
+    ),
+    (
+        annotation(image_id=5),
+        {},
+        "annotations/instances_train.json: annotation 11 has image_id 5, which no image has; list the image, or leave",
+    ),
     (
         without("segmentation"),
         {"masks": True},
@@ -213,7 +225,8 @@ SPOILT = [
     (
         annotation(2, keypoints=[1, 2, 2, 41, 2, 2, 1, 1, 1]),
         {"points": True, "size": 8},
-        "annotation 10, keypoint 2, at x 41, y 2;",
+        "annotation 10, keypoint 2, at x 41, y 2; visible points lie in the picture of 24×40 pixels (height × width), "
+        "to 0.5 pixels; correct it, or mark it as not seen",
     ),
     (lambda c: None, {"points": True}, "data.points is true, and people differ in size; set data.size"),
     (lambda c: None, {"most": 1}, "train/000.png has 2 boxes, more than data.most=1; set data.most=2"),
