@@ -48,7 +48,11 @@ def _wired(f, shape, out):
         np.arange(size).reshape([-1 if i == axis else 1 for i in range(len(shape))]) for axis, size in enumerate(shape)
     ]
     image = _intervals.Span(tuple(places[1:]), tuple(places[1:]))
-    span = _intervals.follow(closed.jaxpr, [*map(np.asarray, closed.consts), image])[0]
+    try:
+        span = _intervals.follow(closed.jaxpr, [*map(np.asarray, closed.consts), image])[0]
+    except ValueError as error:
+        told = str(error).partition(";")[0]
+        raise ValueError(f"{told}; by='gradient' finds what hangs on what by numbers") from None
     if not isinstance(span, _intervals.Span):
         return np.zeros((int(np.prod(out)), int(np.prod(shape))), bool)
     found = np.ones((int(np.prod(out)), 1), bool)

@@ -69,7 +69,7 @@ def probes(look: Look) -> Found:
 
 
 def landscape(look: Look) -> Found:
-    """The loss on a random plane through the weights, and how sharply it bends: top eigenvalues and trace."""
+    """The loss on a random plane through the weights, how sharply it bends, and the way that the training took."""
     rows = spread(look, *_BENT)
     loss, params = analysis.classification_loss(*look.pair), look.variables["params"]
     batch = look.seen[rows], _labels(look)[rows].astype(np.int32)
@@ -82,9 +82,19 @@ def landscape(look: Look) -> Found:
     cells += [["least (of those found)", readable(bend.values[-1])]]
     cells += [["trace", f"{readable(trace.value)} ± {readable(trace.error)}"]]
     numbers = {"places": found.places.tolist(), "losses": found.losses.tolist(), "trace": vars(trace)}
-    return [Picture(analysis.draw_landscape(found), words), Rows(["Hessian", ""], cells)], numbers | {
-        "eigenvalues": bend.values.tolist()
-    }
+    numbers["eigenvalues"] = bend.values.tolist()
+    blocks = [Picture(analysis.draw_landscape(found), words)]
+    states = look.way()
+    if len(states) > 2:
+        way = analysis.trajectory(states)
+        extent = 1.15 * max(float(np.abs(way.places).max()), 1e-6)
+        plane = analysis.landscape(loss, states[-1], batch, way.directions, extent=extent, points=15)
+        words = f"the same in the plane that holds most of the way of {len(states)} checkpoints, the last in the middle"
+        blocks.append(Picture(analysis.draw_landscape(plane, way=way), words))
+        numbers["way"] = way.places.tolist()
+    else:
+        blocks.append(f"The training's way takes three checkpoints; there are {len(states)} (checkpoint.keep).")
+    return [*blocks, Rows(["Hessian", ""], cells)], numbers
 
 
 def pruning(look: Look) -> Found:

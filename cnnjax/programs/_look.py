@@ -15,6 +15,7 @@ from cnnjax.analysis import activations, as_features
 from cnnjax.config import ConfigError
 from cnnjax.fields import Facts
 from cnnjax.programs._served import Served
+from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.tasks.contract import main_output
 from cnnjax.train.examples import Examined, examining
 from cnnjax.train.trained import Trained
@@ -26,7 +27,8 @@ class Look:
 
     `inputs` are as the data have them at the places `index` (N,) of their split, `seen` as the net reads them, `shown`
     what that looks like, in [0, 1]. The rows of the worst examples stand in `order` last: those of greatest loss, or,
-    without labels, the least sure. `held_out` is what a temperature may be fitted on, or why there is nothing.
+    without labels, the least sure. `held_out` is what a temperature may be fitted on, or why there is nothing; `way`
+    gives the parameters at each checkpoint that there is.
     """
 
     net: Any
@@ -42,6 +44,7 @@ class Look:
     labels: np.ndarray
     order: np.ndarray
     held_out: tuple | str
+    way: Callable[[], Sequence] = tuple
 
     @property
     def lead(self) -> str:
@@ -133,8 +136,20 @@ def of_run(trained: Trained, split: str, most: int) -> Look:
         index=rows["index"], inputs=inputs, seen=seen, shown=_shown(seen, facts.mean, facts.std),
         probabilities=rows["probabilities"],
         labels=rows["truth"].astype(int), order=np.argsort(rows["loss"], kind="stable"),
-        held_out=held_out(trained, split, ask, most),
+        held_out=held_out(trained, split, ask, most), way=functools.partial(_way, trained),
     )  # fmt: skip
+
+
+def _way(trained: Trained) -> list:
+    """The parameters of a run at each of its checkpoints, in the order of their steps."""
+    with Checkpoints(trained.workdir) as kept:
+        return [state_at(trained, kept, step).params for step in sorted(kept.steps())]
+
+
+def state_at(trained: Trained, checkpoints: Checkpoints, step: int) -> Any:
+    """All of the state at a step, on the host."""
+    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), trained.prepared.outline())
+    return checkpoints.restore(like, step)[1]
 
 
 @dataclasses.dataclass(frozen=True)

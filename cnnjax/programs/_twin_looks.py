@@ -8,15 +8,15 @@ import numpy as np
 
 from cnnjax import analysis
 from cnnjax.programs import _figures
-from cnnjax.programs._look import Twins, averaged_maps, spread
+from cnnjax.programs._look import Twins, averaged_maps, spread, state_at
 from cnnjax.programs._looks import Found
 from cnnjax.runs.checkpoints import Checkpoints
 from cnnjax.runs.lines import RESERVED, lines_of
 from cnnjax.runs.pages import Picture, Rows
-from cnnjax.train.trained import Trained
 
 _ROWS = 60  # leaves of the table
 _COMPARED = 1000, 2_000_000  # examples whose maps are compared, and pixels
+_BETWEEN = 500, 1_000_000  # examples whose loss is asked on the way, and pixels
 _LEAST = 4  # examples
 
 
@@ -57,13 +57,7 @@ def _states(twins: Twins) -> tuple[dict[int, tuple], dict[str, list[int]]]:
     with Checkpoints(twins.first.workdir) as mine, Checkpoints(twins.second.workdir) as theirs:
         held = dict(zip(twins.names, (mine.steps(), theirs.steps()), strict=True))
         both = sorted(set(mine.steps()) & set(theirs.steps()))
-        return {step: (_state(twins.first, mine, step), _state(twins.second, theirs, step)) for step in both}, held
-
-
-def _state(trained: Trained, checkpoints: Checkpoints, step: int) -> Any:
-    """All of the state at a step, on the host."""
-    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), trained.prepared.outline())
-    return checkpoints.restore(like, step)[1]
+        return {step: (state_at(twins.first, mine, step), state_at(twins.second, theirs, step)) for step in both}, held
 
 
 def _apart(ulps: int) -> str:
@@ -109,6 +103,21 @@ def answers(twins: Twins) -> Found:
         drawn = _figures.sheet(pictures, one.facts, " / ".join(twins.names), titles)
         blocks.append(Picture(drawn, f"{len(shown)} of {len(apart)} examples that are answered differently"))
     return blocks, numbers
+
+
+def between(twins: Twins) -> Found:
+    """The loss on the straight way from the first net's weights to the second's, and its barrier (Frankle 2020)."""
+    one, two = twins.looks
+    ends = [jax.tree.map(np.shape, each.variables["params"]) for each in (one, two)]
+    if ends[0] != ends[1]:
+        raise ValueError("the nets have not the same parameters, so that no way leads from one to the other")
+    rows = spread(one, *_BETWEEN)
+    batch = one.seen[rows], one.labels[rows].astype(np.int32)
+    loss, params = analysis.classification_loss(*one.pair), (one.variables["params"], two.variables["params"])
+    found = analysis.interpolation(loss, *params, batch)
+    words = f"{len(rows)} examples, from {' to '.join(twins.names)}; statistics of norms stay those of the first"
+    numbers = {"shares": found.shares.tolist(), "losses": found.losses.tolist(), "barrier": found.barrier}
+    return [Picture(analysis.draw_interpolation(found), words)], numbers
 
 
 def layers(twins: Twins) -> Found:

@@ -101,6 +101,7 @@ def test_a_run_is_itself_bit_by_bit(digits_run, tmp_path):
     assert (found["drift"]["parted"], found["drift"]["lines"]) == (-1, -1)
     assert "are equal, bit by bit, at the steps" in (tmp_path / "a" / "report.html").read_text()
     assert (found["answers"]["churn"], found["answers"]["differ"]) == (0, [])
+    assert found["between"]["barrier"] == pytest.approx(0, abs=1e-5)
     np.testing.assert_allclose(np.diagonal(found["layers"]["values"]), 1)
 
 
@@ -118,10 +119,12 @@ def test_another_seed_parts_from_the_first_step_on(digits_run, tmp_path):
     guesses = [each.predict(images)["label"] for each in (digits_run, other)]
     assert found["answers"]["churn"] == pytest.approx(np.mean(guesses[0] != guesses[1]))
     assert np.sum(found["answers"]["right"]) == 40
+    ends = np.interp((0, 1), found["between"]["shares"], found["between"]["losses"])
+    assert found["between"]["barrier"] > 0.1 * ends.mean(), "nets of two seeds lie in two valleys"
 
 
 def test_another_run_is_compared_with_a_run_and_its_parts_have_their_own_names(digits_run):
     with pytest.raises(ConfigError, match="--against is another run than that of --workdir"):
         analyze.main(["--model=lenet5", "--weights=a.npz", "--images=b", "--against=runs/b"])
-    with pytest.raises(ConfigError, match=r"--what is 'sanity'; allowed: all, answers, drift, layers"):
+    with pytest.raises(ConfigError, match=r"--what is 'sanity'; allowed: all, answers, between, drift, layers"):
         analyze.main([f"--workdir={digits_run.workdir}", f"--against={digits_run.workdir}", "--what=sanity"])

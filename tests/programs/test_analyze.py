@@ -234,3 +234,4 @@ def test_what_is_inside_a_net_is_drawn_where_it_is_asked_for(digits_run, tmp_pat
     assert len(found["gradients"]["norms"]) == 60
     assert found["pruning"]["weights"]["all"][0] == pytest.approx(found["pruning"]["filters"]["all"][0])
     assert found["landscape"]["eigenvalues"][0] > 0
+    assert ("way" in found["landscape"]) == (len(list((digits_run.workdir / "checkpoints").glob("[0-9]*"))) > 2)
