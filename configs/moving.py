@@ -4,9 +4,11 @@ python -m experiments.train --config=configs/moving.py:VARIANT --workdir=runs/VA
 on two cores of an AMD EPYC shared with many other processes, jax 0.12.0.1, commit 77ca700, 512 clips never seen, eight
 motions (chance 12.5 %); config.seed = config.data.seed = 0, 1, 2, of `frames` 0:
 
-  VARIANT  accuracy               processor seconds in all, compiling too
-  c3d      100.0 ± 0.0 % (n = 3)  27
-  frames    10.2 % (n = 1)        34
+  VARIANT   accuracy               processor seconds in all, compiling too
+  c3d       100.0 ± 0.0 % (n = 3)  27
+  r3d       100.0 % (n = 1)        77
+  r2plus1d   63.1 % (n = 1)        108; 120 steps are too few for it
+  frames     10.2 % (n = 1)        34
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section

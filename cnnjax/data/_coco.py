@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import reprlib
 
 from cnnjax.archives import text_of
 from cnnjax.data._boxed import Picture, Row
@@ -89,14 +90,21 @@ class Parsed:
         made = []
         for number in self._ordered():
             for record in sorted(self._rows[number], key=lambda record: str(record.get("id")).zfill(20)):
-                marks = record.get("keypoints") or ()
-                if record.get("iscrowd") or not any(marks[2::3]):
+                marks, where = record.get("keypoints") or [], self._where(number, record)
+                if not isinstance(marks, list):
+                    raise DataError(f"{where} has the keypoints {reprlib.repr(marks)}; they must be a list of numbers")
+                if _crowd(record, where) or not any(marks[2::3]):
                     continue
                 if len(marks) != 3 * count:
-                    where = f"{self._path(self._images[number])}, annotation {record.get('id')},"
-                    raise DataError(f"{self.file}: {where} has {len(marks)} numbers of keypoints, not {3 * count}")
+                    raise DataError(f"{where} has {len(marks)} numbers of keypoints, not {3 * count}")
                 row = self._row(number, record, kinds, masks)
                 points = tuple((y, x, v) for x, y, v in zip(marks[::3], marks[1::3], marks[2::3], strict=True))
+                if not _are_numbers(marks):
+                    wrong = next(place for place, point in enumerate(points) if not _are_numbers(point))
+                    raise DataError(
+                        f"{where} has keypoint {wrong + 1} as {reprlib.repr(marks[3 * wrong : 3 * wrong + 3])}; "
+                        "it must be three numbers x y v, 0 0 0 where it is not marked"
+                    )
                 made.append(self._picture(number, [dataclasses.replace(row, points=points)]))
         return made
 
@@ -105,15 +113,29 @@ class Parsed:
 
     def _picture(self, number, rows):
         record = self._images[number]
-        size = record.get("height", 0), record.get("width", 0)
+        size = self._side(record, "height"), self._side(record, "width")
         return Picture(self._folder + self._path(record), self.file, size if all(size) else (), rows)
 
-    def _row(self, number, record, kinds, masks):
-        where = f"{self.file}: {self._path(self._images[number])}, annotation {record.get('id')},"
-        kind, box = record.get("category_id"), record.get("bbox")
-        if kind not in kinds:
+    def _side(self, record, key):
+        """A side of a picture in pixels, 0 where the file does not say it."""
+        side = 0 if record.get(key) is None else record[key]
+        if not isinstance(side, int | float) or side < 0 or side % 1 != 0:
             raise DataError(
-                f"{where} has category_id {kind}; the categories are {few([str(known) for known in kinds])}; "
+                f"{self.file}: {self._path(record)} has the {key} {reprlib.repr(side)}; "
+                "it must be a whole number of pixels, or left out"
+            )
+        return int(side)
+
+    def _where(self, number, record):
+        return f"{self.file}: {self._path(self._images[number])}, annotation {record.get('id')},"
+
+    def _row(self, number, record, kinds, masks):
+        where = self._where(number, record)
+        kind, box = record.get("category_id"), record.get("bbox")
+        if not isinstance(kind, int | float | str) or kind not in kinds:
+            known = few([str(number) for number in kinds])
+            raise DataError(
+                f"{where} has category_id {reprlib.repr(kind)}; the categories are {known}; "
                 "give it one of them, or list its own"
             )
         if not (isinstance(box, list) and len(box) == 4 and all(isinstance(n, int | float) for n in box)):
@@ -122,7 +144,7 @@ class Parsed:
         shape = record.get("segmentation") if masks else ()
         if masks and not shape:
             raise DataError(f"{where} has no segmentation; give it one, or set data.masks=false")
-        ignored, area = bool(record.get("iscrowd", 0)), record.get("area", math.nan)
+        ignored, area = _crowd(record, where), record.get("area", math.nan)
         if not isinstance(area, int | float) or area < 0:
             raise DataError(f"{where} has the area {area!r}; it must be a number of 0 or more, or left out")
         return Row(f"annotation {record.get('id')}", (y, x, y + height, x + width), kinds[kind], ignored, shape, area)
@@ -154,6 +176,18 @@ class Parsed:
             raise DataError(f"{self.file} has no images")
         folders = ", ".join(dict.fromkeys(folder or "itself" for folder in tried))
         raise DataError(f"{self.file} names {paths[0]!r}, which is in none of these folders of {self._base}: {folders}")
+
+
+def _crowd(record, where):
+    """Whether an annotation is one of a crowd."""
+    said = record.get("iscrowd")
+    if said not in (None, 0, 1):
+        raise DataError(f"{where} has iscrowd {reprlib.repr(said)}; it must be 0 or 1, or left out")
+    return bool(said)
+
+
+def _are_numbers(values):
+    return {*map(type, values)} <= {int, float} and math.isfinite(sum(values))
 
 
 def _loaded(path, name):

@@ -13,7 +13,7 @@ from cnnjax.annotations import Bounds
 from cnnjax.data._bearable import refuse_bombs
 from cnnjax.data._png16 import deep_png, is_deep
 from cnnjax.data.placing import Placing, carry, inverted, unread
-from cnnjax.data.source import BESIDE, NOTHING, DataError, assemble, refuse_empty, within_budget
+from cnnjax.data.source import BESIDE, NOTHING, DataError, assemble, none_usable, refuse_empty, within_budget
 from cnnjax.data.stream import into_memory
 
 Fit = Literal["crop", "pad", "squash"]
@@ -111,13 +111,20 @@ class Pictures:
                 if placing:
                     labels[row] = self._carried(index, words, placing)
                 elif self.train:
-                    again[row] = (index + 1) % len(self)
+                    again[row] = self._next(index)
                 else:
                     labels[row] = unread(words, self.shape[:2])
                     image[row], valid[row] = 0, 0
             waiting = again
         fields = {self.word: image} | {word: np.stack([each[word] for each in labels]) for word in (labels or [{}])[0]}
         return fields if self.train else {**fields, "valid": valid}
+
+    def _next(self, index):
+        """The first example behind a broken one of which nothing says that it is broken too."""
+        for step in range(1, len(self)):
+            if self.name(following := (index + step) % len(self)) not in self.bad:
+                return following
+        raise DataError(none_usable("training", self))
 
     def _carried(self, index, words, placing):
         try:

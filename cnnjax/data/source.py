@@ -178,6 +178,14 @@ def within_budget(split: Split) -> None:
         )
 
 
+def none_usable(where: str, split: Split) -> str:
+    """What is said of a split whose records are all bad: their number, the first, and why."""
+    name, reason = next(iter(split.bad.items()))
+    return (
+        f"not one of the {where} examples can be used; {len(split.bad)} records are bad, the first is {name}: {reason}"
+    )
+
+
 def take(split: Split, indices: np.ndarray, train: bool) -> Split:
     """The split of these examples (n,) alone, in this order, for training or for measuring."""
     if hasattr(split, "only"):

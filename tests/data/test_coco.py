@@ -228,6 +228,32 @@ SPOILT = [
         "annotation 10, keypoint 2, at x 41, y 2; visible points lie in the picture of 24×40 pixels (height × width), "
         "to 0.5 pixels; correct it, or mark it as not seen",
     ),
+    *(
+        (
+            annotation(2, keypoints=[1, 2, 2, spoilt, 2, 2, 1, 1, 1]),
+            {"points": True, "size": 8},
+            f"annotation 10, has keypoint 2 as [{said}, 2, 2]; it must be three numbers x y v, 0 0 0 where it is not",
+        )
+        for spoilt, said in (("x", "'x'"), (None, "None"), (float("nan"), "nan"), (float("inf"), "inf"))
+    ),
+    (
+        annotation(2, keypoints="2, 2, 2"),
+        {"points": True, "size": 8},
+        "annotation 10, has the keypoints '2, 2, 2'; they must be a list of numbers",
+    ),
+    *(
+        (annotation(2, iscrowd="0"), options, "annotation 10, has iscrowd '0'; it must be 0 or 1, or left out")
+        for options in ({}, {"points": True, "size": 8})
+    ),
+    (annotation(category_id=[3]), {}, "annotation 11, has category_id [3]; the categories are 3, 7; give it one"),
+    *(
+        (
+            lambda c, side=side: c["images"][1].update(height=side),
+            {},
+            f"annotations/instances_train.json: 001.png has the height {side!r}; it must be a whole number of pixels",
+        )
+        for side in ("24", 24.5, -24, [24])
+    ),
     (lambda c: None, {"points": True}, "data.points is true, and people differ in size; set data.size"),
     (lambda c: None, {"most": 1}, "train/000.png has 2 boxes, more than data.most=1; set data.most=2"),
     (lambda c: None, {"annotations": "a_{split}.json"}, "it has annotations/instances_train.json"),
@@ -244,6 +270,20 @@ SPOILT = [
 def test_what_coco_files_can_not_mean_is_refused_by_file_and_id(tmp_path, change, options, text):
     as_coco(tmp_path, change=change)
     assert text in refused(coco, root=str(tmp_path), **options)
+
+
+@pytest.mark.parametrize(("size", "options"), [((24.0, 40.0), {"masks": True}), ((None, None), {})])
+def test_a_size_of_whole_floats_is_one_and_of_nulls_is_left_out(tmp_path, size, options):
+    def written(content):
+        for image in content["images"]:
+            image["height"], image["width"] = size
+        for row in content["annotations"]:
+            row["iscrowd"] = None
+
+    as_coco(tmp_path, change=written)
+    fields = everything(coco(root=str(tmp_path), **options).train)
+    assert fields["present"].sum(1).tolist() == [2, 2, 2, 2]
+    assert not fields["ignored"].any()
 
 
 def test_a_category_of_another_name_in_another_split_is_refused(tmp_path):

@@ -86,6 +86,11 @@ def test_a_video_with_too_few_frames_is_passed_over_by_name_within_the_budget(th
     assert len(set(streamed.train.listing())) > 12
 
 
+def test_a_training_set_of_which_no_video_can_be_used_is_refused_by_the_first(three):
+    with pytest.raises(DataError, match=r"not one of the training .* 6 records are bad, the first is train/run/0: .*12 "):
+        clips(root=str(three), frames=13, each=2)
+
+
 def test_what_can_not_be_meant_is_refused_in_a_line(three):
     stored(three / "train" / "run" / "other.gif", range(12), (5, 6))
     with pytest.raises(DataError, match=r"the others 4×6; set data\.size"):
