@@ -14,11 +14,11 @@ folds 0 … 9, nothing selected by it (commit 8d10875 with this file):
   static      69.77 ± 1.55 %
   both        77.26 ± 1.32 %
 
-Kim shuffled the sentences, trained by AdaDelta for 25 epochs and kept the best by a tenth of the training part; here
-it is AdamW, two epochs, and no shuffle. So the order is Kim's, by 0.45 points in the mean and in five folds of ten: ten folds do not make that certain. The
-vectors (means of pieces) are four times as large as what is drawn, and two epochs do not get over that: as they are,
-tuned had 72.7 ± 0.6 and static 69.8 ± 0.4 % of folds 0, 1, 2; hence `scale`, and for the words four times the rate,
-which is what dividing the file would do. With the scale alone tuned has 74.4 ± 1.3 %.
+Kim shuffled the sentences, trained by AdaDelta for 25 epochs and kept the best by a tenth of the training part; here it
+is AdamW, two epochs, and no shuffle. So the order is Kim's, by 0.45 points in the mean and in five folds of ten: ten
+folds do not make that certain. The vectors (means of pieces) are four times as large as what is drawn, and two epochs
+do not get over that: as they are, tuned had 72.7 ± 0.6 and static 69.8 ± 0.4 % of folds 0, 1, 2; hence `scale`, and for
+the words four times the rate, which is what dividing the file would do. With the scale alone tuned has 74.4 ± 1.3 %.
 """
 
 from cnnjax.config import augmentation, experiment, one_of, section
