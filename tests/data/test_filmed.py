@@ -87,7 +87,8 @@ def test_a_video_with_too_few_frames_is_passed_over_by_name_within_the_budget(th
 
 
 def test_a_training_set_of_which_no_video_can_be_used_is_refused_by_the_first(three):
-    with pytest.raises(DataError, match=r"not one of the training .* 6 records are bad, the first is train/run/0: .*12 "):
+    said = "not one of the training examples can be used; 6 records are bad, the first is train/run/0: .*12 frames"
+    with pytest.raises(DataError, match=said):
         clips(root=str(three), frames=13, each=2)
 
 

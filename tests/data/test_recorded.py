@@ -185,7 +185,9 @@ def test_what_is_no_sound_is_passed_over_by_name_within_the_budget(digits, monke
 def test_a_training_set_that_is_silent_throughout_is_refused_by_its_first_recording(tmp_path):
     for number in range(10):
         stored(tmp_path / f"{number % 2}_a{number}_{number}.wav", np.zeros(400))
-    with pytest.raises(DataError, match=r"not one of the training .* 8 records are bad, the first is 0_a2_2\.wav: .*silence"):
+    with pytest.raises(
+        DataError, match=r"not one of the training .* 8 records are bad, the first is 0_a2_2\.wav: .*silen"
+    ):
         sounds(root=str(tmp_path))
 
 
