@@ -99,12 +99,17 @@ class Boxed(OnDisk):
         things, areas = np.zeros(self.sizes[place], np.uint16), np.zeros(len(sides), np.float32)
         for row in np.lexsort([-sides.prod(1), ~self.ignored[rows]]):
             try:
-                mask = mask_of(self.shapes[rows.start + row], things.shape)
+                shape = self.shapes[rows.start + row]
+                mask = mask_of(shape, things.shape)
                 things[mask], areas[row] = 1 + seats[row], mask.sum()
+                if not areas[row] and _beyond(shape, things.shape):
+                    raise ValueError("a segmentation of which nothing lies in the picture")
             except ValueError as error:
                 name = f"{self.said_in[place]}: {self.paths[place]}, {self.names[rows.start + row]},"
                 height, width = things.shape
-                raise DataError(f"{name} has {error}; its picture has {height}×{width}") from None
+                raise DataError(
+                    f"{name} has {error}; its picture has {height}×{width}; correct it, or set data.masks=false"
+                ) from None
         return things, areas
 
     def window(self, place):
@@ -195,6 +200,14 @@ def _outside(box, size):
     if min(box[:2]) < -_MARGIN or box[2] > size[0] + _MARGIN or box[3] > size[1] + _MARGIN:
         return f"it must lie in the picture of {size[0]}×{size[1]} pixels, to {_MARGIN} pixels; {_CURE}"
     return ""
+
+
+def _beyond(shape, size):
+    """Whether a shape that has no pixel lies outside a picture of this size, and is not only too thin for one."""
+    if isinstance(shape, dict):
+        return True
+    corners = [np.reshape(part, (-1, 2))[:, ::-1] for part in shape]
+    return all(((part < -_MARGIN).all(0) | (part > np.array(size) + _MARGIN).all(0)).any() for part in corners)
 
 
 def _refuse_many(pictures, counts, most):

@@ -1,5 +1,6 @@
 """Masks (H, W) of COCO's polygons and run lengths, pixel for pixel those of its own tool."""
 
+import reprlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,13 +11,24 @@ _FINE = 5  # parts of a pixel to which COCO's rule rounds a corner
 def mask_of(shape: dict | Sequence, size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool of a `segmentation`: polygons [[x, y, x, y, …], …], or {"size", "counts"} with a list or a text."""
     if isinstance(shape, dict):
-        if tuple(shape.get("size", size)) != tuple(size):
-            height, width = shape["size"]
-            raise ValueError(f"a mask of {height}×{width} pixels")
-        counts = shape.get("counts", ())
-        return run_mask(runs_of(counts) if isinstance(counts, str) else np.asarray(counts), size)
-    parts = [polygon_mask(np.asarray(part, float), size) for part in shape]
+        said, counts = shape.get("size", size), shape.get("counts", ())
+        if not isinstance(said, list | tuple) or len(said) != 2:
+            raise ValueError(f"the size {reprlib.repr(said)}, which is no height and width")
+        if tuple(said) != tuple(size):
+            raise ValueError(f"a mask of {reprlib.repr(said[0])}×{reprlib.repr(said[1])} pixels")
+        return run_mask(runs_of(counts) if isinstance(counts, str) else _array(counts), size)
+    if not isinstance(shape, list | tuple):
+        raise ValueError(f"the segmentation {reprlib.repr(shape)}, which is neither polygons nor run lengths")
+    parts = [polygon_mask(_array(part), size) for part in shape]
     return np.logical_or.reduce(parts) if parts else np.zeros(size, bool)
+
+
+def _array(values: object) -> np.ndarray:
+    """An array (N,) of a list of numbers; what is none makes one of another form or kind, which is refused."""
+    try:
+        return np.asarray(values)
+    except ValueError:  # lists of several lengths
+        return np.asarray(None)
 
 
 def run_mask(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -66,9 +78,10 @@ def polygon_mask(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from there on change sides: inside is what was changed an odd number of times, counted down the columns.
     """
     height, width = size
-    if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
+    numbers = corners.ndim == 1 and corners.dtype.kind in "iuf" and np.isfinite(corners).all()
+    if not numbers or len(corners) < 6 or len(corners) % 2:
         raise ValueError("a polygon that is not three or more pairs of numbers")
-    x, y = _walk(*np.trunc(_FINE * corners.reshape(-1, 2).T + 0.5).astype(np.int64))
+    x, y = _walk(*np.trunc(_FINE * corners.astype(float).reshape(-1, 2).T + 0.5).astype(np.int64))
     over = np.flatnonzero(np.diff(x))
     column = (np.minimum(x[over], x[over + 1]) + 0.5) / _FINE - 0.5
     line = (np.minimum(y[over], y[over + 1]) + 0.5) / _FINE - 0.5

@@ -191,12 +191,26 @@ SPOILT = [
     (
         annotation(segmentation={"size": [24, 41], "counts": [984]}),
         {"masks": True},
-        f"{FILE} has a mask of 24×41 pixels",
+        f"{FILE} has a mask of 24×41 pixels; its picture has 24×40; correct it, or set data.masks=false",
     ),
     (
         annotation(segmentation={"size": [24, 40], "counts": "x"}),
         {"masks": True},
         f"{FILE} has a text that holds no run",
+    ),
+    (annotation(segmentation=5), {"masks": True}, f"{FILE} has the segmentation 5, which is neither polygons nor run"),
+    (
+        annotation(segmentation={"size": 24, "counts": [960]}),
+        {"masks": True},
+        f"{FILE} has the size 24, which is no height and width; its picture has 24×40; correct it, or set",
+    ),
+    *(
+        (annotation(segmentation=shape), {"masks": True}, f"{FILE} has a segmentation of which nothing lies in the")
+        for shape in (
+            [[50, 3, 60, 3, 60, 9, 50, 9]],
+            [[50, 3, 60, 3, 60, 9], [4, -9, 8, -9, 8, -2]],
+            {"size": list(SIZE), "counts": [960]},
+        )
     ),
     (
         lambda c: c["images"][1].update(width=41),
@@ -284,6 +298,13 @@ def test_a_size_of_whole_floats_is_one_and_of_nulls_is_left_out(tmp_path, size, 
     fields = everything(coco(root=str(tmp_path), **options).train)
     assert fields["present"].sum(1).tolist() == [2, 2, 2, 2]
     assert not fields["ignored"].any()
+
+
+def test_a_polygon_too_thin_for_a_pixel_is_a_thing_without_one(tmp_path):
+    as_coco(tmp_path, change=annotation(segmentation=[[4.6, 3, 4.8, 3, 4.8, 9, 4.6, 9]]))
+    fields = everything(coco(root=str(tmp_path), masks=True).train)
+    assert fields["present"][0].sum() == 2
+    assert 2 not in fields["instances"][0]
 
 
 def test_a_category_of_another_name_in_another_split_is_refused(tmp_path):

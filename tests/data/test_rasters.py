@@ -1,5 +1,7 @@
 """COCO's polygons and run lengths become the pixels that its own tool makes of them."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -67,6 +69,22 @@ def test_long_runs_take_several_digits():
     [
         ([[1, 1, 4, 4]], "a polygon that is not three or more pairs of numbers"),
         ([[1, 1, 4, 4, 2]], "a polygon that is not three or more pairs of numbers"),
+        *(
+            ([part], "a polygon that is not three or more pairs of numbers")
+            for part in (5, None, {}, [[1, 1, 4, 4, 2, 2]], ["1"] * 6, [None] * 6, [[1, 2], [3]], "1" * 6)
+        ),
+        ([1, 1, 4, 4, 2, 2], "a polygon that is not three or more pairs of numbers"),
+        (5, "the segmentation 5, which is neither polygons nor run lengths"),
+        ("1 1 4 4", "the segmentation '1 1 4 4', which is neither polygons nor run lengths"),
+        *(
+            ({"size": said, "counts": [24]}, f"the size {said}, which is no height and width")
+            for said in (4, None, {}, (4, 6, 1))
+        ),
+        ({"size": ["4", "6"], "counts": [24]}, "a mask of '4'×'6' pixels"),
+        *(
+            ({"size": [4, 6], "counts": counts}, "run lengths that are not whole numbers which sum to 4×6 pixels")
+            for counts in (24, None, {}, [[24], [1, 2]], ["24"], [24.0])
+        ),
         ([[1, 1, 4, 4, 2, float("nan")]], "a polygon that is not three or more pairs of numbers"),
         ({"size": [4, 6], "counts": [3, 4]}, "run lengths that are not whole numbers which sum to 4×6 pixels"),
         ({"size": [4, 6], "counts": [30, -6]}, "run lengths that are not whole numbers which sum to 4×6 pixels"),
@@ -77,5 +95,5 @@ def test_long_runs_take_several_digits():
     ],
 )
 def test_what_is_no_mask_is_refused(shape, text):
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         mask_of(shape, (4, 6))
