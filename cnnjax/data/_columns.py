@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import itertools
 import math
 import os
 import re
@@ -60,13 +61,16 @@ def table_of(path: str | os.PathLike, columns: Sequence[str] = (), time: str = "
         raise DataError(f"{name} has more than {_LONGEST >> 20} MiB; cut it into parts")
     rows = _rows(name, text)
     header = rows.pop(0)[1] if not any(_is_number(cell) for cell in rows[0][1]) else ()
-    if not rows:
+    told = [row for row in rows if row[1]]
+    if not told:
         raise DataError(f"{name} has a header, but no line of numbers")
-    names = tuple(header) or tuple(f"column {number}" for number in range(1, len(rows[0][1]) + 1))
-    for line, cells in rows:
+    names = tuple(header) or tuple(f"column {number}" for number in range(1, len(told[0][1]) + 1))
+    for line, cells in told:
         if len(cells) != len(names):
             raise DataError(f"{name}, line {line}: {len(cells)} columns, where the first line has {len(names)}")
-    clock = _clock(name, names, rows, time)
+    clock = _clock(name, names, told, time)
+    # where times stand beside values an empty line takes none; without them it is a step of which nothing is known
+    rows = told if clock >= 0 else [(line, cells or [""] * len(names)) for line, cells in rows]
     chosen = [names.index(one_of(column, names, path="data.columns")) for column in columns]
     chosen = chosen or [place for place in range(len(names)) if place != clock]
     values = np.array([[_number(name, line, names[at], cells[at]) for at in chosen] for line, cells in rows])
@@ -77,16 +81,19 @@ def table_of(path: str | os.PathLike, columns: Sequence[str] = (), time: str = "
 
 
 def _rows(name, text):
-    """(line, cells) of every line that is not empty."""
+    """(line, cells) of every line from the first to the last that says something; no cells of an empty one between."""
     head = [line for line in text.split("\n")[:_SAMPLE] if line.strip()]
-    if not head:
-        raise DataError(f"{name} is empty; it must be a table of numbers, a line for each step of time")
-    separator = max(",;\t", key=lambda letter: min(line.count(letter) for line in head))
-    reader = csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True)
+    separator = max(",;\t", key=lambda letter: min((line.count(letter) for line in head), default=0))
+    reader = csv.reader(text.rstrip("\r\n ").splitlines(), delimiter=separator, skipinitialspace=True)
     try:
-        return [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells) or len(cells) > 1]
+        read = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise DataError(f"{name}, line {reader.line_num}: {error}") from None
+    rows = [(line, [] if cells == [""] else cells) for line, cells in read]
+    rows = list(itertools.dropwhile(lambda row: not row[1], rows))
+    if not rows:
+        raise DataError(f"{name} is empty; it must be a table of numbers, a line for each step of time")
+    return rows
 
 
 def _is_number(cell):

@@ -73,6 +73,21 @@ def test_gaps_are_left_out_or_filled_from_before_and_what_is_forecast_is_never_m
     np.testing.assert_array_equal(latest_window(last, {"gaps": "fill"}, (3, 1)), [[6], [6], [8]])
 
 
+@pytest.mark.parametrize(
+    ("header", "line", "nothing"), [("load", "{}", ""), ("load", "{}", '""'), ("a,b", "{},{}", "")]
+)
+def test_an_empty_line_between_steps_without_times_is_a_gap_and_at_the_end_none(tmp_path, header, line, nothing):
+    lines = [line.format(value, value) for value in range(40)]
+    path = written(tmp_path / "one.csv", [*lines[:9], nothing, *lines[10:], "", " "], header)
+    with pytest.raises(DataError, match=rf"one\.csv: no value in line 11, column '{header[0]}.*; fill it in"):
+        windows(path=path, past=3, future=2)
+    filled = windows(path=path, past=3, future=2, gaps="fill")
+    assert [7, 8, 8] in filled.train.arrays["series"][..., 0].tolist()
+    assert filled.test.arrays["target"][-1, -1, 0] == 39
+    timed = written(tmp_path / "timed.csv", [*days(9), "", *days(40)[9:]])
+    assert windows(path=timed, past=3, future=2).test.arrays["target"][-1, -1, 0] == 39, "its times say what is missing"
+
+
 WRONG = [  # lines, options, what is said
     (days(60, [*range(20), "", *range(21, 60)]), {}, "load.csv: no value in line 22, column 'load'; fill it in"),
     (days(60, missing=(30, 31)), {}, "load.csv: no line for a step of time before line 32, and 1 more after it; fill"),
