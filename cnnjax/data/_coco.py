@@ -145,7 +145,7 @@ class Parsed:
         if masks and not shape:
             raise DataError(f"{where} has no segmentation; give it one, or set data.masks=false")
         ignored, area = _crowd(record, where), record.get("area", math.nan)
-        if not isinstance(area, int | float) or area < 0:
+        if not isinstance(area, int | float) or area < 0 or area == math.inf:
             raise DataError(f"{where} has the area {area!r}; it must be a number of 0 or more, or left out")
         return Row(f"annotation {record.get('id')}", (y, x, y + height, x + width), kinds[kind], ignored, shape, area)
 

@@ -1,5 +1,6 @@
 """Pictures with labels of one's own: boxes, masks and joints as COCO and Pascal VOC write them, points in a table."""
 
+import reprlib
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -155,10 +156,17 @@ def _pose(parsed):
             f"{parsed.file} has {len(parsed.posed)} categories with keypoints, and data.points wants one; "
             "set data.annotations to a file of keypoints (annotations/person_keypoints_{split}.json)"
         )
-    names = tuple(str(name) for name in parsed.posed[0]["keypoints"])
-    bones = tuple((a - 1, b - 1) for a, b in parsed.posed[0].get("skeleton", ()))
-    if any(not 0 <= end < len(names) for bone in bones for end in bone):
-        raise DataError(f"{parsed.file}: the skeleton joins points that there are not; they go from 1 to {len(names)}")
+    points, bones = parsed.posed[0]["keypoints"], parsed.posed[0].get("skeleton") or []
+    if not isinstance(points, list):
+        raise DataError(f"{parsed.file}: a category has the keypoints {points!r}; they must be a list of their names")
+    names, ends = tuple(map(str, points)), range(1, len(points) + 1)
+    pairs = isinstance(bones, list) and all(isinstance(bone, list) and len(bone) == 2 for bone in bones)
+    if not pairs or any(end not in ends for bone in bones for end in bone):
+        raise DataError(
+            f"{parsed.file}: the skeleton is {reprlib.repr(bones)}; it must be pairs of points, from 1 to "
+            f"{len(names)}, or left out"
+        )
+    bones = tuple((int(a) - 1, int(b) - 1) for a, b in bones)
     return len(names), {"point_names": names, "skeleton": bones} | mirrored("", names)
 
 

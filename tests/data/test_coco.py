@@ -268,6 +268,20 @@ SPOILT = [
         )
         for side in ("24", 24.5, -24, [24])
     ),
+    *(
+        (
+            lambda c, bones=bones: c["categories"][1].update(skeleton=bones),
+            {"points": True, "size": 8},
+            f"instances_train.json: the skeleton is {bones}; it must be pairs of points, from 1 to 3, or left out",
+        )
+        for bones in (5, [[1]], [[1, 4]], [["nose", "tail"]], [[[1], 2]])
+    ),
+    (
+        lambda c: c["categories"][1].update(keypoints=3),
+        {"points": True, "size": 8},
+        "instances_train.json: a category has the keypoints 3; they must be a list of their names",
+    ),
+    (annotation(area=float("inf")), {}, "annotation 11, has the area inf; it must be a number of 0 or more, or left"),
     (lambda c: None, {"points": True}, "data.points is true, and people differ in size; set data.size"),
     (lambda c: None, {"most": 1}, "train/000.png has 2 boxes, more than data.most=1; set data.most=2"),
     (lambda c: None, {"annotations": "a_{split}.json"}, "it has annotations/instances_train.json"),
@@ -305,6 +319,11 @@ def test_a_polygon_too_thin_for_a_pixel_is_a_thing_without_one(tmp_path):
     fields = everything(coco(root=str(tmp_path), masks=True).train)
     assert fields["present"][0].sum() == 2
     assert 2 not in fields["instances"][0]
+
+
+def test_a_skeleton_that_is_null_has_no_bones(tmp_path):
+    as_coco(tmp_path, change=lambda content: content["categories"][1].update(skeleton=None))
+    assert coco(root=str(tmp_path), points=True, size=8).facts.extra["skeleton"] == ()
 
 
 def test_a_category_of_another_name_in_another_split_is_refused(tmp_path):
