@@ -8,13 +8,15 @@ import jax
 import numpy as np
 
 from cnnjax import weights
-from cnnjax.archives import ArchiveError, arrays_in, text_of
+from cnnjax.archives import ArchiveError, arrays_in, regular
 from cnnjax.config import ConfigError
+from cnnjax.data.source import DataError
 from cnnjax.fields import Facts
 
 _ENOUGH = 0.2  # of the data's words must have a vector: what the words of two languages share is less
 _TEXT = (".txt", ".vec")
-_LONGEST = 2**20  # letters of a line
+_LONGEST = 2**20  # bytes of a line
+_CURE = "give vectors of these words, or leave train.init empty"
 
 
 def holds_vectors(path: Path) -> bool:
@@ -47,11 +49,11 @@ def with_vectors(params: Mapping, path: Path, facts: Facts) -> tuple[Mapping, st
             rows[place] = vector
     there = ~np.isnan(rows).any(1)
     if not np.isfinite(rows[there]).all():
-        raise ConfigError(f"train.init: vectors of {path} are not finite")
+        raise DataError(f"train.init: vectors of {path} are not finite; {_CURE}")
     if there.sum() < _ENOUGH * len(wanted):
-        raise ConfigError(
-            f"train.init: {path} has vectors of {there.sum():,} of the data's {len(wanted):,} words; "
-            f"at least {_ENOUGH:.0%} are needed: are they of another language, or cut in another way?"
+        raise DataError(
+            f"train.init: {path} has vectors of {there.sum():,} of the data's {len(wanted):,} words, where at least "
+            f"{_ENOUGH:.0%} are needed (of another language, or cut in another way?); {_CURE}"
         )
     deviation = float(rows[there].std())
     for k in tables:
@@ -73,7 +75,10 @@ def _vectors(path: Path, size: int) -> Iterator[tuple[str, np.ndarray]]:
     vectors, words = weights.read(path)["vectors"], _words_of(path)
     if vectors.ndim != 2 or len(vectors) != len(words):
         shape = "×".join(map(str, vectors.shape))
-        raise ConfigError(f"train.init: {path} has vectors of shape {shape}, but {len(words):,} words go with them")
+        raise DataError(
+            f"train.init: {path} has vectors of shape {shape}, but {len(words):,} words go with them; "
+            "give as many words as vectors, or leave train.init empty"
+        )
     _refuse_others(path, vectors.shape[1], size)
     yield from zip(words, np.asarray(vectors, np.float32), strict=True)
 
@@ -89,17 +94,29 @@ def _words_of(path: Path) -> Sequence[str]:
         try:
             found = arrays_in(path)
         except ArchiveError as error:
-            raise ConfigError(f"train.init: {path}: {error}") from None
+            raise DataError(f"train.init: {path}: {error}") from None
         if "words" in found:
             return [str(word) for word in found["words"].ravel()]
     beside = path.with_name("words.txt")
     try:
-        with text_of(beside) as lines:
-            return lines.read().removesuffix("\n").split("\n")
+        with regular(beside) as file:
+            data = file.read()
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise ConfigError(
+        raise DataError(
             f"train.init: {path} needs the words of its vectors, one on each line of {beside}: {why}"
+        ) from None
+    return _decoded(data, beside, 1).removesuffix("\n").replace("\r\n", "\n").split("\n")
+
+
+def _decoded(data: bytes, path: Path, line: int) -> str:
+    """The text of bytes that begin on a line of a file."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line += data.count(b"\n", 0, error.start)
+        raise DataError(
+            f"train.init: {path}:{line} is not UTF-8 (byte 0x{data[error.start]:02x}); save the file as UTF-8"
         ) from None
 
 
@@ -107,17 +124,25 @@ def _of_text(path: Path, size: int) -> Iterator[tuple[str, np.ndarray]]:
     """Lines of a word and its numbers, as of word2vec, fastText and GloVe; a first line of two numbers is skipped."""
     number = 0
     try:
-        with text_of(path) as lines:
-            while line := lines.readline(_LONGEST):
+        with regular(path) as file:
+            while data := file.readline(_LONGEST):
                 number += 1
-                word, *numbers = line.rstrip().split(" ")
+                word, *numbers = _decoded(data, path, number).rstrip().split(" ")
                 if number == 1 and len(numbers) == 1:
                     continue
                 if number <= 2:
                     _refuse_others(path, len(numbers), size)
                 word, numbers = " ".join([word, *numbers[:-size]]), numbers[-size:]
-                yield word, np.array(numbers, np.float32)
-    except ConfigError:
-        raise
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"train.init: {path}:{number or 1} is no word and {size} numbers: {error}") from None
+                yield word, _numbers(numbers, path, number, size)
+    except OSError as error:
+        raise DataError(f"train.init: {path} can't be read: {error.strerror}") from None
+
+
+def _numbers(cells: list[str], path: Path, line: int, size: int) -> np.ndarray:
+    try:
+        return np.array(cells, np.float32).reshape(size)
+    except ValueError:
+        raise DataError(
+            f"train.init: {path}:{line} is no word and {size} numbers; give a word and its vector on each line, "
+            "or leave train.init empty"
+        ) from None

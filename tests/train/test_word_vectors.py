@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cnnjax.config import ConfigError
+from cnnjax.data.source import DataError
 from cnnjax.fields import Facts
 from cnnjax.train._word_vectors import holds_vectors, with_vectors
 from cnnjax.weights import write
@@ -44,28 +45,43 @@ def test_words_have_the_vectors_of_the_file_and_others_are_as_large(tmp_path, fo
     assert (made["head"]["kernel"] == 1).all()
 
 
-def test_a_file_of_other_words_or_sizes_is_refused_in_a_line(tmp_path):
-    path = stored(tmp_path, "txt")
-    for wrong, words in (
-        (Facts("tokens", (4,), extra={"words": ("", "?", *"abcdefgh")}), "vectors of 0 of the data's 8 words"),
-        (Facts("tokens", (4,), extra={"words": WORDS[:5]}), "but the net has no table of the data's words"),
-    ):  # fmt: skip
-        table = {"words": {"vectors": np.zeros((10, 2), np.float32)}}
-        with pytest.raises(ConfigError, match=words) as story:
-            with_vectors(table, path, wrong)
-        assert "\n" not in str(story.value)
-    wide = {"words": {"vectors": np.zeros((6, 3), np.float32)}}
-    with pytest.raises(ConfigError, match=r"v.txt have 2 numbers; set --config.model.size=2"):
-        with_vectors(wide, path, FACTS)
-    path.write_text("film 1 2\ngood 1 x\n")
-    with pytest.raises(ConfigError, match=r"v.txt:2 is no word and 2 numbers"):
+def test_a_file_of_other_words_is_refused_in_a_line_that_says_what_to_give(tmp_path):
+    path, cure = stored(tmp_path, "txt"), "give vectors of these words, or leave train.init empty"
+    table = {"words": {"vectors": np.zeros((10, 2), np.float32)}}
+    other = Facts("tokens", (4,), extra={"words": ("", "?", *"abcdefgh")})
+    with pytest.raises(DataError, match=f"vectors of 0 of the data's 8 words, .*; {cure}$") as story:
+        with_vectors(table, path, other)
+    assert "\n" not in str(story.value)
+    path.write_text("film 1 2\ngood inf 1\nbad 1 1\n")
+    with pytest.raises(DataError, match=f"not finite; {cure}$"):
         with_vectors(params(), path, FACTS)
     safe = stored(tmp_path, "safetensors")
     (tmp_path / "words.txt").write_text("film\n")
-    with pytest.raises(ConfigError, match="vectors of shape 4×2, but 1 words go with them"):
+    with pytest.raises(DataError, match="vectors of shape 4×2, but 1 words go with them; give as many"):
+        with_vectors(params(), safe, FACTS)
+    (tmp_path / "words.txt").write_bytes("film\r\ngood\r\nfrüh\r\nbad".encode("latin-1"))
+    with pytest.raises(DataError, match=r"words\.txt:3 is not UTF-8 \(byte 0xfc\); save the file as UTF-8$"):
         with_vectors(params(), safe, FACTS)
     (tmp_path / "words.txt").unlink()
     with pytest.raises(
-        ConfigError, match=r"needs the words of its vectors, one on each line of .*words.txt: No such file"
+        DataError, match=r"needs the words of its vectors, one on each line of .*words.txt: No such file"
     ):
         with_vectors(params(), safe, FACTS)
+
+
+@pytest.mark.parametrize("line", [b"good 1 x", b"good 1", b"good", b"caf\xe9 1 2"])
+def test_a_line_that_is_no_word_with_its_vector_is_named(tmp_path, line):
+    (tmp_path / "v.txt").write_bytes(b"film 1 2\nbad 3 4\n" + line + b"\n")
+    said = r"v\.txt:3 is n(o word and 2 numbers; give a word|ot UTF-8 \(byte 0xe9\); save the file as UTF-8$)"
+    with pytest.raises(DataError, match=said):
+        with_vectors(params(), tmp_path / "v.txt", FACTS)
+
+
+def test_a_net_of_other_tables_or_sizes_is_a_mistake_of_the_config(tmp_path):
+    path = stored(tmp_path, "txt")
+    table = {"words": {"vectors": np.zeros((10, 2), np.float32)}}
+    with pytest.raises(ConfigError, match="but the net has no table of the data's words"):
+        with_vectors(table, path, Facts("tokens", (4,), extra={"words": WORDS[:5]}))
+    wide = {"words": {"vectors": np.zeros((6, 3), np.float32)}}
+    with pytest.raises(ConfigError, match=r"v.txt have 2 numbers; set --config.model.size=2"):
+        with_vectors(wide, path, FACTS)
