@@ -122,8 +122,10 @@ def _unreadable(bad: dict, files: int, count: int, facts) -> UnreadableError:
     what, cure = f"{files} pictures", "save them again as PNG or JPEG, or leave them out"
     if facts.input == "video":
         what, cure = f"{files} videos", "leave them out, or give longer ones"
-    if facts.input == "series" and facts.extra.get("rate"):
-        what, cure = f"{files} recordings", "save them again as WAV, PCM of 16 bits, or leave them out"
+    if facts.input == "series":
+        what, cure = f"{files} series", "give tables whose last steps can be read as the run's data, or leave them out"
+        if facts.extra.get("rate"):
+            what, cure = f"{files} recordings", "save them again as WAV, PCM of 16 bits, or leave them out"
     if facts.input == "tokens":
         what, cure = f"{count} texts", "give texts that have words, in UTF-8 or as the run's data"
     lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())

@@ -152,6 +152,15 @@ def test_a_network_of_something_else_than_pictures_is_refused():
         served.read([])
 
 
+def test_of_series_that_can_not_be_read_nothing_is_said_of_pictures():
+    story = str(predict._unreadable({"a.csv": "it has 5 steps; the net reads 40"}, 2, 1, Facts("series", (40, 4))))
+    assert story.splitlines() == [
+        "1 of 2 series could not be read; the others are above",
+        "  a.csv: it has 5 steps; the net reads 40",
+        "give tables whose last steps can be read as the run's data, or leave them out",
+    ]
+
+
 def test_help_is_a_page():
     lines = predict.__doc__.strip().splitlines()
     assert len(lines) <= 40
