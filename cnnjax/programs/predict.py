@@ -83,6 +83,9 @@ def main(argv: list[str]) -> None:
     drawn = _drawn(FLAGS.out, [*files, *(Path(f"text{number}") for number in range(1, len(FLAGS.text) + 1))])
     served = _origin.network(FLAGS, of_net)
     print(plain(served.story))
+    if FLAGS.text and served.facts.input != "tokens":
+        word = "sound" if served.of_sound else served.facts.input
+        raise ConfigError(f"--text is a text, but the network reads {word}; name files of it instead")
     if served.facts.input == "video":
         files = films_of([*FLAGS.images, *paths])
         drawn = _drawn(FLAGS.out, files)

@@ -85,6 +85,11 @@ def test_recordings_of_any_rate_are_answered_and_drawn_and_those_that_are_none_t
     assert np.flatnonzero(warm).min() > 0.5 * len(shown)
 
 
+def test_a_text_is_refused_by_a_net_that_reads_sound(run):
+    with pytest.raises(ConfigError, match="--text is a text, but the network reads sound; name files of it instead"):
+        predict.main([f"--workdir={run}", "--text=hello"])
+
+
 def test_folders_are_searched_for_recordings_where_they_have_no_pictures(songs, tmp_path):
     assert len(files_of([str(songs)])) == len(sounds_of([str(songs)])) == 50
     with pytest.raises(ConfigError, match=r"a folder without \.jpg, .*\.wav files"):
