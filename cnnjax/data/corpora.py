@@ -10,7 +10,7 @@ from cnnjax.annotations import AtLeastOne, Bounds, Count, FilePath, Gives, Text
 from cnnjax.data._listing import few, split_directories, split_of, subdirectories
 from cnnjax.data._rows import TABLES, Row, row_of_file, rows_of_lines, rows_of_table, texts_below
 from cnnjax.data._tokens import numbered, tokenized, vocabulary
-from cnnjax.data.source import DataError, Memory, Source, assemble, every_fifth, within_budget
+from cnnjax.data.source import DataError, Memory, Source, assemble, every_fifth, hold_out, within_budget
 from cnnjax.refusals import nearest, on_disk, refuse_misfits
 
 __all__ = ["Encoding", "texts", "texts_of", "tokens"]
@@ -40,11 +40,11 @@ def texts(
 
     Tables have the columns `text` and `label`, named in their first line (.jsonl: in every object). Words are cut and
     lower-cased as by Kim 2014: ( ) , ! ? stand alone, "isn't" is "is n't". `facts.extra["words"]` are those that occur
-    at least `rare` times in the training texts, and those on the lines of the file `words` (that of a file of vectors,
-    for words that no training text has but others may); 0 fills up, 1 is any other word. `length` words of a text are
-    kept (0: as many as 95 % of the training texts have). Of a set in one piece every fifth text is for testing;
-    `together` keeps all for both, which `data.folds` tells apart: the words are then those of all, as Kim's. A text
-    that is empty or has no class is passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10).
+    at least `rare` times in the training texts, without those held out, and those on the lines of the file `words` (that
+    of a file of vectors, for words that no training text has but others may); 0 fills up, 1 is any other word. `length`
+    words of a text are kept (0: as many as 95 % of these texts have). Of a set in one piece every fifth text is for
+    testing; `together` keeps all for both, which `data.folds` tells apart: the words are then those of all, as Kim's. A
+    text that is empty or has no class is passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10).
     """
     refuse_misfits(texts, locals(), path="data.")
     found = {
@@ -58,9 +58,10 @@ def texts(
     if len(found) == 1 and not together:
         train, test = (found["train"].at(places) for places in _apart(len(found["train"])))
         found = {"train": train, "test": test}
-    known = vocabulary(found["train"].cut, rare)
+    learnt = _without_held_out(found, holdout)
+    known = vocabulary(learnt.cut, rare)
     known = tuple(dict.fromkeys((*known, *(_words_of(words) if words else ()))))
-    length = length or max(1, int(np.quantile([len(cut) for cut in found["train"].cut], _MOST, method="inverted_cdf")))
+    length = length or max(1, int(np.quantile([len(cut) for cut in learnt.cut], _MOST, method="inverted_cdf")))
     made = {split: corpus.numbered(known, length, names, split) for split, corpus in found.items()}
     test = made.get("test", made.get("eval", made["train"]))
     extra = {"words": known}
@@ -178,6 +179,15 @@ def _apart(count):
     """The places for training and for testing of a set that comes in one piece, where order is no accident."""
     places = Memory({"place": np.arange(count)})
     return [part.arrays["place"] for part in every_fifth(places)]
+
+
+def _without_held_out(found, holdout):
+    """The training texts that remain where `assemble` holds so many out: words of the others are unknown to a net."""
+    train = found["train"]
+    if not holdout or "eval" in found:  # which are refused together
+        return train
+    remaining, _ = hold_out(Memory({"place": np.arange(len(train))}), holdout)
+    return train.at(remaining.arrays["place"])
 
 
 def _splits(path, **options):

@@ -93,6 +93,19 @@ def test_words_are_those_of_the_training_texts_alone_and_long_texts_lose_their_e
     assert source.test.name(0) == "test.tsv:2"
 
 
+def test_words_and_lengths_are_of_what_remains_for_training_once_some_are_held_out(tmp_path):
+    train = [(f"only{number} the" + " a" * (number == 0), "xy"[number % 2]) for number in range(20)]
+    path = write(tmp_path / "set", {"train.tsv": table("tsv", train), "test.tsv": table("tsv", [("the end", "x")])})
+    source = texts(path=path, holdout=8)
+    words = source.facts.extra["words"]
+    assert len(words) - 3 - ("a" in words) == len(source.train) == 12
+    read = source.eval.read(np.arange(8))["tokens"]
+    assert (read[:, 0] == 1).all()
+    assert (read[:, 1] == words.index("the")).all()
+    kept = {source.train.name(row).rpartition(":")[2] for row in range(12)}
+    assert {f"only{int(line) - 2}" for line in kept} <= set(words)
+
+
 def test_words_of_a_file_have_numbers_though_no_training_text_has_them(tmp_path):
     path = write(tmp_path / "set", FORMS["tsv"] | {"test.tsv": table("tsv", [("a merry film", "pos")])})
     file = tmp_path / "words.txt"
