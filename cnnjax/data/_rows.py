@@ -25,9 +25,11 @@ class Row(NamedTuple):
     wrong: str = ""
 
 
-def rows_of_table(path: str, name: str, *, text: str, label: str, encoding: str) -> Iterator[Row]:
+def rows_of_table(
+    path: str, name: str, *, text: str, label: str, encoding: str, option: str = "data.encoding"
+) -> Iterator[Row]:
     """The texts of a .jsonl, .csv or .tsv file, which messages call `name`; those without a `label` where it is ""."""
-    content = content_of(path, encoding)
+    content = content_of(path, encoding, option)
     if path.lower().endswith(".jsonl"):
         found = _of_json(content, name, text, label)
     else:
@@ -36,9 +38,9 @@ def rows_of_table(path: str, name: str, *, text: str, label: str, encoding: str)
         yield Row(place, wrong=wrong) if wrong else _vetted(place, *values, labelled=bool(label))
 
 
-def rows_of_lines(path: str, name: str, label: str, encoding: str) -> Iterator[Row]:
+def rows_of_lines(path: str, name: str, label: str, encoding: str, option: str = "data.encoding") -> Iterator[Row]:
     """The texts of a file that has one on each line."""
-    for number, line in _lines(content_of(path, encoding)):
+    for number, line in _lines(content_of(path, encoding, option)):
         yield _vetted(f"{name}:{number}", line, label, labelled=False)
 
 
@@ -47,22 +49,29 @@ def row_of_file(path: str, name: str, label: str, encoding: str) -> Row:
     return _vetted(name, content_of(path, encoding), label, labelled=False)
 
 
-def content_of(path: str, encoding: str) -> str:
-    """The text of a file; refuses one that is written in another encoding, with the line where that shows."""
+def content_of(path: str, encoding: str, option: str = "data.encoding") -> str:
+    """The text of a file; refuses one that is written in another encoding, with the line where that shows.
+
+    The `option` says in which it is; "" where nobody may choose.
+    """
     try:
         data = file_bytes(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return data.decode(encoding).removeprefix("\ufeff")
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeError as error:
         at = getattr(error, "start", 0)
         line, likely = data.count(b"\n", 0, at) + 1, "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
         likely = "utf-8" if encoding != "utf-8" else likely
-        raise DataError(
-            f"{path}:{line} is not {_READ[encoding]} (byte 0x{data[at : at + 1].hex() or '00'}); "
-            f"set data.encoding={likely}, or save the file as UTF-8"
-        ) from None
+        what = f"is not {_READ[encoding]} (byte 0x{data[at : at + 1].hex() or '00'})"
+    else:
+        if (at := text.find("\0")) < 0:
+            return text
+        line, likely = text.count("\n", 0, at) + 1, "utf-16" if encoding != "utf-16" else "utf-8"
+        what = "contains NUL bytes" + "; is it UTF-16?" * (encoding != "utf-16")
+    cure = f"set {option}={likely}, or save the file as UTF-8" if option else f"save the file as {_READ[encoding]}"
+    raise DataError(f"{path}:{line} {what}{' ' if what.endswith('?') else '; '}{cure}")
 
 
 def _vetted(place, text, label, *, labelled):

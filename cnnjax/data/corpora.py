@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnjax.annotations import AtLeastOne, Bounds, Count, FilePath, Gives, Text
 from cnnjax.data._listing import few, split_directories, split_of, subdirectories
-from cnnjax.data._rows import TABLES, Row, row_of_file, rows_of_lines, rows_of_table, texts_below
+from cnnjax.data._rows import TABLES, Row, content_of, row_of_file, rows_of_lines, rows_of_table, texts_below
 from cnnjax.data._tokens import numbered, tokenized, vocabulary
 from cnnjax.data.source import DataError, Memory, Source, assemble, every_fifth, hold_out, within_budget
 from cnnjax.refusals import nearest, on_disk, refuse_misfits
@@ -40,16 +40,16 @@ def texts(
 
     Tables have the columns `text` and `label`, named in their first line (.jsonl: in every object). Words are cut and
     lower-cased as by Kim 2014: ( ) , ! ? stand alone, "isn't" is "is n't". `facts.extra["words"]` are those that occur
-    at least `rare` times in the training texts, without those held out, and those on the lines of the file `words` (that
-    of a file of vectors, for words that no training text has but others may); 0 fills up, 1 is any other word. `length`
+    at least `rare` times in the training texts, without those held out, and those on the lines of the file `words` (of
+    a file of vectors, for words that no training text has but others may); 0 fills up, 1 is any other word. `length`
     words of a text are kept (0: as many as 95 % of these texts have). Of a set in one piece every fifth text is for
     testing; `together` keeps all for both, which `data.folds` tells apart: the words are then those of all, as Kim's. A
     text that is empty or has no class is passed over, up to `budget` in a split (-1: 0.1 % of it and at least 10).
     """
     refuse_misfits(texts, locals(), path="data.")
     found = {
-        split: Corpus.read(rows, split, budget)
-        for split, rows in _splits(path, text=text, label=label, encoding=encoding)
+        split: Corpus.read(rows, f"{split} split ({where})", budget)
+        for split, where, rows in _splits(path, text=text, label=label, encoding=encoding)
     }
     names = _names(found["train"])
     if together and (len(found) > 1 or holdout):
@@ -72,11 +72,10 @@ def texts(
 def _words_of(path):
     """The words of a file, one on each line."""
     try:
-        with open(on_disk(path, "data.words").expanduser(), encoding="utf-8") as lines:
-            found = [line.strip() for line in lines]
-    except (OSError, ValueError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise DataError(f"data.words is {path}, which can't be read: {why}") from None
+        content = content_of(str(on_disk(path, "data.words").expanduser()), "utf-8", option="")
+    except DataError as error:
+        raise DataError(f"data.words: {error}") from None
+    found = [line.strip() for line in content.split("\n")]
     several = next((line for line in found if len(line.split()) > 1), "")
     if several:
         raise DataError(f"data.words is {path}, where {several!r:.40} stands on one line; give a word on each")
@@ -94,9 +93,9 @@ def texts_of(path: str, *, text: str = "text", encoding: Encoding = "utf-8") -> 
     A table as of `texts`, or any other file with a text on each line.
     """
     if path.lower().endswith(TABLES):
-        rows: Iterable[Row] = rows_of_table(path, path, text=text, label="", encoding=encoding)
+        rows: Iterable[Row] = rows_of_table(path, path, text=text, label="", encoding=encoding, option="")
     else:
-        rows = rows_of_lines(path, path, "", encoding)
+        rows = rows_of_lines(path, path, "", encoding, option="")
     for row in rows:
         yield row.place, row.text, row.wrong
 
@@ -128,7 +127,7 @@ class Corpus:
         return len(self.places)
 
     @classmethod
-    def read(cls, rows: Iterable[Row], split: str, budget: int) -> "Corpus":
+    def read(cls, rows: Iterable[Row], where: str, budget: int) -> "Corpus":
         """The texts that can be used; DataError where the others are more than the budget allows."""
         corpus, total = cls([], [], []), 0
         for row in rows:
@@ -143,7 +142,8 @@ class Corpus:
         corpus.budget = max(10, total // 1000) if budget < 0 else budget
         within_budget(corpus)
         if not corpus.cut:
-            raise DataError(f"the {split} split has no text that can be used")
+            bad = [f"; of {len(corpus.bad)} the first is {place}: {why}" for place, why in corpus.bad.items()][:1]
+            raise DataError(f"the {where} has no text that can be used{''.join(bad)}")
         return corpus
 
     def at(self, places: np.ndarray) -> "Corpus":
@@ -191,20 +191,23 @@ def _without_held_out(found, holdout):
 
 
 def _splits(path, **options):
-    """(split, its rows) of the files at a path."""
+    """(split, where it stands, its rows) of the files at a path."""
     if not path:
         raise DataError("data.path is empty; name the file or folder, --config.data.path=reviews.csv")
     base = str(on_disk(path, "data.path").expanduser())
     if os.path.isfile(base):
         if not base.lower().endswith(TABLES):
             raise DataError(f"data.path is {path}; a file must be {', '.join(TABLES)}, a folder may hold .txt files")
-        return [("train", rows_of_table(base, os.path.basename(base), **options))]
+        name = os.path.basename(base)
+        return [("train", name, rows_of_table(base, name, **options))]
     if not os.path.isdir(base):
         raise DataError(f"data.path is {path}; there is no such file or folder")
     if found := _tables(base):
-        return [(split, rows_of_table(os.path.join(base, name), name, **options)) for split, name in found.items()]
+        return [
+            (split, name, rows_of_table(os.path.join(base, name), name, **options)) for split, name in found.items()
+        ]
     found = split_directories(base)
-    return [(split, _of_classes(base, where, options["encoding"])) for split, where in found.items()]
+    return [(split, where, _of_classes(base, where, options["encoding"])) for split, where in found.items()]
 
 
 def _tables(base):

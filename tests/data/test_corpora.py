@@ -114,11 +114,14 @@ def test_words_of_a_file_have_numbers_though_no_training_text_has_them(tmp_path)
     assert more.facts.extra["words"] == (*own.facts.extra["words"], "merry", "never")
     for source, numbers in ((own, [3, 1, 4]), (more, [3, 12, 4])):
         assert source.test.read([0])["tokens"][0, :3].tolist() == numbers
-    for content, why in ((b"\xff\n", "can't be read: 'utf-8' codec"), (b"is n't\n", '"is n\'t" stands on one line')):
+    for content, why in (
+        (b"a\n\xff\n", r"data.words: .*words.txt:2 is not UTF-8 \(byte 0xff\); save the file as UTF-8$"),
+        (b"is n't\n", 'data.words is .*words.txt, where "is n\'t" stands on one line'),
+    ):
         file.write_bytes(content)
-        with pytest.raises(DataError, match=f"data.words is .*words.txt, .*{why}"):
+        with pytest.raises(DataError, match=why):
             texts(path=path, words=str(file))
-    with pytest.raises(DataError, match=r"data.words is .*none.txt, which can't be read: No such file"):
+    with pytest.raises(DataError, match=r"data.words: .*none.txt can't be read: No such file"):
         texts(path=path, words=str(tmp_path / "none.txt"))
 
 
@@ -186,7 +189,16 @@ WRONG = [
     ),
     ({"train.tsv": table("tsv"), "train.csv": table("csv")}, "train.csv and train.tsv are both for train"),
     ({"test.tsv": table("tsv"), "eval.tsv": table("tsv")}, "no train; training needs texts of its own"),
-    ({"train.tsv": "text\tlabel\n"}, "the train split has no text that can be used"),
+    ({"train.tsv": "text\tlabel\n"}, r"the train split \(train.tsv\) has no text that can be used$"),
+    ({"train.csv": "", "test.csv": table("csv")}, r"the train split \(train.csv\) has no text that can be used$"),
+    (
+        {"train.tsv": table("tsv"), "test.tsv": "text\tlabel\n...\tx\n\ty\n"},
+        r"the test split \(test.tsv\) has no text that can be used; of 2 the first is test.tsv:2: there is no word",
+    ),
+    (
+        {"train.tsv": "text\tlabel\nok\tx\n".encode("utf-16-le")},
+        r"train.tsv:1 contains NUL bytes; is it UTF-16\? set data.encoding=utf-16, or save the file as UTF-8$",
+    ),
     ({"pos.txt": "a", "neg/1.txt": "b"}, "has pos.txt beside the folders neg"),
     ({"pos/1.txt": "a", "neg/1.doc": "b"}, "neg has no .txt files; each is one text"),
 ]  # fmt: skip
@@ -225,6 +237,8 @@ def test_texts_without_classes_are_read_for_prediction(tmp_path):
         (f"{folder}/a.csv:2", "a, b", ""),
         (f"{folder}/a.csv:3", "", "the line is empty"),
     ]
+    with pytest.raises(DataError, match=r"b.log:2 is not UTF-8 \(byte 0xe9\); save the file as UTF-8$"):
+        list(texts_of(f"{write(tmp_path / 'set', {'b.log': 'a\ncafé'.encode('latin-1')})}/b.log"))
     assert [found[1:] for found in texts_of(f"{folder}/a.log")] == [("one", ""), ("", "the text is empty"), ("two", "")]
 
 
