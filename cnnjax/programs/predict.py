@@ -95,15 +95,16 @@ def main(argv: list[str]) -> None:
     from cnnjax.programs import _asking, _writing
 
     ids, served, least = _asked_for(served, files)
-    file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top, ids) if FLAGS.output else None, {}
+    file, bad = _writing.written(FLAGS.output, served.facts, FLAGS.top, ids) if FLAGS.output else None, []
     wide, count = max([len(str(path)) for path in files] + [min(len(text), _WIDEST) for text in FLAGS.text]), 0
     try:
         for said in _asking.asked(served, files, FLAGS.text) if not FLAGS.tile else _in_tiles(served, files):
             count += 1
+            said = said if said.name.strip() else said._replace(name=str(said.path))  # an empty text, by its number
             if file:
                 file.add(said)
             if said.error:
-                bad[said.name] = said.error
+                bad.append((said.name, said.error))
                 continue
             said = said._replace(words=_asking.above(said.words, least))
             _say(said, served.facts, wide)
@@ -120,7 +121,7 @@ def main(argv: list[str]) -> None:
         raise _unreadable(bad, len(files), count, served.facts)
 
 
-def _unreadable(bad: dict, files: int, count: int, facts) -> UnreadableError:
+def _unreadable(bad: list[tuple[str, str]], files: int, count: int, facts) -> UnreadableError:
     """Says which pictures or texts could not be read, and why."""
     what, cure = f"{files} pictures", "save them again as PNG or JPEG, or leave them out"
     if facts.input == "video":
@@ -131,7 +132,7 @@ def _unreadable(bad: dict, files: int, count: int, facts) -> UnreadableError:
             what, cure = f"{files} recordings", "save them again as WAV, PCM of 16 bits, or leave them out"
     if facts.input == "tokens":
         what, cure = f"{count} texts", "give texts that have words, in UTF-8 or as the run's data"
-    lines = "\n".join(f"  {path}: {story}" for path, story in bad.items())
+    lines = "\n".join(f"  {story if story.startswith(name) else f'{name}: {story}'}" for name, story in bad)
     return UnreadableError(f"{len(bad)} of {what} could not be read; the others are above\n{lines}\n{cure}")
 
 

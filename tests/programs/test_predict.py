@@ -153,7 +153,7 @@ def test_a_network_of_something_else_than_pictures_is_refused():
 
 
 def test_of_series_that_can_not_be_read_nothing_is_said_of_pictures():
-    story = str(predict._unreadable({"a.csv": "it has 5 steps; the net reads 40"}, 2, 1, Facts("series", (40, 4))))
+    story = str(predict._unreadable([("a.csv", "it has 5 steps; the net reads 40")], 2, 1, Facts("series", (40, 4))))
     assert story.splitlines() == [
         "1 of 2 series could not be read; the others are above",
         "  a.csv: it has 5 steps; the net reads 40",

@@ -74,11 +74,16 @@ def test_texts_are_answered_by_themselves_and_by_the_line_of_their_file(run, tmp
 def test_texts_without_words_and_files_that_are_none_are_told_and_the_others_answered(run, tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(predict.UnreadableError) as story:
-        predict.main([f"--workdir={run}", "--text=dull", "--text=...", str(tmp_path / "a.png")])
+        predict.main([f"--workdir={run}", "--text=dull", "--text=...", "--text= ", "--text=", str(tmp_path / "a.png")])
     assert story.value.exit_code == 3
-    assert str(story.value).startswith("2 of 3 texts could not be read; the others are above\n")
-    assert "there is no word in '...'" in str(story.value)
-    assert "a.png:1 is not UTF-8 (byte 0x89)" in str(story.value)
+    assert str(story.value).splitlines() == [
+        "4 of 5 texts could not be read; the others are above",
+        f"  {tmp_path}/a.png:1 is not UTF-8 (byte 0x89); save the file as UTF-8",
+        "  ...: there is no word in '...'",
+        "  text3: there is no word in ' '",
+        "  text4: there is no word in ''",
+        "give texts that have words, in UTF-8 or as the run's data",
+    ]
     assert "neg" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="--tile is 8, of picture files, not of texts"):
         predict.main([f"--workdir={run}", "--text=dull", "--tile=8"])
