@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import traceback
 import warnings
 from typing import Annotated, Literal
 
@@ -174,9 +175,17 @@ class Mixed(Exception):
 
 
 def reason(error):
-    """One line on why a file could not be read."""
+    """One line on why a file could not be read: what this package says itself, or another's words and their kind."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:200]
+    return (text if _is_ours(error) else f"{type(error).__name__}: {text}")[:200]
+
+
+def _is_ours(error):
+    """Whether an exception was raised here as a sentence, and not by a library or the system."""
+    if type(error) not in (ValueError, OSError) or getattr(error, "errno", None) or not error.__traceback__:
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"].partition(".")[0] == "cnnjax"
 
 
 @contextlib.contextmanager

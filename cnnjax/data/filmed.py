@@ -27,7 +27,7 @@ from cnnjax.data._pictures import (
     vet,
 )
 from cnnjax.data.placing import Placing
-from cnnjax.data.source import DataError, Source, within_budget
+from cnnjax.data.source import DataError, Source, none_usable, within_budget
 from cnnjax.refusals import refuse_misfits
 
 __all__ = ["ANIMATED", "clips", "films"]
@@ -234,7 +234,9 @@ def _measure(splits):
     for split in splits:
         for place in split.rows[:: split.each]:
             try:
-                with strictly(), Image.open(os.path.join(split.base, split.files_of(place)[0])) as image:
+                if not (files := split.files_of(place)):
+                    raise ValueError("no pictures in it")
+                with strictly(), Image.open(os.path.join(split.base, files[0])) as image:
                     size = image.size[::-1]
             except Exception as error:  # whatever a decoder stumbles over in a damaged file
                 split.bad[split.called(place)] = reason(error)
@@ -243,4 +245,4 @@ def _measure(splits):
             for each in splits:
                 each.shape = (*size, each.shape[2])
             return
-    raise DataError("not one of the videos can be read")
+    raise DataError(none_usable("training", next(iter(splits))))

@@ -252,9 +252,10 @@ def _apart(listed, test_groups, test_below, together, holdout):
 
 def _first_rate(base, part):
     """How many samples a second has the first recording that can be read."""
+    why = ""
     for each in part:
         try:
             return samples_of(file_bytes(os.path.join(base, each.path)))[1]
-        except (OSError, ValueError):
-            continue  # its split will say so by name
-    raise DataError("not one of the recordings can be read")
+        except (OSError, ValueError) as error:  # its split will say so by name
+            why = why or f"{each.path}: {reason(error)}"
+    raise DataError(f"{base}: not one of the {len(part)} recordings for training can be read; the first is {why}")

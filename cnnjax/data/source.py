@@ -248,10 +248,11 @@ def _groups(split):
 
 
 def refuse_empty(train: Split, eval: Split, test: Split) -> None:
-    """Refuses splits of which one has nothing in it."""
-    for name, split in (("training", train), ("evaluation", eval), ("test", test)):
+    """Refuses splits of which one has nothing in it, or nothing that could be read."""
+    for name, split in (("training", train), ("test", test), ("evaluation", eval)):  # eval may be test
         if len(split) == 0:
-            raise DataError(f"the {name} split has no examples")
+            bad = getattr(split, "bad", {})
+            raise DataError(none_usable(name, split) if bad else f"the {name} split has no examples")
 
 
 def assemble(

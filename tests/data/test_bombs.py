@@ -84,7 +84,7 @@ def test_a_file_larger_than_any_picture_is_not_read(tmp_path):
         file.truncate(5 * 2**30)
     with hostile.bounded():
         _, _, bad = pictures([tmp_path / "a.png"], (8, 8, 3))
-    assert bad == {f"{tmp_path}/a.png": "ValueError: the file has 5.0 GiB; at most 1 GiB is read"}
+    assert bad == {f"{tmp_path}/a.png": "the file has 5.0 GiB; at most 1 GiB is read"}
 
 
 def refused(path):

@@ -71,12 +71,12 @@ def test_a_video_with_too_few_frames_is_passed_over_by_name_within_the_budget(th
     (three / "test" / "walk" / "8").mkdir()
     (three / "test" / "walk" / "9.gif").write_bytes((three / "test" / "walk" / "1.gif").read_bytes()[:60])
     source = clips(root=str(three), frames=4)
-    assert source.train.bad == {"train/run/9.gif": "ValueError: 3 frames, but a clip of data.frames=4 takes 4"}
+    assert source.train.bad == {"train/run/9.gif": "3 frames, but a clip of data.frames=4 takes 4"}
     bad = source.test.bad
-    assert bad["test/walk/8"] == "ValueError: 0 frames, but a clip of data.frames=4 takes 4"
+    assert bad["test/walk/8"] == "0 frames, but a clip of data.frames=4 takes 4"
     assert set(bad) == {"test/walk/8", "test/walk/9.gif"}
     assert source.facts.counts == {"train": 6 + 1, "eval": 6, "test": 6}
-    with pytest.raises(DataError, match=r"1 records cannot .* the first is train/run/9\.gif: ValueError: 3 frames"):
+    with pytest.raises(DataError, match=r"1 records cannot .* the first is train/run/9\.gif: 3 frames"):
         clips(root=str(three), frames=4, budget=0)
     monkeypatch.setattr(pictures, "_SMALL", 0)
     streamed = clips(root=str(three), frames=4, each=2)
@@ -90,6 +90,24 @@ def test_a_training_set_of_which_no_video_can_be_used_is_refused_by_the_first(th
     said = "not one of the training examples can be used; 6 records are bad, the first is train/run/0: .*12 frames"
     with pytest.raises(DataError, match=said):
         clips(root=str(three), frames=13, each=2)
+    for path in (*three.glob("*/*/*.gif"), *three.glob("*/*/*.webp"), *three.glob("*/*/0/f0.png")):
+        path.write_bytes(b"nothing")
+    for path in (three / "train" / "run" / "0").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"not one of the training .* the first is train/run/0: no pictures in it"):
+        clips(root=str(three), frames=4)
+
+
+def test_a_test_set_of_which_no_video_can_be_used_is_named_as_that(three):
+    for name in ("run", "walk"):
+        for path in (three / "test" / name / "0").glob("f1*.png"):
+            path.unlink()
+        for kind, ending in ((1, ".gif"), (2, ".webp")):
+            stored(three / "test" / name / f"{kind}{ending}", range(9))
+    with pytest.raises(
+        DataError, match=r"not one of the test .* 6 records are bad, the first is test/run/0: 9 frames, "
+    ):
+        clips(root=str(three), frames=12)
 
 
 def test_what_can_not_be_meant_is_refused_in_a_line(three):
@@ -112,7 +130,7 @@ def test_a_damaged_frame_is_named_and_transparent_places_lie_on_white(three, tmp
     (three / "test" / "run" / "0" / "f5.png").write_bytes(b"nothing")
     read, bad = films([three / "test" / "run" / name for name in ("0", "1.gif")], (4, 4, 6, 3))
     assert read.shape == (1, 4, 4, 6, 3)
-    assert "its frame f5.png: ValueError: no JPEG" in bad[str(three / "test" / "run" / "0")]
+    assert "its frame f5.png: no JPEG" in bad[str(three / "test" / "run" / "0")]
     clear = [Image.new("RGBA", (4, 4), (9, 9, 9, 0)), Image.new("RGBA", (4, 4), (200, 9, 9, 255))]
     clear[0].save(tmp_path / "clear.webp", save_all=True, append_images=clear[1:], lossless=True)
     read, _ = films([tmp_path / "clear.webp"], (2, 4, 4, 3))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data import DataError, carry, inverted
+from cnnjax.data import DataError, carry, inverted, pictures
 from cnnjax.data._pictures import Pictures, fitted, opened, picture, upright_size
 from cnnjax.data._png16 import deep_png
 
@@ -345,6 +345,16 @@ def test_a_broken_picture_is_measured_without_places_and_trained_on_as_the_next(
     got = Marked(broken=(1,), train=True).read(np.arange(3))
     for word in got:
         np.testing.assert_array_equal(got[word][1], got[word][2])
+
+
+def test_what_is_said_here_of_a_broken_file_stands_alone_and_of_others_words_with_their_kind(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encoded(Image.fromarray(COLOUR), "JPEG")[:-200])
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    _, _, bad = pictures([tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg")], (16, 24, 3))
+    cut, none, lost = bad.values()
+    assert cut.startswith("OSError: ")
+    assert none.startswith("no JPEG, PNG, WebP")
+    assert lost.startswith("FileNotFoundError: [Errno 2] No such file")
 
 
 def test_segments_of_another_size_than_their_picture_are_refused_by_name():

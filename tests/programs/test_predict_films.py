@@ -48,7 +48,7 @@ def test_a_net_of_videos_is_asked_about_the_middle_of_each_and_says_which_are_to
     served = Served(*("net", {}, "answer", predict), facts, np.dtype(np.uint8), reads, 0, "", data={"stride": 2})
     said = list(_asking.asked(served, films_of([str(there / "two")])))
     assert [each.path.name for each in said] == ["0", "1", "2.gif"]
-    assert said[1].error == "ValueError: 1 frames, but a clip of data.frames=2 with data.stride=2 takes 3"
+    assert said[1].error == "1 frames, but a clip of data.frames=2 with data.stride=2 takes 3"
     for each in (said[0], said[2]):
         np.testing.assert_array_equal(each.given["video"][:, 0, 0, 0], [20, 60])
         np.testing.assert_allclose(each.words["probabilities"], [0.25, 0.75])

@@ -279,7 +279,7 @@ def test_a_file_that_can_not_be_read_stands_in_every_form_with_its_reason(run, p
                 ]
             )
     assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "a.json", "a.jsonl", "a.npz", "broken.png"}
-    reason = "ValueError: no JPEG, PNG, WebP, BMP, TIFF or GIF, or one with a damaged header"
+    reason = "no JPEG, PNG, WebP, BMP, TIFF or GIF, or one with a damaged header"
     assert json.loads((tmp_path / "a.json").read_text())[2] == {"image": f"{tmp_path}/broken.png", "error": reason}
     assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[2])["error"] == reason
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
