@@ -1,11 +1,24 @@
-"""The causal net sees what it says it sees, to the step, and never the future."""
+"""Nets over time are filters: a layer is SciPy's, a causal net sees what it says, to the step, and never the future."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
 
-from cnnjax.models import tcn
+from cnnjax.models import tcn, tdnn
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_a_linear_layer_of_a_tdnn_is_the_fir_filter_whose_taps_are_its_kernel_backwards(dilation):
+    draws, span = np.random.default_rng(0), 4 * dilation
+    x, kernel = draws.normal(size=64).astype(np.float32), draws.normal(size=5).astype(np.float32)
+    taps = np.zeros(span + 1)
+    taps[::dilation] = kernel[::-1]
+    net = tdnn(outputs=0, layers=((1, 5, dilation),), padding=span, norm="none", activation="none")
+    params = {"conv1": {"kernel": kernel[:, None, None], "bias": np.full(1, 0.5, np.float32)}}
+    (heard,) = jax.jit(lambda x: net.apply({"params": params}, x, method="features"))(x[None, :, None]).values()
+    np.testing.assert_allclose(heard[0, :64, 0], scipy.signal.lfilter(taps, 1, x) + 0.5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("blocks", "window", "patch"), [(3, 3, 1), (2, 4, 1), (2, 2, 3)])
