@@ -41,9 +41,10 @@ def adversarial(
     1/`ramp` of epsilon when it is first seen, 2/`ramp` the second time, and so on up to all of it: from the start
     within all, many steps leave a net nothing to learn but the commonest class.
     Evaluation attacks each picture by `tested_steps` steps, which are 2.5 epsilons long together, from each of
-    `restarts` random starts; it counts as right where the picture itself and all that became of it are, within that
-    epsilon or a smaller one. Beside the epsilon of training those of `tested` are tried: robust_accuracy_0.1, … The
-    loss is that of the worst restart. Attacks see running statistics and no dropout, as a user of the net would.
+    `restarts` random starts, the same draws for every epsilon and any number of steps; it counts as right where the
+    picture itself and all that became of it are, within that epsilon or a smaller one. Beside the epsilon of training
+    those of `tested` are tried: robust_accuracy_0.1, … The loss is that of the worst restart. Attacks see running
+    statistics and no dropout, as a user of the net would.
     """
     refuse_misfits(adversarial, locals(), path="task.")
     _refuse(facts)
@@ -136,8 +137,8 @@ def _tested(plain: Task, attack: Callable, epsilon, steps: int, restarts: int, t
         epsilons = jnp.stack([jnp.float32(each) for each in (*tested, epsilon)])
 
         def one(which):
-            reach = epsilons[which // restarts]
-            hard = attack(net, params, batch, jax.random.fold_in(key, which), reach, _TRAVEL, steps)
+            reach, start = epsilons[which // restarts], jax.random.fold_in(key, which % restarts)
+            hard = attack(net, params, batch, start, reach, _TRAVEL, steps)
             harmed, _, (answers, _) = plain.loss(net, params, hard, key)
             return harmed, _right(answers, batch)
 

@@ -88,6 +88,16 @@ def test_more_steps_more_starts_and_a_longer_reach_never_help_the_defender():
         assert sorted(shares[:-1], reverse=True) == shares[:-1]
 
 
+def test_a_restart_begins_with_the_same_draw_whatever_else_is_tested_so_that_more_of_them_find_no_less():
+    def worst(**options):
+        options = {"norm": "2", "tested_steps": 1, **options}
+        return np.asarray(found(BATCH, SHARE, options=tuple(options.items()))[0])
+
+    alone, more = worst(), worst(tested=(0.02,), restarts=2)
+    assert (more >= alone - 1e-6).all()
+    assert more.sum() > alone.sum()
+
+
 def test_the_loss_of_training_is_that_of_the_worst_picture_within_reach():
     """Up a straight slope one step of 2 epsilons ends in the same corner whatever the start."""
     losses, sums = found(BATCH, SHARE, options=(("travel", 2.0),), train=True)
