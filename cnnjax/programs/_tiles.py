@@ -1,11 +1,13 @@
 """Segments of pictures of any size, tile by tile, in the pixels of their files: none is resized."""
 
+import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
+from PIL import Image
 
 from cnnjax.analysis import receptive_fields
 from cnnjax.data import pictures
@@ -13,6 +15,8 @@ from cnnjax.ops import compiler_options, tiled
 from cnnjax.programs._asking import Said
 from cnnjax.programs._served import Served
 from cnnjax.refusals import ConfigError
+
+_MOST = 2**30  # pixels of a file that is read tile by tile; Pillow's own limit is a twelfth of it
 
 
 def asked_in_tiles(served: Served, files: list[Path], tile: int) -> Iterator[Said]:
@@ -24,12 +28,14 @@ def asked_in_tiles(served: Served, files: list[Path], tile: int) -> Iterator[Sai
         return apply(served.variables, image)["segments"][..., None]
 
     for path in files:
-        _, placings, bad = pictures([path], (1, 1, 3), fit="squash")  # how large it is
+        with _large():
+            _, placings, bad = pictures([path], (1, 1, 3), fit="squash")  # how large it is
         if str(path) in bad:
             yield Said(str(path), path, error=bad[str(path)])
             continue
         size, depth = placings[0].file, served.reads.get("depth", 8)
-        image = pictures([path], (*size, served.shape[-1]), fit="squash", depth=depth)[0][0]
+        with _large():
+            image = pictures([path], (*size, served.shape[-1]), fit="squash", depth=depth)[0][0]
         try:
             found = np.asarray(tiled(segments, image, tile=tile, margin=margin))[..., 0]
         except ValueError as error:
@@ -37,6 +43,16 @@ def asked_in_tiles(served: Served, files: list[Path], tile: int) -> Iterator[Sai
             continue
         words = {"segments": found}
         yield Said(str(path), path, words, size, found=words, placing=placings[0])
+
+
+@contextlib.contextmanager
+def _large():
+    """Pictures may be as large as tiles are for."""
+    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MOST
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
 
 
 def margin_of(served: Served, tile: int) -> int:
