@@ -6,7 +6,7 @@ must show: at epsilon 0.3, by 40 steps from a random start on all test digits, `
 two busy cores of an AMD EPYC, jax 0.12.0.1, commit 50862d7, S = 0, 1, 2, 180 processor seconds with the measures: 92.0,
 92.7, 92.1, which is 92.3 ± 0.4 % (n = 3), with 98.5 ± 0.1 % as they are, 97.3 ± 0.1 at epsilon 0.1, 95.4 ± 0.2 at 0.2.
 `:plain`: 0.0 % with 99.0, 36.0, 0.05 (n = 1). Of the first 1,000 digits of S = 1: 92.2, 91.0 and 91.3 % by 10, 40 and
-100 steps, each from a start of its own, 89.5 % by 40 steps from the worst of ten starts; beyond what it was trained
+100 steps from one start, 89.5 % by 40 steps from the worst of ten starts; beyond what it was trained
 for, 0.0 % at 0.4, and with S = 0 at 0.99
 `:fgsm`: 85.0 % by 20 steps with 98.5 (n = 1, 118 processor seconds, commit df76a79). It is as Wong's in all: pixels
 from 0 to 1, PyTorch's first weights, the rate up to 5e-3 and down in lines. Normalised, with He's weights and half a

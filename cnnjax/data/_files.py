@@ -7,7 +7,7 @@ import pathlib
 from cnnjax.archives import regular
 from cnnjax.data._bearable import file_bytes
 from cnnjax.data._pictures import Pictures, opened, reason, source_of, strictly, upright_size
-from cnnjax.data.source import NOTHING, DataError, every_fifth, within_budget
+from cnnjax.data.source import NOTHING, DataError, every_fifth, none_usable, within_budget
 
 
 class OnDisk(Pictures):
@@ -92,6 +92,6 @@ def _agree(splits):
                     f"{name} has {size[0]}×{size[1]}; set data.size, and data.fit=crop, pad or squash"
                 )
     if not first:
-        raise DataError("not one of the files can be read")
+        raise DataError(none_usable("training", split))
     for split in splits:
         split.shape = (*first[1], split.shape[2])

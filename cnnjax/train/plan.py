@@ -87,6 +87,7 @@ def resolve(config: Mapping, facts: Facts, available: int, *, trains: bool = Tru
 
     One that no longer `trains` takes as many as there are of the devices that it wants.
     """
+    _refuse_schedule(config)
     train, batch = config["train"], config["train"]["batch"]
     examples = facts.counts["train"]
     accumulate = config["optimizer"]["accumulate"]
@@ -141,6 +142,18 @@ def _lookahead(optimizer: Mapping, steps: int) -> int:
     if every and not optimizer["ema"]:
         raise ValueError(f"optimizer.lookahead is {every}, but optimizer.ema is 0; give it a rate, as 0.95")
     return every
+
+
+def _refuse_schedule(config: Mapping) -> None:
+    """Refuses a rate that goes up and down where the optimizer averages over its steps instead."""
+    optimizer, schedule = config["optimizer"], config["schedule"]
+    names = {part.get("name") for part in (optimizer, *optimizer.values()) if isinstance(part, Mapping)}
+    warm = any(schedule.get(f"warmup_{unit}") for unit in ("steps", "epochs", "examples"))
+    if "schedule_free" in names and (schedule["name"] != "constant" or warm):
+        raise ValueError(
+            f"optimizer.name is 'schedule_free', which averages over its steps, but schedule.name is "
+            f"{schedule['name']!r}{' with a warm-up' if warm else ''}; set it to constant, without one"
+        )
 
 
 def _indivisible(batch: int, devices: int, accumulate: int) -> str:

@@ -199,6 +199,21 @@ def test_a_step_goes_by_the_gradient_of_the_worst_place_nearby():
     assert 0 < apart < sum(distance(before, plain).values())
 
 
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        (("cosine", {}), "'cosine'; set it to constant, without one"),
+        (("constant", {"warmup_steps": 2}), "'constant' with a warm-up; set it to constant, without one"),
+    ],
+)
+def test_a_schedule_beside_an_optimizer_that_averages_instead_is_refused(schedule, told):
+    made = config()
+    name, options = schedule
+    made["optimizer"], made["schedule"] = section("optimizers", "schedule_free"), section("schedules", name, **options)
+    with pytest.raises(ValueError, match=f"optimizer.name is 'schedule_free', .* schedule.name is {told}"):
+        prepare(made)
+
+
 def test_lookahead_goes_back_to_averages_that_optax_would_hold():
     """Against optax's lookahead, one turn of which is the last step here: a whole 1 − ema^k of the way."""
     made = config(steps=3, ema=0.9, lookahead=3)
