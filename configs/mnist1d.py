@@ -17,7 +17,8 @@ from cnnjax.config import augmentation, experiment, one_of, section
 
 
 def get_config(variant: str = "cnn"):
-    """The paper's convolutional net, `mlp` or `logistic` regression."""
+    """The paper's convolutional net, `mlp` or `logistic` regression; the first two also of `shuffled_…` steps."""
+    shuffled, variant = variant.startswith("shuffled_"), variant.removeprefix("shuffled_")
     layers = (("conv", 25, 5, 2), ("conv", 25, 3, 2), ("conv", 25, 3, 2))
     nets = {
         "cnn": (section("models", "convnet", layers=layers), 1e-2),
@@ -26,7 +27,7 @@ def get_config(variant: str = "cnn"):
     }
     net, lr = nets[one_of(variant, nets)]
     return experiment(
-        data=section("data", "mnist1d"),
+        data=section("data", "mnist1d", shuffled=shuffled),
         model=net,
         task=section("tasks", "classification"),
         augment=augmentation(train=("normalize",), eval=("normalize",)),

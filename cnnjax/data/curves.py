@@ -35,6 +35,7 @@ def mnist1d(
     wander: Static[NonNegative] = 0.25,
     noise: Static[NonNegative] = 0.02,
     shear: Static[NonNegative] = 0.75,
+    shuffled: bool = False,
     world: int = 0,
     holdout: Count = 0,
 ) -> Annotated[Source, Gives(label="")]:
@@ -42,16 +43,18 @@ def mnist1d(
 
     A stroke is stretched, times 1 ± `scale` / 2, and shifted by up to `shift` - 1 of 72 steps; where it is not, a
     curve wanders by smoothed noise of deviation `wander` (before it is smoothed). Noise of deviation `noise` comes to
-    all of it, and a slope of up to ± `shear` / 2 from end to end. Curve i is a function of `world`, the split and i, so
-    that these are not the published 5,000 but others of their kind.
+    all of it, and a slope of up to ± `shear` / 2 from end to end. With `shuffled` the 40 steps stand in another
+    order, the same for every curve of every world: neighbourhood is lost, nothing else. Curve i is a function of
+    `world`, the split and i, so that these are not the published 5,000 but others of their kind.
     """
     refuse_misfits(mnist1d, locals(), path="data.")
     options = {"scale": scale, "shift": shift, "wander": wander, "noise": noise, "shear": shear}
+    order = np.random.default_rng(0).permutation(_SEEN) if shuffled else np.arange(_SEEN)
     splits = []
     for number, count in enumerate((train, test)):
         label = np.arange(count, dtype=np.int32) % 10
         drawn = np.stack([draws(world, number, index) for index in range(count)])
-        splits.append(Memory({"series": curves(label, drawn, **options), "label": label}))
+        splits.append(Memory({"series": curves(label, drawn, **options)[:, order], "label": label}))
     return assemble(splits[0], splits[1], splits[1], holdout=holdout, names=tuple("0123456789"), input="series")
 
 

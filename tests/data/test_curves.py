@@ -56,6 +56,15 @@ def test_curves_are_a_function_of_world_split_and_index():
     assert np.abs(apart).max() > 0.1
 
 
+def test_shuffled_curves_are_the_same_with_their_steps_in_one_other_order():
+    plain, shuffled = (mnist1d(train=12, test=3, shuffled=given) for given in (False, True))
+    one, other = (source.train.arrays["series"][..., 0] for source in (plain, shuffled))
+    order = [int(np.flatnonzero(one[0] == value)[0]) for value in other[0]]
+    assert sorted(order) == list(range(40)) != order
+    np.testing.assert_array_equal(one[:, order], other)
+    np.testing.assert_array_equal(plain.test.arrays["series"][:, order], shuffled.test.arrays["series"])
+
+
 def test_options_out_of_range_are_refused():
     with pytest.raises(ConfigError) as refused:
         mnist1d(shift=80)
