@@ -6,7 +6,7 @@ Must show: the fewer the pictures, the more the backbone is worth. Missed on the
 detector and something to a U-Net at any number, but not the more the fewer they are; to the U-Net it is on what was
 held out.
 Two cores of an AMD EPYC with much else to do, jax 0.12.0.1, commit b867c45 with this file, seed 0 (n = 1), the nine
-pictures of the test part, and in brackets the 33 or 13 that were held out; 610 seconds of processor for the six points
+pictures of the test part, and in brackets the 33 or 13 that were held out; 690 seconds of processor for the six points
 of the detector, 640 for those of the U-Net:
 
                                10 pictures        30                 43
