@@ -130,7 +130,7 @@ def randomized(key: jax.Array, net: nn.Module, variables: Mapping, images: jax.A
     options = ops.single_use_options(jax.default_backend())
     draw = jax.jit(lambda key, image: net.init(key, image, **mode(net, False)), compiler_options=options)
     fresh = traverse_util.flatten_dict(draw(key, images[:1]))
-    now = traverse_util.flatten_dict(variables)
+    now = traverse_util.flatten_dict(_placed(variables))
     for path, leaf in now.items():  # where the others lie, so that one program takes them all
         fresh[path] = jax.device_put(fresh[path], leaf.sharding) if isinstance(leaf, jax.Array) else fresh[path]
     owners = list(dict.fromkeys("/".join(path[1:-1]) for path in now if path[0] == "params"))
@@ -138,6 +138,13 @@ def randomized(key: jax.Array, net: nn.Module, variables: Mapping, images: jax.A
     for layer in reversed([*(path for path in owners if path not in order), *order]):
         now = {path: fresh[path] if "/".join(path[1:-1]) == layer else leaf for path, leaf in now.items()}
         yield layer, traverse_util.unflatten_dict(now)
+
+
+def _placed(variables: Mapping) -> Mapping:
+    """The same arrays, each bound to where it lies: a program for bound ones is another than for those that are not."""
+    return jax.tree.map(
+        lambda leaf: jax.device_put(leaf, leaf.sharding) if isinstance(leaf, jax.Array) else leaf, variables
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +162,7 @@ def sanity(
 
     Of absolute values, summed over channels. An attribution that hardly changes shows the image, not the net.
     """
-    net, variables = f
+    net, variables = f[0], _placed(f[1])
 
     def seen(variables):
         found = np.asarray(attribute((net, variables), images, target, method))

@@ -1,5 +1,6 @@
 """Attributions judged: against plain loops, and by what a net that learned nothing leaves of them."""
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -91,9 +92,18 @@ def test_layers_are_drawn_anew_from_the_top_and_stay_drawn():
         assert same == [False] * done + [True] * (3 - done)
 
 
-def test_nothing_is_left_of_the_weights_of_a_linear_function_and_all_of_what_the_image_alone_gives():
-    import flax.linen as nn
+class Three(nn.Module):
+    """Three layers on each other."""
 
+    @nn.compact
+    def __call__(self, x):
+        x = x.reshape(len(x), -1)
+        for _ in range(2):
+            x = nn.relu(nn.Dense(4)(x))
+        return nn.Dense(3)(x)
+
+
+def test_nothing_is_left_of_the_weights_of_a_linear_function_and_all_of_what_the_image_alone_gives():
     class Linear(nn.Module):
         @nn.compact
         def __call__(self, x):
@@ -104,3 +114,18 @@ def test_nothing_is_left_of_the_weights_of_a_linear_function_and_all_of_what_the
     assert found.layers == ("layer",)
     assert found.correlation.shape == (1, 2)
     assert np.abs(found.correlation).max() < 0.25
+
+
+def test_a_net_that_forgets_layer_by_layer_is_compiled_once():
+    """Arrays that are bound to a device and such that are not would take a program each, layer by layer."""
+    net, compiled = Three(), []
+    variables = jax.jit(net.init)(jax.random.key(0), X)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **more: compiled.append(more.get("fun_name")) if "backend_compile" in event else None
+    )
+    try:
+        found = sanity(jax.random.key(1), (net, variables), X, 1)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert len(found.layers) == 3
+    assert len(compiled) < 3 + len(found.layers), compiled
