@@ -57,10 +57,19 @@ def folder_for(out: str, workdir: str, against: str = "") -> Path:
     return folder
 
 
-def write(look: Look | Twins, wanted: dict[str, Callable], folder: Path, title: str, say: Callable[[str], None]) -> str:
+def write(
+    look: Look | Twins,
+    wanted: dict[str, Callable],
+    folder: Path,
+    title: str,
+    say: Callable[[str], None],
+    *,
+    workdir: str = "",
+) -> str:
     """Writes analysis.json, figures/ and report.html of these parts; what was written is said.
 
-    A part that fails costs the others nothing: its error is raised when they are written.
+    A part that fails costs the others nothing: its error is raised when they are written. The page of the run in
+    `workdir` is given a link, where the folder stands beside it; a page that is another's is left as it is.
     """
     parts, numbers, out, drawn, failed = [], {}, {}, 0, None
     for name, part in wanted.items():
@@ -90,13 +99,14 @@ def write(look: Look | Twins, wanted: dict[str, Callable], folder: Path, title: 
     dear = {name: _sentence(part) for name, part in offered.items() if name not in wanted}
     left = [f"{name}: {why}" for name, why in out.items()]
     left += [f"{name} is dear and was not asked for (--what={name}): {words}" for name, words in dear.items()]
-    origin = [("analysis.json", "analysis.json"), *_pages_beside(folder)]
+    page = _page_of(workdir, folder)
+    origin = [("analysis.json", "analysis.json"), *([("report.html of the run", "../report.html")] if page else [])]
     parts.append(Part("origin", [*left, Links(origin)]))
     asked = {"title": title, "examples": len(look.inputs), "index": look.index.tolist(), "left_out": out}
     write_json(folder / "analysis.json", asked | numbers)
     write_page(folder / "report.html", title, look.lead, parts)
-    if (folder.parent / "report.html").exists():
-        link(folder.parent / "report.html", f"{folder.name}/report.html")
+    if page:
+        link(page, f"{folder.name}/report.html")
     if earlier := _of_earlier_parts(folder, numbers):
         say(f"{folder}/figures keeps pictures of earlier parts, which stand no more in report.html: {earlier}")
     if failed:
@@ -104,9 +114,11 @@ def write(look: Look | Twins, wanted: dict[str, Callable], folder: Path, title: 
     return f"{folder}/report.html: {', '.join(numbers)}\n{folder}/analysis.json, {drawn} pictures in {folder}/figures"
 
 
-def _pages_beside(folder: Path) -> list[tuple[str, str]]:
-    """The run's own page, where the folder stands in its workdir."""
-    return [("report.html of the run", "../report.html")] if (folder.parent / "report.html").exists() else []
+def _page_of(workdir: str, folder: Path) -> Path | None:
+    """The run's own page, where it has one and the folder stands in its workdir."""
+    page = folder.parent / "report.html"
+    beside = bool(workdir) and folder.resolve().parent == Path(workdir).resolve()
+    return page if beside and page.exists() else None
 
 
 def _told(error: Exception) -> str:

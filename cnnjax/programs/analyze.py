@@ -22,6 +22,7 @@ report.html needs no server, no network and no scripts; analysis.json has every 
 Exit codes: 0 done · 2 usage · 3 data · 5 no usable checkpoint · 6 out of memory · 1 anything else
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def main(argv: list[str]) -> None:
     wanted = _analysis.parts_of(FLAGS.what, twins=bool(FLAGS.against))
     folder = _analysis.folder_for(FLAGS.out, FLAGS.workdir, FLAGS.against)
     look, title = _look(of_net)
-    told = _analysis.write(look, wanted, folder, title, lambda text: print(plain(text), file=sys.stderr, flush=True))
+    say = functools.partial(print, file=sys.stderr, flush=True)
+    told = _analysis.write(look, wanted, folder, title, lambda text: say(plain(text)), workdir=FLAGS.workdir)
     print(plain(told))
 
 

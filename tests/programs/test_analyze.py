@@ -122,6 +122,11 @@ def test_the_page_of_the_run_leads_to_an_analysis_that_is_made_later(digits_run,
         analyze.main([f"--workdir={tmp_path}", "--examples=20", "--what=confusion"])
         assert re.findall(r"<a href='([^']*)'", page.read_text()) == ["config.json", "analysis/report.html"]
     assert told(tmp_path / "analysis")["index"] == [18 * k for k in range(20)]
+    (tmp_path / "elsewhere").mkdir()
+    foreign = tmp_path / "elsewhere" / "report.html"
+    foreign.write_text("<p><a href='mine'>mine</a></p>")
+    analyze.main([f"--workdir={tmp_path}", "--examples=20", "--what=confusion", f"--out={foreign.parent / 'looked'}"])
+    assert foreign.read_text() == "<p><a href='mine'>mine</a></p>", "a page that is no run's"
 
 
 def test_a_part_that_fails_costs_the_others_nothing_and_is_told_at_the_end(digits_run, tmp_path):
